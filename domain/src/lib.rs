@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The nouns of Assay with their rules: floor 0, which uses nothing of ours.
+#![forbid(unsafe_code)]
+
+pub mod artifact;
+pub mod audit;
+pub mod checkpoint;
+pub mod contract;
+pub mod digest;
+pub mod id;
+pub mod job;
+pub mod lease;
+pub mod limit;
+pub mod link;
+pub mod node;
+pub mod port;
+pub mod resource;
+pub mod scratch;
+pub mod tree;
+pub mod unit;
+pub mod view;
+
+pub use digest::Digest;
+pub use id::{ArtifactId, AttemptNo, ElementId, JobId, LeaseId, NodeId, ReplicaId, RequestKey};
+pub use unit::{Bytes, CpuMillis, LogIndex, Millis};

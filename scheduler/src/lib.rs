@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The replicated truth and who runs where.
+#![forbid(unsafe_code)]
+
+pub mod state;

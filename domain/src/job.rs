@@ -1,0 +1,420 @@
+//! What a user asks to be run.
+
+use crate::{
+    digest::Digest,
+    id::{ElementId, JobId, LeaseId},
+    limit,
+    resource::TaskResources,
+    unit::{Bytes, Millis},
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Whether a job must write something.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Outputs {
+    /// An empty output folder is an error.
+    #[default]
+    Required,
+    /// An empty output folder is sealed as such.
+    None,
+}
+
+/// What an agent out of contact does with a running attempt when its lease time is over.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDisconnect {
+    /// Ends it.
+    #[default]
+    Stop,
+    /// Lets it go on; the fence keeps one result.
+    Continue,
+}
+
+/// When a new attempt may start after contact with the old one was lost.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// After the lease time, the drift margin and the kill grace.
+    #[default]
+    Lease,
+    /// Only when the old one is known to be dead.
+    Confirmed,
+}
+
+/// A captured folder or file: what was read at submit, by digest.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Captured {
+    /// Digest of the [`crate::tree::Tree`] in its stored form.
+    pub tree: Digest,
+    /// Number of files.
+    pub files: u64,
+    /// Bytes over all files.
+    pub size: Bytes,
+    /// Where it was captured from, for people; not part of the recipe.
+    pub origin: String,
+}
+
+/// Many like elements submitted as one row.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+pub struct Array {
+    /// Number of elements, numbered from 0.
+    pub count: u32,
+    /// Elements that may run at once; 0 means all.
+    pub at_once_max: u32,
+}
+
+/// A job as submitted. Everything in it that may decide the output enters the recipe.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// For people; need not be unique.
+    pub name: String,
+    /// Who submits, from the TLS identity.
+    pub user: String,
+    /// Where it waits.
+    pub queue: String,
+    /// Higher goes first.
+    pub priority: i32,
+    /// Size of the gang.
+    pub tasks: u32,
+    /// What each task needs.
+    pub resources: TaskResources,
+    /// Program and arguments; a program with `/` is looked up in the code folder.
+    pub command: Vec<String>,
+    /// Variables beside the contract's.
+    pub env: BTreeMap<String, String>,
+    /// The code folder, which is also the working directory.
+    pub code: Option<Captured>,
+    /// Data sets by name; the name in upper case gives `ASSAY_DATASET_<NAME>`.
+    pub datasets: BTreeMap<String, Captured>,
+    /// For the record and the recipe, also set as `ASSAY_HYPERPARAMETERS` in JSON.
+    pub hyperparameters: BTreeMap<String, String>,
+    /// Set as `ASSAY_SEED`.
+    pub seed: u64,
+    /// Whether it must write something.
+    pub outputs: Outputs,
+    /// Longest time an attempt may run; none means no limit.
+    pub time_limit: Option<Millis>,
+    /// Further attempts after one that failed by the job's own fault.
+    pub retries: u32,
+    /// What an agent out of contact does.
+    pub on_disconnect: OnDisconnect,
+    /// When a lost attempt may be followed.
+    pub restart: Restart,
+    /// Many elements, if it is an array.
+    pub array: Option<Array>,
+    /// The job whose result this one runs again to compare, on another node where possible.
+    pub reproduces: Option<JobId>,
+}
+
+/// A specification that no cluster could run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// A field that is missing or out of its range.
+    #[error("{field}: {fault}; {remedy}")]
+    Field {
+        /// The field, as the job file names it.
+        field: String,
+        /// What is wrong.
+        fault: String,
+        /// What to do.
+        remedy: String,
+    },
+}
+
+impl JobSpec {
+    /// Number of elements that this job places: 1, or the array's count.
+    #[must_use]
+    pub fn elements(&self) -> u32 {
+        self.array.map_or(1, |array| array.count)
+    }
+
+    /// The id of the element at `position` in `0..elements()`.
+    #[must_use]
+    pub fn element(&self, job: JobId, position: u32) -> ElementId {
+        ElementId {
+            job,
+            index: self.array.map(|_| position),
+        }
+    }
+
+    /// Checks every rule that needs no cluster; gives all faults at once.
+    ///
+    /// # Errors
+    /// Every field that is out of its range.
+    pub fn check(&self) -> Result<(), Vec<SpecError>> {
+        let mut faults = Vec::new();
+        let mut fault = |field: &str, fault: String, remedy: &str| {
+            faults.push(SpecError::Field {
+                field: field.into(),
+                fault,
+                remedy: remedy.into(),
+            });
+        };
+        if self.name.is_empty() || self.name.len() > 200 {
+            fault(
+                "name",
+                format!("is {} bytes long", self.name.len()),
+                "give 1 to 200 bytes",
+            );
+        }
+        if self.command.is_empty() || self.command[0].is_empty() {
+            fault(
+                "command",
+                "is empty".into(),
+                "give a program and its arguments",
+            );
+        }
+        if self.tasks == 0 || self.tasks > limit::GANG_MAX {
+            fault("tasks", format!("is {}", self.tasks), "give 1 to 4096");
+        }
+        if let Some(array) = self.array
+            && (array.count == 0 || array.count > limit::ARRAY_MAX)
+        {
+            fault(
+                "array",
+                format!("has {} elements", array.count),
+                "give 1 to 1000000",
+            );
+        }
+        if self.time_limit == Some(Millis(0)) {
+            fault(
+                "time_limit",
+                "is zero".into(),
+                "give a duration such as `2h30m`, or leave it",
+            );
+        }
+        for name in self.env.keys() {
+            if crate::contract::is_reserved(name) {
+                let why = format!("sets `{name}`, which the environment contract fixes");
+                fault(
+                    "env",
+                    why,
+                    "remove it; `docs/DETERMINISM.md` lists what is fixed",
+                );
+            }
+            if name.is_empty() || name.contains(['=', '\0']) {
+                fault(
+                    "env",
+                    format!("has the name `{name}`"),
+                    "use a name without `=`",
+                );
+            }
+        }
+        for name in self.datasets.keys() {
+            let good =
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            if !good {
+                let why = format!("has the name `{name}`");
+                fault(
+                    "datasets",
+                    why,
+                    "use letters, digits and `_`, since it names a variable",
+                );
+            }
+        }
+        if self.command.iter().any(|word| word.contains('\0')) {
+            fault("command", "contains a NUL byte".into(), "remove it");
+        }
+        let size = borsh::to_vec(self).map_or(u64::MAX, |bytes| bytes.len() as u64);
+        if size > limit::SPEC_MAX.0 {
+            let why = format!("takes {size} of {} bytes", limit::SPEC_MAX.0);
+            fault("job", why, "move scripts and lists into the code folder");
+        }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        }
+    }
+}
+
+/// Why an attempt or a job ended without a result.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "cause")]
+pub enum EndCause {
+    /// A task ended with a code other than 0.
+    ExitCode {
+        /// The task's rank.
+        rank: u32,
+        /// Its exit code.
+        code: i32,
+    },
+    /// A task was ended by a signal that we did not send.
+    Signal {
+        /// The task's rank.
+        rank: u32,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// The output folder was empty, though outputs are required.
+    NoOutput,
+    /// A file changed while it was being sealed.
+    OutputChanged {
+        /// The file.
+        path: String,
+    },
+    /// The attempt ran longer than its limit.
+    TimeLimit,
+    /// Code or data could not be laid out as captured, or a program did not start.
+    Prepare {
+        /// What went wrong and where.
+        detail: String,
+    },
+    /// The node's disk was full.
+    DiskFull {
+        /// What could not be written.
+        detail: String,
+    },
+    /// The node was lost or rebooted.
+    NodeLost,
+    /// The lease ended for want of contact.
+    LeaseExpired,
+    /// The user cancelled it.
+    Cancelled,
+    /// The sealed bytes were lost before two servers held them.
+    BlobsLost,
+    /// The result differed from the record, or a proof could not be made.
+    Seal {
+        /// What did not hold.
+        detail: String,
+    },
+}
+
+impl EndCause {
+    /// Whether the job itself is at fault, so that the attempt counts against its retries.
+    #[must_use]
+    pub fn is_jobs_fault(&self) -> bool {
+        match self {
+            Self::ExitCode { .. }
+            | Self::Signal { .. }
+            | Self::NoOutput
+            | Self::OutputChanged { .. }
+            | Self::TimeLimit
+            | Self::Prepare { .. }
+            | Self::Seal { .. } => true,
+            Self::DiskFull { .. }
+            | Self::NodeLost
+            | Self::LeaseExpired
+            | Self::Cancelled
+            | Self::BlobsLost => false,
+        }
+    }
+}
+
+impl std::fmt::Display for EndCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ExitCode { rank, code } => write!(f, "rank {rank} exited with code {code}"),
+            Self::Signal { rank, signal } => write!(f, "rank {rank} was killed by signal {signal}"),
+            Self::NoOutput => f.write_str(
+                "wrote nothing to ASSAY_OUTPUT_DIR; write there, or set `outputs = \"none\"`",
+            ),
+            Self::OutputChanged { path } => {
+                write!(
+                    f,
+                    "`{path}` changed while it was being sealed; stop writers before exit"
+                )
+            }
+            Self::TimeLimit => f.write_str("ran longer than its time_limit"),
+            Self::Prepare { detail } => write!(f, "could not be prepared: {detail}"),
+            Self::DiskFull { detail } => write!(f, "the node's disk is full: {detail}"),
+            Self::NodeLost => f.write_str("its node was lost"),
+            Self::LeaseExpired => f.write_str("its lease ended for want of contact"),
+            Self::Cancelled => f.write_str("was cancelled"),
+            Self::BlobsLost => f.write_str("its result was lost before two servers held it"),
+            Self::Seal { detail } => write!(f, "could not be sealed: {detail}"),
+        }
+    }
+}
+
+/// Where an element of a job stands.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum ElementState {
+    /// Waits for a placement.
+    Waiting,
+    /// Holds a lease.
+    Running {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Ended well; its seal ticket (named by the ended lease) is open.
+    Sealing {
+        /// The ended lease.
+        lease: LeaseId,
+    },
+    /// Its sealed artifact is in the ledger.
+    Completed {
+        /// The artifact.
+        artifact: crate::id::ArtifactId,
+    },
+    /// Ended without a result.
+    Failed {
+        /// Why.
+        cause: EndCause,
+    },
+    /// Cancelled by a user.
+    Cancelled,
+}
+
+impl ElementState {
+    /// Whether nothing more will happen to it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Completed { .. } | Self::Failed { .. } | Self::Cancelled => true,
+            Self::Waiting | Self::Running { .. } | Self::Sealing { .. } => false,
+        }
+    }
+
+    /// The state's one word, as every list prints it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running { .. } => "running",
+            Self::Sealing { .. } => "sealing",
+            Self::Completed { .. } => "completed",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The bounds of every queue, list, message and wait, with their relations asserted.
+
+use crate::unit::{Bytes, Millis};
+
+/// Largest encoded proposal. Larger requests are refused at the API.
+/// Source: raft-rs holds a whole entry in one message.
+pub const PROPOSAL_MAX: Bytes = Bytes(512 << 10);
+/// Largest batch of entries in one Raft message.
+pub const RAFT_MESSAGE_MAX: Bytes = Bytes(1 << 20);
+/// Largest message on any link between our processes.
+pub const WIRE_MESSAGE_MAX: Bytes = Bytes(4 << 20);
+/// Largest piece of a blob in one message.
+pub const BLOB_CHUNK: Bytes = Bytes(1 << 20);
+/// Uncommitted bytes in a leader's log before proposals are refused as busy.
+pub const UNCOMMITTED_MAX: Bytes = Bytes(64 << 20);
+/// Appends in flight to one follower.
+pub const INFLIGHT_APPENDS: usize = 256;
+/// Proposals that wait for the replica loop before the API answers "busy".
+pub const PROPOSE_QUEUE: usize = 16_384;
+/// Largest encoded job specification.
+pub const SPEC_MAX: Bytes = Bytes(64 << 10);
+/// Jobs in one submit request.
+pub const SUBMIT_BATCH_MAX: usize = 1_000;
+/// Elements of one array.
+pub const ARRAY_MAX: u32 = 1_000_000;
+/// Tasks of one gang.
+pub const GANG_MAX: u32 = 4_096;
+/// Jobs that are not finished, over all queues.
+pub const JOBS_MAX: usize = 2_000_000;
+/// Nodes of one cluster.
+pub const NODES_MAX: usize = 20_000;
+/// GPUs of one node.
+pub const NODE_GPUS_MAX: usize = 64;
+/// Stored replies, beyond which the oldest are forgotten.
+pub const REPLIES_MAX: u64 = 1_000_000;
+/// Time for which a stored reply is kept, at least, while fewer than [`REPLIES_MAX`].
+pub const REPLY_KEPT: Millis = Millis(24 * 3_600_000);
+/// Committed checkpoints kept for one element.
+pub const CHECKPOINTS_KEPT: usize = 3;
+/// Rows of a list in one answer.
+pub const PAGE_MAX: usize = 1_000;
+/// Files of one captured tree.
+pub const TREE_FILES_MAX: usize = 1_000_000;
+/// Bytes of one log line; longer ones are cut into several.
+pub const LOG_LINE_MAX: usize = 16 << 10;
+
+/// Time between two heartbeats of an agent.
+pub const HEARTBEAT: Millis = Millis(500);
+/// Raft's tick.
+pub const TICK: Millis = Millis(50);
+/// Ticks between a leader's heartbeats.
+pub const RAFT_HEARTBEAT_TICKS: usize = 2;
+/// Least ticks without a leader before an election; the most is twice that.
+pub const ELECTION_TICKS: usize = 8;
+/// The longest election time.
+pub const ELECTION_MAX: Millis = Millis(2 * ELECTION_TICKS as u64 * TICK.0);
+/// Longest time an agent may run an attempt without hearing from a leader.
+/// Source: six lost heartbeats with an election among them.
+pub const LEASE_TTL: Millis = Millis(6_000);
+/// Time before [`LEASE_TTL`] at which the agent asks its tasks for a checkpoint.
+pub const LEASE_GRACE: Millis = Millis(2_000);
+/// How far two monotonic clocks may part within a lease.
+pub const DRIFT_MARGIN: Millis = Millis(500);
+/// Time from SIGTERM to SIGKILL.
+pub const KILL_GRACE: Millis = Millis(1_000);
+/// Log entries between two exchanges of state digests.
+pub const DIGEST_EVERY: u64 = 1_024;
+/// Log entries kept after a compaction, for followers that lag.
+pub const LOG_KEPT: u64 = 10_000;
+/// Bytes of log kept in memory at most before a compaction.
+pub const LOG_KEPT_BYTES: Bytes = Bytes(64 << 20);
+/// Longest wait of a client's call for an answer.
+pub const CALL_TIMEOUT: Millis = Millis(10_000);
+/// Servers that must hold a blob before it counts as stored.
+pub const BLOB_COPIES: usize = 2;
+
+const _: () = assert!(PROPOSAL_MAX.0 < RAFT_MESSAGE_MAX.0);
+const _: () = assert!(RAFT_MESSAGE_MAX.0 + PROPOSAL_MAX.0 < WIRE_MESSAGE_MAX.0);
+const _: () = assert!(BLOB_CHUNK.0 < WIRE_MESSAGE_MAX.0);
+const _: () = assert!(SPEC_MAX.0 < PROPOSAL_MAX.0);
+const _: () = assert!(LEASE_TTL.0 >= 3 * HEARTBEAT.0 + ELECTION_MAX.0);
+const _: () = assert!(LEASE_GRACE.0 < LEASE_TTL.0);

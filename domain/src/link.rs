@@ -1,0 +1,200 @@
+//! What an agent and the leader say to each other.
+
+use crate::{
+    artifact::OutputDigests,
+    checkpoint::Checkpoint,
+    digest::Digest,
+    id::{LeaseId, NodeId},
+    job::{EndCause, JobSpec},
+    lease::{Lease, Phase},
+    node::Inventory,
+    unit::{LogIndex, Millis},
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// What an agent wants recorded. Goes into the log under the agent's identity.
+///
+/// Each names its lease; under an ended one it changes nothing. Repeats are harmless.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Report {
+    /// Code and data are laid out and verified; tasks could start.
+    Prepared {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// A checkpoint's bytes are on enough servers.
+    Checkpoint {
+        /// The checkpoint, which names its lease.
+        checkpoint: Checkpoint,
+    },
+    /// All of this node's tasks ended well. Sent by nodes that do not hold rank 0.
+    Done {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The attempt ended well and its output is on enough servers. Sent by rank 0's node.
+    Ended {
+        /// The lease.
+        lease: LeaseId,
+        /// What it wrote.
+        output: OutputDigests,
+    },
+    /// A task failed: the whole gang is to end.
+    Failed {
+        /// The lease.
+        lease: LeaseId,
+        /// Why.
+        cause: EndCause,
+    },
+    /// Nothing of this lease runs here any more.
+    Stopped {
+        /// The lease.
+        lease: LeaseId,
+    },
+}
+
+impl Report {
+    /// The lease it speaks of.
+    #[must_use]
+    pub fn lease(&self) -> LeaseId {
+        match self {
+            Self::Prepared { lease }
+            | Self::Done { lease }
+            | Self::Ended { lease, .. }
+            | Self::Failed { lease, .. }
+            | Self::Stopped { lease } => *lease,
+            Self::Checkpoint { checkpoint } => checkpoint.lease,
+        }
+    }
+}
+
+/// From an agent, over its one stream.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Up {
+    /// First message: who I am and what I have.
+    Register {
+        /// The machine.
+        inventory: Inventory,
+        /// Leases of which something may still run here.
+        held: Vec<LeaseId>,
+    },
+    /// I am here. Answered by [`Down::Contact`] after a quorum round begun on receipt.
+    Heartbeat {
+        /// Counts up within a stream.
+        seq: u64,
+        /// Leases of which something may still run here.
+        held: Vec<LeaseId>,
+    },
+    /// A report, repeated with the same number until [`Down::Recorded`] names it.
+    Report {
+        /// Counts up over the agent's life on this boot.
+        seq: u64,
+        /// What to record.
+        report: Report,
+    },
+    /// Lines that a task wrote, from an offset on. Never enters the log.
+    Log {
+        /// The lease.
+        lease: LeaseId,
+        /// Which file: a task's output, or its metrics.
+        source: LogSource,
+        /// Byte offset of `bytes` in the file.
+        offset: u64,
+        /// Whole lines, or the start of an overlong one.
+        bytes: Vec<u8>,
+    },
+}
+
+/// A file that the agent follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub enum LogSource {
+    /// Standard output and standard error of a rank, in one file.
+    Output {
+        /// The rank.
+        rank: u32,
+    },
+    /// The metrics file of a rank (JSON lines).
+    Metrics {
+        /// The rank.
+        rank: u32,
+    },
+}
+
+/// To an agent, over its one stream.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Down {
+    /// You are registered.
+    Welcome {
+        /// Your node id.
+        node: NodeId,
+    },
+    /// Not here: connect to this address (empty when no leader is known).
+    Redirect {
+        /// The leader's address, `host:port`.
+        leader: String,
+    },
+    /// The heartbeat was covered by a quorum round.
+    Contact {
+        /// The heartbeat's number. The lease time counts from when it was sent.
+        seq: u64,
+    },
+    /// All leases that this node is to hold, and no others.
+    Wanted {
+        /// The log index that this shows.
+        at: LogIndex,
+        /// The leases.
+        leases: Vec<WantedLease>,
+    },
+    /// The report is in the log, or was refused for good.
+    Recorded {
+        /// The report's number.
+        seq: u64,
+        /// Why it was refused, if it was.
+        refused: Option<String>,
+    },
+    /// Bytes of a followed file that the server already holds.
+    LogHave {
+        /// The lease.
+        lease: LeaseId,
+        /// The file.
+        source: LogSource,
+        /// Send from here on.
+        offset: u64,
+    },
+    /// The request was malformed or not allowed; the stream ends.
+    Refused {
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+/// A lease with all that an agent needs to run it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct WantedLease {
+    /// The lease, whose phase says what to do.
+    pub lease: Lease,
+    /// What to run.
+    pub spec: JobSpec,
+    /// Its recipe.
+    pub recipe: Digest,
+    /// Address for rendezvous: rank 0's node.
+    pub master_addr: String,
+    /// Checkpoints committed so far, for the provenance.
+    pub checkpoints: Vec<Checkpoint>,
+    /// Identity of the cluster, for the provenance.
+    pub cluster: String,
+}
+
+impl WantedLease {
+    /// Whether tasks may run.
+    #[must_use]
+    pub fn may_run(&self) -> bool {
+        matches!(self.lease.phase, Phase::Started { .. })
+    }
+
+    /// The instant of the log's clock at which it was granted.
+    #[must_use]
+    pub fn granted(&self) -> Millis {
+        self.lease.granted
+    }
+}

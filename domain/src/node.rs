@@ -1,0 +1,73 @@
+//! A machine with an agent.
+
+use crate::{
+    digest::Digest,
+    resource::Gpu,
+    unit::{Bytes, CpuMillis},
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+/// What an agent finds on its machine when it registers.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The node's name, unique in the cluster and bound to its TLS identity.
+    pub name: String,
+    /// Changes with each boot of the machine.
+    pub boot_id: String,
+    /// Processor time that tasks may use.
+    pub cpu: CpuMillis,
+    /// Memory that tasks may use.
+    pub memory: Bytes,
+    /// GPUs in the driver's order; empty is an honest "none".
+    pub gpus: Vec<Gpu>,
+    /// GPU driver, or empty.
+    pub driver_version: String,
+    /// CUDA version of the driver, or empty.
+    pub cuda_version: String,
+    /// Processor model.
+    pub cpu_model: String,
+    /// Instruction-set level (`x86-64-v3`), which decides bits.
+    pub cpu_level: String,
+    /// Kernel release: recorded, not part of the class.
+    pub kernel: String,
+    /// Version of the agent.
+    pub agent_version: String,
+}
+
+impl Inventory {
+    /// The class of hardware within which equal recipes give equal bits.
+    ///
+    /// Holds the GPU model, the driver's major version and the instruction-set level.
+    /// Source: rulings, 6.
+    #[must_use]
+    pub fn hardware_class(&self) -> String {
+        let gpu = self.gpus.first().map_or("no-gpu", |gpu| gpu.model.as_str());
+        let driver = self.driver_version.split('.').next().unwrap_or_default();
+        let driver = if driver.is_empty() { "none" } else { driver };
+        format!("{gpu}/driver-{driver}/{}", self.cpu_level)
+    }
+}
+
+/// Whether a node takes new work.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum NodeState {
+    /// In contact, takes work.
+    Ready,
+    /// Finishes what it runs, takes nothing new.
+    Drained {
+        /// Why, in the admin's words.
+        reason: String,
+    },
+    /// Out of contact for longer than a lease.
+    Lost,
+}
+
+/// The key under which equal runs give equal bits.
+///
+/// Source: rulings, 6: H(recipe, contract digest, hardware class).
+#[must_use]
+pub fn build_key(recipe: Digest, contract: Digest, hardware_class: &str) -> Digest {
+    Digest::of_value(&("assay build key v1", recipe, contract, hardware_class))
+}

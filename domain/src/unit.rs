@@ -1,0 +1,46 @@
+//! Numbers that carry their unit in the type.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! units {
+    ($($(#[$doc:meta])* $name:ident, $suffix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash,
+                 BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!("{}", $suffix), self.0)
+            }
+        }
+
+        impl $name {
+            /// The sum, or the greatest value where it would overflow.
+            #[must_use]
+            pub const fn plus(self, other: Self) -> Self {
+                Self(self.0.saturating_add(other.0))
+            }
+
+            /// The difference, or zero where it would be negative.
+            #[must_use]
+            pub const fn minus(self, other: Self) -> Self {
+                Self(self.0.saturating_sub(other.0))
+            }
+        }
+    )*};
+}
+
+units! {
+    /// A duration, or a point in time since the Unix epoch or since boot. Unit: ms.
+    Millis, " ms";
+    /// An amount of memory or of storage. Unit: bytes.
+    Bytes, " B";
+    /// An amount of processor time a second. Unit: thousandths of a core.
+    CpuMillis, " mCPU";
+    /// A place in the replicated log, from 1.
+    LogIndex, "";
+}

@@ -1,0 +1,218 @@
+//! What the system shows: the documents behind every list and every `--json`.
+
+use crate::{
+    artifact::Artifact,
+    audit::AuditEvent,
+    checkpoint::Checkpoint,
+    digest::Digest,
+    id::{ArtifactId, AttemptNo, ElementId, JobId, LeaseId, NodeId, ReplicaId},
+    job::{ElementState, EndCause, JobSpec},
+    lease::{Member, Phase},
+    node::{Inventory, NodeState},
+    unit::{LogIndex, Millis},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Counts of a job's elements by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElementCounts {
+    /// Not yet placed, or to be placed again.
+    pub waiting: u32,
+    /// Under a lease.
+    pub running: u32,
+    /// Ended, not yet sealed.
+    pub sealing: u32,
+    /// Sealed.
+    pub completed: u32,
+    /// Ended without a result.
+    pub failed: u32,
+    /// Cancelled.
+    pub cancelled: u32,
+}
+
+/// A job in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobLine {
+    /// The job.
+    pub id: JobId,
+    /// Its name.
+    pub name: String,
+    /// Who submitted it.
+    pub user: String,
+    /// Where it waits.
+    pub queue: String,
+    /// Higher goes first.
+    pub priority: i32,
+    /// Its one-word state: waiting, running, sealing, completed, failed, cancelled.
+    pub state: String,
+    /// GPUs over all tasks of one element.
+    pub gpus: u64,
+    /// Counts of its elements.
+    pub elements: ElementCounts,
+    /// When it was submitted, by the log's clock.
+    pub submitted: Millis,
+    /// When it ended.
+    pub ended: Option<Millis>,
+}
+
+/// One attempt that ended or runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its number.
+    pub attempt: AttemptNo,
+    /// Its lease.
+    pub lease: LeaseId,
+    /// Where it runs or ran.
+    pub members: Vec<Member>,
+    /// When it was granted.
+    pub granted: Millis,
+    /// When it ended.
+    pub ended: Option<Millis>,
+    /// Why it ended without a result.
+    pub cause: Option<EndCause>,
+    /// How far it is, while it holds its lease.
+    pub phase: Option<Phase>,
+}
+
+/// One element with its history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElementView {
+    /// The element.
+    pub id: ElementId,
+    /// Where it stands.
+    pub state: ElementState,
+    /// Its attempts, ascending.
+    pub attempts: Vec<AttemptView>,
+    /// Its committed checkpoints, ascending by step.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// A job in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// The list's line.
+    #[serde(flatten)]
+    pub line: JobLine,
+    /// What was submitted.
+    pub spec: JobSpec,
+    /// The recipe.
+    pub recipe: Digest,
+    /// The log index of its submission.
+    pub submitted_at: LogIndex,
+    /// Elements that were ever placed (at most a page of them), or the only one.
+    pub parts: Vec<ElementView>,
+    /// The newest metrics by rank, if it runs: step and named numbers as the job wrote them.
+    #[serde(default)]
+    pub metrics: BTreeMap<u32, String>,
+}
+
+/// A node in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// The node.
+    pub id: NodeId,
+    /// What it has.
+    pub inventory: Inventory,
+    /// Its class.
+    pub hardware_class: String,
+    /// Whether it takes work.
+    pub status: NodeState,
+    /// GPU indices in use.
+    pub gpus_used: Vec<u32>,
+    /// Processor time in use.
+    pub cpu_used: crate::unit::CpuMillis,
+    /// Memory in use.
+    pub memory_used: crate::unit::Bytes,
+    /// Leases on it.
+    pub leases: Vec<LeaseId>,
+}
+
+/// Why a job waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyView {
+    /// The job.
+    pub job: JobId,
+    /// Its state's word.
+    pub state: String,
+    /// Reasons, most binding first; empty when it does not wait.
+    pub reasons: Vec<ReasonView>,
+    /// What one might suspect and is not a reason.
+    pub not_reasons: Vec<String>,
+}
+
+/// One reason for waiting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonView {
+    /// Its one word: gpus, gpu_model, cpu, memory, gang, ahead, queue, health, array, lease.
+    pub kind: String,
+    /// What is asked and what there is.
+    pub detail: String,
+    /// The smallest change that removes it.
+    pub remedy: String,
+    /// Whether no waiting will help: no set of nodes could ever hold it.
+    pub never: bool,
+}
+
+/// An artifact in a list or in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactView {
+    /// The artifact.
+    #[serde(flatten)]
+    pub artifact: Artifact,
+    /// Its job's name.
+    pub name: String,
+    /// Artifacts of the same build key with the same root.
+    pub agrees_with: Vec<ArtifactId>,
+    /// Artifacts of the same build key with another root: a recorded divergence.
+    pub differs_from: Vec<ArtifactId>,
+}
+
+/// A page of the audit chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditPage {
+    /// The events, ascending.
+    pub events: Vec<AuditEvent>,
+    /// The newest sequence number of the chain.
+    pub head: u64,
+    /// Its hash.
+    pub head_hash: Option<Digest>,
+    /// Newest sequence number with a signature.
+    pub signed: u64,
+}
+
+/// One server of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaView {
+    /// The server.
+    pub id: ReplicaId,
+    /// Its address.
+    pub address: String,
+    /// leader, follower, learner.
+    pub role: String,
+    /// The newest entry it is known to hold, as the leader sees it.
+    pub matched: LogIndex,
+    /// Whether the leader heard from it lately.
+    pub active: bool,
+}
+
+/// The cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// Its identity.
+    pub cluster: String,
+    /// The server that answers.
+    pub answered_by: ReplicaId,
+    /// The leader, if one is known.
+    pub leader: Option<ReplicaId>,
+    /// Raft's term.
+    pub term: u64,
+    /// Newest committed entry.
+    pub commit: LogIndex,
+    /// Newest applied entry.
+    pub applied: LogIndex,
+    /// Digest of the state at `applied`.
+    pub state_digest: Digest,
+    /// The servers.
+    pub replicas: Vec<ReplicaView>,
+}

@@ -1,0 +1,301 @@
+//! The alphabet of the log: what may be proposed, and what is answered.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use domain::{
+    ArtifactId, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, ReplicaId, RequestKey,
+    audit::EventSignature,
+    job::JobSpec,
+    lease::Member,
+    link::{Report, WantedLease},
+    node::Inventory,
+};
+
+/// One log entry: what one proposer had gathered when it proposed.
+///
+/// Stored in the log in canonical encoding behind [`Entry::VERSION`].
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Entry {
+    /// The proposer's clock. `apply` keeps time from running backwards.
+    pub now: Millis,
+    /// The proposer, so that only it answers its callers.
+    pub proposer: ReplicaId,
+    /// What is to be done, in order.
+    pub members: Vec<Request>,
+}
+
+/// One request within an entry.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Request {
+    /// The client's key, under which the reply is kept; none for duties that may be repeated.
+    pub key: Option<RequestKey>,
+    /// Who asks: a user, a node or a server, from the TLS identity.
+    pub actor: String,
+    /// What is asked.
+    pub command: Command,
+}
+
+impl Entry {
+    /// The version byte before the encoding.
+    pub const VERSION: u8 = 1;
+
+    /// The stored form.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![Self::VERSION];
+        self.serialize(&mut bytes)
+            .expect("writing to memory cannot fail");
+        bytes
+    }
+
+    /// Reads the stored form.
+    ///
+    /// # Errors
+    /// When the version is unknown or the bytes are damaged.
+    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
+        match bytes.split_first() {
+            Some((&Self::VERSION, rest)) => {
+                borsh::from_slice(rest).map_err(|fault| EntryError::Damaged(fault.to_string()))
+            }
+            Some((&version, _)) => Err(EntryError::Version(version)),
+            None => Err(EntryError::Damaged("empty".into())),
+        }
+    }
+}
+
+/// A log entry that cannot be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// Written by another release.
+    #[error("log entry has version {0}, this server reads version 1; upgrade the server")]
+    Version(u8),
+    /// Not an entry.
+    #[error("log entry is damaged: {0}; replace this server's disk by `assay cluster add`")]
+    Damaged(String),
+}
+
+/// What may be proposed.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Command {
+    /// Take in jobs. All or none.
+    Submit {
+        /// Each with the recipe that the API computed for it.
+        jobs: Vec<NewJob>,
+    },
+    /// End a job or one element of an array.
+    Cancel {
+        /// Which.
+        element: ElementId,
+    },
+    /// A node has (again) come into contact.
+    Register {
+        /// What it has.
+        inventory: Inventory,
+        /// Leases that it still holds.
+        held: Vec<LeaseId>,
+    },
+    /// Take a node out of service, or back in.
+    Drain {
+        /// Its name.
+        node: String,
+        /// Why; none puts it back.
+        reason: Option<String>,
+    },
+    /// The lease time of all that a node holds is over (proposed by the leader's lease duty).
+    NodeLost {
+        /// The node.
+        node: NodeId,
+        /// The node's registration that the leader had lost contact with: the log index of its
+        /// newest [`Command::Register`]. A newer one makes this command void.
+        registered_at: LogIndex,
+    },
+    /// An operator's word that nothing of a lease runs any more (`restart = "confirmed"`).
+    ConfirmDead {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The planner's placements.
+    Place {
+        /// The plan, checked again when applied.
+        plan: PlanRecord,
+    },
+    /// What an agent reports.
+    Report {
+        /// Which node, from the TLS identity.
+        node: NodeId,
+        /// What.
+        report: Report,
+    },
+    /// A ticket's signatures and copies.
+    CompleteSeal {
+        /// The ticket, by its ended lease.
+        ticket: LeaseId,
+        /// Digest of `model.sig`.
+        signature: Digest,
+        /// Digest of `provenance.dsse.json`.
+        provenance: Digest,
+        /// SHA-256 of the public key's PEM.
+        signer: Digest,
+        /// Servers that hold every blob, fsynced.
+        copies: Vec<ReplicaId>,
+    },
+    /// A ticket that can never be completed: no server holds its bytes, or they do not match.
+    AbandonSeal {
+        /// The ticket.
+        ticket: LeaseId,
+        /// Why.
+        cause: domain::job::EndCause,
+    },
+    /// Signatures for audit events, in order from the first that lacks one.
+    SignEvents {
+        /// Sequence number of the first.
+        first: u64,
+        /// One for each event.
+        signatures: Vec<EventSignature>,
+    },
+}
+
+/// A job with what the API found out about it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct NewJob {
+    /// The specification, checked.
+    pub spec: JobSpec,
+    /// Digest of its recipe (`registry::seal::recipe`).
+    pub recipe: Digest,
+}
+
+/// A plan as recorded: enough to check it and to make it again.
+///
+/// Source: rulings, 12.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct PlanRecord {
+    /// The applied index of the view that it was made on.
+    pub base: LogIndex,
+    /// The `now` that the planner was given.
+    pub now: Millis,
+    /// The budget that the planner was given.
+    pub budget_steps: u64,
+    /// Version of the policy.
+    pub policy_version: u32,
+    /// What to place.
+    pub placements: Vec<Placement>,
+}
+
+/// One gang's place.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Placement {
+    /// What to place.
+    pub element: ElementId,
+    /// Where, ascending by first rank.
+    pub members: Vec<Member>,
+}
+
+/// The answer to one member, kept under its key.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Reply {
+    /// Jobs were taken in, with these ids in order.
+    Submitted {
+        /// Their ids.
+        jobs: Vec<JobId>,
+        /// The entry that holds them.
+        at: LogIndex,
+    },
+    /// Done; nothing to add.
+    Done {
+        /// The entry.
+        at: LogIndex,
+    },
+    /// The node's id.
+    Registered {
+        /// Its id.
+        node: NodeId,
+    },
+    /// The artifact that a completed seal made.
+    Sealed {
+        /// Its id.
+        artifact: ArtifactId,
+    },
+    /// Refused, with the same answer on every retry.
+    Refused(Refusal),
+}
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
+pub enum Refusal {
+    /// The key was used for another request.
+    #[error("request key {key} was used for another request; use a new key")]
+    KeyReused {
+        /// The key.
+        key: RequestKey,
+    },
+    /// No such job, element, node, lease or ticket.
+    #[error("there is no {what}; `assay {list}` shows what there is")]
+    NotFound {
+        /// What was named.
+        what: String,
+        /// The command that lists such things.
+        list: String,
+    },
+    /// It is in a state that does not allow this.
+    #[error("{what} is {state}; {remedy}")]
+    WrongState {
+        /// What was named.
+        what: String,
+        /// Its state.
+        state: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A specification breaks a rule.
+    #[error("{0}")]
+    Spec(String),
+    /// A bound of the cluster is reached.
+    #[error("{what} is at its limit of {limit}; {remedy}")]
+    Limit {
+        /// What is full.
+        what: String,
+        /// The bound.
+        limit: u64,
+        /// What to do.
+        remedy: String,
+    },
+    /// The lease has ended: what was done under it no longer counts.
+    #[error("lease {lease} has ended; what runs under it is to be stopped")]
+    StaleLease {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Not yet: the caller is to repeat it.
+    #[error("not yet: {why}")]
+    NotYet {
+        /// What it waits for.
+        why: String,
+    },
+}
+
+/// What a changed state asks of the shell. An effect that is lost loses no work: each can be
+/// rebuilt from state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// What a node is to hold has changed: send it anew.
+    Wanted {
+        /// The node.
+        node: NodeId,
+    },
+    /// There may be something to place.
+    Plan,
+    /// A seal ticket was opened.
+    Seal {
+        /// The ticket.
+        ticket: LeaseId,
+    },
+    /// Audit events lack signatures.
+    Sign,
+    /// A job's document has changed: tell those who watch it.
+    Changed {
+        /// The job.
+        job: JobId,
+    },
+}
+
+/// All leases of a node with what it needs to run them, as [`domain::link::Down::Wanted`] sends.
+pub type WantedSet = Vec<WantedLease>;

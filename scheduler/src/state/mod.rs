@@ -1,0 +1,3 @@
+//! The pure state machine behind the log.
+
+pub mod command;
