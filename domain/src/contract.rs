@@ -19,10 +19,7 @@ pub const FIXED: &[(&str, &str)] = &[
     ("OMP_NUM_THREADS", "1"),
     ("OPENBLAS_CORETYPE", "Haswell"),
     ("OPENBLAS_NUM_THREADS", "1"),
-    (
-        "PATH",
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    ),
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("PYTHONDONTWRITEBYTECODE", "1"),
     ("PYTHONHASHSEED", "0"),
     ("SOURCE_DATE_EPOCH", "0"),
@@ -57,10 +54,8 @@ pub fn is_reserved(name: &str) -> bool {
 /// The contract as name and value, the umask included, for the record.
 #[must_use]
 pub fn recorded() -> BTreeMap<String, String> {
-    let mut all: BTreeMap<_, _> = FIXED
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let mut all: BTreeMap<_, _> =
+        FIXED.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     all.insert("umask".to_owned(), format!("{UMASK:04o}"));
     all
 }

@@ -113,19 +113,11 @@ impl FromStr for ElementId {
             example: "j7[3]",
         };
         match text.split_once('[') {
-            None => Ok(Self {
-                job: text.parse().map_err(|_| fault())?,
-                index: None,
-            }),
+            None => Ok(Self { job: text.parse().map_err(|_| fault())?, index: None }),
             Some((job, rest)) => {
-                let index = rest
-                    .strip_suffix(']')
-                    .and_then(|n| n.parse().ok())
-                    .ok_or_else(fault)?;
-                Ok(Self {
-                    job: job.parse().map_err(|_| fault())?,
-                    index: Some(index),
-                })
+                let index =
+                    rest.strip_suffix(']').and_then(|n| n.parse().ok()).ok_or_else(fault)?;
+                Ok(Self { job: job.parse().map_err(|_| fault())?, index: Some(index) })
             }
         }
     }
@@ -155,16 +147,9 @@ impl FromStr for LeaseId {
         text.strip_prefix('l')
             .and_then(|rest| rest.split_once('.'))
             .and_then(|(index, ordinal)| {
-                Some(Self {
-                    index: index.parse().ok()?,
-                    ordinal: ordinal.parse().ok()?,
-                })
+                Some(Self { index: index.parse().ok()?, ordinal: ordinal.parse().ok()? })
             })
-            .ok_or_else(|| IdError {
-                text: text.to_owned(),
-                kind: "a lease id",
-                example: "l42.0",
-            })
+            .ok_or_else(|| IdError { text: text.to_owned(), kind: "a lease id", example: "l42.0" })
     }
 }
 

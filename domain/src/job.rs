@@ -169,10 +169,7 @@ impl JobSpec {
     /// The id of the element at `position` in `0..elements()`.
     #[must_use]
     pub fn element(&self, job: JobId, position: u32) -> ElementId {
-        ElementId {
-            job,
-            index: self.array.map(|_| position),
-        }
+        ElementId { job, index: self.array.map(|_| position) }
     }
 
     /// Checks every rule that needs no cluster; gives all faults at once.
@@ -182,25 +179,13 @@ impl JobSpec {
     pub fn check(&self) -> Result<(), Vec<SpecError>> {
         let mut faults = Vec::new();
         let mut fault = |field: &str, fault: String, remedy: &str| {
-            faults.push(SpecError::Field {
-                field: field.into(),
-                fault,
-                remedy: remedy.into(),
-            });
+            faults.push(SpecError::Field { field: field.into(), fault, remedy: remedy.into() });
         };
         if self.name.is_empty() || self.name.len() > 200 {
-            fault(
-                "name",
-                format!("is {} bytes long", self.name.len()),
-                "give 1 to 200 bytes",
-            );
+            fault("name", format!("is {} bytes long", self.name.len()), "give 1 to 200 bytes");
         }
         if self.command.is_empty() || self.command[0].is_empty() {
-            fault(
-                "command",
-                "is empty".into(),
-                "give a program and its arguments",
-            );
+            fault("command", "is empty".into(), "give a program and its arguments");
         }
         if self.tasks == 0 || self.tasks > limit::GANG_MAX {
             fault("tasks", format!("is {}", self.tasks), "give 1 to 4096");
@@ -208,34 +193,18 @@ impl JobSpec {
         if let Some(array) = self.array
             && (array.count == 0 || array.count > limit::ARRAY_MAX)
         {
-            fault(
-                "array",
-                format!("has {} elements", array.count),
-                "give 1 to 1000000",
-            );
+            fault("array", format!("has {} elements", array.count), "give 1 to 1000000");
         }
         if self.time_limit == Some(Millis(0)) {
-            fault(
-                "time_limit",
-                "is zero".into(),
-                "give a duration such as `2h30m`, or leave it",
-            );
+            fault("time_limit", "is zero".into(), "give a duration such as `2h30m`, or leave it");
         }
         for name in self.env.keys() {
             if crate::contract::is_reserved(name) {
                 let why = format!("sets `{name}`, which the environment contract fixes");
-                fault(
-                    "env",
-                    why,
-                    "remove it; `docs/DETERMINISM.md` lists what is fixed",
-                );
+                fault("env", why, "remove it; `docs/DETERMINISM.md` lists what is fixed");
             }
             if name.is_empty() || name.contains(['=', '\0']) {
-                fault(
-                    "env",
-                    format!("has the name `{name}`"),
-                    "use a name without `=`",
-                );
+                fault("env", format!("has the name `{name}`"), "use a name without `=`");
             }
         }
         for name in self.datasets.keys() {
@@ -243,11 +212,7 @@ impl JobSpec {
                 !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             if !good {
                 let why = format!("has the name `{name}`");
-                fault(
-                    "datasets",
-                    why,
-                    "use letters, digits and `_`, since it names a variable",
-                );
+                fault("datasets", why, "use letters, digits and `_`, since it names a variable");
             }
         }
         if self.command.iter().any(|word| word.contains('\0')) {
@@ -258,11 +223,7 @@ impl JobSpec {
             let why = format!("takes {size} of {} bytes", limit::SPEC_MAX.0);
             fault("job", why, "move scripts and lists into the code folder");
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 }
 
@@ -348,10 +309,7 @@ impl std::fmt::Display for EndCause {
                 "wrote nothing to ASSAY_OUTPUT_DIR; write there, or set `outputs = \"none\"`",
             ),
             Self::OutputChanged { path } => {
-                write!(
-                    f,
-                    "`{path}` changed while it was being sealed; stop writers before exit"
-                )
+                write!(f, "`{path}` changed while it was being sealed; stop writers before exit")
             }
             Self::TimeLimit => f.write_str("ran longer than its time_limit"),
             Self::Prepare { detail } => write!(f, "could not be prepared: {detail}"),

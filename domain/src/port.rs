@@ -35,10 +35,7 @@ impl RowRead for std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
         if from >= to {
             return Vec::new();
         }
-        let bounds = (
-            std::ops::Bound::Included(from),
-            std::ops::Bound::Excluded(to),
-        );
+        let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(to));
         Self::range::<[u8], _>(self, bounds)
             .take(limit)
             .map(|(key, value)| (key.clone(), value.clone()))

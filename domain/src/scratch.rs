@@ -16,10 +16,7 @@ pub struct Scratch<'a, R: RowRead> {
 impl<'a, R: RowRead> Scratch<'a, R> {
     /// An empty overlay.
     pub fn new(base: &'a R) -> Self {
-        Self {
-            base,
-            changed: BTreeMap::new(),
-        }
+        Self { base, changed: BTreeMap::new() }
     }
 
     /// Sets a row.
@@ -104,16 +101,11 @@ pub fn merged_range(
     if from >= to {
         return Vec::new();
     }
-    let bounds = (
-        std::ops::Bound::Included(from),
-        std::ops::Bound::Excluded(to),
-    );
+    let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(to));
     let over: Vec<_> = changed.range::<[u8], _>(bounds).collect();
     let removed = over.iter().filter(|(_, value)| value.is_none()).count();
-    let mut rows: BTreeMap<_, _> = base
-        .range(from, to, limit.saturating_add(removed))
-        .into_iter()
-        .collect();
+    let mut rows: BTreeMap<_, _> =
+        base.range(from, to, limit.saturating_add(removed)).into_iter().collect();
     for (key, value) in over {
         match value {
             Some(value) => rows.insert(key.clone(), value.clone()),

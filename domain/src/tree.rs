@@ -75,10 +75,7 @@ impl Tree {
     /// auditor may read it with any tool.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let stored = Stored {
-            files: self.files.clone(),
-            kind: KIND.into(),
-        };
+        let stored = Stored { files: self.files.clone(), kind: KIND.into() };
         serde_json::to_vec(&stored).expect("a tree of strings and integers is JSON")
     }
 
@@ -92,9 +89,7 @@ impl Tree {
         if stored.kind != KIND {
             return Err(TreeError::Form(format!("kind `{}`", stored.kind)));
         }
-        let tree = Self {
-            files: stored.files,
-        };
+        let tree = Self { files: stored.files };
         tree.check()?;
         Ok(tree)
     }
@@ -114,10 +109,7 @@ impl Tree {
         for file in &self.files {
             let plain = !file.path.is_empty()
                 && !file.path.contains('\0')
-                && file
-                    .path
-                    .split('/')
-                    .all(|part| !matches!(part, "" | "." | ".."));
+                && file.path.split('/').all(|part| !matches!(part, "" | "." | ".."));
             if !plain {
                 return Err(TreeError::Path(file.path.clone()));
             }
@@ -146,30 +138,22 @@ mod tests {
     #[test]
     fn a_path_that_leaves_its_folder_is_refused() {
         for path in ["", "/etc/passwd", "a/../b", "a//b", "./a"] {
-            let tree = Tree {
-                files: vec![file(path)],
-            };
+            let tree = Tree { files: vec![file(path)] };
             assert_eq!(tree.check(), Err(TreeError::Path(path.into())));
         }
     }
 
     #[test]
     fn files_stand_once_and_in_order() {
-        let tree = Tree {
-            files: vec![file("b"), file("a")],
-        };
+        let tree = Tree { files: vec![file("b"), file("a")] };
         assert_eq!(tree.check(), Err(TreeError::Order("a".into())));
-        let tree = Tree {
-            files: vec![file("a"), file("a")],
-        };
+        let tree = Tree { files: vec![file("a"), file("a")] };
         assert!(tree.check().is_err());
     }
 
     #[test]
     fn a_stored_tree_reads_back() {
-        let tree = Tree {
-            files: vec![file("a"), file("b/c")],
-        };
+        let tree = Tree { files: vec![file("a"), file("b/c")] };
         assert_eq!(Tree::decode(&tree.encode()), Ok(tree));
         assert!(Tree::decode(b"junk").is_err());
     }

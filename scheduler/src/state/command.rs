@@ -42,8 +42,7 @@ impl Entry {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![Self::VERSION];
-        self.serialize(&mut bytes)
-            .expect("writing to memory cannot fail");
+        self.serialize(&mut bytes).expect("writing to memory cannot fail");
         bytes
     }
 
