@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Wire types with their conversions: the only crate that knows both vocabularies.
+#![forbid(unsafe_code)]
+
+pub mod convert;
+pub mod frame;
+pub mod transfer;
+
+/// The generated wire types of version 1.
+#[expect(missing_docs, clippy::all, reason = "generated; the .proto files hold the documentation")]
+pub mod v1 {
+    tonic::include_proto!("assay.v1");
+}
+
+/// The longest message that any of our services reads or writes.
+pub const MESSAGE_MAX: usize = domain::limit::WIRE_MESSAGE_MAX.0 as usize;

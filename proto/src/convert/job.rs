@@ -1,0 +1,228 @@
+//! A job on the wire.
+
+use super::digest;
+use crate::v1;
+use domain::{
+    Bytes, CpuMillis, JobId, Millis,
+    job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
+    resource::TaskResources,
+};
+
+/// A field of a request that no domain type allows.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {fault}; {remedy}")]
+pub struct WireError {
+    /// The field as the .proto file names it.
+    pub field: &'static str,
+    /// What is wrong.
+    pub fault: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+impl From<&Captured> for v1::Captured {
+    fn from(captured: &Captured) -> Self {
+        Self {
+            tree: captured.tree.0.to_vec().into(),
+            files: captured.files,
+            size_bytes: captured.size.0,
+            origin: captured.origin.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::Captured> for Captured {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Captured) -> Result<Self, WireError> {
+        Ok(Self {
+            tree: digest("tree", &wire.tree)?,
+            files: wire.files,
+            size: Bytes(wire.size_bytes),
+            origin: wire.origin,
+        })
+    }
+}
+
+impl From<&JobSpec> for v1::Job {
+    fn from(spec: &JobSpec) -> Self {
+        Self {
+            name: spec.name.clone(),
+            queue: spec.queue.clone(),
+            priority: spec.priority,
+            tasks: spec.tasks,
+            gpus: spec.resources.gpus,
+            gpu_model: spec.resources.gpu_model.clone().unwrap_or_default(),
+            cpu_millis: spec.resources.cpu.0,
+            memory_bytes: spec.resources.memory.0,
+            command: spec.command.clone(),
+            env: spec.env.clone(),
+            code: spec.code.as_ref().map(Into::into),
+            datasets: spec.datasets.iter().map(|(name, set)| (name.clone(), set.into())).collect(),
+            hyperparameters: spec.hyperparameters.clone(),
+            seed: spec.seed,
+            outputs: match spec.outputs {
+                Outputs::Required => "required".into(),
+                Outputs::None => "none".into(),
+            },
+            time_limit_ms: spec.time_limit.map_or(0, |limit| limit.0),
+            retries: spec.retries,
+            on_disconnect: match spec.on_disconnect {
+                OnDisconnect::Stop => "stop".into(),
+                OnDisconnect::Continue => "continue".into(),
+            },
+            restart: match spec.restart {
+                Restart::Lease => "lease".into(),
+                Restart::Confirmed => "confirmed".into(),
+            },
+            array_count: spec.array.map_or(0, |array| array.count),
+            array_at_once_max: spec.array.map_or(0, |array| array.at_once_max),
+            reproduces: spec.reproduces.map_or(0, |job| job.0),
+        }
+    }
+}
+
+/// One of the words that a field allows; empty means the default.
+fn word<T: Default>(
+    field: &'static str,
+    text: &str,
+    words: [(&str, T); 2],
+    remedy: &'static str,
+) -> Result<T, WireError> {
+    if text.is_empty() {
+        return Ok(T::default());
+    }
+    words
+        .into_iter()
+        .find_map(|(name, value)| (name == text).then_some(value))
+        .ok_or_else(|| WireError { field, fault: format!("is `{text}`"), remedy })
+}
+
+impl v1::Job {
+    /// The specification, submitted by `user`.
+    ///
+    /// # Errors
+    /// The first field that no specification allows. Ranges are checked by `JobSpec::check`.
+    pub fn into_spec(self, user: &str) -> Result<JobSpec, WireError> {
+        let outputs = word(
+            "outputs",
+            &self.outputs,
+            [("required", Outputs::Required), ("none", Outputs::None)],
+            "use `required` or `none`",
+        )?;
+        let on_disconnect = word(
+            "on_disconnect",
+            &self.on_disconnect,
+            [("stop", OnDisconnect::Stop), ("continue", OnDisconnect::Continue)],
+            "use `stop` or `continue`",
+        )?;
+        let restart = word(
+            "restart",
+            &self.restart,
+            [("lease", Restart::Lease), ("confirmed", Restart::Confirmed)],
+            "use `lease` or `confirmed`",
+        )?;
+        let datasets = self
+            .datasets
+            .into_iter()
+            .map(|(name, set)| Ok((name, set.try_into()?)))
+            .collect::<Result<_, WireError>>()?;
+        let array = (self.array_count > 0)
+            .then_some(Array { count: self.array_count, at_once_max: self.array_at_once_max });
+        Ok(JobSpec {
+            name: self.name,
+            user: user.to_owned(),
+            queue: if self.queue.is_empty() { "default".into() } else { self.queue },
+            priority: self.priority,
+            tasks: self.tasks.max(1),
+            resources: TaskResources {
+                gpus: self.gpus,
+                gpu_model: (!self.gpu_model.is_empty()).then_some(self.gpu_model),
+                cpu: CpuMillis(self.cpu_millis),
+                memory: Bytes(self.memory_bytes),
+            },
+            command: self.command,
+            env: self.env,
+            code: self.code.map(TryInto::try_into).transpose()?,
+            datasets,
+            hyperparameters: self.hyperparameters,
+            seed: self.seed,
+            outputs,
+            time_limit: (self.time_limit_ms > 0).then_some(Millis(self.time_limit_ms)),
+            retries: self.retries,
+            on_disconnect,
+            restart,
+            array,
+            reproduces: (self.reproduces > 0).then_some(JobId(self.reproduces)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Digest;
+
+    fn spec() -> JobSpec {
+        JobSpec {
+            name: "digits".into(),
+            user: "ada".into(),
+            queue: "default".into(),
+            priority: -3,
+            tasks: 2,
+            resources: TaskResources {
+                gpus: 4,
+                gpu_model: Some("H100".into()),
+                cpu: CpuMillis(1_500),
+                memory: Bytes(1 << 30),
+            },
+            command: vec!["./train".into(), "--epochs".into(), "3".into()],
+            env: [("A".to_owned(), "b".to_owned())].into(),
+            code: Some(Captured {
+                tree: Digest::of(b"code"),
+                files: 2,
+                size: Bytes(10),
+                origin: "code".into(),
+            }),
+            datasets: [(
+                "digits".to_owned(),
+                Captured {
+                    tree: Digest::of(b"data"),
+                    files: 1,
+                    size: Bytes(5),
+                    origin: "d.csv".into(),
+                },
+            )]
+            .into(),
+            hyperparameters: [("lr".to_owned(), "0.1".to_owned())].into(),
+            seed: 7,
+            outputs: Outputs::None,
+            time_limit: Some(Millis(60_000)),
+            retries: 2,
+            on_disconnect: OnDisconnect::Continue,
+            restart: Restart::Confirmed,
+            array: Some(Array { count: 9, at_once_max: 3 }),
+            reproduces: Some(JobId(4)),
+        }
+    }
+
+    #[test]
+    fn a_job_survives_the_wire() {
+        assert_eq!(v1::Job::from(&spec()).into_spec("ada"), Ok(spec()));
+    }
+
+    #[test]
+    fn a_word_that_is_none_of_the_allowed_is_refused_by_name() {
+        let mut wire = v1::Job::from(&spec());
+        wire.restart = "maybe".into();
+        let fault = wire.into_spec("ada").unwrap_err();
+        assert_eq!(fault.to_string(), "restart: is `maybe`; use `lease` or `confirmed`");
+    }
+
+    #[test]
+    fn a_digest_of_another_length_is_refused() {
+        let mut wire = v1::Job::from(&spec());
+        wire.code.as_mut().unwrap().tree = vec![1, 2].into();
+        assert!(wire.into_spec("ada").is_err());
+    }
+}
