@@ -1,7 +1,7 @@
 //! The simulated machine: which GPUs it has and what is wrong with them.
 
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, sync::Mutex, time::SystemTime};
+use std::{os::unix::fs::MetadataExt, path::PathBuf, sync::Mutex, time::SystemTime};
 
 /// One simulated GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +112,8 @@ impl Machine {
 
 struct Cache {
     path: PathBuf,
-    changed: Option<SystemTime>,
+    /// Time, inode and length: times alone are too coarse to tell two quick writes apart.
+    changed: Option<(SystemTime, u64, u64)>,
     machine: Machine,
 }
 
@@ -127,7 +128,9 @@ pub fn now() -> Machine {
         let profile = std::env::var("FAKE_NVML_PROFILE").unwrap_or_else(|_| "h100x8".into());
         return Machine::profile(&profile, "local").unwrap_or_default();
     };
-    let changed = std::fs::metadata(&path).and_then(|meta| meta.modified()).ok();
+    let changed = std::fs::metadata(&path)
+        .and_then(|meta| Ok((meta.modified()?, meta.ino(), meta.len())))
+        .ok();
     let mut cache = CACHE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(known) = cache.as_ref()
         && known.path == path
