@@ -1,1 +1,4 @@
-//! Placeholder.
+//! One node: runs tasks under leases, and keeps nothing that the log does not know.
+#![forbid(unsafe_code)]
+
+pub mod machine;
