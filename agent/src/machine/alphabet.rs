@@ -1,5 +1,6 @@
 //! What the agent's machine hears and what it asks for.
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     LeaseId, Millis, NodeId,
     artifact::OutputDigests,
@@ -81,7 +82,7 @@ pub enum HeldTask {
 }
 
 /// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Exit {
     /// By itself, with this code.
     Code(i32),

@@ -38,22 +38,6 @@ pub(super) enum Step {
     Dead(Option<EndCause>),
 }
 
-impl Step {
-    /// Whether a process of the lease may exist.
-    pub(super) fn may_run(&self) -> bool {
-        match self {
-            Self::Running { .. } | Self::Killing(_) => true,
-            Self::Preparing
-            | Self::Ready
-            | Self::Settling
-            | Self::Storing
-            | Self::Stored(_)
-            | Self::Reported(_)
-            | Self::Dead(_) => false,
-        }
-    }
-}
-
 /// A lease that this node holds.
 #[derive(Clone, Debug)]
 pub(super) struct Held {

@@ -14,7 +14,6 @@ mod prepare;
 mod publish;
 mod run;
 
-
 pub use alphabet::{Boot, Config, Exit, HeldLease, HeldTask, Input, Output};
 
 use domain::{
