@@ -1,4 +1,5 @@
 //! One node: runs tasks under leases, and keeps nothing that the log does not know.
 #![forbid(unsafe_code)]
 
+pub mod driver;
 pub mod machine;

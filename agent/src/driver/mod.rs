@@ -1,0 +1,8 @@
+//! The machine's hands: clocks, hardware, files and processes of this node.
+
+pub mod clock;
+pub mod contract;
+pub mod dirs;
+pub mod gpu;
+pub mod host;
+pub mod supervisor;
