@@ -1,8 +1,11 @@
 //! The machine's hands: clocks, hardware, files and processes of this node.
 
+pub mod checkpoints;
 pub mod clock;
 pub mod contract;
 pub mod dirs;
 pub mod gpu;
 pub mod host;
+pub mod logs;
+pub mod prepare;
 pub mod supervisor;
