@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod driver;
+pub mod link;
 pub mod machine;
 pub mod store;

@@ -14,6 +14,13 @@ mod prepare;
 mod publish;
 mod run;
 
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod stories;
+
 pub use alphabet::{Boot, Config, Exit, HeldLease, HeldTask, Input, Output};
 
 use domain::{

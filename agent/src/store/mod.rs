@@ -7,6 +7,7 @@ mod servers;
 pub mod memory;
 
 pub use cache::{Cache, CacheError};
+pub(crate) use servers::channel;
 pub use servers::{Servers, Tls};
 
 use domain::{Digest, tree::TreeError};
