@@ -4,4 +4,7 @@
 pub mod driver;
 pub mod link;
 pub mod machine;
+mod shell;
 pub mod store;
+
+pub use shell::{AgentError, Config, run, serve};

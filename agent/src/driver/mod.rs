@@ -8,4 +8,6 @@ pub mod gpu;
 pub mod host;
 pub mod logs;
 pub mod prepare;
+pub mod state;
 pub mod supervisor;
+pub mod tasks;

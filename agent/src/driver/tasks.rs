@@ -10,7 +10,12 @@ use super::{
 use domain::{
     LeaseId, Millis, NodeId, job::EndCause, lease::TaskPlace, link::WantedLease, resource::Gpu,
 };
-use std::{collections::BTreeMap, io, process::Child, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    process::Child,
+    time::Duration,
+};
 use tokio::sync::mpsc;
 
 /// Orders that wait for the supervisor; more mean that it hangs.
@@ -60,11 +65,9 @@ pub enum Order {
 /// What is heard of tasks.
 #[derive(Debug)]
 pub enum Heard {
-    /// All that there is: first, and again after a supervisor was replaced.
-    All(Vec<LeaseView>),
     /// News.
     Said(Said),
-    /// A lease's tasks cannot be started.
+    /// A lease's tasks cannot be started, or were lost with their supervisor.
     Fault {
         /// The lease.
         lease: LeaseId,
@@ -79,10 +82,21 @@ pub struct Tasks {
     command: Vec<String>,
     gpus: Vec<Gpu>,
     heard: mpsc::Sender<Heard>,
+    /// Leases whose start was ordered, to be missed in what the next supervisor lists.
+    started: BTreeSet<LeaseId>,
     /// Kills without an answer, to be asked again of the next supervisor.
     killing: BTreeMap<LeaseId, Millis>,
     /// Supervisors that we started, to be reaped when they end.
     children: Vec<Child>,
+}
+
+/// Whether the supervisor is to say what there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    /// It did.
+    Known,
+    /// It is another one.
+    Wanted,
 }
 
 /// Why a connection ended.
@@ -102,7 +116,20 @@ impl Tasks {
         gpus: Vec<Gpu>,
         heard: mpsc::Sender<Heard>,
     ) -> Self {
-        Self { dirs, command, gpus, heard, killing: BTreeMap::new(), children: Vec::new() }
+        Self {
+            dirs,
+            command,
+            gpus,
+            heard,
+            started: BTreeSet::new(),
+            killing: BTreeMap::new(),
+            children: Vec::new(),
+        }
+    }
+
+    /// Takes note of leases that an earlier life of the agent started.
+    pub fn adopt(&mut self, leases: impl Iterator<Item = LeaseId>) {
+        self.started.extend(leases);
     }
 
     /// Connects for the first time.
@@ -118,8 +145,9 @@ impl Tasks {
 
     /// Carries `orders` over `client`, and over its successors, until they end.
     pub async fn run(mut self, mut client: Client, mut orders: mpsc::Receiver<Order>) {
+        let mut listing = Listing::Known;
         loop {
-            match self.serve(client, &mut orders).await {
+            match self.serve(client, &mut orders, listing).await {
                 Ok(End::Ours) => return,
                 Ok(End::Theirs) => tracing::warn!("supervisor is gone, starting another"),
                 Err(why) => tracing::warn!(%why, "supervisor is lost, starting another"),
@@ -131,6 +159,7 @@ impl Tasks {
                 }
                 tokio::time::sleep(TRY_AGAIN).await;
             };
+            listing = Listing::Wanted;
         }
     }
 
@@ -138,12 +167,15 @@ impl Tasks {
         &mut self,
         client: Client,
         orders: &mut mpsc::Receiver<Order>,
+        listing: Listing,
     ) -> io::Result<End> {
         let Client { mut writer, reader } = client;
         let (said, mut news) = mpsc::channel(SAID_AHEAD);
         let mut reading = tokio::task::JoinSet::new();
         reading.spawn(read(reader, said));
-        writer.ask(&Ask::List).await?;
+        if listing == Listing::Wanted {
+            writer.ask(&Ask::List).await?;
+        }
         for (lease, grace) in &self.killing {
             writer.ask(&Ask::Kill { lease: *lease, grace: *grace }).await?;
         }
@@ -161,14 +193,7 @@ impl Tasks {
                 }
                 said = news.recv() => {
                     let Some(said) = said else { return Ok(End::Theirs) };
-                    if let Said::Killed { lease } = said {
-                        self.killing.remove(&lease);
-                    }
-                    let heard = match said {
-                        Said::All(all) => Heard::All(all),
-                        said => Heard::Said(said),
-                    };
-                    if self.heard.send(heard).await.is_err() {
+                    if !self.hear(said).await {
                         return Ok(End::Ours);
                     }
                 }
@@ -176,12 +201,40 @@ impl Tasks {
         }
     }
 
+    /// Hands news on. False when nobody listens.
+    async fn hear(&mut self, said: Said) -> bool {
+        let heard: Vec<_> = match said {
+            Said::All(all) => self.missed(&all).chain(ends(&all)).collect(),
+            Said::Killed { lease } => {
+                self.killing.remove(&lease);
+                vec![Heard::Said(said)]
+            }
+            said => vec![Heard::Said(said)],
+        };
+        for heard in heard {
+            if self.heard.send(heard).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The leases that a new supervisor does not know: their tasks died with the old one.
+    fn missed(&self, all: &[LeaseView]) -> impl Iterator<Item = Heard> + use<> {
+        let known: BTreeSet<_> = all.iter().map(|view| view.lease).collect();
+        let lost: Vec<_> = self.started.difference(&known).copied().collect();
+        lost.into_iter().map(|lease| Heard::Fault { lease, cause: EndCause::NodeLost })
+    }
+
     async fn obey(&mut self, order: Order, writer: &mut Writer) -> io::Result<()> {
         match order {
             Order::Start { wanted, node, node_rank, tasks, deadline } => {
                 let lease = wanted.lease.id;
                 match self.commands(wanted, node, node_rank, tasks).await {
-                    Ok(tasks) => writer.ask(&Ask::Start { lease, deadline, tasks }).await,
+                    Ok(tasks) => {
+                        self.started.insert(lease);
+                        writer.ask(&Ask::Start { lease, deadline, tasks }).await
+                    }
                     Err(cause) => {
                         // Without a listener the agent is ending.
                         let _ = self.heard.send(Heard::Fault { lease, cause }).await;
@@ -194,7 +247,10 @@ impl Tasks {
                 self.killing.insert(lease, grace);
                 writer.ask(&Ask::Kill { lease, grace }).await
             }
-            Order::Forget { lease } => writer.ask(&Ask::Forget { lease }).await,
+            Order::Forget { lease } => {
+                self.started.remove(&lease);
+                writer.ask(&Ask::Forget { lease }).await
+            }
         }
     }
 
@@ -216,6 +272,17 @@ impl Tasks {
         })
         .await
     }
+}
+
+/// The ends that were told on no connection, or on a broken one.
+fn ends(all: &[LeaseView]) -> impl Iterator<Item = Heard> + '_ {
+    all.iter().flat_map(|view| {
+        view.tasks.iter().filter_map(|task| {
+            let (exit, ended) = task.exit?;
+            let (lease, rank) = (view.lease, task.rank);
+            Some(Heard::Said(Said::Exited { lease, rank, exit, ended }))
+        })
+    })
 }
 
 /// Reads in a task of its own, since reading is not cancel-safe.

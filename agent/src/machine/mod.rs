@@ -21,6 +21,9 @@ mod script;
 #[cfg(test)]
 mod stories;
 
+#[cfg(test)]
+pub(crate) use script::{inventory as tests_inventory, tests_lease};
+
 pub use alphabet::{Boot, Config, Exit, HeldLease, HeldTask, Input, Output};
 
 use domain::{

@@ -13,7 +13,7 @@ use domain::{
 };
 use std::{collections::BTreeMap, fmt::Write};
 
-pub(super) fn inventory() -> Inventory {
+pub(crate) fn inventory() -> Inventory {
     let text = || String::from("x");
     Inventory {
         name: "a".into(),
@@ -76,6 +76,11 @@ pub(super) fn lease(id: LeaseId, gang: &[u32], phase: Phase) -> WantedLease {
         checkpoints: vec![],
         cluster: "c".into(),
     }
+}
+
+/// A lease of one task on node n1 that is being prepared.
+pub(crate) fn tests_lease(id: LeaseId) -> WantedLease {
+    lease(id, &[1], Phase::Preparing { ready: [].into() })
 }
 
 pub(super) fn checkpoint(lease: LeaseId, step: u64) -> Checkpoint {

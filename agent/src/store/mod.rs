@@ -1,6 +1,8 @@
 //! Bytes between this node and the servers: what comes is verified, what goes is kept twice.
 
 mod cache;
+mod describe;
+pub mod seal;
 mod servers;
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ mod stray;
 mod table;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use client::{Client, ClientError, Reader, Writer};
 pub use serve::{IDLE_END, serve};
 pub use wire::{Ask, LeaseView, Said, TaskCommand, TaskView};
