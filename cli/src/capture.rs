@@ -4,7 +4,7 @@ use crate::{fault::Fault, jobfile::draft::Draft};
 use domain::{
     Bytes, Digest, JobId,
     job::{Captured, JobSpec},
-    tree::{Tree, TreeFile},
+    tree::Tree,
 };
 use proto::transfer::Source;
 use registry::seal::walk;
@@ -104,12 +104,12 @@ fn folder(dir: &Path) -> Result<Stood, Fault> {
 
 /// A single file as a tree of one. A program may be executed, whatever its mode says.
 fn single(path: &Path, program: bool) -> Result<Stood, Fault> {
-    let (digest, size) = walk::hash_file(path)
-        .map_err(|fault| Fault::usage("capture", fault.to_string()))?;
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
         Fault::usage("capture", format!("{} has no name in UTF-8", path.display()))
     })?;
-    let file = TreeFile { digest, executable: program, path: name.to_owned(), size };
+    let mut file = walk::hash_file(path, name)
+        .map_err(|fault| Fault::usage("capture", fault.to_string()))?;
+    file.executable |= program;
     let root = path.parent().map(Path::to_owned).unwrap_or_default();
     Ok(Stood { tree: Tree { files: vec![file] }, root })
 }

@@ -103,6 +103,15 @@ impl Fault {
         self
     }
 
+    /// Adds what to do next where the fault does not say it.
+    #[must_use]
+    pub fn hint_if_none(mut self, hint: &str) -> Self {
+        if self.hint.is_empty() {
+            self.hint = hint.to_owned();
+        }
+        self
+    }
+
     /// The process's exit.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -32,7 +32,7 @@ memory = "lots"
 OMP_NUM_THREADS = 4
 "#,
         expect![[r#"
-            job.toml: 11 faults, nothing was submitted
+            job.toml: 10 faults, nothing was submitted
               line 3: comand: is not a known key; did you mean `command`?
               line 4: time_limit: is "soon"; give a duration such as "2h30m"
               line 5: outputs: is "maybe"; use "required" or "none"

@@ -37,6 +37,10 @@ pub struct Read {
     pub faults: Vec<FieldFault>,
     /// What the author should know.
     pub notes: Vec<String>,
+    /// The folder that paths are relative to.
+    pub base: PathBuf,
+    /// It is no document of its language, so that nothing else can be said of it.
+    pub unreadable: bool,
 }
 
 /// Reads a job file or a script with directives.
@@ -60,36 +64,43 @@ pub fn read(path: &Path, text: &str) -> Read {
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut reader = Reader::default();
     let mut notes = Vec::new();
-    let mut draft = match form(path, text) {
+    let read = match form(path, text) {
         Form::Toml => document(&mut reader, node::from_toml(text), base),
         Form::Json => document(&mut reader, node::from_json(text), base),
         Form::Yaml => {
             let fault = "is YAML, which this release does not read".to_owned();
             reader.fault(None, "job file", fault, "write it as .toml or .json");
-            Draft::default()
+            None
         }
         Form::Script => {
             let script = script::read(&mut reader, text, base);
             notes = script.notes;
-            of_script(path, script.draft)
+            Some(of_script(path, script.draft))
         }
     };
+    let unreadable = read.is_none();
+    let mut draft = read.unwrap_or_default();
     if draft.name.is_none() {
         draft.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     }
     let mut faults = reader.faults;
     faults.sort();
-    Read { draft, faults, notes }
+    faults.dedup();
+    Read { draft, faults, notes, base: base.to_owned(), unreadable }
 }
 
-fn document(reader: &mut Reader, node: Result<Node, Vec<Malformed>>, base: &Path) -> Draft {
+fn document(
+    reader: &mut Reader,
+    node: Result<Node, Vec<Malformed>>,
+    base: &Path,
+) -> Option<Draft> {
     match node {
-        Ok(node) => form::read(reader, &node, base),
+        Ok(node) => Some(form::read(reader, &node, base)),
         Err(places) => {
             for place in places {
                 reader.fault(place.line, "job file", place.fault, "");
             }
-            Draft::default()
+            None
         }
     }
 }
@@ -123,7 +134,10 @@ fn of_script(path: &Path, mut draft: Draft) -> Draft {
 /// # Errors
 /// Every fault of the file and of the flags.
 pub fn check(mut read: Read, file: Option<&Path>) -> Result<Draft, Fault> {
-    let draft = settle_program(read.draft);
+    if read.unreadable {
+        return Err(all(&read.faults, file));
+    }
+    let draft = settle_program(read.draft, &read.base);
     let mut found = |field: &str, path: &PathBuf, what: &str| {
         if !path.exists() {
             let fault = format!("{} does not exist", path.display());
@@ -165,9 +179,17 @@ fn all(faults: &[FieldFault], file: Option<&Path>) -> Fault {
 }
 
 /// Without a code folder, a program given by a relative path is captured alone.
-fn settle_program(mut draft: Draft) -> Draft {
-    if draft.code.is_none() && draft.program.is_none() {
-        draft.program = relative_program(&draft).map(PathBuf::from).filter(|path| path.is_file());
+fn settle_program(mut draft: Draft, base: &Path) -> Draft {
+    if draft.code.is_some() || draft.program.is_some() {
+        return draft;
+    }
+    let Some(path) = relative_program(&draft).map(|program| base.join(program)) else {
+        return draft;
+    };
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    if let (Some(name), true, Some(command)) = (name, path.is_file(), &mut draft.command) {
+        command[0] = format!("./{name}");
+        draft.program = Some(path);
     }
     draft
 }

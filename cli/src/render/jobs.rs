@@ -13,8 +13,6 @@ use serde::Serialize;
 pub struct Jobs {
     /// The jobs, newest first.
     pub jobs: Vec<JobLine>,
-    /// The log index that the list shows.
-    pub log_index: u64,
 }
 
 const HEADING: [&str; 8] =
