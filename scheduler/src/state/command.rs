@@ -298,3 +298,14 @@ pub enum Effect {
 
 /// All leases of a node with what it needs to run them, as [`domain::link::Down::Wanted`] sends.
 pub type WantedSet = Vec<WantedLease>;
+
+/// What applying one entry gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// One for each request, in order.
+    pub replies: Vec<Reply>,
+    /// What is asked of the shell.
+    pub effects: Vec<Effect>,
+    /// What changed, in key order.
+    pub rows: Vec<domain::port::RowChange>,
+}
