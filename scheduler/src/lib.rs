@@ -1,4 +1,5 @@
 //! The replicated truth and who runs where.
 #![forbid(unsafe_code)]
 
+pub mod consensus;
 pub mod state;

@@ -8,6 +8,7 @@ use domain::{
     lease::Member,
     link::{Report, WantedLease},
     node::Inventory,
+    port::RowChange,
 };
 
 /// One log entry: what one proposer had gathered when it proposed.
@@ -298,3 +299,14 @@ pub enum Effect {
 
 /// All leases of a node with what it needs to run them, as [`domain::link::Down::Wanted`] sends.
 pub type WantedSet = Vec<WantedLease>;
+
+/// What applying one entry gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// One for each request, in order.
+    pub replies: Vec<Reply>,
+    /// What the changed state asks of the shell.
+    pub effects: Vec<Effect>,
+    /// The rows that changed.
+    pub rows: Vec<RowChange>,
+}
