@@ -1,6 +1,7 @@
 //! The replicated truth and who runs where.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod consensus;
 pub mod leader;
 pub mod planner;
