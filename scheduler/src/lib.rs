@@ -1,4 +1,6 @@
 //! The replicated truth and who runs where.
 #![forbid(unsafe_code)]
 
+pub mod leader;
+pub mod planner;
 pub mod state;

@@ -2,7 +2,7 @@
 
 use super::{POLICY_VERSION, fit::place_gang, free};
 use crate::state::{
-    command::{PlanRecord, Placement},
+    command::{Placement, PlanRecord},
     sched::{Job, Shape, WaitKey},
     view::View,
 };
@@ -107,4 +107,3 @@ fn avoid(job: &Job, position: u32) -> BTreeSet<domain::NodeId> {
     }
     avoid
 }
-

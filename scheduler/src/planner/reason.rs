@@ -24,8 +24,7 @@ use std::collections::BTreeSet;
 pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, _now: Millis) -> Option<WhyView> {
     let (submitted, progress) = view.job_rows(rows, id)?;
     let state = progress.word(submitted.spec.elements()).to_owned();
-    let mut document =
-        WhyView { job: id, state, reasons: Vec::new(), not_reasons: Vec::new() };
+    let mut document = WhyView { job: id, state, reasons: Vec::new(), not_reasons: Vec::new() };
     let Some(job) = view.live_job(id) else { return Some(document) };
     document.reasons.extend(stopping(view, job));
     if job.next_position().is_some() {
@@ -53,7 +52,10 @@ fn stopping(view: &View<'_>, job: &Job) -> Option<ReasonView> {
         let nodes: Vec<_> = remaining.iter().map(ToString::to_string).collect();
         Some(reason(
             "lease",
-            format!("attempt under {lease} {cause} and is not known to be dead on {}", nodes.join(" ")),
+            format!(
+                "attempt under {lease} {cause} and is not known to be dead on {}",
+                nodes.join(" ")
+            ),
             format!("wait for those nodes, or `assay node confirm-dead {lease}` once they are off"),
             false,
         ))
@@ -152,7 +154,8 @@ fn never(all: &[FreeNode], shape: &Shape) -> Vec<ReasonView> {
         let room: u32 = all.iter().map(|n| n.room(&shape.resources, shape.tasks)).sum();
         let one = Shape { tasks: 1, ..shape.clone() };
         if fits(all, &one) {
-            let detail = format!("{} tasks asked, {room} could run if nothing else did", shape.tasks);
+            let detail =
+                format!("{} tasks asked, {room} could run if nothing else did", shape.tasks);
             let remedy = format!("lower `tasks` to {room}, or add nodes");
             reasons.push(reason("gang", detail, remedy, true));
         } else {
@@ -189,8 +192,10 @@ fn impossible(kind: &str, all: &[FreeNode], shape: &Shape) -> ReasonView {
     let most = most(kind, all, shape);
     let (detail, remedy) = match kind {
         "gpu_model" => {
-            let models: BTreeSet<_> =
-                all.iter().flat_map(|node| node.gpus.iter().map(|(_, model)| model.as_str())).collect();
+            let models: BTreeSet<_> = all
+                .iter()
+                .flat_map(|node| node.gpus.iter().map(|(_, model)| model.as_str()))
+                .collect();
             let word = shape.resources.gpu_model.as_deref();
             let known = models.iter().any(|model| gpu_matches(model, word));
             let has = models.into_iter().collect::<Vec<_>>().join(", ");
@@ -246,7 +251,12 @@ fn out_of_service(view: &View<'_>, how: &str, what: &str) -> ReasonView {
         .map(|(_, node)| node.row.inventory.name.as_str())
         .collect();
     let names = names.join(" ");
-    reason("health", format!("it would fit if these were not {how}: {names}"), format!("{what} {names}"), false)
+    reason(
+        "health",
+        format!("it would fit if these were not {how}: {names}"),
+        format!("{what} {names}"),
+        false,
+    )
 }
 
 /// It fits now, so only those before it can take the place.

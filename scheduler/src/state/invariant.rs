@@ -86,7 +86,9 @@ fn states_agree(sched: &Sched) -> Option<String> {
                     running += 1;
                     let held = sched.leases.get(lease);
                     if held.is_none_or(|l| job.position(l.element) != Some(*position)) {
-                        return Some(format!("attempt_once: {id} runs under {lease}, which is not its"));
+                        return Some(format!(
+                            "attempt_once: {id} runs under {lease}, which is not its"
+                        ));
                     }
                 }
                 ElementState::Sealing { lease } => {

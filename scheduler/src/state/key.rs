@@ -114,10 +114,6 @@ pub fn reply_age(number: u64) -> Vec<u8> {
     [&[REPLY_AGE], &number.to_be_bytes()[..]].concat()
 }
 
-pub fn queue(name: &str) -> Vec<u8> {
-    [&[QUEUE], name.as_bytes()].concat()
-}
-
 pub fn queues() -> (Vec<u8>, Vec<u8>) {
     all(QUEUE)
 }

@@ -51,12 +51,7 @@ impl Sched {
         }
     }
 
-    fn prepared<R: RowRead>(
-        &mut self,
-        step: &mut Step<'_, R>,
-        id: LeaseId,
-        node: NodeId,
-    ) -> Reply {
+    fn prepared<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: LeaseId, node: NodeId) -> Reply {
         let Some(lease) = self.leases.get_mut(&id) else { return step.done() };
         let Phase::Preparing { ready } = &mut lease.phase else { return step.done() };
         ready.insert(node);

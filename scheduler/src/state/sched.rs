@@ -298,7 +298,11 @@ impl Sched {
     }
 }
 
-fn each(rows: &impl RowRead, (mut from, to): (Vec<u8>, Vec<u8>), mut act: impl FnMut(&[u8], &[u8])) {
+fn each(
+    rows: &impl RowRead,
+    (mut from, to): (Vec<u8>, Vec<u8>),
+    mut act: impl FnMut(&[u8], &[u8]),
+) {
     loop {
         let page = rows.range(&from, &to, PAGE);
         for (key, value) in &page {

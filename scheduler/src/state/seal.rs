@@ -1,7 +1,7 @@
 //! Completing seal tickets, and giving them up.
 
 use super::{
-    command::{Reply, Refusal},
+    command::{Refusal, Reply},
     key,
     record::Kind,
     sched::{Sched, Step, absent},

@@ -47,11 +47,7 @@ impl Sched {
         Reply::Submitted { jobs: ids, at: step.at }
     }
 
-    fn check<R: RowRead>(
-        &self,
-        step: &Step<'_, R>,
-        new: &NewJob,
-    ) -> Result<Option<Pin>, Refusal> {
+    fn check<R: RowRead>(&self, step: &Step<'_, R>, new: &NewJob) -> Result<Option<Pin>, Refusal> {
         let spec = &new.spec;
         if let Err(faults) = spec.check() {
             let all: Vec<_> = faults.iter().map(ToString::to_string).collect();
@@ -148,9 +144,8 @@ impl Sched {
             }
             (false, _) => return absent(format!("element {element}"), "jobs"),
         };
-        let sealing = |position: &u32| {
-            matches!(job.elements[position].state, ElementState::Sealing { .. })
-        };
+        let sealing =
+            |position: &u32| matches!(job.elements[position].state, ElementState::Sealing { .. });
         let fresh = job.submitted.spec.elements() - job.progress.next;
         if !positions.is_empty() && positions.iter().all(sealing) && (fresh == 0 || !whole) {
             return Reply::Refused(Refusal::WrongState {

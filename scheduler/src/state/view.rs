@@ -192,12 +192,7 @@ impl<'a> View<'a> {
     }
 }
 
-fn checkpoints(
-    rows: &impl RowRead,
-    job: JobId,
-    position: u32,
-    limit: usize,
-) -> Vec<Checkpoint> {
+fn checkpoints(rows: &impl RowRead, job: JobId, position: u32, limit: usize) -> Vec<Checkpoint> {
     let (from, to) = super::key::checkpoints(job, position);
     let page = rows.range(&from, &to, limit);
     page.iter().map(|(key, value)| scratch::decode(key, value)).collect()

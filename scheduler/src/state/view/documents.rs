@@ -10,9 +10,7 @@ use domain::{
     job::ElementState,
     port::RowRead,
     scratch,
-    view::{
-        ArtifactView, AttemptView, AuditPage, ElementView, JobLine, JobView, NodeView,
-    },
+    view::{ArtifactView, AttemptView, AuditPage, ElementView, JobLine, JobView, NodeView},
 };
 use registry::ledger::view as ledger;
 use std::collections::BTreeMap;
