@@ -1,6 +1,6 @@
 //! Lays out what an attempt needs: folders, code, data sets, the checkpoint to resume from.
 
-use super::dirs::LeaseDirs;
+use super::dirs::{FolderPool, LeaseDirs};
 use crate::store::{Blobs, Cache, CacheError, StoreError};
 use domain::{Digest, job::EndCause, link::WantedLease};
 use std::{io, path::PathBuf, sync::Arc};
@@ -12,11 +12,12 @@ use std::{io, path::PathBuf, sync::Arc};
 pub async fn prepare(
     wanted: &WantedLease,
     dirs: &LeaseDirs,
+    pool: &Arc<FolderPool>,
     cache: &Arc<Cache>,
     blobs: &impl Blobs,
 ) -> Result<(), EndCause> {
-    let folders = dirs.clone();
-    blocking(move || folders.create().map_err(|why| io_cause("folders of the attempt", &why)))
+    let (folders, pool) = (dirs.clone(), Arc::clone(pool));
+    blocking(move || pool.take(&folders).map_err(|why| io_cause("folders of the attempt", &why)))
         .await?;
     let spec = &wanted.spec;
     if let Some(code) = &spec.code {

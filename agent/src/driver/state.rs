@@ -8,13 +8,12 @@ use std::{fs, io};
 /// Writes the record, before any task starts.
 ///
 /// Not synced: it matters after a crash of the agent, not of the machine, which ends all tasks.
+/// A torn one is as good as none, since tasks start only after it is whole.
 ///
 /// # Errors
 /// When the disk refuses.
 pub fn write(dirs: &LeaseDirs, node: NodeId, wanted: &WantedLease) -> io::Result<()> {
-    let part = dirs.root.join("state.part");
-    fs::write(&part, frame::encode(&(node, wanted)))?;
-    fs::rename(part, dirs.state())
+    fs::write(dirs.state(), frame::encode(&(node, wanted)))
 }
 
 /// Every lease with a record. Folders without one are removed: nothing was started there.

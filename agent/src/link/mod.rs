@@ -76,6 +76,10 @@ pub async fn run(config: LinkConfig, events: mpsc::Sender<LinkEvent>) {
             }
             End::Served => (backoff, redirects) = (BACKOFF_FIRST, 0),
             End::Redirected(_) => redirects = 0,
+            End::Leaderless => {
+                // An election takes less than a second: keep asking.
+                (backoff, redirects) = (BACKOFF_FIRST, 0);
+            }
             End::Failed(why) => {
                 tracing::debug!(%server, %why, "stream not opened");
                 redirects = 0;
@@ -90,6 +94,8 @@ pub async fn run(config: LinkConfig, events: mpsc::Sender<LinkEvent>) {
 enum End {
     /// The server sent us to another.
     Redirected(String),
+    /// It knows of no leader.
+    Leaderless,
     /// It had welcomed us.
     Served,
     /// It had not.
@@ -141,7 +147,7 @@ async fn listen(
         };
         match &down {
             Down::Redirect { leader } if leader.is_empty() => {
-                return End::Failed("no leader is known yet".to_owned());
+                return End::Leaderless;
             }
             Down::Redirect { leader } => return End::Redirected(leader.clone()),
             Down::Refused { why } => {

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 /// Heartbeats that may go unanswered before the oldest is forgotten; more than a lease holds.
 const BEATS_MAX: usize = 64;
 
+/// Time after which a gang's lead reports the end without having heard that the others are done.
+const ASK_ANYWAY: Millis = Millis(20_000);
+
 /// The stream's state, and the newest proof that the leader knows us.
 #[derive(Debug, Default)]
 pub(super) struct Contact {
@@ -92,7 +95,14 @@ impl AgentMachine {
     /// Ends what has run too long, asks for checkpoints where that is near.
     pub(super) fn guard(&mut self, now: Millis) {
         let mut over: Vec<(LeaseId, EndCause, Millis)> = Vec::new();
+        let mut stored = Vec::new();
         for (lease, held) in &mut self.leases {
+            if let Step::Stored { since, .. } = held.step
+                && since.plus(ASK_ANYWAY) <= now
+            {
+                // The word that the others are done may have been lost on its way here.
+                stored.push(*lease);
+            }
             let Step::Running { since, .. } = held.step else { continue };
             if held.deadline.is_some_and(|at| at <= now) {
                 over.push((*lease, EndCause::LeaseExpired, Millis(0)));
@@ -107,6 +117,9 @@ impl AgentMachine {
         }
         for (lease, cause, grace) in over {
             self.fail_within(lease, cause, grace);
+        }
+        for lease in stored {
+            self.publish(lease);
         }
     }
 
@@ -124,6 +137,9 @@ impl AgentMachine {
             at(self.reports.wake(self.config.resend));
         }
         for held in self.leases.values() {
+            if let Step::Stored { since, .. } = held.step {
+                at(Some(since.plus(ASK_ANYWAY)));
+            }
             let Step::Running { since, .. } = held.step else { continue };
             let ahead = if held.asked { Millis(0) } else { self.config.lease_grace };
             at(held.deadline.map(|deadline| deadline.minus(ahead)));

@@ -29,7 +29,12 @@ pub(super) enum Step {
     /// The output is being stored.
     Storing,
     /// The output is stored; other nodes of the gang are not done.
-    Stored(OutputDigests),
+    Stored {
+        /// What it is.
+        output: OutputDigests,
+        /// Since when.
+        since: Millis,
+    },
     /// The end was reported; the leader has not taken the lease away yet.
     Reported(Report),
     /// Processes are being ended.
@@ -180,7 +185,7 @@ impl AgentMachine {
             | Step::Ready
             | Step::Settling
             | Step::Storing
-            | Step::Stored(_)
+            | Step::Stored { .. }
             | Step::Reported(_) => {
                 held.step = Step::Dead(cause);
                 if !held.gone {

@@ -81,7 +81,7 @@ impl AgentMachine {
             Input::CheckpointStored { lease, step, result } => {
                 self.checkpoint_stored(lease, step, result);
             }
-            Input::OutputStored { lease, result } => self.output_stored(lease, result),
+            Input::OutputStored { lease, result } => self.output_stored(lease, result, now),
             Input::Killed { lease } => self.killed(lease),
             Input::Tick => {}
         }

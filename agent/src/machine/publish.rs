@@ -8,7 +8,7 @@ use domain::{
     lease::Phase,
     link::{Report, Up},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Reports that are not recorded yet, by number.
 ///
@@ -57,9 +57,15 @@ impl Reports {
         self.queued.remove(&seq).map(|queued| queued.report)
     }
 
+    /// The reports to send now: of each lease only the first, so that they are recorded in the
+    /// order in which they came about, whichever way they take.
     fn due(&mut self, now: Millis, resend: Millis) -> Vec<(u64, Report)> {
         let mut due = Vec::new();
+        let mut leases = BTreeSet::new();
         for (seq, queued) in &mut self.queued {
+            if !leases.insert(queued.report.lease()) {
+                continue;
+            }
             if queued.sent.is_none_or(|sent| sent.plus(resend) <= now) {
                 queued.sent = Some(now);
                 due.push((*seq, queued.report.clone()));
@@ -102,6 +108,7 @@ impl AgentMachine {
         &mut self,
         lease: LeaseId,
         result: Result<OutputDigests, EndCause>,
+        now: Millis,
     ) {
         let Some(held) = self.leases.get_mut(&lease) else { return };
         if held.step != Step::Storing {
@@ -110,7 +117,7 @@ impl AgentMachine {
         match result {
             Err(cause) => self.fail(lease, cause),
             Ok(output) => {
-                held.step = Step::Stored(output);
+                held.step = Step::Stored { output, since: now };
                 self.publish_if_all_done(lease);
             }
         }
@@ -118,14 +125,20 @@ impl AgentMachine {
 
     /// Reports the end once the other nodes of the gang are done: theirs may still fail.
     pub(super) fn publish_if_all_done(&mut self, lease: LeaseId) {
-        let Some(held) = self.leases.get_mut(&lease) else { return };
-        let Step::Stored(output) = &held.step else { return };
+        let Some(held) = self.leases.get(&lease) else { return };
         let Phase::Started { done } = &held.wanted.lease.phase else { return };
         let mut others = held.wanted.lease.members.iter().skip(1);
         if others.all(|member| done.contains(&member.node)) {
-            let report = Report::Ended { lease, output: output.clone() };
-            held.step = Step::Reported(report.clone());
-            self.reports.add(report);
+            self.publish(lease);
         }
+    }
+
+    /// Reports the end. The log takes it only when the whole gang is done, so asking does no harm.
+    pub(super) fn publish(&mut self, lease: LeaseId) {
+        let Some(held) = self.leases.get_mut(&lease) else { return };
+        let Step::Stored { output, .. } = &held.step else { return };
+        let report = Report::Ended { lease, output: output.clone() };
+        held.step = Step::Reported(report.clone());
+        self.reports.add(report);
     }
 }

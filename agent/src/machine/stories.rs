@@ -124,8 +124,8 @@ fn without_contact_a_checkpoint_is_asked_for_and_then_everything_is_killed() {
             @7001 welcome
                 heartbeat 0 holding [l5.0]
                 report 1: l5.0 failed: its lease ended for want of contact
-                report 2: l5.0 stopped
             @7002 recorded 1
+                report 2: l5.0 stopped
             @7003 recorded 2
             @7004 wanted 7
                 forget l5.0
@@ -243,8 +243,8 @@ fn a_task_that_fails_ends_the_gangs_part_here() {
                 kill l5.0 within 1000 ms
                 report 1: l5.0 failed: rank 0 exited with code 3
             killed l5.0
-                report 2: l5.0 stopped
             recorded 1
+                report 2: l5.0 stopped
             wanted 7 l5.0/stopping
             recorded 2
             wanted 8
@@ -410,8 +410,8 @@ fn a_refused_report_ends_what_runs() {
                 kill l5.0 within 1000 ms
                 report 2: l5.0 failed: could not be sealed: stale
             killed l5.0
-                report 3: l5.0 stopped
             refused 2
+                report 3: l5.0 stopped
             refused 3
             wanted 9
                 forget l5.0

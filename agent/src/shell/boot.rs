@@ -8,7 +8,7 @@ use crate::{
     driver::{
         checkpoints::CheckpointWatch,
         clock,
-        dirs::NodeDirs,
+        dirs::{FolderPool, NodeDirs},
         state,
         supervisor::{Ask, Client, LeaseView, Said},
         tasks::{Order, Tasks},
@@ -38,6 +38,7 @@ pub(super) async fn boot<B: Blobs>(
         why,
     };
     state::forget_other_boots(&dirs, &inventory.boot_id).map_err(failed)?;
+    let pool = Arc::new(FolderPool::open(&dirs).map_err(failed)?);
     let cache = Arc::new(Cache::open(dirs.cache()).map_err(failed)?);
     trim(&cache, config.cache_max.0, parts);
     let (watch, seen) = CheckpointWatch::new(&dirs)?;
@@ -56,6 +57,7 @@ pub(super) async fn boot<B: Blobs>(
         machine: machine(&inventory, &kept, &known),
         inventory,
         dirs,
+        pool,
         cache,
         blobs,
         watch,

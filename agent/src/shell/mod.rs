@@ -15,7 +15,7 @@ use crate::{
     driver::{
         checkpoints::{self, CheckpointWatch, Seen},
         clock,
-        dirs::NodeDirs,
+        dirs::{FolderPool, NodeDirs},
         gpu,
         host::Host,
         supervisor::Said,
@@ -110,6 +110,7 @@ struct Shell<B> {
     machine: AgentMachine,
     inventory: Inventory,
     dirs: NodeDirs,
+    pool: Arc<FolderPool>,
     cache: Arc<Cache>,
     blobs: Arc<B>,
     watch: CheckpointWatch,

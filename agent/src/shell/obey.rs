@@ -49,11 +49,12 @@ impl<B: Blobs> Shell<B> {
 
     fn prepare(&mut self, wanted: Box<WantedLease>) {
         let lease = wanted.lease.id;
-        let (dirs, cache) = (self.dirs.lease(lease), Arc::clone(&self.cache));
+        let (dirs, pool) = (self.dirs.lease(lease), Arc::clone(&self.pool));
+        let cache = Arc::clone(&self.cache);
         let blobs = Arc::clone(&self.blobs);
         self.leases.insert(lease, Local::default());
         self.work(lease, async move {
-            let result = prepare::prepare(&wanted, &dirs, &cache, &*blobs).await;
+            let result = prepare::prepare(&wanted, &dirs, &pool, &cache, &*blobs).await;
             if let Err(cause) = &result {
                 tracing::warn!(%lease, %cause, "lease not prepared");
             }
@@ -133,11 +134,11 @@ impl<B: Blobs> Shell<B> {
         self.watch.remove(&dirs);
         self.tell(Tail::Remove { lease });
         self.order(Order::Forget { lease });
-        self.sweeping.spawn_blocking(move || match fs::remove_dir_all(&dirs.root) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => {
+        let pool = Arc::clone(&self.pool);
+        self.sweeping.spawn_blocking(move || {
+            if let Err(why) = pool.give_back(&dirs) {
                 tracing::warn!(%lease, %why, "folders not removed; the next start removes them");
             }
-            _ => {}
         });
     }
 }

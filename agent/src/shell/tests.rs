@@ -363,3 +363,60 @@ async fn a_later_agent_takes_over_what_an_earlier_one_started() {
     assert!(clock::boot_now().minus(before).0 < 5_000);
     agent.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore]
+async fn speed() {
+    let mut world = World::new().await;
+    let mut agent = world.agent().await;
+    let t = std::time::Instant::now();
+    let mut lat = vec![];
+    // one after another
+    for n in 0..200u64 {
+        let mut w = job("");
+        w.spec.command = vec!["/bin/sh".into(), "-c".into(), "echo x > $ASSAY_OUTPUT_DIR/x".into()];
+        w.lease.id = LeaseId { index: 10 + n * 2, ordinal: 0 };
+        world.at = 10 + n * 2;
+        let t = std::time::Instant::now();
+        let r = world.run(&mut agent, w).await;
+        assert!(matches!(r, Report::Ended { .. }));
+        lat.push(t.elapsed().as_micros());
+        world.want(&agent, &[]).await;
+    }
+    lat.sort();
+    eprintln!("sequential: {:?} median {} us p99 {}", t.elapsed(), lat[100], lat[198]);
+    // many at once
+    let t = std::time::Instant::now();
+    let mut wanted: BTreeMap<LeaseId, WantedLease> = BTreeMap::new();
+    let (mut next, mut ended) = (0u64, 0);
+    world.at = 1_000_000;
+    while ended < 1000 {
+        let mut changed = false;
+        while wanted.len() < 64 && next < 1000 {
+            let mut w = job("");
+            w.spec.command = vec!["/bin/sh".into(), "-c".into(), "echo x > $ASSAY_OUTPUT_DIR/x".into()];
+            w.lease.id = LeaseId { index: 10_000 + next, ordinal: 0 };
+            wanted.insert(w.lease.id, w);
+            next += 1;
+            changed = true;
+        }
+        if changed {
+            let all: Vec<_> = wanted.values().cloned().collect();
+            world.want(&agent, &all).await;
+        }
+        let r = agent.report().await;
+        match r {
+            Report::Prepared { lease } => {
+                wanted.get_mut(&lease).unwrap().lease.phase = Phase::Started { done: [].into() };
+                let all: Vec<_> = wanted.values().cloned().collect();
+                world.want(&agent, &all).await;
+            }
+            Report::Ended { lease, .. } => { wanted.remove(&lease); ended += 1; }
+            other => panic!("{other:?}"),
+        }
+    }
+    let all: Vec<_> = wanted.values().cloned().collect();
+    world.want(&agent, &all).await;
+    eprintln!("1000 jobs, 64 at once: {:?}", t.elapsed());
+    agent.stop().await;
+}

@@ -142,6 +142,7 @@ struct Look {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl Stamp {
@@ -158,7 +159,8 @@ impl Stamp {
             let meta = entry.metadata().map_err(failed)?;
             if !meta.is_dir() {
                 let modified = (meta.mtime(), meta.mtime_nsec());
-                let look = Look { inode: meta.ino(), size: meta.len(), modified };
+                let changed = (meta.ctime(), meta.ctime_nsec());
+                let look = Look { inode: meta.ino(), size: meta.len(), modified, changed };
                 files.push((entry.into_path(), look));
             }
         }

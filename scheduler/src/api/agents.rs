@@ -62,10 +62,7 @@ impl Agents for AgentService {
 async fn send(out: &Out, down: &Down) -> Result<(), Status> {
     let body = AgentFrame { body: frame::encode(down) };
     let late = || error::status("unavailable", "the agent does not read", "reconnect", true);
-    tokio::time::timeout(FIRST, out.send(Ok(body)))
-        .await
-        .map_err(|_| late())?
-        .map_err(|_| late())
+    tokio::time::timeout(FIRST, out.send(Ok(body))).await.map_err(|_| late())?.map_err(|_| late())
 }
 
 async fn next(inbound: &mut Streaming<AgentFrame>) -> Result<Option<Up>, Status> {
@@ -177,9 +174,10 @@ impl Session {
         followed: &mut BTreeSet<(LeaseId, LogSource)>,
     ) -> Result<(), Status> {
         let node = self.node;
-        let read = self.context.node.read_local(move |cluster, _| {
+        let cluster_name = self.context.cluster.clone();
+        let read = self.context.node.read_local(move |cluster, rows| {
             let view = cluster.view();
-            (view.applied(), view.wanted(node))
+            (view.applied(), view.wanted(node, &cluster_name, rows))
         });
         let (at, leases) = read.await.map_err(|fault| super::query::unreadable(&fault))?;
         let mut held = BTreeSet::new();
@@ -329,4 +327,3 @@ impl Reporter {
         }
     }
 }
-

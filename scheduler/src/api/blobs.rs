@@ -169,7 +169,12 @@ impl Large {
         if self.feed.send(chunk.data).await.is_err() {
             // The writer has failed; its result says why.
             self.finish().await?;
-            return Err(error::status("internal", "the blob writer ended early", "send again", true));
+            return Err(error::status(
+                "internal",
+                "the blob writer ended early",
+                "send again",
+                true,
+            ));
         }
         Ok((self, chunk.last))
     }

@@ -1,12 +1,6 @@
 //! What every service of one server shares.
 
-use super::{
-    blobs::BlobService,
-    channels::Channels,
-    error,
-    log_hub::LogHub,
-    sessions::Sessions,
-};
+use super::{blobs::BlobService, channels::Channels, error, log_hub::LogHub, sessions::Sessions};
 use crate::{
     consensus::shell::{Node, ProposeError},
     leader::duties::Event,
@@ -141,7 +135,8 @@ impl Context {
     async fn forward(&self, request: Request) -> Forwarded {
         let leader = self.leader_address().ok_or(ForwardFault::NotLeader)?;
         let channel = self.channels.to(&leader).map_err(|_| ForwardFault::NotLeader)?;
-        let wire = ForwardRequest { cluster: self.cluster.clone(), request: frame::encode(&request) };
+        let wire =
+            ForwardRequest { cluster: self.cluster.clone(), request: frame::encode(&request) };
         let mut client = PeerClient::new(channel)
             .max_decoding_message_size(proto::MESSAGE_MAX)
             .max_encoding_message_size(proto::MESSAGE_MAX);
@@ -178,7 +173,9 @@ fn status_of(fault: &ForwardFault) -> Status {
         ForwardFault::Busy => {
             error::status("busy", "the leader's queue is full", "repeat it in a moment", true)
         }
-        ForwardFault::Refused(why) => error::status("refused", why.clone(), "see the message", false),
+        ForwardFault::Refused(why) => {
+            error::status("refused", why.clone(), "see the message", false)
+        }
     }
 }
 

@@ -23,8 +23,7 @@ struct Document<'a> {
 #[must_use]
 pub fn status(code: &str, reason: impl Into<String>, hint: &str, retry_safe: bool) -> Status {
     let reason = reason.into();
-    let document =
-        Document { code, reason: &reason, detail: &reason, hint, retry_safe };
+    let document = Document { code, reason: &reason, detail: &reason, hint, retry_safe };
     let json = serde_json::to_string(&document).unwrap_or_default();
     let mut status = Status::new(wire_code(code), reason);
     // Metadata is ASCII; other characters travel as JSON escapes.

@@ -47,9 +47,8 @@ async fn look(context: &Context, job: domain::JobId) -> Result<(JobView, LogInde
         (query::job_view(&view, rows, &hub, job), view.applied())
     });
     let (document, at) = read.await.map_err(|fault| query::unreadable(&fault))?;
-    let absent = || {
-        error::status("not_found", format!("there is no job {job}"), "`assay jobs`", false)
-    };
+    let absent =
+        || error::status("not_found", format!("there is no job {job}"), "`assay jobs`", false);
     Ok((document.ok_or_else(absent)?, at))
 }
 
@@ -288,4 +287,3 @@ async fn send_sealed(
     }
     Ok(())
 }
-

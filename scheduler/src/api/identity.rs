@@ -67,9 +67,7 @@ impl Identity {
     pub fn parse(name: &str) -> Result<Self, IdentityError> {
         let fault = || IdentityError::Form(name.to_owned());
         match name.split_once(':') {
-            Some(("server", id)) => {
-                Ok(Self::Server(ReplicaId(id.parse().map_err(|_| fault())?)))
-            }
+            Some(("server", id)) => Ok(Self::Server(ReplicaId(id.parse().map_err(|_| fault())?))),
             Some(("node", node)) if !node.is_empty() => Ok(Self::Node(node.to_owned())),
             Some(("user", user)) if !user.is_empty() => Ok(Self::User(user.to_owned())),
             _ => Err(fault()),

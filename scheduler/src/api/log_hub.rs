@@ -166,7 +166,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let hub = LogHub::open(dir.path().join("logs")).unwrap();
         assert_eq!(hub.append(LEASE, OUT, 0, b"one\n").unwrap(), 4);
-        assert_eq!(hub.append(LEASE, OUT, 0, b"one\ntwo\n").unwrap(), 8, "an overlap adds its rest");
+        assert_eq!(
+            hub.append(LEASE, OUT, 0, b"one\ntwo\n").unwrap(),
+            8,
+            "an overlap adds its rest"
+        );
         assert_eq!(hub.append(LEASE, OUT, 20, b"late\n").unwrap(), 8, "a gap is not taken");
         assert_eq!(hub.read(LEASE, OUT, 4).unwrap(), b"two\n");
         let again = LogHub::open(dir.path().join("logs")).unwrap();

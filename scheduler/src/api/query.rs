@@ -2,7 +2,7 @@
 
 use super::{context::Context, error, identity::Identity};
 use crate::{
-    consensus::{rows::RocksRows, shell::ReadError},
+    consensus::shell::{ReadError, Rows},
     planner,
     state::{
         Cluster,
@@ -63,7 +63,7 @@ pub async fn query(
         What::Keys(_) => keys(context),
         what => {
             let hub = context.hub.clone();
-            let answer = move |cluster: &Cluster, rows: &RocksRows| {
+            let answer = move |cluster: &Cluster, rows: &Rows| {
                 let view = cluster.view();
                 (document(&view, rows, &hub, what), view.applied())
             };
@@ -82,7 +82,7 @@ pub async fn query(
 #[must_use]
 pub fn job_view(
     view: &View<'_>,
-    rows: &RocksRows,
+    rows: &Rows,
     hub: &super::log_hub::LogHub,
     job: JobId,
 ) -> Option<JobView> {
@@ -101,12 +101,7 @@ fn job_id(text: &str) -> Result<JobId, Status> {
     Ok(element.job)
 }
 
-fn document(
-    view: &View<'_>,
-    rows: &RocksRows,
-    hub: &super::log_hub::LogHub,
-    what: What,
-) -> Answer {
+fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: What) -> Answer {
     match what {
         What::Jobs(asked) => {
             let limit = page(asked.limit);
@@ -199,4 +194,3 @@ fn keys(context: &Context) -> Result<v1::Document, Status> {
     };
     Ok(v1::Document { json: json(&document)?.into(), log_index: 0 })
 }
-

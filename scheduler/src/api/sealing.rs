@@ -2,9 +2,7 @@
 
 use super::{blobs::BlobService, context::Context, error};
 use crate::state::command::Command;
-use domain::{
-    Digest, LeaseId, ReplicaId, artifact::SealTicket, job::EndCause, limit, tree::Tree,
-};
+use domain::{Digest, LeaseId, ReplicaId, artifact::SealTicket, job::EndCause, limit, tree::Tree};
 use proto::{
     transfer,
     v1::{PullRequest, blobs_client::BlobsClient},
@@ -137,11 +135,7 @@ fn read(blobs: &BlobService, digest: Digest) -> Result<Vec<u8>, SealFault> {
 }
 
 /// Brings blobs here that are not, from any server that has them.
-async fn fetch(
-    context: &Context,
-    peers: &mut [Peer],
-    digests: &[Digest],
-) -> Result<(), SealFault> {
+async fn fetch(context: &Context, peers: &mut [Peer], digests: &[Digest]) -> Result<(), SealFault> {
     let store = context.blobs.store();
     let mut missing: Vec<_> = digests.iter().filter(|d| !store.has(d)).copied().collect();
     if missing.is_empty() {

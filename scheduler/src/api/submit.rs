@@ -38,7 +38,12 @@ pub async fn submit(
         if let Err(faults) = spec.check() {
             let all: Vec<_> = faults.iter().map(ToString::to_string).collect();
             let why = format!("job `{}`: {}", spec.name, all.join(" | "));
-            return Err(error::status("invalid", why, "correct the job and submit it again", false));
+            return Err(error::status(
+                "invalid",
+                why,
+                "correct the job and submit it again",
+                false,
+            ));
         }
         let recipe = registry::seal::recipe::recipe(&spec);
         jobs.push(NewJob { spec, recipe });
@@ -63,10 +68,9 @@ pub async fn cancel(
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
     let request = request.into_inner();
-    let element = request
-        .element
-        .parse()
-        .map_err(|fault: domain::id::IdError| error::status("invalid", fault.to_string(), "", false))?;
+    let element = request.element.parse().map_err(|fault: domain::id::IdError| {
+        error::status("invalid", fault.to_string(), "", false)
+    })?;
     change(context, &user, &request.key, Command::Cancel { element }).await
 }
 
@@ -94,10 +98,9 @@ pub async fn confirm_dead(
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
     let request = request.into_inner();
-    let lease = request
-        .lease
-        .parse()
-        .map_err(|fault: domain::id::IdError| error::status("invalid", fault.to_string(), "", false))?;
+    let lease = request.lease.parse().map_err(|fault: domain::id::IdError| {
+        error::status("invalid", fault.to_string(), "", false)
+    })?;
     change(context, &user, &request.key, Command::ConfirmDead { lease }).await
 }
 

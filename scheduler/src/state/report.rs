@@ -104,6 +104,8 @@ impl Sched {
         let Some(lease) = self.leases.get_mut(&id) else { return step.done() };
         if let Phase::Started { done } = &mut lease.phase {
             done.insert(node);
+            // The lead reports the end of the gang once it knows that all others are done.
+            step.effect(Effect::Wanted { node: lease.lead() });
             step.rows.put(key::lease(id), &*lease);
         }
         step.done()

@@ -39,11 +39,11 @@ pub(super) fn spawn(task: &TaskCommand) -> io::Result<Child> {
 ///
 /// None also when the process has ended already: then there is nothing to read.
 pub(super) fn differs(pid: u32, task: &TaskCommand) -> Option<String> {
-    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    if environ.is_empty() {
-        return None;
-    }
-    compare(&environ, task)
+    let environ = || fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    // One that ends while it is read leaves a part, and afterwards nothing.
+    let first = compare(&environ(), task)?;
+    let again = environ();
+    if again.is_empty() { None } else { compare(&again, task).and(Some(first)) }
 }
 
 fn compare(environ: &[u8], task: &TaskCommand) -> Option<String> {

@@ -1,0 +1,34 @@
+//! The replicated log: one order of commands, kept by a quorum of servers.
+
+pub mod boot;
+pub mod codec;
+pub mod disk;
+pub mod machine;
+pub mod membership;
+pub mod overlay;
+mod propose;
+pub mod replica;
+pub mod rows;
+pub mod shell;
+pub mod snapshot;
+pub mod store;
+pub mod transport;
+pub mod write;
+
+pub use boot::{BootError, BootState};
+pub use machine::Machine;
+pub use membership::{ChangeError, MemberChange, Membership};
+pub use overlay::Overlay;
+pub use replica::{
+    Input, Output, Planted, ProposeError, ReadError, Replica, ReplicaConfig, Role, StopReason,
+};
+pub use rows::RocksRows;
+pub use store::{Identity, Store, StoreError};
+pub use write::{AppliedMark, HardState, Install, LogStart, SnapshotMark, StoredEntry, WriteOp};
+
+#[cfg(test)]
+mod replica_test;
+#[cfg(test)]
+mod store_test;
+#[cfg(test)]
+mod testing;
