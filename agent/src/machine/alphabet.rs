@@ -70,6 +70,18 @@ pub struct HeldLease {
     pub deadline: Option<Millis>,
 }
 
+impl HeldLease {
+    /// The node that holds these tasks: an earlier life may have died before it wrote its id
+    /// down, and who leads the gang depends on it.
+    pub(super) fn node(&self) -> Option<NodeId> {
+        let mut members = self.wanted.lease.members.iter();
+        let ours = members.find(|member| {
+            member.tasks.iter().map(|task| task.rank).eq(self.tasks.keys().copied())
+        });
+        ours.map(|member| member.node)
+    }
+}
+
 /// How a task that an earlier life started stands now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldTask {

@@ -56,7 +56,7 @@ impl AgentMachine {
         let mut machine = Self {
             reports: Reports::new(config.first_report),
             config,
-            node: boot.node,
+            node: boot.node.or_else(|| boot.held.iter().find_map(HeldLease::node)),
             contact: Contact::default(),
             seen: LogIndex(seen.unwrap_or(0)),
             leases: BTreeMap::new(),
