@@ -83,6 +83,7 @@ fn perform(context: &Arc<Context>, duty: Duty) {
     tokio::spawn(async move {
         match duty {
             Duty::Propose(command) => propose(&context, command).await,
+            Duty::Reconnect { node } => context.sessions.end(node),
             Duty::Seal { ticket } => seal(&context, ticket).await,
             Duty::Sign { first, count } => sign(&context, first, count).await,
         }

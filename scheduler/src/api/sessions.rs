@@ -42,6 +42,14 @@ impl Sessions {
         }
     }
 
+    /// Ends the node's session, so that its agent opens a new one.
+    pub fn end(&self, node: NodeId) {
+        let mut open = self.open.lock().expect("no holder of this lock can panic");
+        if let Some((_, signal)) = open.remove(&node) {
+            signal.notify_one();
+        }
+    }
+
     /// Says that what `node` is to hold has changed.
     pub fn changed(&self, node: NodeId) {
         let open = self.open.lock().expect("no holder of this lock can panic");
@@ -74,5 +82,8 @@ mod tests {
         assert!(sessions.is_current(NodeId(1), second), "a stale close changes nothing");
         sessions.changed(NodeId(1));
         changed.notified().await;
+        sessions.end(NodeId(1));
+        changed.notified().await;
+        assert!(!sessions.is_current(NodeId(1), second));
     }
 }

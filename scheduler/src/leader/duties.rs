@@ -1,46 +1,23 @@
-//! The leader's duties as a pure machine: what happened goes in, what to do comes out.
-//!
-//! All of it is rebuilt from the view when a replica becomes leader, and each duty may be
-//! repeated by the next leader without harm.
+//! All duties behind one door: what happened goes in, what to do comes out.
 
-use crate::{
-    planner,
-    state::{
-        command::{Command, Effect},
-        view::View,
-    },
+use super::{contact::Contacts, planning::Planning, sealing::Sealing, signing::Signing};
+use crate::state::{
+    command::{Command, Effect},
+    view::View,
 };
-use domain::{LeaseId, LogIndex, Millis, NodeId, limit};
-use std::collections::BTreeMap;
+use domain::{LeaseId, Millis, NodeId};
 
-/// Gangs that one planning pass may try.
-pub const PLAN_BUDGET: u64 = 4_096;
-/// Placements in one proposal.
-const PLAN_CUT: usize = 512;
-/// Time after which a plan that was not applied is made anew.
-const PLAN_PATIENCE: Millis = Millis(2_000);
-/// First and longest pause before a ticket is tried again.
-const SEAL_PAUSE: (Millis, Millis) = (Millis(200), Millis(5_000));
-/// Tickets worked on at once.
-const SEALS_AT_ONCE: usize = 64;
-/// Events signed by one proposal.
-const SIGN_BATCH: u64 = 512;
-/// Time after which signatures that were not applied are made anew.
-const SIGN_PATIENCE: Millis = Millis(2_000);
-/// Time without contact after which a node's leases are over.
-///
-/// Source: rulings, 5.
-pub const LOST_AFTER: Millis =
-    Millis(limit::LEASE_TTL.0 + limit::DRIFT_MARGIN.0 + limit::KILL_GRACE.0);
+pub use super::contact::LOST_AFTER;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Time went by.
+    /// Time went by. To come at least ten times a second.
     Tick,
-    /// An entry was applied.
+    /// Entries were applied; the view shows them.
     Applied(Vec<Effect>),
-    /// A node's heartbeat was covered by a quorum round.
+    /// A node registered, or a heartbeat of it was covered by a quorum round that began after
+    /// the heartbeat had come.
     Contact {
         /// The node.
         node: NodeId,
@@ -58,9 +35,16 @@ pub enum Event {
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "few live at once, and none for long")]
 pub enum Duty {
     /// Propose this, under no key.
     Propose(Command),
+    /// End a node's stream, so that its agent registers anew: it is in contact and counts as
+    /// lost.
+    Reconnect {
+        /// The node.
+        node: NodeId,
+    },
     /// Check, copy and sign a ticket, then propose its completion.
     Seal {
         /// The ticket.
@@ -75,42 +59,24 @@ pub enum Duty {
     },
 }
 
-#[derive(Clone, Copy, Debug)]
-struct SealTry {
-    due: Millis,
-    pause: Millis,
-    working: bool,
-}
-
 /// The duties of one term of leadership.
 #[derive(Clone, Debug)]
 pub struct Duties {
-    /// When each node was last in contact; the start of the term for those not heard since.
-    contact: BTreeMap<NodeId, Millis>,
-    started: Millis,
-    /// Nodes whose loss is proposed, by the registration that was lost.
-    lost: BTreeMap<NodeId, LogIndex>,
-    plan_wanted: bool,
-    /// A plan is on its way since then.
-    planned: Option<Millis>,
-    seals: BTreeMap<LeaseId, SealTry>,
-    /// Events that are being signed: the last one, and since when.
-    signing: Option<(u64, Millis)>,
+    contacts: Contacts,
+    planning: Planning,
+    sealing: Sealing,
+    signing: Signing,
 }
 
 impl Duties {
-    /// Takes the duties up. `now` is this replica's own clock, as in every later call.
+    /// Takes the duties up. `now` is this replica's own monotonic clock, as in every later call.
     #[must_use]
     pub fn new(now: Millis, view: &View<'_>) -> Self {
-        let fresh = SealTry { due: now, pause: SEAL_PAUSE.0, working: false };
         Self {
-            contact: BTreeMap::new(),
-            started: now,
-            lost: BTreeMap::new(),
-            plan_wanted: true,
-            planned: None,
-            seals: view.all_tickets().map(|ticket| (ticket.lease, fresh)).collect(),
-            signing: None,
+            contacts: Contacts::new(now, view),
+            planning: Planning::new(now),
+            sealing: Sealing::new(now, view),
+            signing: Signing::default(),
         }
     }
 
@@ -118,105 +84,38 @@ impl Duties {
     pub fn on(&mut self, event: Event, view: &View<'_>, now: Millis, wall: Millis) -> Vec<Duty> {
         let mut duties = Vec::new();
         match event {
-            Event::Tick => self.end_lost_nodes(view, now, &mut duties),
-            Event::Contact { node } => {
-                self.contact.insert(node, now);
-                self.lost.remove(&node);
+            Event::Tick => {
+                let lost = self.contacts.lost(view, now).into_iter();
+                duties.extend(lost.map(|(node, registered_at)| {
+                    Duty::Propose(Command::NodeLost { node, registered_at })
+                }));
+                self.sealing.look(view, now);
             }
-            Event::Applied(effects) => self.hear(&effects, now),
-            Event::SealFailed { ticket } => {
-                if let Some(seal) = self.seals.get_mut(&ticket) {
-                    seal.working = false;
-                    seal.due = now.plus(seal.pause);
-                    seal.pause = Millis((seal.pause.0 * 2).min(SEAL_PAUSE.1.0));
+            Event::Applied(effects) => self.hear(effects, now),
+            Event::Contact { node } => {
+                if self.contacts.renewed(node, view, now) {
+                    duties.push(Duty::Reconnect { node });
                 }
             }
-            Event::PlanAnswered => self.planned = None,
-            // The pause of an unanswered batch applies.
-            Event::SignFailed => {}
+            Event::PlanAnswered => self.planning.answered(),
+            Event::SealFailed { ticket } => self.sealing.failed(ticket, now),
+            Event::SignFailed => self.signing.failed(now),
         }
-        self.plan(view, now, wall, &mut duties);
-        self.seal(view, now, &mut duties);
-        self.sign(view, now, &mut duties);
+        let plan = self.planning.next(view, now, wall);
+        duties.extend(plan.map(|plan| Duty::Propose(Command::Place { plan })));
+        duties.extend(self.sealing.next(view, now));
+        duties.extend(self.signing.next(view, now));
         duties
     }
 
-    fn hear(&mut self, effects: &[Effect], now: Millis) {
+    fn hear(&mut self, effects: Vec<Effect>, now: Millis) {
         for effect in effects {
             match effect {
-                Effect::Plan => self.plan_wanted = true,
-                Effect::Seal { ticket } => {
-                    let fresh = SealTry { due: now, pause: SEAL_PAUSE.0, working: false };
-                    self.seals.entry(*ticket).or_insert(fresh);
-                }
+                Effect::Plan => self.planning.wake(),
+                Effect::Seal { ticket } => self.sealing.opened(ticket, now),
+                // Sessions and watchers are the shell's own; unsigned events are in the view.
                 Effect::Wanted { .. } | Effect::Sign | Effect::Changed { .. } => {}
             }
         }
-    }
-
-    fn end_lost_nodes(&mut self, view: &View<'_>, now: Millis, duties: &mut Vec<Duty>) {
-        for (node, registered_at) in view.watched_nodes() {
-            let heard = self.contact.get(&node).copied().unwrap_or(self.started);
-            let silent = now.minus(heard) >= LOST_AFTER;
-            if silent && self.lost.get(&node) != Some(&registered_at) {
-                self.lost.insert(node, registered_at);
-                duties.push(Duty::Propose(Command::NodeLost { node, registered_at }));
-            }
-        }
-    }
-
-    /// One plan at a time: the next is made when the last was answered, or given up.
-    fn plan(&mut self, view: &View<'_>, now: Millis, wall: Millis, duties: &mut Vec<Duty>) {
-        if self.planned.is_some_and(|since| now.minus(since) < PLAN_PATIENCE) {
-            return;
-        }
-        self.planned = None;
-        if !self.plan_wanted {
-            return;
-        }
-        self.plan_wanted = false;
-        let mut plan = planner::plan(view, wall, PLAN_BUDGET);
-        if plan.record.placements.is_empty() {
-            return;
-        }
-        if plan.exhausted || plan.record.placements.len() > PLAN_CUT {
-            self.plan_wanted = true;
-        }
-        plan.record.placements.truncate(PLAN_CUT);
-        self.planned = Some(now);
-        duties.push(Duty::Propose(Command::Place { plan: plan.record }));
-    }
-
-    fn seal(&mut self, view: &View<'_>, now: Millis, duties: &mut Vec<Duty>) {
-        self.seals.retain(|ticket, _| view.ticket(*ticket).is_some());
-        let working = self.seals.values().filter(|seal| seal.working).count();
-        let free = SEALS_AT_ONCE.saturating_sub(working);
-        let due = self.seals.iter_mut().filter(|(_, seal)| !seal.working && seal.due <= now);
-        for (ticket, seal) in due.take(free) {
-            seal.working = true;
-            duties.push(Duty::Seal { ticket: *ticket });
-        }
-    }
-
-    fn sign(&mut self, view: &View<'_>, now: Millis, duties: &mut Vec<Duty>) {
-        let (head, signed) = view.audit_head();
-        if let Some((last, since)) = self.signing {
-            if signed < last && now.minus(since) < SIGN_PATIENCE {
-                return;
-            }
-            self.signing = None;
-        }
-        let head = head.map_or(0, |head| head.seq);
-        let count = (head - signed).min(SIGN_BATCH);
-        if count > 0 {
-            self.signing = Some((signed + count, now));
-            duties.push(Duty::Sign { first: signed + 1, count });
-        }
-    }
-
-    /// When each node was last heard, for the cluster's display.
-    #[must_use]
-    pub fn last_contact(&self, node: NodeId) -> Option<Millis> {
-        self.contact.get(&node).copied()
     }
 }

@@ -74,8 +74,11 @@ impl Part {
 #[must_use]
 pub fn shortages(nodes: &[FreeNode<'_>], shape: &Shape, never: bool) -> Vec<ReasonView> {
     let mut reasons: Vec<ReasonView> = model(nodes, shape, never).into_iter().collect();
-    for part in Part::ALL {
-        let least = u64::from(part == Part::Tasks);
+    // To go without GPUs helps only where nothing else does.
+    for (part, least) in Part::ALL.map(|part| (part, 1)).into_iter().chain([(Part::Gpus, 0)]) {
+        if least == 0 && !reasons.is_empty() {
+            break;
+        }
         if let Some(value) = largest(nodes, shape, part, least) {
             reasons.push(lower(part, shape, value, never, ""));
         }

@@ -4,7 +4,7 @@ use super::{
     command::{Effect, Refusal, Reply},
     key,
     record::Kind,
-    row::ElementRow,
+    row::{ElementRow, Progress},
     sched::{Job, Sched},
     step::{Step, absent},
 };
@@ -142,13 +142,21 @@ fn too_late(element: ElementId) -> Reply {
 }
 
 fn ended<R: RowRead>(step: &Step<'_, R>, element: ElementId) -> Reply {
-    let position = element.index.unwrap_or(0);
-    let row: Option<ElementRow> = step.rows.read(&key::element(element.job, position));
-    let word = row.map_or("ended", |row| row.state.word());
-    let state = if element.index.is_none() && word != "cancelled" { "ended" } else { word };
+    let word = match element.index {
+        None => step.submitted(element.job).and_then(|submitted| {
+            let progress: Progress = step.rows.read(&key::job(element.job))?;
+            Some(progress.word(submitted.spec.elements()))
+        }),
+        Some(position) => {
+            let row: Option<ElementRow> = step.rows.read(&key::element(element.job, position));
+            row.map(|row| row.state.word())
+        }
+    };
+    // Only what was cancelled can have ended without ever being placed.
+    let word = word.unwrap_or("cancelled");
     Reply::Refused(Refusal::WrongState {
         what: format!("job {element}"),
-        state: format!("{state} already"),
+        state: format!("{word} already"),
         remedy: format!("look at it with `assay job {}`", element.job),
     })
 }

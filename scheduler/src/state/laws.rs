@@ -16,6 +16,9 @@ use domain::{
 };
 use proptest::{collection::vec, prelude::*};
 
+/// Nodes, each with ranks, each with GPUs.
+type Members = Vec<(u32, Vec<(u32, Vec<u32>)>)>;
+
 /// One command, whose small numbers pick among what there is.
 #[derive(Clone, Debug)]
 enum Move {
@@ -28,7 +31,7 @@ enum Move {
     Lose { node: u32, stale: bool },
     ConfirmDead { lease: usize },
     Plan,
-    PlaceAnything { job: u64, index: Option<u32>, members: Vec<(u32, Vec<(u32, Vec<u32>)>)> },
+    PlaceAnything { job: u64, index: Option<u32>, members: Members },
     Report { lease: usize, member: usize, kind: u8, step: u64 },
     Seal { ticket: usize },
     Abandon { ticket: usize, lost: bool },
@@ -118,7 +121,7 @@ fn place_anything(
     script: &Script,
     job: u64,
     index: Option<u32>,
-    members: Vec<(u32, Vec<(u32, Vec<u32>)>)>,
+    members: Members,
 ) -> Command {
     let task = |(rank, gpus)| TaskPlace { rank, gpus };
     let members = members

@@ -24,6 +24,8 @@ pub mod view;
 mod laws;
 #[cfg(test)]
 pub(crate) mod script;
+#[cfg(test)]
+mod stories;
 
 pub use command::Applied;
 pub use place::gpu_matches;
