@@ -8,17 +8,37 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+/// Nodes by their place in a list, with the tasks of a gang that each takes.
+type Parts = Vec<(usize, u32)>;
+
 /// Finds a place for a gang and takes it from `nodes`.
 ///
 /// One node if any can hold the gang: the one with the least left over (best fit), nodes in
 /// `avoid` last. Otherwise the fewest nodes of one hardware class, largest first.
 pub fn place_gang(
-    nodes: &mut [FreeNode],
+    nodes: &mut [FreeNode<'_>],
     shape: &Shape,
     avoid: &BTreeSet<NodeId>,
 ) -> Option<Vec<Member>> {
-    let suits = |node: &FreeNode| shape.class.as_ref().is_none_or(|class| *class == node.class);
-    let rooms: Vec<(usize, u32)> = nodes
+    let parts = find(nodes, shape, avoid)?;
+    let mut first = 0;
+    let mut members = Vec::with_capacity(parts.len());
+    for (at, take) in parts {
+        members.push(nodes[at].take(&shape.resources, first, take));
+        first += take;
+    }
+    Some(members)
+}
+
+/// Whether a gang fits now.
+#[must_use]
+pub fn fits(nodes: &[FreeNode<'_>], shape: &Shape) -> bool {
+    find(nodes, shape, &BTreeSet::new()).is_some()
+}
+
+fn find(nodes: &[FreeNode<'_>], shape: &Shape, avoid: &BTreeSet<NodeId>) -> Option<Parts> {
+    let suits = |node: &FreeNode<'_>| shape.class.as_ref().is_none_or(|class| class == node.class);
+    let rooms: Parts = nodes
         .iter()
         .enumerate()
         .filter(|(_, node)| suits(node))
@@ -28,30 +48,30 @@ pub fn place_gang(
     let whole = rooms.iter().filter(|(_, room)| *room >= shape.tasks);
     let best = whole.map(|(at, _)| *at).min_by_key(|at| {
         let node = &nodes[*at];
-        (avoid.contains(&node.id), node.gpus.len(), node.leases, node.cpu, node.id)
+        (avoid.contains(&node.id), node.gpu_count(), node.leases, node.cpu, node.id)
     });
-    if let Some(at) = best {
-        return Some(vec![nodes[at].take(&shape.resources, 0, shape.tasks)]);
+    match best {
+        Some(at) => Some(vec![(at, shape.tasks)]),
+        None => over_several(nodes, shape.tasks, avoid, rooms),
     }
-    over_several(nodes, shape, avoid, rooms)
 }
 
 fn over_several(
-    nodes: &mut [FreeNode],
-    shape: &Shape,
+    nodes: &[FreeNode<'_>],
+    tasks: u32,
     avoid: &BTreeSet<NodeId>,
-    rooms: Vec<(usize, u32)>,
-) -> Option<Vec<Member>> {
-    let mut classes: BTreeMap<&str, Vec<(usize, u32)>> = BTreeMap::new();
+    rooms: Parts,
+) -> Option<Parts> {
+    let mut classes: BTreeMap<&str, Parts> = BTreeMap::new();
     for (at, room) in rooms {
-        classes.entry(&nodes[at].class).or_default().push((at, room));
+        classes.entry(nodes[at].class).or_default().push((at, room));
     }
-    let mut chosen: Option<Vec<(usize, u32)>> = None;
+    let mut chosen: Option<Parts> = None;
     for mut candidates in classes.into_values() {
         candidates.sort_by_key(|(at, room)| {
             (avoid.contains(&nodes[*at].id), Reverse(*room), nodes[*at].id)
         });
-        let mut left = shape.tasks;
+        let mut left = tasks;
         let mut used = Vec::new();
         for (at, room) in candidates {
             if left == 0 {
@@ -61,16 +81,10 @@ fn over_several(
             left -= take;
             used.push((at, take));
         }
-        let better = chosen.as_ref().is_none_or(|chosen| used.len() < chosen.len());
-        if left == 0 && better {
+        let fewer = chosen.as_ref().is_none_or(|chosen| used.len() < chosen.len());
+        if left == 0 && fewer {
             chosen = Some(used);
         }
     }
-    let mut first = 0;
-    let mut members = Vec::new();
-    for (at, take) in chosen? {
-        members.push(nodes[at].take(&shape.resources, first, take));
-        first += take;
-    }
-    Some(members)
+    chosen
 }

@@ -2,12 +2,18 @@
 
 mod fit;
 mod free;
-mod plan;
+mod pass;
 mod reason;
+mod shortage;
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod reason_test;
 
 pub use fit::place_gang;
 pub use free::FreeNode;
-pub use plan::{Plan, plan};
+pub use pass::{HOLD_AFTER, Plan, plan};
 pub use reason::why;
 
 /// Version of the rules by which plans are made, recorded with each plan.

@@ -39,10 +39,10 @@ fn leases_fit_their_nodes(sched: &Sched) -> Option<String> {
         let (mut cpu, mut memory, mut gpus) = (0, 0, BTreeSet::new());
         for lease in node.leases.iter().filter_map(|id| sched.leases.get(id)) {
             let Some(job) = sched.jobs.get(&lease.element.job) else { continue };
-            let each = &job.submitted.spec.resources;
+            let each = &job.brief.resources;
             for task in lease.member(*id).into_iter().flat_map(|member| &member.tasks) {
-                cpu += each.cpu.0;
-                memory += each.memory.0;
+                cpu = each.cpu.0.saturating_add(cpu);
+                memory = each.memory.0.saturating_add(memory);
                 gpus.extend(task.gpus.iter().copied());
             }
         }
@@ -63,7 +63,7 @@ fn gangs_are_whole(sched: &Sched) -> Option<String> {
         let Some(job) = sched.jobs.get(&lease.element.job) else {
             return Some(format!("lease {} belongs to no live job", lease.id));
         };
-        if !whole(lease, job.submitted.spec.tasks) {
+        if !whole(lease, job.brief.tasks) {
             return Some(format!("gang_whole: {} does not hold every rank once", lease.id));
         }
         if let Phase::Stopping { remaining, .. } = &lease.phase
@@ -109,7 +109,8 @@ fn states_agree(sched: &Sched) -> Option<String> {
         }
         let progress = &job.progress;
         if (running, sealing) != (progress.running, progress.sealing)
-            || waiting != progress.requeued
+            || waiting.len() as u64 != u64::from(progress.requeued)
+            || waiting != job.requeued.values().flatten().copied().collect()
         {
             return Some(format!("{id} counts other elements than it has"));
         }
@@ -124,12 +125,18 @@ fn order_is_right(sched: &Sched) -> Option<String> {
     let ordered: usize = sched.waiting.values().map(BTreeSet::len).sum();
     let mut waiting = 0;
     for (id, job) in &sched.jobs {
-        if job.next_position().is_some() {
-            waiting += 1;
-            let order = sched.waiting.get(&job.shape());
-            if order.is_none_or(|order| !order.contains(&job.wait_key(*id))) {
-                return Some(format!("{id} waits and is not in the order"));
-            }
+        if job.room() == 0 {
+            continue;
+        }
+        let shapes = job.shapes();
+        if shapes.is_empty() {
+            return Some(format!("{id} waits and has no shape"));
+        }
+        waiting += shapes.len();
+        let key = job.wait_key(*id);
+        let ordered = |shape| sched.waiting.get(shape).is_some_and(|order| order.contains(&key));
+        if !shapes.iter().all(ordered) {
+            return Some(format!("{id} waits and is not in the order"));
         }
     }
     (ordered != waiting).then(|| "the order holds jobs that do not wait".to_owned())

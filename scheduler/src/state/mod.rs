@@ -1,8 +1,11 @@
 //! The pure state machine behind the log: scheduler and ledger as one.
 
+mod attempt;
+mod cancel;
 pub mod command;
 pub mod invariant;
 mod key;
+mod load;
 mod node;
 mod place;
 #[cfg(feature = "planted")]
@@ -13,8 +16,14 @@ mod report;
 pub mod row;
 pub mod sched;
 mod seal;
+mod step;
 mod submit;
 pub mod view;
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+pub(crate) mod script;
 
 pub use command::Applied;
 pub use place::gpu_matches;
@@ -28,8 +37,9 @@ use domain::{
 use record::Events;
 use registry::ledger::Ledger;
 use replies::Known;
-use sched::{Sched, Step};
+use sched::Sched;
 use seal::Completion;
+use step::Step;
 
 /// Live jobs up to which every apply checks every invariant in debug builds.
 const CHECK_MAX: usize = 200;
@@ -133,7 +143,7 @@ impl Cluster {
         match command {
             Command::Submit { jobs } => sched.submit(step, actor, jobs),
             Command::Cancel { element } => sched.cancel(step, actor, element),
-            Command::Register { inventory, held: _ } => sched.register(step, actor, inventory),
+            Command::Register { inventory, held } => sched.register(step, actor, inventory, &held),
             Command::Drain { node, reason } => sched.drain(step, actor, &node, reason),
             Command::NodeLost { node, registered_at } => {
                 sched.node_lost(step, actor, node, registered_at)

@@ -1,10 +1,6 @@
 //! Bugs that the simulator must catch. Compiled only with the feature `planted`.
 
-use super::{
-    command::Effect,
-    key,
-    sched::{Sched, Step},
-};
+use super::{command::Effect, key, sched::Sched, step::Step};
 use domain::{NodeId, link::Report, port::RowRead};
 
 /// Which bugs are on.

@@ -4,7 +4,7 @@ use super::{
     command::{Command, Refusal, Reply},
     key,
     row::{Meta, ReplyAge, ReplyRow},
-    sched::Step,
+    step::Step,
 };
 use domain::{Digest, RequestKey, limit, port::RowRead};
 

@@ -2,13 +2,15 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
-    Digest, LeaseId, LogIndex, Millis, NodeId, RequestKey,
+    Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, RequestKey,
     checkpoint::Checkpoint,
-    job::{ElementState, EndCause, JobSpec},
+    job::{Array, ElementState, EndCause, JobSpec, Restart},
     lease::Member,
     node::{Inventory, NodeState},
+    resource::TaskResources,
     view::ElementCounts,
 };
+use registry::seal::recipe;
 use std::collections::BTreeSet;
 
 use super::command::Reply;
@@ -28,6 +30,8 @@ pub struct Meta {
     pub reply_first: u64,
     /// Number of the next stored reply.
     pub reply_next: u64,
+    /// The newest entry with a plan, whether or not anything of it still held.
+    pub planned: LogIndex,
 }
 
 /// What a job was submitted as.
@@ -45,6 +49,81 @@ pub struct Submitted {
     pub pin: Option<Pin>,
 }
 
+/// What of a live job is kept in memory: what decides where it runs and whether it is tried
+/// again. Everything else is read from its row when it is needed, so that a long queue is small.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// Its name.
+    pub name: Box<str>,
+    /// Higher goes first.
+    pub priority: i32,
+    /// Size of the gang.
+    pub tasks: u32,
+    /// What each task needs.
+    pub resources: TaskResources,
+    /// Further attempts after its own faults.
+    pub retries: u32,
+    /// When a lost attempt may be followed.
+    pub restart: Restart,
+    /// Many elements, if it is an array.
+    pub array: Option<Array>,
+    /// Where it is to run, if it repeats another job.
+    pub pin: Option<Box<Pin>>,
+    /// When it was submitted.
+    pub time: Millis,
+}
+
+impl Submitted {
+    /// What of it is kept in memory.
+    #[must_use]
+    pub fn brief(&self) -> Brief {
+        Brief {
+            name: self.spec.name.as_str().into(),
+            priority: self.spec.priority,
+            tasks: self.spec.tasks,
+            resources: self.spec.resources.clone(),
+            retries: self.spec.retries,
+            restart: self.spec.restart,
+            array: self.spec.array,
+            pin: self.pin.clone().map(Box::new),
+            time: self.time,
+        }
+    }
+
+    /// The recipe of an element.
+    #[must_use]
+    pub fn recipe_of(&self, element: ElementId) -> Digest {
+        match element.index {
+            None => self.recipe,
+            index => recipe::recipe_of_element(&self.spec, index),
+        }
+    }
+}
+
+impl Brief {
+    /// Number of elements.
+    #[must_use]
+    pub fn elements(&self) -> u32 {
+        self.array.map_or(1, |array| array.count)
+    }
+
+    /// The element at a position.
+    #[must_use]
+    pub fn element(&self, job: JobId, position: u32) -> ElementId {
+        ElementId { job, index: self.array.map(|_| position) }
+    }
+
+    /// The position of an element, if the job has it.
+    #[must_use]
+    pub fn position(&self, element: ElementId) -> Option<u32> {
+        match (self.array, element.index) {
+            (None, None) => Some(0),
+            (Some(array), Some(index)) if index < array.count => Some(index),
+            (None, Some(_)) | (Some(_), None | Some(_)) => None,
+        }
+    }
+}
+
 /// The hardware class to repeat a job in, and the nodes to stay away from where others fit.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Pin {
@@ -59,8 +138,10 @@ pub struct Pin {
 pub struct Progress {
     /// Elements from here on were never placed.
     pub next: u32,
+    /// Elements above `next` that were cancelled before they were ever placed.
+    pub struck: BTreeSet<u32>,
     /// Elements below `next` that wait to be placed again.
-    pub requeued: BTreeSet<u32>,
+    pub requeued: u32,
     /// Elements under a lease.
     pub running: u32,
     /// Elements with an open ticket.
@@ -76,10 +157,35 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Elements that were never placed and still may be, of `count`.
+    #[must_use]
+    pub fn fresh(&self, count: u32) -> u32 {
+        count.saturating_sub(self.next).saturating_sub(self.struck.len() as u32)
+    }
+
+    /// The next element was placed. Those that were cancelled meanwhile are passed over.
+    pub fn advance(&mut self) {
+        self.next = self.next.saturating_add(1);
+        while self.struck.first() == Some(&self.next) {
+            self.struck.pop_first();
+            self.next = self.next.saturating_add(1);
+        }
+    }
+
+    /// Cancels an element that was never placed.
+    pub fn strike(&mut self, position: u32) {
+        self.cancelled += 1;
+        if position == self.next {
+            self.advance();
+        } else {
+            self.struck.insert(position);
+        }
+    }
+
     /// Elements that wait, of `count`.
     #[must_use]
     pub fn waiting(&self, count: u32) -> u32 {
-        count - self.next + self.requeued.len() as u32
+        self.fresh(count) + self.requeued
     }
 
     /// As lists show it.
@@ -167,10 +273,30 @@ pub struct AttemptRow {
 pub struct NodeRow {
     /// What it has.
     pub inventory: Inventory,
-    /// Whether it takes work.
-    pub state: NodeState,
+    /// Why it was taken out of service, if it was.
+    pub drained: Option<String>,
+    /// Whether it has been out of contact for longer than a lease.
+    pub lost: bool,
     /// The entry of its newest registration.
     pub registered_at: LogIndex,
+}
+
+impl NodeRow {
+    /// Whether new work may be placed on it.
+    #[must_use]
+    pub fn takes_work(&self) -> bool {
+        self.drained.is_none() && !self.lost
+    }
+
+    /// As lists show it.
+    #[must_use]
+    pub fn state(&self) -> NodeState {
+        match &self.drained {
+            Some(reason) => NodeState::Drained { reason: reason.clone() },
+            None if self.lost => NodeState::Lost,
+            None => NodeState::Ready,
+        }
+    }
 }
 
 /// A stored reply.

@@ -1,37 +1,31 @@
 //! What the scheduler keeps in memory: the live set and the planner's indexes.
 
 use super::{
-    command::{Effect, Refusal, Reply},
+    command::Effect,
     key,
-    record::Events,
-    row::{ElementRow, Meta, NodeRow, Progress, Submitted},
+    row::{Brief, ElementRow, Meta, NodeRow, Progress},
+    step::Step,
 };
 use domain::{
-    Bytes, CpuMillis, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId,
-    artifact::SealTicket,
-    lease::Lease,
-    port::RowRead,
-    resource::TaskResources,
-    scratch::{self, Scratch},
+    Bytes, CpuMillis, ElementId, JobId, LeaseId, NodeId, artifact::SealTicket, lease::Lease,
+    port::RowRead, resource::TaskResources,
 };
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
 };
-
-/// Rows read at once when the live set is loaded.
-const PAGE: usize = 4_096;
 
 /// A job that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// What was submitted.
-    pub submitted: Arc<Submitted>,
+    /// What decides where it runs.
+    pub brief: Brief,
     /// How far it is.
     pub progress: Progress,
     /// Elements that were placed and have not ended, by position.
     pub elements: BTreeMap<u32, ElementRow>,
+    /// Elements that wait to be placed again, by the hardware class that they are bound to.
+    pub requeued: BTreeMap<String, BTreeSet<u32>>,
 }
 
 /// A node with what is in use on it.
@@ -49,19 +43,6 @@ pub struct Node {
     pub cpu_used: CpuMillis,
     /// Memory in use.
     pub memory_used: Bytes,
-}
-
-impl Node {
-    pub(super) fn new(row: NodeRow) -> Self {
-        Self {
-            class: row.inventory.hardware_class(),
-            row,
-            leases: BTreeSet::new(),
-            gpus_used: BTreeSet::new(),
-            cpu_used: CpuMillis(0),
-            memory_used: Bytes(0),
-        }
-    }
 }
 
 /// What decides where a job fits: jobs of one shape fit or do not fit together.
@@ -85,7 +66,7 @@ pub struct Sched {
     pub meta: Meta,
     /// Jobs that have not ended.
     pub jobs: BTreeMap<JobId, Job>,
-    /// Waiting jobs by shape, in order.
+    /// Jobs with an element that may be placed now, by shape, in order.
     pub waiting: BTreeMap<Shape, BTreeSet<WaitKey>>,
     /// All nodes.
     pub nodes: BTreeMap<NodeId, Node>,
@@ -99,138 +80,120 @@ pub struct Sched {
     pub queues: BTreeSet<String>,
 }
 
-/// The entry that is being applied.
-pub struct Step<'a, R: RowRead> {
-    /// The rows with this entry's changes over them.
-    pub rows: Scratch<'a, R>,
-    /// The entry's index.
-    pub at: LogIndex,
-    /// The log's clock.
-    pub now: Millis,
-    /// Leases granted by this entry so far.
-    pub ordinal: u32,
-    /// What is asked of the shell.
-    pub effects: Vec<Effect>,
-    /// Events of record.
-    pub events: Events,
-}
-
-impl<R: RowRead> Step<'_, R> {
-    /// The reply when all is done.
-    pub fn done(&self) -> Reply {
-        Reply::Done { at: self.at }
-    }
-
-    /// Adds an effect once.
-    pub fn effect(&mut self, effect: Effect) {
-        if !self.effects.contains(&effect) {
-            self.effects.push(effect);
+impl Node {
+    pub(super) fn new(row: NodeRow) -> Self {
+        Self {
+            class: row.inventory.hardware_class(),
+            row,
+            leases: BTreeSet::new(),
+            gpus_used: BTreeSet::new(),
+            cpu_used: CpuMillis(0),
+            memory_used: Bytes(0),
         }
     }
-}
-
-/// A refusal that names what is not there.
-pub fn absent(what: impl Into<String>, list: &str) -> Reply {
-    Reply::Refused(Refusal::NotFound { what: what.into(), list: list.into() })
 }
 
 impl Job {
-    /// The position of an element of this job.
-    pub fn position(&self, element: ElementId) -> Option<u32> {
-        match (self.submitted.spec.array, element.index) {
-            (None, None) => Some(0),
-            (Some(array), Some(index)) if index < array.count => Some(index),
-            _ => None,
+    /// A job of which nothing was placed yet.
+    pub(super) fn new(brief: Brief) -> Self {
+        Self {
+            brief,
+            progress: Progress::default(),
+            elements: BTreeMap::new(),
+            requeued: BTreeMap::new(),
         }
+    }
+
+    /// The position of an element of this job.
+    #[must_use]
+    pub fn position(&self, element: ElementId) -> Option<u32> {
+        self.brief.position(element)
     }
 
     /// Its place in the order.
+    #[must_use]
     pub fn wait_key(&self, job: JobId) -> WaitKey {
-        (Reverse(self.submitted.spec.priority), job)
+        (Reverse(self.brief.priority), job)
     }
 
-    /// The class that its next element is bound to.
-    ///
-    /// All elements of an array follow the first grant, so that one shape describes the job.
-    pub fn class(&self) -> Option<&str> {
-        if let Some(pin) = &self.submitted.pin {
-            return Some(&pin.class);
-        }
-        let position = *self.progress.requeued.first()?;
-        self.elements.get(&position)?.build.as_ref().map(|(_, class)| class.as_str())
+    /// The class that elements which were never placed are bound to.
+    #[must_use]
+    pub fn fresh_class(&self) -> Option<&str> {
+        self.brief.pin.as_ref().map(|pin| pin.class.as_str())
     }
 
-    /// What decides where its next element fits.
-    pub fn shape(&self) -> Shape {
+    fn shape(&self, class: Option<&str>) -> Shape {
         Shape {
-            tasks: self.submitted.spec.tasks,
-            resources: self.submitted.spec.resources.clone(),
-            class: self.class().map(str::to_owned),
+            tasks: self.brief.tasks,
+            resources: self.brief.resources.clone(),
+            class: class.map(str::to_owned),
         }
     }
 
-    /// The position that is to be placed next: requeued elements first.
-    pub fn next_position(&self) -> Option<u32> {
-        let count = self.submitted.spec.elements();
-        let fresh = (self.progress.next < count).then_some(self.progress.next);
-        self.progress.requeued.first().copied().or(fresh)
+    /// What decides where its waiting elements fit: one shape for each class that they are
+    /// bound to.
+    #[must_use]
+    pub fn shapes(&self) -> BTreeSet<Shape> {
+        let fresh = self.progress.fresh(self.brief.elements()) > 0;
+        let fresh = fresh.then(|| self.shape(self.fresh_class()));
+        let bound = self.requeued.keys().map(|class| self.shape(Some(class)));
+        bound.chain(fresh).collect()
     }
 
-    /// Elements that may still be placed now, given how many may run at once.
+    /// Positions that may be placed where `class` fits, in the order in which they have to be.
+    pub fn positions<'a>(&'a self, class: Option<&'a str>) -> impl Iterator<Item = u32> + 'a {
+        let bound = class.and_then(|class| self.requeued.get(class)).into_iter().flatten();
+        let count = self.brief.elements();
+        let fresh = if class == self.fresh_class() { self.progress.next..count } else { 0..0 };
+        let struck = &self.progress.struck;
+        bound.copied().chain(fresh.filter(|position| !struck.contains(position)))
+    }
+
+    /// Whether an element waits and may be granted next: a requeued one, or the first fresh one.
+    #[must_use]
+    pub fn may_be_placed(&self, position: u32) -> bool {
+        let requeued = || self.requeued.values().any(|all| all.contains(&position));
+        let next = position == self.progress.next && position < self.brief.elements();
+        self.room() > 0 && (next || requeued())
+    }
+
+    /// Elements that may be placed now, given how many may run at once.
+    #[must_use]
     pub fn room(&self) -> u32 {
-        let waiting = self.progress.waiting(self.submitted.spec.elements());
-        match self.submitted.spec.array {
+        let waiting = self.progress.waiting(self.brief.elements());
+        match self.brief.array {
             Some(array) if array.at_once_max > 0 => {
                 waiting.min(array.at_once_max.saturating_sub(self.progress.running))
             }
-            _ => waiting,
+            Some(_) | None => waiting,
         }
+    }
+
+    /// Puts an element that was placed before among those that wait.
+    pub(super) fn requeue(&mut self, position: u32) {
+        let row = self.elements.get(&position);
+        let class = row.and_then(|row| row.build.as_ref()).map(|(_, class)| class.clone());
+        if self.requeued.entry(class.unwrap_or_default()).or_default().insert(position) {
+            self.progress.requeued += 1;
+        }
+    }
+
+    /// Takes an element from among those that wait to be placed again.
+    pub(super) fn unqueue(&mut self, position: u32) -> bool {
+        let found = self.requeued.iter_mut().any(|(_, all)| all.remove(&position));
+        if found {
+            self.requeued.retain(|_, all| !all.is_empty());
+            self.progress.requeued -= 1;
+        }
+        found
     }
 }
 
 impl Sched {
-    /// The live set as its rows have it.
-    pub fn load(rows: &impl RowRead) -> Self {
-        let key = key::meta();
-        let meta = rows.get(&key).map(|bytes| scratch::decode(&key, &bytes)).unwrap_or_default();
-        let mut sched = Self { meta, ..Self::default() };
-        sched.queues.insert("default".into());
-        each(rows, key::queues(), |key, _| {
-            sched.queues.insert(String::from_utf8_lossy(&key[1..]).into_owned());
-        });
-        each(rows, key::nodes(), |key, value| {
-            let id = key[1..].try_into().expect("node keys hold four bytes of the id");
-            let id = NodeId(u32::from_be_bytes(id));
-            let row: NodeRow = scratch::decode(key, value);
-            sched.names.insert(row.inventory.name.clone(), id);
-            sched.nodes.insert(id, Node::new(row));
-        });
-        each(rows, key::live_jobs(), |key, _| {
-            let id = key::job_in(key);
-            sched.jobs.insert(id, load_job(rows, id));
-        });
-        each(rows, key::leases(), |key, value| {
-            let lease: Lease = scratch::decode(key, value);
-            sched.occupy(&lease);
-            sched.leases.insert(lease.id, lease);
-        });
-        each(rows, key::tickets(), |key, value| {
-            let ticket: SealTicket = scratch::decode(key, value);
-            sched.tickets.insert(ticket.lease, ticket);
-        });
-        for (id, job) in &sched.jobs {
-            if job.next_position().is_some() {
-                let key = job.wait_key(*id);
-                sched.waiting.entry(job.shape()).or_default().insert(key);
-            }
-        }
-        sched
-    }
-
     /// Takes a lease's resources.
     pub(super) fn occupy(&mut self, lease: &Lease) {
         let Some(job) = self.jobs.get(&lease.element.job) else { return };
-        let each = &job.submitted.spec.resources;
+        let each = &job.brief.resources;
         for member in &lease.members {
             let Some(node) = self.nodes.get_mut(&member.node) else { continue };
             node.leases.insert(lease.id);
@@ -245,7 +208,7 @@ impl Sched {
     /// Gives a lease's resources back.
     pub(super) fn vacate(&mut self, lease: &Lease) {
         let Some(job) = self.jobs.get(&lease.element.job) else { return };
-        let each = &job.submitted.spec.resources;
+        let each = &job.brief.resources;
         for member in &lease.members {
             let Some(node) = self.nodes.get_mut(&member.node) else { continue };
             node.leases.remove(&lease.id);
@@ -259,81 +222,56 @@ impl Sched {
         }
     }
 
-    /// Takes a job out of the waiting order, to be put back by [`Sched::wait`] after a change.
-    pub(super) fn unwait(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let (shape, key) = (job.shape(), job.wait_key(id));
-        if let Some(order) = self.waiting.get_mut(&shape) {
-            order.remove(&key);
-            if order.is_empty() {
-                self.waiting.remove(&shape);
-            }
-        }
-    }
-
-    /// Puts a job into the waiting order if an element waits.
-    pub(super) fn wait(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        if job.next_position().is_some() {
-            let (shape, key) = (job.shape(), job.wait_key(id));
-            self.waiting.entry(shape).or_default().insert(key);
-        }
-    }
-
-    /// Writes a job's progress; when its last element has ended, the job leaves memory.
-    pub(super) fn keep_job<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let count = job.submitted.spec.elements();
+    /// Changes a live job, keeps its place in the order right, and writes its progress. When its
+    /// last element has ended, it leaves memory.
+    pub(super) fn alter<R: RowRead, T>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        id: JobId,
+        change: impl FnOnce(&mut Job, &mut Step<'_, R>) -> T,
+    ) -> Option<T> {
+        self.unwait(id);
+        let job = self.jobs.get_mut(&id)?;
+        let result = change(job, step);
         let progress = &mut job.progress;
-        let alive = progress.waiting(count) + progress.running + progress.sealing;
-        if alive == 0 {
+        let waiting = progress.waiting(job.brief.elements());
+        let over = waiting + progress.running + progress.sealing == 0;
+        if over {
             progress.ended = Some(step.now);
         }
         step.rows.put(key::job(id), &*progress);
         step.effect(Effect::Changed { job: id });
-        if alive == 0 {
+        if over {
             step.rows.remove(key::live(id));
             self.jobs.remove(&id);
+        } else {
+            self.wait(id);
         }
+        Some(result)
     }
-}
 
-fn each(
-    rows: &impl RowRead,
-    (mut from, to): (Vec<u8>, Vec<u8>),
-    mut act: impl FnMut(&[u8], &[u8]),
-) {
-    loop {
-        let page = rows.range(&from, &to, PAGE);
-        for (key, value) in &page {
-            act(key, value);
-        }
-        match page.last() {
-            Some((key, _)) if page.len() == PAGE => {
-                from.clone_from(key);
-                from.push(0);
+    fn unwait(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let key = job.wait_key(id);
+        for shape in job.shapes() {
+            if let Some(order) = self.waiting.get_mut(&shape) {
+                order.remove(&key);
+                if order.is_empty() {
+                    self.waiting.remove(&shape);
+                }
             }
-            _ => return,
         }
     }
-}
 
-fn load_job(rows: &impl RowRead, id: JobId) -> Job {
-    let read = |key: Vec<u8>| {
-        let value = rows.get(&key).expect("a live job has its rows");
-        (key, value)
-    };
-    let (key, value) = read(key::job_spec(id));
-    let submitted = Arc::new(scratch::decode(&key, &value));
-    let (key, value) = read(key::job(id));
-    let progress = scratch::decode(&key, &value);
-    let mut elements = BTreeMap::new();
-    each(rows, key::elements(id), |key, value| {
-        let row: ElementRow = scratch::decode(key, value);
-        if !row.state.is_final() {
-            let position = key[9..].try_into().expect("element keys end with the position");
-            elements.insert(u32::from_be_bytes(position), row);
+    /// Puts a job into the order if an element of it may be placed now.
+    pub(super) fn wait(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if job.room() == 0 {
+            return;
         }
-    });
-    Job { submitted, progress, elements }
+        let key = job.wait_key(id);
+        for shape in job.shapes() {
+            self.waiting.entry(shape).or_default().insert(key);
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! Completing seal tickets, and giving them up.
 
 use super::{
+    attempt::requeue_or_end,
     command::{Refusal, Reply},
     key,
     record::Kind,
-    sched::{Sched, Step, absent},
+    sched::Sched,
+    step::{Step, absent},
 };
 use domain::{
     Digest, LeaseId, ReplicaId,
@@ -48,20 +50,19 @@ impl Sched {
             )));
         }
         let id = ticket.element.job;
-        let Some(job) = self.jobs.get_mut(&id) else { return step.done() };
-        let Some(position) = job.position(ticket.element) else { return step.done() };
+        let Some(submitted) = step.submitted(id) else { return step.done() };
+        let Some(position) = submitted.brief().position(ticket.element) else {
+            return step.done();
+        };
         let (from, to) = key::checkpoints(id, position);
-        let checkpoints: Vec<Checkpoint> = step
-            .rows
-            .range(&from, &to, CHECKPOINTS_LISTED)
-            .iter()
-            .map(|(key, value)| scratch::decode(key, value))
-            .collect();
+        let found = step.rows.range(&from, &to, CHECKPOINTS_LISTED);
+        let checkpoints: Vec<Checkpoint> =
+            found.iter().map(|(key, value)| scratch::decode(key, value)).collect();
         let artifact: Artifact = ledger.seal(
             &mut step.rows,
             SealInput {
                 ticket,
-                spec: &job.submitted.spec,
+                spec: &submitted.spec,
                 signature: completion.signature,
                 provenance: completion.provenance,
                 signer: completion.signer,
@@ -71,15 +72,16 @@ impl Sched {
                 actor,
             },
         );
-        job.progress.sealing -= 1;
-        job.progress.completed += 1;
-        if let Some(mut row) = job.elements.remove(&position) {
-            row.state = ElementState::Completed { artifact: artifact.id };
-            step.rows.put(key::element(id, position), &row);
-        }
         self.tickets.remove(&completion.ticket);
         step.rows.remove(key::ticket(completion.ticket));
-        self.keep_job(step, id);
+        self.alter(step, id, |job, step| {
+            job.progress.sealing -= 1;
+            job.progress.completed += 1;
+            let mut row = job.elements.remove(&position)?;
+            row.state = ElementState::Completed { artifact: artifact.id };
+            step.rows.put(key::element(id, position), &row);
+            Some(())
+        });
         Reply::Sealed { artifact: artifact.id }
     }
 
@@ -102,11 +104,11 @@ impl Sched {
         });
         step.events.add(Kind::SealAbandoned, actor, member);
         let job_id = ticket.element.job;
-        self.unwait(job_id);
-        let Some(job) = self.jobs.get_mut(&job_id) else { return step.done() };
-        let Some(position) = job.position(ticket.element) else { return step.done() };
-        job.progress.sealing -= 1;
-        self.requeue_or_end(step, job_id, position, cause);
+        self.alter(step, job_id, |job, step| {
+            let position = job.position(ticket.element)?;
+            job.progress.sealing -= 1;
+            requeue_or_end(step, job_id, job, position, cause)
+        });
         step.done()
     }
 }

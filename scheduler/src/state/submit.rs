@@ -1,21 +1,15 @@
-//! Taking jobs in, and cancelling them.
+//! Taking jobs in.
 
 use super::{
     command::{Effect, NewJob, Refusal, Reply},
     key,
     record::Kind,
-    row::{ElementRow, Pin, Progress, Submitted},
-    sched::{Job, Sched, Step, absent},
+    row::{AttemptRow, ElementRow, Pin, Submitted},
+    sched::{Job, Sched},
+    step::Step,
 };
-use domain::{
-    ElementId, JobId, NodeId,
-    job::{ElementState, EndCause},
-    lease::Phase,
-    limit,
-    port::RowRead,
-};
+use domain::{AttemptNo, JobId, limit, port::RowRead};
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc};
 
 impl Sched {
     /// Takes jobs in: all or none.
@@ -25,6 +19,9 @@ impl Sched {
         actor: &str,
         jobs: Vec<NewJob>,
     ) -> Reply {
+        if let Some(refusal) = self.too_many(jobs.len()) {
+            return Reply::Refused(refusal);
+        }
         let mut pins = Vec::with_capacity(jobs.len());
         for new in &jobs {
             match self.check(step, new) {
@@ -32,19 +29,27 @@ impl Sched {
                 Err(refusal) => return Reply::Refused(refusal),
             }
         }
-        if self.jobs.len() + jobs.len() > limit::JOBS_MAX {
-            return Reply::Refused(Refusal::Limit {
-                what: "the number of jobs that have not ended".into(),
-                limit: limit::JOBS_MAX as u64,
-                remedy: "wait until some have ended, or cancel some".into(),
-            });
-        }
         let mut ids = Vec::with_capacity(jobs.len());
         for (new, pin) in jobs.into_iter().zip(pins) {
             ids.push(self.take_in(step, actor, new, pin));
         }
         step.effect(Effect::Plan);
         Reply::Submitted { jobs: ids, at: step.at }
+    }
+
+    fn too_many(&self, more: usize) -> Option<Refusal> {
+        if more > limit::SUBMIT_BATCH_MAX {
+            return Some(Refusal::Limit {
+                what: "the number of jobs in one request".into(),
+                limit: limit::SUBMIT_BATCH_MAX as u64,
+                remedy: "submit an array, or several requests".into(),
+            });
+        }
+        (self.jobs.len() + more > limit::JOBS_MAX).then(|| Refusal::Limit {
+            what: "the number of jobs that have not ended".into(),
+            limit: limit::JOBS_MAX as u64,
+            remedy: "wait until some have ended, or cancel some".into(),
+        })
     }
 
     fn check<R: RowRead>(&self, step: &Step<'_, R>, new: &NewJob) -> Result<Option<Pin>, Refusal> {
@@ -62,19 +67,7 @@ impl Sched {
                 known.join(", ")
             )));
         }
-        let Some(original) = spec.reproduces else { return Ok(None) };
-        let missing = || Refusal::NotFound {
-            what: format!("placed run of job {original} to reproduce"),
-            list: "jobs".into(),
-        };
-        let row: ElementRow = step.rows.read(&key::element(original, 0)).ok_or_else(missing)?;
-        let (_, class) = row.build.ok_or_else(missing)?;
-        let last = key::attempt(original, 0, domain::AttemptNo(row.attempts));
-        let attempt: Option<super::row::AttemptRow> = step.rows.read(&last);
-        let away_from = attempt
-            .map(|attempt| attempt.members.iter().map(|member| member.node).collect())
-            .unwrap_or_default();
-        Ok(Some(Pin { class, away_from }))
+        spec.reproduces.map(|original| pin_to(step, original)).transpose()
     }
 
     fn take_in<R: RowRead>(
@@ -99,128 +92,26 @@ impl Sched {
         );
         let submitted =
             Submitted { spec: new.spec, recipe: new.recipe, time: step.now, at: step.at, pin };
+        let job = Job::new(submitted.brief());
         step.rows.put(key::job_spec(id), &submitted);
         step.rows.put(key::live(id), &());
-        let job = Job {
-            submitted: Arc::new(submitted),
-            progress: Progress::default(),
-            elements: BTreeMap::new(),
-        };
         step.rows.put(key::job(id), &job.progress);
         self.jobs.insert(id, job);
         self.wait(id);
         id
     }
-
-    /// Ends a job, or one element of an array.
-    pub(super) fn cancel<R: RowRead>(
-        &mut self,
-        step: &mut Step<'_, R>,
-        actor: &str,
-        element: ElementId,
-    ) -> Reply {
-        let Some(job) = self.jobs.get(&element.job) else {
-            return match step.rows.get(&key::job(element.job)) {
-                Some(_) => ended(element),
-                None => absent(format!("job {}", element.job), "jobs"),
-            };
-        };
-        let array = job.submitted.spec.array;
-        let whole = element.index.is_none();
-        let positions: Vec<u32> = match (whole, job.position(element)) {
-            (true, _) => job.elements.keys().copied().collect(),
-            (false, Some(position)) if position < job.progress.next => {
-                if !job.elements.contains_key(&position) {
-                    return ended(element);
-                }
-                vec![position]
-            }
-            (false, Some(_)) if array.is_some() => {
-                return Reply::Refused(Refusal::WrongState {
-                    what: format!("element {element}"),
-                    state: "not placed yet".into(),
-                    remedy: format!("cancel the whole array with `assay cancel {}`", element.job),
-                });
-            }
-            (false, _) => return absent(format!("element {element}"), "jobs"),
-        };
-        let sealing =
-            |position: &u32| matches!(job.elements[position].state, ElementState::Sealing { .. });
-        let fresh = job.submitted.spec.elements() - job.progress.next;
-        if !positions.is_empty() && positions.iter().all(sealing) && (fresh == 0 || !whole) {
-            return Reply::Refused(Refusal::WrongState {
-                what: format!("job {element}"),
-                state: "sealing: its work is done".into(),
-                remedy: "wait for its artifact".into(),
-            });
-        }
-        step.events.add(Kind::JobCancelled, actor, json!({ "element": element.to_string() }));
-        self.unwait(element.job);
-        if whole && let Some(job) = self.jobs.get_mut(&element.job) {
-            job.progress.next += fresh;
-            job.progress.cancelled += fresh;
-        }
-        for position in positions {
-            self.cancel_one(step, element.job, position);
-        }
-        self.wait(element.job);
-        self.keep_job(step, element.job);
-        step.effect(Effect::Plan);
-        step.done()
-    }
-
-    fn cancel_one<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: JobId, position: u32) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Some(row) = job.elements.get_mut(&position) else { return };
-        match row.state.clone() {
-            ElementState::Waiting => {
-                row.state = ElementState::Cancelled;
-                step.rows.put(key::element(id, position), &*row);
-                job.elements.remove(&position);
-                job.progress.requeued.remove(&position);
-                job.progress.cancelled += 1;
-            }
-            ElementState::Running { lease } => {
-                self.stop_lease(step, lease, EndCause::Cancelled);
-            }
-            ElementState::Sealing { .. }
-            | ElementState::Completed { .. }
-            | ElementState::Failed { .. }
-            | ElementState::Cancelled => {}
-        }
-    }
-
-    /// Tells every member of a lease to stop; keeps the first cause.
-    pub(super) fn stop_lease<R: RowRead>(
-        &mut self,
-        step: &mut Step<'_, R>,
-        lease: domain::LeaseId,
-        cause: EndCause,
-    ) {
-        let Some(lease) = self.leases.get_mut(&lease) else { return };
-        match &mut lease.phase {
-            Phase::Stopping { cause: first, .. } => {
-                if cause == EndCause::Cancelled {
-                    *first = cause;
-                }
-            }
-            Phase::Preparing { .. } | Phase::Started { .. } => {
-                let remaining = lease.members.iter().map(|member| member.node).collect();
-                lease.phase = Phase::Stopping { remaining, cause };
-            }
-        }
-        let nodes: Vec<NodeId> = lease.members.iter().map(|member| member.node).collect();
-        step.rows.put(key::lease(lease.id), &*lease);
-        for node in nodes {
-            step.effect(Effect::Wanted { node });
-        }
-    }
 }
 
-fn ended(element: ElementId) -> Reply {
-    Reply::Refused(Refusal::WrongState {
-        what: format!("job {element}"),
-        state: "ended".into(),
-        remedy: format!("look at it with `assay job {}`", element.job),
-    })
+/// Where a repeated run has to go: the class of the original, on other nodes where they fit.
+fn pin_to<R: RowRead>(step: &Step<'_, R>, original: JobId) -> Result<Pin, Refusal> {
+    let missing = || Refusal::NotFound {
+        what: format!("placed run of job {original} to reproduce"),
+        list: "jobs".into(),
+    };
+    let row: ElementRow = step.rows.read(&key::element(original, 0)).ok_or_else(missing)?;
+    let (_, class) = row.build.ok_or_else(missing)?;
+    let last = key::attempt(original, 0, AttemptNo(row.attempts));
+    let attempt: Option<AttemptRow> = step.rows.read(&last);
+    let members = attempt.map(|attempt| attempt.members).unwrap_or_default();
+    Ok(Pin { class, away_from: members.iter().map(|member| member.node).collect() })
 }

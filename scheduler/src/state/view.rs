@@ -9,19 +9,15 @@ use super::{
     sched::{Job, Node, Sched, Shape, WaitKey},
 };
 use domain::{
-    ElementId, JobId, LeaseId, LogIndex, Millis, NodeId,
+    JobId, LeaseId, LogIndex, Millis, NodeId,
     artifact::SealTicket,
     checkpoint::Checkpoint,
     lease::{Lease, Phase},
     link::WantedLease,
-    node::NodeState,
     port::RowRead,
     scratch,
 };
-use registry::{
-    ledger::{Head, Ledger},
-    seal::recipe,
-};
+use registry::ledger::{Head, Ledger};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Checkpoints that an agent is told of, for the provenance.
@@ -88,7 +84,7 @@ impl<'a> View<'a> {
     /// A live job's name.
     #[must_use]
     pub fn job_name(&self, id: JobId) -> Option<String> {
-        self.sched.jobs.get(&id).map(|job| job.submitted.spec.name.clone())
+        self.sched.jobs.get(&id).map(|job| job.brief.name.to_string())
     }
 
     /// A live lease.
@@ -116,7 +112,7 @@ impl<'a> View<'a> {
     /// Nodes that hold leases, or are in service, with the entry of their registration: those
     /// whose contact the leader has to watch.
     pub fn watched_nodes(&self) -> impl Iterator<Item = (NodeId, LogIndex)> + use<'a> {
-        let watched = |node: &Node| node.row.state != NodeState::Lost;
+        let watched = |node: &Node| !node.row.lost;
         self.sched
             .nodes
             .iter()
@@ -148,12 +144,9 @@ impl<'a> View<'a> {
         cluster: &str,
         rows: &impl RowRead,
     ) -> Option<WantedLease> {
-        let job = self.sched.jobs.get(&lease.element.job)?;
-        let position = job.position(lease.element)?;
-        let recipe = match lease.element.index {
-            None => job.submitted.recipe,
-            index => recipe::recipe_of_element(&job.submitted.spec, index),
-        };
+        let submitted = submitted(rows, lease.element.job)?;
+        let position = submitted.brief().position(lease.element)?;
+        let recipe = submitted.recipe_of(lease.element);
         let lead = self.sched.nodes.get(&lease.lead())?;
         let master_addr = match lease.members.len() {
             1 => "127.0.0.1".to_owned(),
@@ -161,7 +154,7 @@ impl<'a> View<'a> {
         };
         Some(WantedLease {
             lease: lease.clone(),
-            spec: job.submitted.spec.clone(),
+            spec: submitted.spec,
             recipe,
             master_addr,
             checkpoints: checkpoints(rows, lease.element.job, position, CHECKPOINTS_TOLD),
@@ -169,27 +162,28 @@ impl<'a> View<'a> {
         })
     }
 
+    /// The entry that held the newest plan.
+    #[must_use]
+    pub fn planned_at(&self) -> LogIndex {
+        self.sched.meta.planned
+    }
+
     /// A job's submission and progress, live or ended.
     #[must_use]
     pub fn job_rows(&self, rows: &impl RowRead, id: JobId) -> Option<(Submitted, Progress)> {
+        let submitted = submitted(rows, id)?;
         if let Some(job) = self.sched.jobs.get(&id) {
-            return Some(((*job.submitted).clone(), job.progress.clone()));
+            return Some((submitted, job.progress.clone()));
         }
-        let (spec_key, key) = (super::key::job_spec(id), super::key::job(id));
-        let submitted = scratch::decode(&spec_key, &rows.get(&spec_key)?);
+        let key = super::key::job(id);
         let progress = scratch::decode(&key, &rows.get(&key)?);
         Some((submitted, progress))
     }
+}
 
-    /// The element that `id` names in a job, if the job has it.
-    #[must_use]
-    pub fn position(&self, submitted: &Submitted, element: ElementId) -> Option<u32> {
-        match (submitted.spec.array, element.index) {
-            (None, None) => Some(0),
-            (Some(array), Some(index)) if index < array.count => Some(index),
-            _ => None,
-        }
-    }
+fn submitted(rows: &impl RowRead, id: JobId) -> Option<Submitted> {
+    let key = super::key::job_spec(id);
+    Some(scratch::decode(&key, &rows.get(&key)?))
 }
 
 fn checkpoints(rows: &impl RowRead, job: JobId, position: u32, limit: usize) -> Vec<Checkpoint> {

@@ -158,7 +158,7 @@ impl View<'_> {
                 id,
                 inventory: node.row.inventory.clone(),
                 hardware_class: node.class.clone(),
-                status: node.row.state.clone(),
+                status: node.row.state(),
                 gpus_used: node.gpus_used.iter().copied().collect(),
                 cpu_used: node.cpu_used,
                 memory_used: node.memory_used,
