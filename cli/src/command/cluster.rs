@@ -23,6 +23,8 @@ pub async fn run(context: &Context, args: Cluster) -> Result<Exit, Fault> {
         Cluster::Remove { id } => (Change::Remove(id.0), format!("{id} has left for good")),
         Cluster::Transfer { to } => (Change::TransferTo(to.0), format!("{to} leads")),
     };
+    // The leader makes the change, and records the user who asked for it.
+    status(context).await?;
     let at = context.client.membership(change).await?;
     done(context, at, &said)
 }
