@@ -82,6 +82,13 @@ impl Client {
         Ok(Self { servers, current: Cell::new(0) })
     }
 
+    /// Asks this server first from now on, if the profile names it.
+    pub fn prefer(&self, address: &str) {
+        if let Some(number) = self.servers.iter().position(|server| server.address == address) {
+            self.current.set(number);
+        }
+    }
+
     /// Servers in the order in which they are to be asked.
     fn order(&self) -> impl Iterator<Item = (usize, &Server)> {
         let first = self.current.get();

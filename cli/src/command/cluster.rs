@@ -23,14 +23,29 @@ pub async fn run(context: &Context, args: Cluster) -> Result<Exit, Fault> {
         Cluster::Remove { id } => (Change::Remove(id.0), format!("{id} has left for good")),
         Cluster::Transfer { to } => (Change::TransferTo(to.0), format!("{to} leads")),
     };
+    // The leader makes the change, and records the user who asked for it.
+    status(context).await?;
     let at = context.client.membership(change).await?;
     done(context, at, &said)
 }
 
-/// The cluster as one server sees it.
+/// The cluster as its leader sees it, who alone knows how far the others are; without one, as the
+/// server that answers sees it.
 ///
 /// # Errors
 /// When nobody answers.
 pub async fn status(context: &Context) -> Result<ClusterView, Fault> {
+    let view = look(context).await?;
+    let leader = view.replicas.iter().find(|replica| Some(replica.id) == view.leader);
+    match leader {
+        Some(leader) if leader.id != view.answered_by => {
+            context.client.prefer(&leader.address);
+            look(context).await
+        }
+        _ => Ok(view),
+    }
+}
+
+async fn look(context: &Context) -> Result<ClusterView, Fault> {
     Ok(context.client.query(What::Cluster(ClusterQuery {})).await?.value)
 }

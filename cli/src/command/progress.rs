@@ -127,11 +127,7 @@ fn has_started(attempt: &AttemptView) -> bool {
 /// The exit code that a job's end has for those who waited for it.
 #[must_use]
 pub fn exit(job: &JobView) -> Exit {
-    let failed = job.parts.iter().find_map(|part| match &part.state {
-        ElementState::Failed { cause } => Some(cause),
-        _ => None,
-    });
-    match (failed, job.line.state.as_str()) {
+    match (failure(job), job.line.state.as_str()) {
         (Some(EndCause::ExitCode { code, .. }), _) => Exit::of_job(*code),
         (Some(EndCause::Signal { signal, .. }), _) => Exit::of_signal(*signal),
         (Some(_), _) => Exit::Internal,
@@ -143,7 +139,20 @@ pub fn exit(job: &JobView) -> Exit {
 /// The last word on a job, with what to do next.
 #[must_use]
 pub fn epilogue(job: &JobView) -> String {
-    format!("{} {}; next: {}", job.line.id, job.line.state, render::job::next(job))
+    let why = failure(job).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{} {}{why}; next: {}", job.line.id, job.line.state, render::job::next(job))
+}
+
+/// Why the first of a job's elements that failed did so.
+fn failure(job: &JobView) -> Option<&EndCause> {
+    job.parts.iter().find_map(|part| match &part.state {
+        ElementState::Failed { cause } => Some(cause),
+        ElementState::Waiting
+        | ElementState::Running { .. }
+        | ElementState::Sealing { .. }
+        | ElementState::Completed { .. }
+        | ElementState::Cancelled => None,
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::layout::{Layout, NODES, SERVERS, server_name};
 use crate::fault::Fault;
 use agent::driver::supervisor::{Ask, Client as Supervisor};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
@@ -22,6 +22,10 @@ use tokio::{
 const RESTART: Duration = Duration::from_secs(2);
 /// Longest wait for a process to end by itself.
 const STOP: Duration = Duration::from_secs(4);
+
+/// Looks at a killed process until it is gone, and the time between two.
+const LOOKS: u32 = 200;
+const LOOK: Duration = Duration::from_millis(10);
 
 /// One process of the cluster.
 #[derive(Clone, Debug)]
@@ -138,16 +142,19 @@ pub async fn end_stale(layout: &Layout) {
     let text = fs::read_to_string(pid_file(layout)).unwrap_or_default();
     let config = layout.dir.join("config").display().to_string();
     for pid in text.lines().filter_map(|line| line.split(' ').nth(1)?.parse::<i32>().ok()) {
-        // The number may belong to a stranger by now: only a process of this folder is ended.
-        let ours = fs::read_to_string(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|line| line.contains(&config));
-        if let (true, Some(pid)) = (ours, Pid::from_raw(pid)) {
-            let _ = kill_process(pid, Signal::KILL);
-            for _ in 0..100 {
-                if test_kill_process(pid).is_err() {
+        // The number may belong to a stranger by now: only a process of this folder is ended. One
+        // that has ended and waits for its parent has no command line.
+        let ours = || {
+            fs::read_to_string(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.contains(&config))
+        };
+        if let (true, Some(target)) = (ours(), Pid::from_raw(pid)) {
+            let _ = kill_process(target, Signal::KILL);
+            for _ in 0..LOOKS {
+                if !ours() {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(LOOK).await;
             }
         }
     }

@@ -29,8 +29,10 @@ pub struct Style {
 
 impl Style {
     /// Neither columns nor colour.
+    #[cfg(test)]
     pub const PLAIN: Self = Self { table: false, colour: false };
     /// Columns without colour.
+    #[cfg(test)]
     pub const COLUMNS: Self = Self { table: true, colour: false };
 
     /// As standard output allows: columns on a terminal, colour unless `NO_COLOR` is set.

@@ -69,11 +69,14 @@ pub fn text(style: Style, view: &JobView) -> String {
 fn needs(spec: &JobSpec) -> String {
     let resources = &spec.resources;
     let model = resources.gpu_model.as_ref().map(|word| format!(" ({word})")).unwrap_or_default();
+    let cores = match show_cpus(resources.cpu).as_str() {
+        "1" => "1 core".to_owned(),
+        cores => format!("{cores} cores"),
+    };
     format!(
-        "{} of {}{model}, {} and {}",
+        "{} of {}{model}, {cores} and {}",
         count(spec.tasks.into(), "task"),
         count(resources.gpus.into(), "GPU"),
-        format_args!("{} cores", show_cpus(resources.cpu)),
         show_size(resources.memory),
     )
 }

@@ -7,7 +7,7 @@ use crate::{
     quantity::show_duration,
 };
 use domain::{ArtifactId, Millis};
-use std::time::Instant;
+use std::{io::IsTerminal, time::Instant};
 
 /// Widest line of an explanation.
 const WIDTH: usize = 96;
@@ -96,8 +96,12 @@ impl Guide {
         let took = show_duration(elapsed(self.began));
         self.say(&style.good(&format!("\nevery step held, in {took}")))?;
         let profile = layout.dir.display();
+        let head = match std::io::stdout().is_terminal() {
+            true => "the cluster stays up until Ctrl-C; three commands to try in another terminal:",
+            false => "three commands to try next, once `assay dev` runs:",
+        };
         self.say(&format!(
-            "\nthe cluster stays up until Ctrl-C; three commands to try in another terminal:\n  \
+            "\n{head}\n  \
              export ASSAY_PROFILE={profile}\n  \
              assay submit --gpus 1 --follow --outputs none -- sh -c 'echo hello from $ASSAY_JOB'\n  \
              assay artifact show {artifact}\n  \

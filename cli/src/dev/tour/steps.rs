@@ -25,7 +25,7 @@ use std::{
 };
 
 /// Metrics lines between two that are shown.
-const METRICS_EVERY: u32 = 8;
+const METRICS_EVERY: u32 = 3;
 
 fn selector(job: JobId) -> Selector {
     Selector::Element(job.into())
