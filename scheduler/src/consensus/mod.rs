@@ -9,6 +9,7 @@ pub mod overlay;
 mod propose;
 pub mod replica;
 pub mod rows;
+pub mod shell;
 pub mod store;
 pub mod write;
 
@@ -20,11 +21,14 @@ pub use replica::{
     Input, Output, Planted, ProposeError, ReadError, Replica, ReplicaConfig, Role, StopReason,
 };
 pub use rows::RocksRows;
+pub use shell::{Node, NodeConfig, Peers, Progress, StartError, Status};
 pub use store::{Identity, Store, StoreError};
 pub use write::{AppliedMark, HardState, Install, LogStart, SnapshotMark, StoredEntry, WriteOp};
 
 #[cfg(test)]
 mod replica_test;
+#[cfg(test)]
+mod shell_test;
 #[cfg(test)]
 mod store_test;
 #[cfg(test)]

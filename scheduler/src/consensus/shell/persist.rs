@@ -1,0 +1,101 @@
+//! The thread that writes: all that has gathered in one batch, with one sync.
+
+use super::mail::{Mail, Mailbox};
+use crate::consensus::{store::Store, write::WriteOp};
+use domain::ReplicaId;
+use std::{sync::mpsc, thread::JoinHandle};
+
+/// Writes merged into one batch at most.
+const BATCH_MAX: usize = 256;
+
+/// Something for the writer.
+pub(super) enum Job {
+    /// Write this.
+    Write { seq: u64, op: WriteOp },
+    /// Freeze what is written so far, for `to`.
+    Copy { to: ReplicaId },
+    /// Drop a family that does not count.
+    Drop { family: u64 },
+    /// Drop all families made before this one.
+    DropOlder { family: u64 },
+}
+
+/// Starts the writer. It ends when the sender is dropped and all is written.
+pub(super) fn start<M: Send + 'static>(
+    store: Store,
+    mail: Mailbox<M>,
+) -> std::io::Result<(mpsc::Sender<Job>, JoinHandle<()>)> {
+    let (sender, jobs) = mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name("persist".into())
+        .spawn(move || super::pump::guard("persist", || run(&store, &mail, &jobs)))?;
+    Ok((sender, thread))
+}
+
+fn run<M: Send + 'static>(store: &Store, mail: &Mailbox<M>, jobs: &mpsc::Receiver<Job>) {
+    let mut ops: Vec<WriteOp> = Vec::new();
+    while let Ok(first) = jobs.recv() {
+        let mut newest = 0;
+        let mut other = None;
+        for job in std::iter::once(first).chain(jobs.try_iter()) {
+            match job {
+                Job::Write { seq, op } => {
+                    newest = seq;
+                    ops.push(op);
+                }
+                job => other = Some(job),
+            }
+            if other.is_some() || ops.len() >= BATCH_MAX {
+                break;
+            }
+        }
+        if !ops.is_empty() {
+            write(store, &ops);
+            let family = ops.iter().rev().find_map(|op| Some(op.install.as_ref()?.family));
+            mail.post(Mail::Written { seq: newest, family });
+            ops.clear();
+        }
+        if let Some(job) = other {
+            perform(store, mail, &job);
+        }
+    }
+}
+
+/// After a write that failed nobody knows what is on the disk: a second try could report as
+/// durable what the first has lost. The process ends and starts again from the disk.
+fn write(store: &Store, ops: &[WriteOp]) {
+    if let Err(fault) = store.write(ops) {
+        let cause = std::error::Error::source(&fault).map(ToString::to_string);
+        tracing::error!(%fault, cause, "disk write failed, process ends");
+        eprintln!("assay: {fault} ({})", cause.unwrap_or_default());
+        std::process::abort();
+    }
+}
+
+fn perform<M: Send + 'static>(store: &Store, mail: &Mailbox<M>, job: &Job) {
+    match job {
+        Job::Write { .. } => {}
+        Job::Copy { to } => {
+            let (store, mail, to) = (store.clone(), mail.clone(), *to);
+            let copy = move || {
+                let copy = store.checkpoint();
+                if let Err(fault) = &copy {
+                    tracing::warn!(%fault, %to, "snapshot could not be built");
+                }
+                mail.post(Mail::Copied { to, copy: copy.ok() });
+            };
+            // Off this thread: freezing flushes memtables, and syncs must not wait for it.
+            if std::thread::Builder::new().name("checkpoint".into()).spawn(copy).is_err() {
+                tracing::warn!(%to, "snapshot could not be built: the system refuses a thread");
+            }
+        }
+        Job::Drop { family } => warn(store.drop_family(*family)),
+        Job::DropOlder { family } => warn(store.drop_older(*family)),
+    }
+}
+
+fn warn(result: Result<(), crate::consensus::StoreError>) {
+    if let Err(fault) = result {
+        tracing::warn!(%fault, "old rows could not be dropped; the next start does it");
+    }
+}
