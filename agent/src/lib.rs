@@ -1,1 +1,10 @@
-//! Placeholder.
+//! One node: runs tasks under leases, and keeps nothing that the log does not know.
+#![forbid(unsafe_code)]
+
+pub mod driver;
+pub mod link;
+pub mod machine;
+mod shell;
+pub mod store;
+
+pub use shell::{AgentError, Config, run, serve};

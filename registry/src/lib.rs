@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The ledger and the seal: what was made, of what, by whom, and how a stranger can tell.
+#![forbid(unsafe_code)]
+
+pub mod blob;
+pub mod ledger;
+pub mod seal;
+pub mod sign;

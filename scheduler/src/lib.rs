@@ -1,5 +1,8 @@
 //! The replicated truth and who runs where.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod consensus;
+pub mod leader;
+pub mod planner;
 pub mod state;

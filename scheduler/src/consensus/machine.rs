@@ -17,3 +17,17 @@ pub trait Machine: Sized {
     /// The set hash of all rows, for comparison between replicas.
     fn digest(&self) -> Digest;
 }
+
+impl Machine for crate::state::Cluster {
+    fn load(rows: &impl RowRead) -> Self {
+        Self::load(rows)
+    }
+
+    fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: &Entry) -> Applied {
+        Self::apply(self, rows, at, entry)
+    }
+
+    fn digest(&self) -> Digest {
+        Self::digest(self)
+    }
+}

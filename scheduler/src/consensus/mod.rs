@@ -10,7 +10,9 @@ mod propose;
 pub mod replica;
 pub mod rows;
 pub mod shell;
+pub mod snapshot;
 pub mod store;
+pub mod transport;
 pub mod write;
 
 pub use boot::{BootError, BootState};
@@ -21,7 +23,6 @@ pub use replica::{
     Input, Output, Planted, ProposeError, ReadError, Replica, ReplicaConfig, Role, StopReason,
 };
 pub use rows::RocksRows;
-pub use shell::{Node, NodeConfig, Peers, Progress, StartError, Status};
 pub use store::{Identity, Store, StoreError};
 pub use write::{AppliedMark, HardState, Install, LogStart, SnapshotMark, StoredEntry, WriteOp};
 

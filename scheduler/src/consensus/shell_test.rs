@@ -1,157 +1,238 @@
-//! Servers with real threads and disks, and peers within the process.
+//! Servers with real threads, disks and links within one process.
 
 use super::{
-    shell::{Later, Node, NodeConfig, Peers, Reports},
-    store::Checkpointed,
+    Identity, MemberChange, ProposeError, ReplicaConfig, Store, StoreError, WriteOp,
+    shell::{Node, Start},
+    snapshot::Incoming,
     testing::{Toy, request},
-    *,
+    transport::Transport,
 };
-use crate::state::command::{Reply, Request};
-use bytes::Bytes;
+use crate::state::command::Reply;
 use domain::{ReplicaId, port::RowRead};
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::{Arc, Mutex, OnceLock},
-    time::Duration,
+use proto::v1::{
+    Ack, ForwardReply, ForwardRequest, Frame, SnapshotAck, SnapshotChunk,
+    peer_server::{Peer, PeerServer},
 };
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, Streaming};
 
-type Servers = Arc<Mutex<BTreeMap<ReplicaId, Node<Toy>>>>;
+/// The receiving end of a link, without the checks that TLS makes possible.
+struct Receiver(Node<Toy>);
 
-/// Peers that hand over directly.
-struct Direct {
-    me: ReplicaId,
-    servers: Servers,
-    reports: OnceLock<Reports>,
-}
-
-impl Direct {
-    fn peer(&self, id: ReplicaId) -> Option<Node<Toy>> {
-        self.servers.lock().expect("nobody panics").get(&id).cloned()
+#[tonic::async_trait]
+impl Peer for Receiver {
+    async fn link(&self, request: Request<Streaming<Frame>>) -> Result<Response<Ack>, Status> {
+        let mut frames = request.into_inner();
+        while let Some(frame) = frames.message().await? {
+            for bytes in frame.messages {
+                self.0.deliver(ReplicaId(frame.from), bytes);
+            }
+        }
+        Ok(Response::new(Ack {}))
     }
-}
 
-impl Peers for Direct {
-    fn attach(&self, reports: Reports) {
-        assert!(self.reports.set(reports).is_ok());
-    }
-
-    fn members(&self, _: &Membership) {}
-
-    fn send(&self, to: ReplicaId, bytes: Bytes) {
-        if let Some(peer) = self.peer(to) {
-            peer.deliver(self.me, bytes);
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<SnapshotChunk>>,
+    ) -> Result<Response<SnapshotAck>, Status> {
+        let mut chunks = request.into_inner();
+        let fault = |fault: super::snapshot::SnapshotError| Status::internal(fault.to_string());
+        let mut incoming = Incoming::begin(self.0.store().clone()).map_err(fault)?;
+        let mut from = ReplicaId(0);
+        while let Some(chunk) = chunks.message().await? {
+            from = ReplicaId(chunk.from);
+            incoming.take(chunk).map_err(fault)?;
+        }
+        let (message, family) = incoming.finish().ok_or_else(|| Status::internal("cut"))?;
+        match self.0.install(from, message, family).await {
+            true => Ok(Response::new(SnapshotAck::default())),
+            false => Err(Status::internal("unwanted")),
         }
     }
 
-    fn send_snapshot(&self, to: ReplicaId, copy: Checkpointed, message: Bytes) {
-        let reports = self.reports.get().expect("attached").clone();
-        let (peer, me) = (self.peer(to), self.me);
-        tokio::runtime::Handle::try_current().ok();
-        std::thread::spawn(move || {
-            let Some(peer) = peer else { return reports.snapshot(to, false) };
-            let family = peer.store().create_family().expect("a family");
-            let rows = copy.page(&[], usize::MAX).expect("rows");
-            peer.store().fill(family, &rows).expect("filled");
-            peer.store().seal_family(family).expect("flushed");
-            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("one");
-            let installed = runtime.block_on(peer.install(me, message, family));
-            reports.snapshot(to, installed);
-        });
+    async fn forward(&self, _: Request<ForwardRequest>) -> Result<Response<ForwardReply>, Status> {
+        Err(Status::unimplemented("callers go to the leader"))
     }
+}
 
-    fn forward(&self, to: ReplicaId, request: Request) -> Later<Result<Reply, ProposeError>> {
-        let peer = self.peer(to);
-        Box::pin(async move {
-            match peer {
-                Some(peer) => peer.propose_here(request).await,
-                None => Err(ProposeError::NotLeader { leader: None }),
-            }
+/// One server with its listener.
+struct Server {
+    node: Node<Toy>,
+    listener: JoinHandle<()>,
+    bound: String,
+    id: u64,
+}
+
+impl Server {
+    async fn start(dir: &Path, id: u64, founders: &BTreeMap<ReplicaId, String>) -> Self {
+        let listener = match founders.get(&ReplicaId(id)) {
+            Some(address) => TcpListener::bind(address).await,
+            None => TcpListener::bind("127.0.0.1:0").await,
+        };
+        let listener = listener.expect("the port is free");
+        let bound = listener.local_addr().expect("it has one").to_string();
+        let founder = founders.contains_key(&ReplicaId(id));
+        let (node, _) = Node::start(Start {
+            dir: dir.join(id.to_string()),
+            identity: Identity { cluster: "test".into(), id: ReplicaId(id) },
+            founders: if founder { founders.clone() } else { BTreeMap::new() },
+            address: bound.clone(),
+            peers: Arc::new(Transport::new(ReplicaId(id), "test".into(), None)),
+            replica: ReplicaConfig { log_kept: 10, ..ReplicaConfig::new(ReplicaId(id)) },
         })
+        .expect("it starts");
+        let serving = tonic::transport::Server::builder()
+            .add_service(PeerServer::new(Receiver(node.clone())))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let listener = tokio::spawn(async move { serving.await.expect("it serves") });
+        Self { node, listener, bound, id }
+    }
+
+    fn address(&self) -> String {
+        self.node.status().members[&ReplicaId(self.id)].address.clone()
+    }
+
+    async fn stop(self) {
+        self.node.stop().await;
+        self.listener.abort();
+        // Its end gives back the last handle on the disk.
+        let _ = self.listener.await;
     }
 }
 
-fn start(dir: &Path, id: u64, founders: u64, servers: &Servers) -> Node<Toy> {
-    let id = ReplicaId(id);
-    let direct = Direct { me: id, servers: Arc::clone(servers), reports: OnceLock::new() };
-    let config = NodeConfig {
-        cluster: "test".into(),
-        replica: ReplicaConfig { log_kept: 10, ..ReplicaConfig::new(id) },
-        dir: dir.join(id.to_string()),
-        founders: (1..=founders).map(|id| (ReplicaId(id), format!("host-{id}:1"))).collect(),
-    };
-    let node = Node::start(config, Arc::new(direct)).expect("it starts");
-    servers.lock().expect("nobody panics").insert(id, node.clone());
-    node
+/// Free ports for as many founders.
+async fn founders(count: u64) -> BTreeMap<ReplicaId, String> {
+    let mut found = BTreeMap::new();
+    let mut held = Vec::new();
+    for id in 1..=count {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        found.insert(ReplicaId(id), listener.local_addr().expect("it has one").to_string());
+        held.push(listener);
+    }
+    found
 }
 
-async fn settled(node: &Node<Toy>) -> ReplicaId {
-    let mut watch = node.watch();
-    let leads = watch.wait_for(|progress| progress.leader.is_some());
-    let progress = *tokio::time::timeout(Duration::from_secs(10), leads)
-        .await
-        .expect("a leader within ten seconds")
-        .expect("it lives");
-    progress.leader.expect("there is one")
+async fn leader(node: &Node<Toy>) -> ReplicaId {
+    let mut watch = node.status_changes();
+    let leads = watch.wait_for(|status| status.leader.is_some());
+    let status = tokio::time::timeout(Duration::from_secs(10), leads).await;
+    status.expect("a leader within ten seconds").expect("it lives").leader.expect("there is one")
+}
+
+/// Asks whoever leads until there is an answer.
+async fn propose(servers: &[Server], key: u64, actor: &str) -> Reply {
+    for _ in 0..1_000 {
+        for server in servers {
+            if let Ok(reply) = server.node.propose(request(key, actor)).await {
+                return reply;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no answer within ten seconds");
+}
+
+async fn values(node: &Node<Toy>) -> usize {
+    let read = node.read(|_, rows| rows.range(b"v", b"w", 10_000).len());
+    read.await.expect("a quorum is up")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lone_server_answers_and_keeps_what_it_answered() {
     let dir = tempfile::tempdir().expect("a directory");
-    let servers = Servers::default();
-    let node = start(dir.path(), 1, 1, &servers);
-    let proposals = (0..200).map(|key| node.propose(request(key, &format!("a{key}"))));
+    let founders = founders(1).await;
+    let server = Server::start(dir.path(), 1, &founders).await;
+    leader(&server.node).await;
+    let proposals = (0..200).map(|key| server.node.propose(request(key, &format!("a{key}"))));
+    let mut landed = 0;
     for reply in futures::future::join_all(proposals).await {
-        assert!(matches!(reply, Ok(Reply::Done { .. })), "{reply:?}");
+        let Ok(Reply::Done { at }) = reply else { panic!("{reply:?}") };
+        landed = at.0.max(landed);
     }
-    let rows = node.read(|_, rows| rows.range(b"v", b"w", 1_000).len()).await;
-    assert_eq!(rows, Ok(200));
-    let (digest, at) = node.read_local(|toy, _| toy.digest()).await.expect("it lives");
-    node.shutdown().await;
+    assert!(landed < 100, "requests that arrive together share an entry");
+    assert_eq!(values(&server.node).await, 200);
+    let digest =
+        server.node.read_local(|toy, _| super::Machine::digest(toy)).await.expect("it lives");
+    let node = server.node.clone();
+    server.stop().await;
     assert_eq!(node.propose(request(1, "x")).await, Err(ProposeError::Stopped));
-    servers.lock().expect("nobody panics").clear();
+    assert_eq!(node.ended().await, Some(String::new()));
     drop(node);
 
-    let node = start(dir.path(), 1, 1, &servers);
-    settled(&node).await;
-    let again = node.propose(request(7, "a7")).await.expect("the first answer");
-    assert!(matches!(again, Reply::Done { at: first } if first <= at));
-    let restarted = node.read_local(|toy, _| toy.digest()).await.expect("it lives");
-    assert_ne!(restarted.0, digest, "the repeated request moved its actor's row");
-    node.shutdown().await;
+    let server = Server::start(dir.path(), 1, &founders).await;
+    let restarted =
+        server.node.read_local(|toy, _| super::Machine::digest(toy)).await.expect("it lives");
+    assert_eq!(restarted, digest);
+    leader(&server.node).await;
+    let again = server.node.propose(request(7, "a7")).await.expect("the first answer");
+    assert!(matches!(again, Reply::Done { at } if at.0 <= landed));
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_servers_answer_wherever_they_are_asked_and_a_fourth_can_join() {
+async fn a_server_can_join_and_the_leader_can_go() {
     let dir = tempfile::tempdir().expect("a directory");
-    let servers = Servers::default();
-    let nodes: Vec<_> = (1..=3).map(|id| start(dir.path(), id, 3, &servers)).collect();
-    let mut leader = settled(&nodes[0]).await;
+    let founders = founders(3).await;
+    let mut servers = Vec::new();
+    for id in 1..=3 {
+        servers.push(Server::start(dir.path(), id, &founders).await);
+    }
     for key in 0..60 {
-        let reply = nodes[key as usize % 3].propose(request(key, &format!("a{key}"))).await;
-        assert!(matches!(reply, Ok(Reply::Done { .. })), "{reply:?}");
+        propose(&servers, key, &format!("a{key}")).await;
     }
-    for node in &nodes {
-        let rows = node.read(|_, rows| rows.range(b"v", b"w", 1_000).len()).await;
-        assert_eq!(rows, Ok(60));
+    for server in &servers {
+        assert_eq!(values(&server.node).await, 60);
     }
-    let fourth = start(dir.path(), 4, 0, &servers);
-    let change = MemberChange::AddLearner { id: ReplicaId(4), address: "host-4:1".into() };
-    let added = nodes[leader.0 as usize - 1].change(change).await;
-    assert!(added.is_ok(), "{added:?}");
-    let mut members = fourth.watch_members();
-    let votes = members.wait_for(|now| now.voters.contains(&ReplicaId(4)) && !now.is_joint());
-    let joined = tokio::time::timeout(Duration::from_secs(20), votes).await;
-    assert!(joined.is_ok(), "it votes: {:?}", fourth.status().await);
-    assert_eq!(fourth.read(|_, rows| rows.range(b"v", b"w", 1_000).len()).await, Ok(60));
 
-    nodes[leader.0 as usize - 1].shutdown().await;
-    servers.lock().expect("nobody panics").remove(&leader);
-    let gone = leader;
-    while leader == gone {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        leader = settled(&fourth).await;
+    let fourth = Server::start(dir.path(), 4, &founders).await;
+    let address = fourth.bound.clone();
+    let id = ReplicaId(4);
+    let leads = leader(&servers[0].node).await;
+    let change = MemberChange::AddLearner { id, address: address.clone() };
+    let added = servers[leads.0 as usize - 1].node.change(change).await;
+    assert!(added.is_ok(), "{added:?}");
+    let mut status = fourth.node.status_changes();
+    let votes = status
+        .wait_for(|status| status.members.get(&id).is_some_and(|member| member.role != "learner"));
+    let joined = tokio::time::timeout(Duration::from_secs(20), votes).await.is_ok();
+    assert!(joined, "it votes: {:?}", fourth.node.status());
+    assert_eq!(values(&fourth.node).await, 60);
+    assert_eq!(fourth.address(), address);
+
+    let gone = servers.remove(servers.iter().position(|one| one.id == leads.0).expect("it is"));
+    gone.stop().await;
+    servers.push(fourth);
+    let reply = propose(&servers, 99, "b").await;
+    assert!(matches!(reply, Reply::Done { .. }));
+    for server in &servers {
+        assert_eq!(values(&server.node).await, 61);
     }
-    let reply = fourth.propose(request(99, "b")).await;
-    assert!(matches!(reply, Ok(Reply::Done { .. })), "{reply:?}");
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_condemned_disk_starts_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let founders = founders(1).await;
+    Server::start(dir.path(), 1, &founders).await.stop().await;
+    let identity = Identity { cluster: "test".into(), id: ReplicaId(1) };
+    let disk = dir.path().join("1");
+    let store = Store::open(&disk, &identity, &WriteOp::default()).expect("it opens");
+    let op = WriteOp { condemned: Some("its state differs".into()), ..WriteOp::default() };
+    store.write([&op]).expect("it is written");
+    drop(store);
+    let started = Node::<Toy>::start(Start {
+        dir: disk,
+        identity,
+        founders,
+        address: String::new(),
+        peers: Arc::new(Transport::new(ReplicaId(1), "test".into(), None)),
+        replica: ReplicaConfig::new(ReplicaId(1)),
+    });
+    let Err(StoreError::Boot(fault)) = started.map(|_| ()) else { panic!("it must not serve") };
+    assert!(fault.to_string().starts_with("its state differs: this server must not serve"));
 }

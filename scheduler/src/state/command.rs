@@ -8,7 +8,6 @@ use domain::{
     lease::Member,
     link::{Report, WantedLease},
     node::Inventory,
-    port::RowChange,
 };
 
 /// One log entry: what one proposer had gathered when it proposed.
@@ -305,8 +304,8 @@ pub type WantedSet = Vec<WantedLease>;
 pub struct Applied {
     /// One for each request, in order.
     pub replies: Vec<Reply>,
-    /// What the changed state asks of the shell.
+    /// What is asked of the shell.
     pub effects: Vec<Effect>,
-    /// The rows that changed.
-    pub rows: Vec<RowChange>,
+    /// What changed, in key order.
+    pub rows: Vec<domain::port::RowChange>,
 }

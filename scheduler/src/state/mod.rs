@@ -1,3 +1,174 @@
-//! The pure state machine behind the log.
+//! The pure state machine behind the log: scheduler and ledger as one.
 
+mod attempt;
+mod cancel;
 pub mod command;
+pub mod invariant;
+mod key;
+mod load;
+mod node;
+mod place;
+#[cfg(feature = "planted")]
+pub mod planted;
+mod record;
+mod replies;
+mod report;
+pub mod row;
+pub mod sched;
+mod seal;
+mod step;
+mod submit;
+pub mod view;
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+pub(crate) mod script;
+
+pub use command::Applied;
+pub use place::gpu_matches;
+
+use command::{Command, Entry, Reply, Request};
+use domain::{
+    Digest, LogIndex,
+    port::RowRead,
+    scratch::{Scratch, SetHash},
+};
+use record::Events;
+use registry::ledger::Ledger;
+use replies::Known;
+use sched::Sched;
+use seal::Completion;
+use step::Step;
+
+/// Live jobs up to which every apply checks every invariant in debug builds.
+const CHECK_MAX: usize = 200;
+
+/// Scheduler and ledger behind one log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    sched: Sched,
+    ledger: Ledger,
+    hash: SetHash,
+    /// Bugs that a test has planted.
+    #[cfg(feature = "planted")]
+    pub planted: planted::Planted,
+}
+
+impl Cluster {
+    /// The state as its rows have it.
+    #[must_use]
+    pub fn load(rows: &impl RowRead) -> Self {
+        Self {
+            sched: Sched::load(rows),
+            ledger: Ledger::load(rows),
+            hash: SetHash::of_rows(rows),
+            #[cfg(feature = "planted")]
+            planted: planted::Planted::default(),
+        }
+    }
+
+    /// The set hash of all rows.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.hash.digest()
+    }
+
+    /// What others may see.
+    #[must_use]
+    pub fn view(&self) -> view::View<'_> {
+        view::View::new(&self.sched, &self.ledger)
+    }
+
+    /// Applies one committed entry.
+    ///
+    /// Total and deterministic: it never fails, waits, draws a number or reads a clock, so every
+    /// replica that applies the same log holds the same rows. `rows` shows them as they stand
+    /// before `at`.
+    pub fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: &Entry) -> Applied {
+        assert!(at > self.sched.meta.applied, "entry {at} was applied before");
+        let now = self.sched.meta.now.max(entry.now);
+        self.sched.meta.now = now;
+        self.sched.meta.applied = at;
+        let mut step = Step {
+            rows: Scratch::new(rows),
+            at,
+            now,
+            ordinal: 0,
+            effects: Vec::new(),
+            events: Events::default(),
+        };
+        let replies: Vec<_> =
+            entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
+        let stored = entry.members.len() as u64;
+        replies::forget(&mut step, &mut self.sched.meta, stored);
+        std::mem::take(&mut step.events).flush(&mut self.ledger, &mut step.rows, now);
+        if self.ledger.unsigned() > 0 {
+            step.effect(command::Effect::Sign);
+        }
+        step.rows.put(key::meta(), &self.sched.meta);
+        let (changes, hash) = step.rows.finish(self.hash);
+        self.hash = hash;
+        if self.sched.jobs.len() <= CHECK_MAX {
+            debug_assert_eq!(self.broken_invariant(), None, "after entry {at}");
+        }
+        Applied { replies, effects: step.effects, rows: changes }
+    }
+
+    fn answer<R: RowRead>(&mut self, step: &mut Step<'_, R>, request: &Request) -> Reply {
+        #[cfg(feature = "planted")]
+        let key = request.key.filter(|_| !self.planted.no_duplicate_check);
+        #[cfg(not(feature = "planted"))]
+        let key = request.key;
+        let Some(key) = key else {
+            return self.perform(step, &request.actor, request.command.clone());
+        };
+        match replies::look(step, key, &request.command) {
+            Known::Answered(reply) => reply,
+            Known::New(digest) => {
+                let reply = self.perform(step, &request.actor, request.command.clone());
+                replies::keep(step, &mut self.sched.meta, key, digest, &reply);
+                reply
+            }
+        }
+    }
+
+    fn perform<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        command: Command,
+    ) -> Reply {
+        let sched = &mut self.sched;
+        match command {
+            Command::Submit { jobs } => sched.submit(step, actor, jobs),
+            Command::Cancel { element } => sched.cancel(step, actor, element),
+            Command::Register { inventory, held } => sched.register(step, actor, inventory, &held),
+            Command::Drain { node, reason } => sched.drain(step, actor, &node, reason),
+            Command::NodeLost { node, registered_at } => {
+                sched.node_lost(step, actor, node, registered_at)
+            }
+            Command::ConfirmDead { lease } => sched.confirm_dead(step, actor, lease),
+            Command::Place { plan } => sched.place(step, actor, plan),
+            Command::Report { node, report } => {
+                #[cfg(feature = "planted")]
+                if self.planted.stale_lease_accepted {
+                    sched.accept_stale(step, node, &report);
+                }
+                sched.report(step, actor, node, report)
+            }
+            Command::CompleteSeal { ticket, signature, provenance, signer, copies } => {
+                let completion = Completion { ticket, signature, provenance, signer, copies };
+                sched.complete_seal(step, &mut self.ledger, actor, completion)
+            }
+            Command::AbandonSeal { ticket, cause } => {
+                sched.abandon_seal(step, actor, ticket, cause)
+            }
+            Command::SignEvents { first, signatures } => {
+                // Signatures for events that another leader has signed change nothing.
+                let _ = self.ledger.sign(&mut step.rows, first, signatures);
+                step.done()
+            }
+        }
+    }
+}

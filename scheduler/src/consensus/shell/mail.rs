@@ -1,6 +1,9 @@
 //! The mailbox of the thread that owns a replica.
 
-use super::{Rows, Space, Status, space};
+use super::{
+    Rows,
+    space::{self, Space},
+};
 use crate::{
     consensus::{
         membership::{ChangeError, MemberChange},
@@ -24,15 +27,8 @@ use tokio::sync::oneshot;
 /// Bytes of peers' messages that may wait.
 const MESSAGES_MAX: usize = 4 * limit::UNCOMMITTED_MAX.0 as usize;
 
-/// What a read sees.
-pub(super) struct View<'a, M> {
-    pub(super) machine: &'a M,
-    pub(super) rows: &'a Rows,
-    pub(super) applied: LogIndex,
-}
-
 /// A read that waits for its view.
-pub(super) type Task<M> = Box<dyn FnOnce(Result<View<'_, M>, ReadError>) + Send>;
+pub(super) type Task<M> = Box<dyn FnOnce(Result<(&M, &Rows), ReadError>) + Send>;
 
 /// Something for the thread that owns a replica.
 pub(super) enum Mail<M> {
@@ -44,8 +40,6 @@ pub(super) enum Mail<M> {
     Read { task: Task<M>, quorum: bool },
     /// From an operator.
     Change { change: MemberChange, reply: oneshot::Sender<Result<LogIndex, ChangeError>> },
-    /// From an operator.
-    Status { reply: oneshot::Sender<Status> },
     /// From the writer: done up to `seq`, with the rows now in `family` if they moved.
     Written { seq: u64, family: Option<u64> },
     /// From the writer: a copy for `to`, or none.
@@ -53,7 +47,7 @@ pub(super) enum Mail<M> {
     /// From the transport: a snapshot was received whole.
     Snapshot { from: ReplicaId, message: Bytes, family: u64, done: oneshot::Sender<bool> },
     /// The end.
-    Shutdown,
+    Stop,
 }
 
 /// How much waits, and how much room is left on the disk.
@@ -140,14 +134,13 @@ impl<M: Send + 'static> Mailbox<M> {
         (waiting < limit::PROPOSE_QUEUE).then_some(place)
     }
 
-    pub(super) fn deliver(&self, from: ReplicaId, bytes: Bytes) -> bool {
+    pub(super) fn deliver(&self, from: ReplicaId, bytes: Bytes) {
         let size = bytes.len();
         let waiting = self.gauges.messages.fetch_add(size, Ordering::Relaxed);
-        if waiting < MESSAGES_MAX && self.post(Mail::Input(Input::Message { from, bytes })) {
-            return true;
+        let fits = waiting < MESSAGES_MAX;
+        if !(fits && self.post(Mail::Input(Input::Message { from, bytes }))) {
+            self.gauges.taken(size);
         }
-        self.gauges.taken(size);
-        false
     }
 
     pub(super) fn reports(&self) -> Reports {

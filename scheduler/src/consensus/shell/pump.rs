@@ -1,15 +1,15 @@
 //! The thread that owns the replica.
 
 use super::{
-    Peers, Progress, Status,
-    mail::{Gauges, Mail, Task, View},
+    Peers, Status,
+    mail::{Gauges, Mail, Task},
     persist::Job,
 };
 use crate::{
     consensus::{
         machine::Machine,
-        membership::{ChangeError, Membership},
-        replica::{Input, Output, ProposeError, ReadError, Replica, Role, StopReason},
+        membership::ChangeError,
+        replica::{Input, Output, ProposeError, ReadError, Replica, Role},
         rows::RocksRows,
         store::Checkpointed,
     },
@@ -19,11 +19,15 @@ use domain::{LogIndex, Millis, ReplicaId, limit};
 use std::{
     collections::{BTreeMap, HashMap},
     panic::AssertUnwindSafe,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 
 const TICK: Duration = Duration::from_millis(limit::TICK.0);
 /// Quiet after which followers are told what is committed.
@@ -37,8 +41,8 @@ const SPACE_TICKS: u32 = 20;
 pub(super) type Entropy = Box<dyn FnMut() -> u64 + Send>;
 
 /// A generator seeded by the system: it is asked for election timeouts and boot numbers only.
-pub(super) fn entropy() -> Result<Entropy, String> {
-    let mut state = getrandom::u64().map_err(|fault| fault.to_string())?;
+pub(super) fn entropy() -> std::io::Result<Entropy> {
+    let mut state = getrandom::u64()?;
     Ok(Box::new(move || {
         // SplitMix64 (Steele, Lea, Flood 2014).
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -71,10 +75,11 @@ pub(super) struct Parts<M: Machine> {
     pub(super) gauges: Arc<Gauges>,
     pub(super) jobs: mpsc::Sender<Job>,
     pub(super) peers: Arc<dyn Peers>,
-    pub(super) progress: watch::Sender<Progress>,
-    pub(super) members: watch::Sender<Membership>,
-    pub(super) stopped: watch::Sender<Option<StopReason>>,
-    pub(super) effects: broadcast::Sender<Arc<Vec<Effect>>>,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) applied: watch::Sender<LogIndex>,
+    pub(super) ended: watch::Sender<Option<String>>,
+    pub(super) effects: async_mpsc::Sender<Vec<Effect>>,
+    pub(super) missed: Arc<AtomicBool>,
 }
 
 /// The thread's own state.
@@ -86,7 +91,7 @@ pub(super) struct Pump<M: Machine> {
     settling: BTreeMap<u64, oneshot::Sender<bool>>,
     inputs: Vec<Input>,
     ticks: u32,
-    ended: bool,
+    ended: Option<String>,
 }
 
 impl<M: Machine + Send + 'static> Pump<M> {
@@ -99,7 +104,7 @@ impl<M: Machine + Send + 'static> Pump<M> {
             settling: BTreeMap::new(),
             inputs: Vec::new(),
             ticks: 0,
-            ended: false,
+            ended: None,
         }
     }
 
@@ -113,7 +118,7 @@ impl<M: Machine + Send + 'static> Pump<M> {
     /// kept from running must first hear what its peers said meanwhile.
     fn run(mut self, mails: &mpsc::Receiver<Mail<M>>) {
         let mut next_tick = Instant::now() + TICK;
-        while !self.ended {
+        while self.ended.is_none() {
             let now = Instant::now();
             let quiet = self.parts.replica.unannounced();
             let until_tick = next_tick.saturating_duration_since(now);
@@ -136,10 +141,13 @@ impl<M: Machine + Send + 'static> Pump<M> {
             }
             self.step();
         }
+        let why = self.ended.take().unwrap_or_default();
+        self.parts.ended.send_replace(Some(why));
     }
 
     fn tick(&mut self) {
         self.inputs.push(Input::Tick);
+        self.show();
         self.ticks += 1;
         if self.ticks.is_multiple_of(SPACE_TICKS)
             && self.parts.gauges.measure().is_critical()
@@ -186,8 +194,6 @@ impl<M: Machine + Send + 'static> Pump<M> {
                 let token = self.wait(Waiter::Change(reply));
                 self.inputs.push(Input::Change { token, change });
             }
-            // Whoever asked may have gone away.
-            Mail::Status { reply } => drop(reply.send(self.status())),
             Mail::Written { seq, family } => {
                 if let Some(family) = family {
                     // What came before is stepped with the rows that it was meant for.
@@ -211,7 +217,7 @@ impl<M: Machine + Send + 'static> Pump<M> {
                 self.settling.insert(family, done);
                 self.inputs.push(Input::SnapshotReceived { from, message, family });
             }
-            Mail::Shutdown => self.ended = true,
+            Mail::Stop => self.ended = Some(String::new()),
         }
     }
 
@@ -251,18 +257,24 @@ impl<M: Machine + Send + 'static> Pump<M> {
                 }
             }
             Output::RoleChanged { role, term, leader } => {
-                self.role_changed(role, term, leader);
+                let leader = leader.map(|id| id.to_string());
+                tracing::info!(?role, term, leader, "role changed");
+                if role != Role::Leader {
+                    self.copies.clear();
+                }
+                self.show();
             }
             Output::Members(members) => {
                 self.parts.peers.members(&members);
-                self.parts.members.send_replace(members);
+                self.show();
             }
             Output::Applied { index } => {
-                self.parts.progress.send_modify(|progress| progress.applied = index);
+                self.parts.applied.send_replace(index);
             }
             Output::Effects(effects) => {
-                // Nobody may be listening.
-                let _ = self.parts.effects.send(Arc::new(effects));
+                if self.parts.effects.try_send(effects).is_err() {
+                    self.parts.missed.store(true, Ordering::Relaxed);
+                }
             }
             Output::BuildSnapshot { to } => self.job(Job::Copy { to }),
             Output::SendSnapshot { to, index, message } => match self.copies.remove(&to) {
@@ -274,20 +286,18 @@ impl<M: Machine + Send + 'static> Pump<M> {
             Output::SnapshotSettled { family, installed } => self.settled(family, installed),
             Output::Stop(reason) => {
                 tracing::error!(%reason, "replica stopped");
-                self.parts.stopped.send_replace(Some(reason));
-                self.ended = true;
+                self.ended = Some(reason.to_string());
             }
         }
     }
 
-    fn role_changed(&mut self, role: Role, term: u64, leader: Option<ReplicaId>) {
-        let leader_name = leader.map(|id| id.to_string());
-        tracing::info!(?role, term, leader = leader_name, "role changed");
-        if role != Role::Leader {
-            self.copies.clear();
-        }
-        self.parts.progress.send_modify(|progress| {
-            (progress.role, progress.term, progress.leader) = (role, term, leader);
+    /// Brings the status up to date. Progress alone wakes nobody.
+    fn show(&self) {
+        let fresh = Status::of(&self.parts.replica);
+        self.parts.status.send_if_modified(|status| {
+            let differs = status.differs(&fresh);
+            *status = fresh;
+            differs
         });
     }
 
@@ -315,22 +325,7 @@ impl<M: Machine + Send + 'static> Pump<M> {
     }
 
     fn view(&self, task: Task<M>) {
-        let (machine, rows) = self.parts.replica.view();
-        task(Ok(View { machine, rows, applied: self.parts.replica.applied() }));
-    }
-
-    fn status(&self) -> Status {
-        let replica = &self.parts.replica;
-        let (committed, last) = replica.log();
-        let members = replica.membership().clone();
-        let matched = members
-            .everyone()
-            .into_iter()
-            .filter_map(|id| Some((id, replica.matched(id)?)))
-            .collect();
-        let (role, term, leader) = replica.role();
-        let progress = Progress { role, term, leader, applied: replica.applied() };
-        Status { id: replica.id(), progress, committed, last, members, matched }
+        task(Ok(self.parts.replica.view()));
     }
 }
 

@@ -1,0 +1,39 @@
+# Thin: each line calls a script, cargo or xtask. `make demo` and `make test` are all of the set-up.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET)/debug
+SEEDS ?= 200
+SECONDS ?= 300
+
+.PHONY: demo test build setup bench simulate fmt example clean-demo
+
+demo: build example
+	$(BIN)/assay dev --tour --examples examples
+
+build: setup
+	cargo build --locked -p cli -p fake-nvml -p assay-train
+
+example: build
+	mkdir -p examples/digits/code
+	cp $(BIN)/assay-train examples/digits/code/assay-train
+
+test: setup
+	cargo fmt --all --check
+	cargo run --locked -q -p xtask -- tidy
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --workspace
+	$(MAKE) simulate SEEDS=$(SEEDS) SECONDS=$(SECONDS)
+	cargo run --locked -q -p simulations --features planted --bin assay-sim -- planted
+
+simulate: setup
+	cargo run --locked -q -p simulations --bin assay-sim -- run --seeds $(SEEDS) --seconds $(SECONDS)
+
+bench: setup
+	scripts/setup-bench
+	cargo build --locked --release -p cli -p fake-nvml -p bench
+	$(TARGET)/release/assay-bench all
+
+fmt:
+	cargo fmt --all
+
+setup:
+	@scripts/setup

@@ -1,0 +1,117 @@
+//! Sees complete checkpoints: folders that were renamed to `step-N`.
+
+use super::dirs::{LeaseDirs, NodeDirs};
+use domain::LeaseId;
+use notify::{
+    Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{ModifyKind, RenameMode},
+};
+use std::{ffi::OsStr, path::Path};
+use tokio::sync::mpsc;
+
+/// Sightings that wait for the agent.
+const SEEN_AHEAD: usize = 1_024;
+
+/// A checkpoint that stands complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The `N` of `step-N`.
+    pub step: u64,
+}
+
+/// Watches the checkpoint folders of leases.
+///
+/// Only a rename into place counts: a folder that is made under its final name may be torn.
+pub struct CheckpointWatch {
+    watcher: RecommendedWatcher,
+}
+
+impl CheckpointWatch {
+    /// A watch for leases in `dirs`, and where its sightings come out.
+    ///
+    /// # Errors
+    /// When the system grants no watch.
+    pub fn new(dirs: &NodeDirs) -> notify::Result<(Self, mpsc::Receiver<Seen>)> {
+        let (seen, sightings) = mpsc::channel(SEEN_AHEAD);
+        let leases = dirs.leases();
+        let handle = move |event: notify::Result<Event>| {
+            let Ok(event) = event else { return };
+            if let Some(found) = renamed(&leases, &event) {
+                // A full mailbox loses one: the next step, or the last look, makes up for it.
+                let _ = seen.try_send(found);
+            }
+        };
+        let watcher = RecommendedWatcher::new(handle, Config::default())?;
+        Ok((Self { watcher }, sightings))
+    }
+
+    /// Begins to watch a lease's folder.
+    ///
+    /// # Errors
+    /// When the folder is missing or the system grants no further watch.
+    pub fn add(&mut self, dirs: &LeaseDirs) -> notify::Result<()> {
+        self.watcher.watch(&dirs.checkpoints(), RecursiveMode::NonRecursive)
+    }
+
+    /// Ends that.
+    pub fn remove(&mut self, dirs: &LeaseDirs) {
+        // The folder may be gone, and its watch with it.
+        let _ = self.watcher.unwatch(&dirs.checkpoints());
+    }
+}
+
+fn renamed(leases: &Path, event: &Event) -> Option<Seen> {
+    let EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) = event.kind else {
+        return None;
+    };
+    let path = event.paths.last()?;
+    let step = step(path.file_name()?)?;
+    let mut parts = path.strip_prefix(leases).ok()?.components();
+    let lease = parts.next()?.as_os_str().to_str()?.parse().ok()?;
+    Some(Seen { lease, step })
+}
+
+/// The step that a folder's name says, if it is a complete checkpoint's name.
+fn step(name: &OsStr) -> Option<u64> {
+    let name = name.to_str()?;
+    let step = name.strip_prefix("step-")?.parse().ok()?;
+    (name == format!("step-{step}")).then_some(step)
+}
+
+/// The newest checkpoint in a lease's folder, once nothing writes there any more.
+#[must_use]
+pub fn newest(dirs: &LeaseDirs) -> Option<u64> {
+    let entries = std::fs::read_dir(dirs.checkpoints()).ok()?;
+    let folders = entries.flatten().filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.filter_map(|entry| step(&entry.file_name())).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, time::Duration};
+
+    #[tokio::test]
+    async fn a_rename_into_place_is_seen_and_torn_or_temporary_names_are_not() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = NodeDirs { root: root.path().to_owned() };
+        let lease = LeaseId { index: 7, ordinal: 1 };
+        let mine = dirs.lease(lease);
+        mine.create().unwrap();
+        let (mut watch, mut seen) = CheckpointWatch::new(&dirs).unwrap();
+        watch.add(&mine).unwrap();
+        let folder = mine.checkpoints();
+        fs::create_dir(folder.join("step-1")).unwrap();
+        for name in ["step-2.tmp", "step-x", "step-03", "other"] {
+            fs::create_dir(folder.join("new")).unwrap();
+            fs::rename(folder.join("new"), folder.join(name)).unwrap();
+        }
+        fs::create_dir(folder.join("new")).unwrap();
+        fs::rename(folder.join("new"), folder.join("step-4")).unwrap();
+        let first = tokio::time::timeout(Duration::from_secs(10), seen.recv()).await.unwrap();
+        assert_eq!(first, Some(Seen { lease, step: 4 }));
+        assert_eq!(newest(&mine), Some(4));
+    }
+}

@@ -1,0 +1,148 @@
+//! How each task is started: its program, its arguments and exactly its variables.
+
+use super::{dirs::LeaseDirs, supervisor::TaskCommand};
+use domain::{
+    LeaseId, contract, job::EndCause, job::JobSpec, lease::TaskPlace, link::WantedLease,
+    resource::Gpu,
+};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+/// Ports for rendezvous start here, below what the kernel hands out by itself.
+const PORT_FIRST: u64 = 20_000;
+/// How many there are.
+const PORTS: u64 = 12_000;
+
+/// What decides a task's command beside the lease.
+pub struct Placement<'a> {
+    /// The lease.
+    pub wanted: &'a WantedLease,
+    /// Its folders, laid out.
+    pub dirs: &'a LeaseDirs,
+    /// This node's place in the gang.
+    pub node_rank: u32,
+    /// The node's GPUs.
+    pub gpus: &'a [Gpu],
+}
+
+impl Placement<'_> {
+    /// How to start each of this node's `tasks`.
+    ///
+    /// # Errors
+    /// When the program is not there.
+    pub fn commands(&self, tasks: &[TaskPlace]) -> Result<Vec<TaskCommand>, EndCause> {
+        let program = program(&self.wanted.spec, &self.dirs.code())?;
+        let local_ranks = 0u32..;
+        Ok(tasks
+            .iter()
+            .zip(local_ranks)
+            .map(|(task, local_rank)| TaskCommand {
+                rank: task.rank,
+                program: text(&program),
+                args: self.wanted.spec.command[1..].to_vec(),
+                env: self.variables(task, local_rank),
+                cwd: text(&self.dirs.code()),
+                log: text(&self.dirs.log(task.rank)),
+            })
+            .collect())
+    }
+
+    fn variables(&self, task: &TaskPlace, local_rank: u32) -> Vec<(String, String)> {
+        let (spec, lease, dirs) = (&self.wanted.spec, &self.wanted.lease, self.dirs);
+        let mut all: Vec<(String, String)> =
+            contract::FIXED.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let mut set = |name: &str, value: String| all.push((name.to_owned(), value));
+        set("ASSAY_SEED", spec.seed.to_string());
+        set("ASSAY_OUTPUT_DIR", text(&dirs.out()));
+        set("ASSAY_CHECKPOINT_DIR", text(&dirs.checkpoints()));
+        if let Some(checkpoint) = &lease.resume_from {
+            set("ASSAY_RESUME_FROM", text(&dirs.checkpoint(checkpoint.step)));
+        }
+        for (name, captured) in &spec.datasets {
+            let path = dataset(dirs, name, captured);
+            set(&format!("ASSAY_DATASET_{}", name.to_ascii_uppercase()), text(&path));
+        }
+        set("ASSAY_METRICS", text(&dirs.metrics(task.rank)));
+        set("ASSAY_NOTICE", text(&dirs.notice()));
+        let hyperparameters = serde_json::to_string(&spec.hyperparameters)
+            .expect("a map of strings is JSON");
+        set("ASSAY_HYPERPARAMETERS", hyperparameters);
+        set("ASSAY_JOB", lease.element.job.to_string());
+        set("ASSAY_ATTEMPT", lease.attempt.0.to_string());
+        if let Some(index) = lease.element.index {
+            set("ASSAY_ARRAY_INDEX", index.to_string());
+        }
+        set("RANK", task.rank.to_string());
+        set("WORLD_SIZE", spec.tasks.to_string());
+        set("LOCAL_RANK", local_rank.to_string());
+        set("NODE_RANK", self.node_rank.to_string());
+        set("MASTER_ADDR", self.wanted.master_addr.clone());
+        set("MASTER_PORT", master_port(lease.id).to_string());
+        set("CUDA_VISIBLE_DEVICES", self.visible(task));
+        set("HOME", text(&dirs.tmp()));
+        set("TMPDIR", text(&dirs.tmp()));
+        all.extend(spec.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        all
+    }
+
+    /// The task's GPUs by unique name; empty hides all.
+    fn visible(&self, task: &TaskPlace) -> String {
+        let mine = |index: &u32| self.gpus.iter().find(|gpu| gpu.index == *index);
+        let names: Vec<_> =
+            task.gpus.iter().filter_map(mine).map(|gpu| gpu.uuid.as_str()).collect();
+        names.join(",")
+    }
+}
+
+/// What the variable of a data set names: a captured folder, or the one captured file.
+#[must_use]
+pub fn dataset(
+    dirs: &LeaseDirs,
+    name: &str,
+    captured: &domain::job::Captured,
+) -> PathBuf {
+    let folder = dirs.data().join(name);
+    let is_file = captured.files == 1 && !captured.origin.ends_with('/');
+    let file = Path::new(&captured.origin).file_name().filter(|_| is_file);
+    match file.map(|file| folder.join(file)) {
+        Some(file) if file.is_file() => file,
+        _ => folder,
+    }
+}
+
+/// The gang's port, the same on all of its nodes.
+fn master_port(lease: LeaseId) -> u64 {
+    let mixed = lease.index.wrapping_mul(31).wrapping_add(u64::from(lease.ordinal));
+    PORT_FIRST + mixed % PORTS
+}
+
+/// The program's absolute path: in the code folder if it has a `/`, else on the contract's `PATH`.
+fn program(spec: &JobSpec, code: &Path) -> Result<PathBuf, EndCause> {
+    let name = spec.command.first().map_or("", String::as_str);
+    let prepare = |detail: String| EndCause::Prepare { detail };
+    if name.contains('/') {
+        let path = code.join(name);
+        return if path.is_file() {
+            Ok(path)
+        } else {
+            Err(prepare(format!("program `{name}` is not in the code folder; give a path there")))
+        };
+    }
+    let path = contract::FIXED.iter().find(|(variable, _)| *variable == "PATH");
+    let folders = path.map_or("", |(_, value)| value);
+    let mut candidates = folders.split(':').map(|folder| Path::new(folder).join(name));
+    candidates.find(|path| is_executable(path)).ok_or_else(|| {
+        prepare(format!("program `{name}` is not in {folders}; install it, or write `./{name}`"))
+    })
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Our own folders are given as text, so this loses nothing.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

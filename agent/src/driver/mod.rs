@@ -1,0 +1,13 @@
+//! The machine's hands: clocks, hardware, files and processes of this node.
+
+pub mod checkpoints;
+pub mod clock;
+pub mod contract;
+pub mod dirs;
+pub mod gpu;
+pub mod host;
+pub mod logs;
+pub mod prepare;
+pub mod state;
+pub mod supervisor;
+pub mod tasks;

@@ -1,0 +1,81 @@
+//! Lays out what an attempt needs: folders, code, data sets, the checkpoint to resume from.
+
+use super::dirs::{FolderPool, LeaseDirs};
+use crate::store::{Blobs, Cache, CacheError, StoreError};
+use domain::{Digest, job::EndCause, link::WantedLease};
+use std::{io, path::PathBuf, sync::Arc};
+
+/// Makes the lease's folders and fills them from verified blobs.
+///
+/// # Errors
+/// Says what could not be laid out, and why.
+pub async fn prepare(
+    wanted: &WantedLease,
+    dirs: &LeaseDirs,
+    pool: &Arc<FolderPool>,
+    cache: &Arc<Cache>,
+    blobs: &impl Blobs,
+) -> Result<(), EndCause> {
+    let (folders, pool) = (dirs.clone(), Arc::clone(pool));
+    blocking(move || pool.take(&folders).map_err(|why| io_cause("folders of the attempt", &why)))
+        .await?;
+    let spec = &wanted.spec;
+    if let Some(code) = &spec.code {
+        fill(cache, blobs, code.tree, "code", dirs.code()).await?;
+    }
+    for (name, captured) in &spec.datasets {
+        let what = format!("data set `{name}`");
+        fill(cache, blobs, captured.tree, &what, dirs.data().join(name)).await?;
+    }
+    if let Some(checkpoint) = &wanted.lease.resume_from {
+        let what = format!("checkpoint of step {}", checkpoint.step);
+        let folder = dirs.checkpoint(checkpoint.step);
+        fill(cache, blobs, checkpoint.tree, &what, folder).await?;
+    }
+    Ok(())
+}
+
+async fn fill(
+    cache: &Arc<Cache>,
+    blobs: &impl Blobs,
+    tree: Digest,
+    what: &str,
+    folder: PathBuf,
+) -> Result<(), EndCause> {
+    let tree = cache.fetch(blobs, tree, what).await.map_err(|fault| cause(&fault))?;
+    let cache = Arc::clone(cache);
+    blocking(move || {
+        std::fs::create_dir_all(&folder).map_err(|why| io_cause("a folder", &why))?;
+        cache.lay_out(&tree, &folder).map_err(|fault| cause(&fault))
+    })
+    .await
+}
+
+/// Runs file work where it may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EndCause> + Send + 'static,
+) -> Result<T, EndCause> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(fault) => Err(EndCause::Prepare { detail: format!("agent fault: {fault}") }),
+    }
+}
+
+fn cause(fault: &CacheError) -> EndCause {
+    let io = match fault {
+        CacheError::Write { why, .. } | CacheError::Blob { why: StoreError::Local(why), .. } => why,
+        CacheError::Blob { .. } => return EndCause::Prepare { detail: fault.to_string() },
+    };
+    let detail = fault.to_string();
+    if is_full(io) { EndCause::DiskFull { detail } } else { EndCause::Prepare { detail } }
+}
+
+/// A disk's fault as the cause of an attempt's end.
+pub(crate) fn io_cause(what: &str, why: &io::Error) -> EndCause {
+    let detail = format!("{what}: {why}");
+    if is_full(why) { EndCause::DiskFull { detail } } else { EndCause::Prepare { detail } }
+}
+
+fn is_full(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

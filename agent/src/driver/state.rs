@@ -1,0 +1,53 @@
+//! What a later life of the agent needs to know of a lease whose tasks were started.
+
+use super::dirs::{LeaseDirs, NodeDirs};
+use domain::{LeaseId, NodeId, link::WantedLease};
+use proto::frame;
+use std::{fs, io};
+
+/// Writes the record, before any task starts.
+///
+/// Not synced: it matters after a crash of the agent, not of the machine, which ends all tasks.
+/// A torn one is as good as none, since tasks start only after it is whole.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(dirs: &LeaseDirs, node: NodeId, wanted: &WantedLease) -> io::Result<()> {
+    fs::write(dirs.state(), frame::encode(&(node, wanted)))
+}
+
+/// Every lease with a record. Folders without one are removed: nothing was started there.
+///
+/// # Errors
+/// When the folder of leases cannot be read.
+pub fn read_all(dirs: &NodeDirs) -> io::Result<Vec<(NodeId, WantedLease)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dirs.leases())? {
+        let entry = entry?;
+        let id = entry.file_name().to_str().and_then(|name| name.parse::<LeaseId>().ok());
+        let record = fs::read(entry.path().join("state")).ok();
+        let record = record.and_then(|bytes| frame::decode::<(NodeId, WantedLease)>(&bytes).ok());
+        match record {
+            Some((node, wanted)) if Some(wanted.lease.id) == id => all.push((node, wanted)),
+            _ => fs::remove_dir_all(entry.path())?,
+        }
+    }
+    Ok(all)
+}
+
+/// Empties the folder of leases if the machine was booted since it was written: nothing runs.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn forget_other_boots(dirs: &NodeDirs, boot_id: &str) -> io::Result<()> {
+    let record = dirs.root.join("boot");
+    if fs::read_to_string(&record).is_ok_and(|known| known == boot_id) {
+        return Ok(());
+    }
+    match fs::remove_dir_all(dirs.leases()) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+        _ => {}
+    }
+    fs::create_dir_all(dirs.leases())?;
+    fs::write(record, boot_id)
+}

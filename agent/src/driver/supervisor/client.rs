@@ -1,0 +1,147 @@
+//! The agent's end of the supervisor's socket.
+
+use super::wire::{self, Ask, Said, SocketPath};
+use std::{
+    fs, io,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncWriteExt, BufReader, BufWriter},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+/// Looks for a supervisor that is starting.
+const TRIES: u32 = 500;
+/// Time between two looks.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
+
+/// A supervisor that cannot be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The program that is to serve could not be started.
+    #[error("supervisor `{command}` does not start: {why}; see `{log}`")]
+    Start {
+        /// The command.
+        command: String,
+        /// Why not.
+        why: io::Error,
+        /// Where it writes.
+        log: String,
+    },
+    /// The socket does not answer.
+    #[error("supervisor in `{dir}` does not answer: {why}")]
+    Connect {
+        /// Its folder.
+        dir: String,
+        /// Why not.
+        why: io::Error,
+    },
+}
+
+/// An open connection.
+pub struct Client {
+    /// For asking.
+    pub writer: Writer,
+    /// For listening.
+    pub reader: Reader,
+}
+
+/// The half that asks.
+pub struct Writer(BufWriter<OwnedWriteHalf>);
+
+/// The half that listens.
+pub struct Reader(BufReader<OwnedReadHalf>);
+
+impl Client {
+    /// Connects to the supervisor that serves `dir`.
+    ///
+    /// # Errors
+    /// When none does.
+    pub async fn connect(dir: &Path) -> Result<Self, ClientError> {
+        let failed =
+            |why| ClientError::Connect { dir: dir.display().to_string(), why };
+        let socket = SocketPath::in_folder(dir).map_err(failed)?;
+        let stream = UnixStream::connect(&socket.path).await.map_err(failed)?;
+        let (input, output) = stream.into_split();
+        Ok(Self { writer: Writer(BufWriter::new(output)), reader: Reader(BufReader::new(input)) })
+    }
+
+    /// Connects; starts `command` as the supervisor if none serves `dir`.
+    ///
+    /// The child, if one was started, is given back so that it can be reaped once it ends.
+    ///
+    /// # Errors
+    /// When it does not start, or does not answer within five seconds.
+    pub async fn ensure(
+        dir: &Path,
+        command: &[String],
+    ) -> Result<(Self, Option<Child>), ClientError> {
+        if let Ok(client) = Self::connect(dir).await {
+            return Ok((client, None));
+        }
+        let child = start(dir, command)?;
+        let mut tries = 0;
+        loop {
+            match Self::connect(dir).await {
+                Ok(client) => return Ok((client, Some(child))),
+                Err(fault) if tries == TRIES => return Err(fault),
+                Err(_) => tries += 1,
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    }
+}
+
+fn start(dir: &Path, command: &[String]) -> Result<Child, ClientError> {
+    let log = dir.join("supervisor.log");
+    let failed = |why| ClientError::Start {
+        command: command.join(" "),
+        why,
+        log: log.display().to_string(),
+    };
+    let open = || fs::OpenOptions::new().create(true).append(true).open(&log);
+    let out = open().map_err(failed)?;
+    let (program, args) = command
+        .split_first()
+        .ok_or_else(|| failed(io::Error::new(io::ErrorKind::InvalidInput, "no command given")))?;
+    Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(out)
+        .spawn()
+        .map_err(failed)
+}
+
+impl Writer {
+    /// Queues a message; [`Writer::flush`] sends it.
+    ///
+    /// # Errors
+    /// When the supervisor is gone.
+    pub async fn ask(&mut self, ask: &Ask) -> io::Result<()> {
+        wire::write(&mut self.0, ask).await
+    }
+
+    /// Sends what was queued.
+    ///
+    /// # Errors
+    /// When the supervisor is gone.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().await
+    }
+}
+
+impl Reader {
+    /// The next message; none when the supervisor is gone. Not cancel-safe.
+    ///
+    /// # Errors
+    /// When the stream breaks.
+    pub async fn next(&mut self) -> io::Result<Option<Said>> {
+        wire::read(&mut self.0).await
+    }
+}

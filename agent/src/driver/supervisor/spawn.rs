@@ -1,0 +1,95 @@
+//! Starts one task exactly as asked and reads back what is in force.
+
+use super::wire::TaskCommand;
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions},
+    io,
+    os::unix::process::CommandExt,
+    process::{Child, Command, Stdio},
+};
+
+/// Starts `task` as the leader of a process group of its own.
+///
+/// The program's path is absolute, so that the system's cheapest way (`posix_spawn`) is used.
+pub(super) fn spawn(task: &TaskCommand) -> io::Result<Child> {
+    let named = |what: &str, path: &str, why: io::Error| {
+        io::Error::new(why.kind(), format!("{what} `{path}`: {why}"))
+    };
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&task.log)
+        .map_err(|why| named("log", &task.log, why))?;
+    let errors = log.try_clone()?;
+    Command::new(&task.program)
+        .args(&task.args)
+        .env_clear()
+        .envs(task.env.iter().map(|(name, value)| (name, value)))
+        .current_dir(&task.cwd)
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        .process_group(0)
+        .spawn()
+        .map_err(|why| named("program", &task.program, why))
+}
+
+/// The first variable of the process that differs from what was asked, in words.
+///
+/// None also when the process has ended already: then there is nothing to read.
+pub(super) fn differs(pid: u32, task: &TaskCommand) -> Option<String> {
+    let environ = || fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    // One that ends while it is read leaves a part, and afterwards nothing.
+    let first = compare(&environ(), task)?;
+    let again = environ();
+    if again.is_empty() { None } else { compare(&again, task).and(Some(first)) }
+}
+
+fn compare(environ: &[u8], task: &TaskCommand) -> Option<String> {
+    let mut asked: BTreeMap<&[u8], &[u8]> =
+        task.env.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    for line in environ.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+        let at = line.iter().position(|byte| *byte == b'=').unwrap_or(line.len());
+        let (name, value) = (&line[..at], line.get(at + 1..).unwrap_or_default());
+        match asked.remove(name) {
+            Some(wanted) if wanted == value => {}
+            Some(wanted) => {
+                let (name, wanted, value) = (text(name), text(wanted), text(value));
+                return Some(format!("`{name}` is `{value}` in the process, asked was `{wanted}`"));
+            }
+            None => {
+                let (name, value) = (text(name), text(value));
+                return Some(format!("`{name}` is `{value}` in the process, asked was none"));
+            }
+        }
+    }
+    let (name, wanted) = asked.pop_first()?;
+    Some(format!("`{}` is not set in the process, asked was `{}`", text(name), text(wanted)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_is_not_in_force_as_asked_is_named_with_both_values() {
+        let task = TaskCommand {
+            rank: 0,
+            program: "/bin/true".into(),
+            args: vec![],
+            env: vec![("A".into(), "1".into()), ("B".into(), "x=y".into())],
+            cwd: "/".into(),
+            log: "/dev/null".into(),
+        };
+        let check = |environ: &[u8]| compare(environ, &task);
+        assert_eq!(check(b"A=1\0B=x=y\0"), None);
+        assert_eq!(
+            check(b"A=2\0B=x=y\0").as_deref(),
+            Some("`A` is `2` in the process, asked was `1`")
+        );
+        assert!(check(b"A=1\0B=x=y\0C=\0").is_some_and(|why| why.contains("`C`")));
+        assert!(check(b"A=1\0").is_some_and(|why| why.contains("`B` is not set")));
+    }
+}

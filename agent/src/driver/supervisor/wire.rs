@@ -1,0 +1,181 @@
+//! What agent and supervisor say to each other, and how it is framed.
+
+use crate::machine::Exit;
+use borsh::{BorshDeserialize, BorshSerialize};
+use domain::{LeaseId, Millis};
+use std::{io, path::Path};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Longest message: a gang's part of one node with all its variables.
+const MESSAGE_MAX: usize = 64 << 20;
+
+/// How to start one task.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TaskCommand {
+    /// Its rank in the gang.
+    pub rank: u32,
+    /// Absolute path of the program.
+    pub program: String,
+    /// Its arguments, without the program.
+    pub args: Vec<String>,
+    /// All of its variables, and no others.
+    pub env: Vec<(String, String)>,
+    /// Its working directory.
+    pub cwd: String,
+    /// The file to which its standard output and standard error are appended.
+    pub log: String,
+}
+
+/// From the agent.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Ask {
+    /// Start a lease's tasks on this node.
+    Start {
+        /// The lease.
+        lease: LeaseId,
+        /// When to kill them; none means never.
+        deadline: Option<Millis>,
+        /// The tasks.
+        tasks: Vec<TaskCommand>,
+    },
+    /// Kill later.
+    Renew {
+        /// The lease.
+        lease: LeaseId,
+        /// When; none means never.
+        deadline: Option<Millis>,
+    },
+    /// SIGTERM every process of the lease, and SIGKILL after `grace`. Answered by
+    /// [`Said::Killed`], also when there is none.
+    Kill {
+        /// The lease.
+        lease: LeaseId,
+        /// Time between the two signals; zero means SIGKILL at once.
+        grace: Millis,
+    },
+    /// The exit codes of the lease are no longer needed.
+    Forget {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Say what there is. Answered by [`Said::All`].
+    List,
+    /// Kill everything and end.
+    End,
+}
+
+/// From the supervisor.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Said {
+    /// A task runs.
+    Started {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// Its process, which leads a group of its own.
+        pid: u32,
+        /// The first variable that is not in force as asked, if any.
+        differs: Option<String>,
+    },
+    /// A task could not be started.
+    NotStarted {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// Why.
+        why: String,
+    },
+    /// A task ended.
+    Exited {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// How.
+        exit: Exit,
+        /// When, by the wall clock.
+        ended: Millis,
+    },
+    /// No process of the lease is left.
+    Killed {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// All leases that have not been forgotten.
+    All(Vec<LeaseView>),
+}
+
+/// A lease as the supervisor knows it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct LeaseView {
+    /// The lease.
+    pub lease: LeaseId,
+    /// When its tasks were started, by the boot-time clock.
+    pub started: Millis,
+    /// The same by the wall clock.
+    pub started_wall: Millis,
+    /// When they are killed; none means never.
+    pub deadline: Option<Millis>,
+    /// Its tasks, ascending by rank.
+    pub tasks: Vec<TaskView>,
+}
+
+/// A task as the supervisor knows it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TaskView {
+    /// Its rank.
+    pub rank: u32,
+    /// How it ended, and when by the wall clock; none while it runs.
+    pub exit: Option<(Exit, Millis)>,
+}
+
+/// Writes one message.
+pub(super) async fn write<T: BorshSerialize>(
+    out: &mut (impl AsyncWriteExt + Unpin),
+    message: &T,
+) -> io::Result<()> {
+    let body = borsh::to_vec(message)?;
+    let length = u32::try_from(body.len()).ok().filter(|length| *length as usize <= MESSAGE_MAX);
+    let length = length.ok_or_else(|| io::Error::other("message is too long"))?;
+    let mut frame = length.to_le_bytes().to_vec();
+    frame.extend(body);
+    out.write_all(&frame).await
+}
+
+/// Reads one message; none at the end of the stream. Not cancel-safe.
+pub(super) async fn read<T: BorshDeserialize>(
+    input: &mut (impl AsyncReadExt + Unpin),
+) -> io::Result<Option<T>> {
+    let mut length = [0; 4];
+    match input.read_exact(&mut length).await {
+        Err(fault) if fault.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    };
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MESSAGE_MAX {
+        return Err(io::Error::other("peer announced a message that is too long"));
+    }
+    let mut body = vec![0; length];
+    input.read_exact(&mut body).await?;
+    borsh::from_slice(&body).map(Some)
+}
+
+/// A socket's path, short enough for the system whatever the folder is called.
+pub(super) struct SocketPath {
+    /// Open while the path is used, since the path leads through it.
+    _folder: std::fs::File,
+    /// The path.
+    pub(super) path: std::path::PathBuf,
+}
+
+impl SocketPath {
+    /// The supervisor's socket in `dir`.
+    pub(super) fn in_folder(dir: &Path) -> io::Result<Self> {
+        use std::os::fd::AsRawFd;
+        let folder = std::fs::File::open(dir)?;
+        let path = format!("/proc/self/fd/{}/supervisor.sock", folder.as_raw_fd()).into();
+        Ok(Self { _folder: folder, path })
+    }
+}

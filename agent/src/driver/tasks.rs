@@ -1,0 +1,295 @@
+//! The agent's hold on its supervisor: orders go out in order, also over a supervisor's death.
+
+use super::{
+    contract::Placement,
+    dirs::NodeDirs,
+    prepare::{blocking, io_cause},
+    state,
+    supervisor::{Ask, Client, ClientError, LeaseView, Reader, Said, TaskCommand, Writer},
+};
+use domain::{
+    LeaseId, Millis, NodeId, job::EndCause, lease::TaskPlace, link::WantedLease, resource::Gpu,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    process::Child,
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Orders that wait for the supervisor; more mean that it hangs.
+pub const ORDERS_AHEAD: usize = 65_536;
+/// Messages of the supervisor that wait for the agent.
+const SAID_AHEAD: usize = 1_024;
+/// Time between two tries to reach it.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the supervisor is to do.
+#[derive(Debug)]
+pub enum Order {
+    /// Start a lease's tasks on this node.
+    Start {
+        /// The lease.
+        wanted: Box<WantedLease>,
+        /// This node.
+        node: NodeId,
+        /// Its place in the gang.
+        node_rank: u32,
+        /// Its tasks.
+        tasks: Vec<TaskPlace>,
+        /// When to kill them.
+        deadline: Option<Millis>,
+    },
+    /// Kill later.
+    Renew {
+        /// The lease.
+        lease: LeaseId,
+        /// When.
+        deadline: Option<Millis>,
+    },
+    /// End all of a lease.
+    Kill {
+        /// The lease.
+        lease: LeaseId,
+        /// Time from SIGTERM to SIGKILL.
+        grace: Millis,
+    },
+    /// Its exit codes are used.
+    Forget {
+        /// The lease.
+        lease: LeaseId,
+    },
+}
+
+/// What is heard of tasks.
+#[derive(Debug)]
+pub enum Heard {
+    /// News.
+    Said(Said),
+    /// A lease's tasks cannot be started, or were lost with their supervisor.
+    Fault {
+        /// The lease.
+        lease: LeaseId,
+        /// Why.
+        cause: EndCause,
+    },
+}
+
+/// Carries orders to the supervisor.
+pub struct Tasks {
+    dirs: NodeDirs,
+    command: Vec<String>,
+    gpus: Vec<Gpu>,
+    heard: mpsc::Sender<Heard>,
+    /// Leases whose start was ordered, to be missed in what the next supervisor lists.
+    started: BTreeSet<LeaseId>,
+    /// Kills without an answer, to be asked again of the next supervisor.
+    killing: BTreeMap<LeaseId, Millis>,
+    /// Supervisors that we started, to be reaped when they end.
+    children: Vec<Child>,
+}
+
+/// Whether the supervisor is to say what there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    /// It did.
+    Known,
+    /// It is another one.
+    Wanted,
+}
+
+/// Why a connection ended.
+enum End {
+    /// The agent ends.
+    Ours,
+    /// The supervisor is gone.
+    Theirs,
+}
+
+impl Tasks {
+    /// A hold on the supervisor of `dirs`, which `command` starts.
+    #[must_use]
+    pub fn new(
+        dirs: NodeDirs,
+        command: Vec<String>,
+        gpus: Vec<Gpu>,
+        heard: mpsc::Sender<Heard>,
+    ) -> Self {
+        Self {
+            dirs,
+            command,
+            gpus,
+            heard,
+            started: BTreeSet::new(),
+            killing: BTreeMap::new(),
+            children: Vec::new(),
+        }
+    }
+
+    /// Takes note of leases that an earlier life of the agent started.
+    pub fn adopt(&mut self, leases: impl Iterator<Item = LeaseId>) {
+        self.started.extend(leases);
+    }
+
+    /// Connects for the first time.
+    ///
+    /// # Errors
+    /// When no supervisor can be had.
+    pub async fn connect(&mut self) -> Result<Client, ClientError> {
+        let (client, child) = Client::ensure(&self.dirs.root, &self.command).await?;
+        self.children.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
+        self.children.extend(child);
+        Ok(client)
+    }
+
+    /// Carries `orders` over `client`, and over its successors, until they end.
+    pub async fn run(mut self, mut client: Client, mut orders: mpsc::Receiver<Order>) {
+        let mut listing = Listing::Known;
+        loop {
+            match self.serve(client, &mut orders, listing).await {
+                Ok(End::Ours) => return,
+                Ok(End::Theirs) => tracing::warn!("supervisor is gone, starting another"),
+                Err(why) => tracing::warn!(%why, "supervisor is lost, starting another"),
+            }
+            client = loop {
+                match self.connect().await {
+                    Ok(client) => break client,
+                    Err(fault) => tracing::error!(%fault, "no supervisor"),
+                }
+                tokio::time::sleep(TRY_AGAIN).await;
+            };
+            listing = Listing::Wanted;
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        client: Client,
+        orders: &mut mpsc::Receiver<Order>,
+        listing: Listing,
+    ) -> io::Result<End> {
+        let Client { mut writer, reader } = client;
+        let (said, mut news) = mpsc::channel(SAID_AHEAD);
+        let mut reading = tokio::task::JoinSet::new();
+        reading.spawn(read(reader, said));
+        if listing == Listing::Wanted {
+            writer.ask(&Ask::List).await?;
+        }
+        for (lease, grace) in &self.killing {
+            writer.ask(&Ask::Kill { lease: *lease, grace: *grace }).await?;
+        }
+        writer.flush().await?;
+        loop {
+            // Both arms are cancel-safe.
+            tokio::select! {
+                order = orders.recv() => {
+                    let Some(order) = order else { return Ok(End::Ours) };
+                    self.obey(order, &mut writer).await?;
+                    while let Ok(order) = orders.try_recv() {
+                        self.obey(order, &mut writer).await?;
+                    }
+                    writer.flush().await?;
+                }
+                said = news.recv() => {
+                    let Some(said) = said else { return Ok(End::Theirs) };
+                    if !self.hear(said).await {
+                        return Ok(End::Ours);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands news on. False when nobody listens.
+    async fn hear(&mut self, said: Said) -> bool {
+        let heard: Vec<_> = match said {
+            Said::All(all) => self.missed(&all).chain(ends(&all)).collect(),
+            Said::Killed { lease } => {
+                self.killing.remove(&lease);
+                vec![Heard::Said(said)]
+            }
+            said => vec![Heard::Said(said)],
+        };
+        for heard in heard {
+            if self.heard.send(heard).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The leases that a new supervisor does not know: their tasks died with the old one.
+    fn missed(&self, all: &[LeaseView]) -> impl Iterator<Item = Heard> + use<> {
+        let known: BTreeSet<_> = all.iter().map(|view| view.lease).collect();
+        let lost: Vec<_> = self.started.difference(&known).copied().collect();
+        lost.into_iter().map(|lease| Heard::Fault { lease, cause: EndCause::NodeLost })
+    }
+
+    async fn obey(&mut self, order: Order, writer: &mut Writer) -> io::Result<()> {
+        match order {
+            Order::Start { wanted, node, node_rank, tasks, deadline } => {
+                let lease = wanted.lease.id;
+                match self.commands(wanted, node, node_rank, tasks).await {
+                    Ok(tasks) => {
+                        self.started.insert(lease);
+                        writer.ask(&Ask::Start { lease, deadline, tasks }).await
+                    }
+                    Err(cause) => {
+                        // Without a listener the agent is ending.
+                        let _ = self.heard.send(Heard::Fault { lease, cause }).await;
+                        Ok(())
+                    }
+                }
+            }
+            Order::Renew { lease, deadline } => writer.ask(&Ask::Renew { lease, deadline }).await,
+            Order::Kill { lease, grace } => {
+                self.killing.insert(lease, grace);
+                writer.ask(&Ask::Kill { lease, grace }).await
+            }
+            Order::Forget { lease } => {
+                self.started.remove(&lease);
+                writer.ask(&Ask::Forget { lease }).await
+            }
+        }
+    }
+
+    /// The tasks' commands, after the lease is on record as started.
+    async fn commands(
+        &self,
+        wanted: Box<WantedLease>,
+        node: NodeId,
+        node_rank: u32,
+        tasks: Vec<TaskPlace>,
+    ) -> Result<Vec<TaskCommand>, EndCause> {
+        let dirs = self.dirs.lease(wanted.lease.id);
+        let gpus = self.gpus.clone();
+        blocking(move || {
+            let placement = Placement { wanted: &wanted, dirs: &dirs, node_rank, gpus: &gpus };
+            let commands = placement.commands(&tasks)?;
+            state::write(&dirs, node, &wanted).map_err(|why| io_cause("the lease's record", &why))?;
+            Ok(commands)
+        })
+        .await
+    }
+}
+
+/// The ends that were told on no connection, or on a broken one.
+fn ends(all: &[LeaseView]) -> impl Iterator<Item = Heard> + '_ {
+    all.iter().flat_map(|view| {
+        view.tasks.iter().filter_map(|task| {
+            let (exit, ended) = task.exit?;
+            let (lease, rank) = (view.lease, task.rank);
+            Some(Heard::Said(Said::Exited { lease, rank, exit, ended }))
+        })
+    })
+}
+
+/// Reads in a task of its own, since reading is not cancel-safe.
+async fn read(mut reader: Reader, said: mpsc::Sender<Said>) {
+    while let Ok(Some(message)) = reader.next().await {
+        if said.send(message).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! One node's attempts as a pure machine: inputs with the time in, outputs out.
+//!
+//! The clock is the machine's boot-time clock, which never stops or jumps back. The shell obeys
+//! outputs in order and feeds back what came of them. Laws, each tested in `machine/laws.rs`:
+//! a task starts only in phase `Started` and in contact; a lease that is not wanted is killed;
+//! without contact nothing runs for longer than the lease time (unless the job chose to
+//! continue); every report is repeated until it is recorded, refused, or its lease is gone.
+
+mod alphabet;
+mod checkpoint;
+mod fence;
+mod lease;
+mod prepare;
+mod publish;
+mod run;
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod stories;
+
+#[cfg(test)]
+pub(crate) use script::{inventory as tests_inventory, tests_lease};
+
+pub use alphabet::{Boot, Config, Exit, HeldLease, HeldTask, Input, Output};
+
+use domain::{
+    LeaseId, LogIndex, Millis, NodeId,
+    link::{Down, Up},
+};
+use fence::Contact;
+use lease::Held;
+use publish::Reports;
+use std::collections::BTreeMap;
+
+/// The life of every attempt on one node.
+#[derive(Debug)]
+pub struct AgentMachine {
+    config: Config,
+    node: Option<NodeId>,
+    contact: Contact,
+    /// The newest log index at which we were told what to hold: we never go back.
+    seen: LogIndex,
+    leases: BTreeMap<LeaseId, Held>,
+    reports: Reports,
+    out: Vec<Output>,
+}
+
+impl AgentMachine {
+    /// A machine that goes on where an earlier life of the agent ended.
+    #[must_use]
+    pub fn new(config: Config, boot: Boot) -> Self {
+        let seen = boot.held.iter().map(|held| held.wanted.lease.id.index).max();
+        let mut machine = Self {
+            reports: Reports::new(config.first_report),
+            config,
+            node: boot.node,
+            contact: Contact::default(),
+            seen: LogIndex(seen.unwrap_or(0)),
+            leases: BTreeMap::new(),
+            out: Vec::new(),
+        };
+        for held in boot.held {
+            machine.adopt(held);
+        }
+        machine
+    }
+
+    /// Takes in what happened at `now` and says what to do.
+    pub fn on(&mut self, input: Input, now: Millis) -> Vec<Output> {
+        match input {
+            Input::Connected => self.connected(),
+            Input::Disconnected => self.contact.lost(),
+            Input::Down(down) => self.told(down, now),
+            Input::Prepared { lease, result } => self.prepared(lease, result, now),
+            Input::Exited { lease, rank, exit } => self.exited(lease, rank, exit),
+            Input::Faulted { lease, cause } => self.fail(lease, cause),
+            Input::CheckpointSeen { lease, step } => self.checkpoint_seen(lease, step),
+            Input::CheckpointStored { lease, step, result } => {
+                self.checkpoint_stored(lease, step, result);
+            }
+            Input::OutputStored { lease, result } => self.output_stored(lease, result, now),
+            Input::Killed { lease } => self.killed(lease),
+            Input::Tick => {}
+        }
+        self.guard(now);
+        self.beat(now);
+        self.deliver(now);
+        std::mem::take(&mut self.out)
+    }
+
+    /// Leases of which something may still run or is still to be told.
+    pub fn held(&self) -> impl Iterator<Item = LeaseId> + '_ {
+        self.leases.keys().copied()
+    }
+
+    fn connected(&mut self) {
+        self.contact.opened();
+        self.out.push(Output::Send(Up::Register {
+            inventory: self.config.inventory.clone(),
+            held: self.leases.keys().copied().collect(),
+        }));
+    }
+
+    fn told(&mut self, down: Down, now: Millis) {
+        match down {
+            Down::Welcome { node } => {
+                self.node = Some(node);
+                self.contact.welcomed(now);
+                self.reports.forget_sent();
+            }
+            Down::Contact { seq } => self.renew(seq),
+            Down::Wanted { at, leases } => self.wanted(at, leases, now),
+            Down::Recorded { seq, refused } => self.recorded(seq, refused),
+            // The shell's link and log follower obey these.
+            Down::Redirect { .. } | Down::LogHave { .. } | Down::Refused { .. } => {}
+        }
+        self.start_ready(now);
+    }
+}

@@ -1,0 +1,32 @@
+//! From the first task's start to the last one's end.
+
+use super::{AgentMachine, Exit, lease::Step};
+use domain::{LeaseId, link::Report};
+
+impl AgentMachine {
+    pub(super) fn exited(&mut self, lease: LeaseId, rank: u32, exit: Exit) {
+        let Some(held) = self.leases.get_mut(&lease) else { return };
+        let Step::Running { left, .. } = &mut held.step else { return };
+        if !left.remove(&rank) {
+            return;
+        }
+        if let Some(cause) = exit.cause(rank) {
+            self.fail(lease, cause);
+        } else if left.is_empty() {
+            self.ended_well(lease);
+        }
+    }
+
+    /// All of this node's tasks ended well.
+    fn ended_well(&mut self, lease: LeaseId) {
+        let Some(held) = self.leases.get_mut(&lease) else { return };
+        if held.leads(self.node) {
+            held.step = Step::Settling;
+            self.store_output_if_settled(lease);
+        } else {
+            let done = Report::Done { lease };
+            held.step = Step::Reported(done.clone());
+            self.reports.add(done);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What an agent is told when it starts.
+
+use crate::{driver::gpu::GpuError, driver::host::HostError, store::Tls};
+use domain::{Bytes, CpuMillis};
+use std::{io, path::PathBuf};
+
+/// An agent's settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's name, which its certificate carries.
+    pub name: String,
+    /// Its folder, on a local disk.
+    pub dir: PathBuf,
+    /// The servers' addresses, `host:port`; not empty.
+    pub servers: Vec<String>,
+    /// Who we are; none only where the servers ask for nothing.
+    pub tls: Option<Tls>,
+    /// NVIDIA's management library; none means the installed one, if any.
+    pub nvml: Option<PathBuf>,
+    /// Processor time that tasks may use; none means all.
+    pub cpu: Option<CpuMillis>,
+    /// Memory that tasks may use; none means all.
+    pub memory: Option<Bytes>,
+    /// Bytes of verified blobs that are kept for later jobs.
+    pub cache_max: Bytes,
+    /// The command that serves [`Config::dir`] as supervisor:
+    /// `assay supervisor --dir DIR`.
+    pub supervisor: Vec<String>,
+}
+
+/// An agent that cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// A setting that cannot be used.
+    #[error("{setting}: {fault}; {remedy}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong.
+        fault: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The node's folder cannot be used.
+    #[error("folder `{path}` cannot be used: {why}; give the agent a folder of its own")]
+    Folder {
+        /// The folder.
+        path: String,
+        /// Why not.
+        why: io::Error,
+    },
+    /// The machine cannot be read.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The GPUs cannot be listed.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// No supervisor can be had.
+    #[error(transparent)]
+    Supervisor(#[from] crate::driver::supervisor::ClientError),
+    /// No watch for checkpoints can be had.
+    #[error("checkpoints cannot be watched: {0}; raise fs.inotify.max_user_instances")]
+    Watch(#[from] notify::Error),
+    /// A mailbox inside the agent is full.
+    #[error("the supervisor does not keep up; tasks end with their leases, restart the agent")]
+    Overrun,
+}
+
+impl Config {
+    /// Checks what can be checked without the cluster; makes the folder's path absolute.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot be used.
+    pub fn checked(mut self) -> Result<Self, AgentError> {
+        let fault = |setting, fault: &str, remedy| AgentError::Setting {
+            setting,
+            fault: fault.to_owned(),
+            remedy,
+        };
+        if self.name.is_empty() {
+            return Err(fault("name", "is empty", "give the node a name of its own"));
+        }
+        if self.servers.is_empty() {
+            return Err(fault("servers", "is empty", "give the address of at least one server"));
+        }
+        let failed =
+            |path: &PathBuf, why| AgentError::Folder { path: path.display().to_string(), why };
+        std::fs::create_dir_all(&self.dir).map_err(|why| failed(&self.dir, why))?;
+        self.dir = self.dir.canonicalize().map_err(|why| failed(&self.dir, why))?;
+        if self.dir.to_str().is_none() {
+            return Err(fault("dir", "is not UTF-8", "tasks get it in a variable: rename it"));
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,265 @@
+//! The agent as a process: feeds its machine with what happens and does what it says.
+
+mod boot;
+mod config;
+mod local;
+mod obey;
+mod tail;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{AgentError, Config};
+
+use crate::{
+    driver::{
+        checkpoints::{self, CheckpointWatch, Seen},
+        clock,
+        dirs::{FolderPool, NodeDirs},
+        gpu,
+        host::Host,
+        supervisor::Said,
+        tasks::{Heard, ORDERS_AHEAD, Order},
+    },
+    link::{self, LinkConfig, LinkEvent},
+    machine::{AgentMachine, Exit, Input},
+    store::{Blobs, Cache, Servers},
+};
+use domain::{
+    LeaseId, Millis,
+    job::EndCause,
+    link::{Down, Up},
+    node::Inventory,
+};
+use local::Local;
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use tail::Tail;
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+};
+
+/// Outcomes of background work that wait for the machine.
+const DONE_AHEAD: usize = 1_024;
+/// Events of the link that wait for the machine.
+const EVENTS_AHEAD: usize = 1_024;
+/// Longest sleep, whatever the machine says: its clock also runs while the system sleeps.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+
+/// Runs an agent until `stop` completes. Its tasks go on under the supervisor: the next agent on
+/// this folder takes them over.
+///
+/// # Errors
+/// When the node cannot be set up, or its supervisor hangs.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
+    let config = config.checked()?;
+    let inventory = inventory(&config)?;
+    tracing::info!(node = %config.name, gpus = inventory.gpus.len(), "agent starts");
+    let setting = |fault: tonic::transport::Error| AgentError::Setting {
+        setting: "servers",
+        fault: format!("{fault}"),
+        remedy: "give addresses as `host:port`, and certificates in PEM",
+    };
+    let blobs = Servers::new(&config.servers, config.tls.as_ref(), &config.name);
+    let blobs = Arc::new(blobs.map_err(setting)?);
+    let link_config = LinkConfig {
+        servers: config.servers.clone(),
+        tls: config.tls.clone(),
+        name: config.name.clone(),
+    };
+    let (events, inbox) = mpsc::channel(EVENTS_AHEAD);
+    let mut parts = JoinSet::new();
+    parts.spawn(link::run(link_config, events));
+    let leads = Arc::clone(&blobs);
+    let on_leader = move |leader| leads.prefer(leader);
+    let served = serve(config, inventory, blobs, inbox, on_leader, stop).await;
+    parts.shutdown().await;
+    served
+}
+
+/// Runs an agent on any blob store and any link: `inbox` says what happens on the stream.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve<B: Blobs>(
+    config: Config,
+    inventory: Inventory,
+    blobs: Arc<B>,
+    inbox: mpsc::Receiver<LinkEvent>,
+    on_leader: impl Fn(Option<String>),
+    stop: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
+    let mut parts = JoinSet::new();
+    let (shell, mailboxes) = boot::boot(config, inventory, blobs, inbox, &mut parts).await?;
+    let served = shell.live(mailboxes, on_leader, stop).await;
+    parts.shutdown().await;
+    served
+}
+
+/// What this node has, as far as the settings let tasks use it.
+fn inventory(config: &Config) -> Result<Inventory, AgentError> {
+    let gpus = gpu::open(config.nvml.as_deref())?.inventory()?;
+    let mut host = Host::read()?;
+    host.cpu = config.cpu.unwrap_or(host.cpu);
+    host.memory = config.memory.unwrap_or(host.memory);
+    Ok(host.inventory(config.name.clone(), gpus))
+}
+
+/// All that a running agent holds.
+struct Shell<B> {
+    machine: AgentMachine,
+    inventory: Inventory,
+    dirs: NodeDirs,
+    pool: Arc<FolderPool>,
+    cache: Arc<Cache>,
+    blobs: Arc<B>,
+    watch: CheckpointWatch,
+    /// The open stream.
+    up: Option<mpsc::Sender<Up>>,
+    orders: mpsc::Sender<Order>,
+    tail: mpsc::Sender<Tail>,
+    done: mpsc::Sender<Input>,
+    leases: BTreeMap<LeaseId, Local>,
+    /// Removal of folders, which nothing waits for.
+    sweeping: JoinSet<()>,
+    overrun: bool,
+}
+
+/// Where things come in.
+struct Mailboxes {
+    link: mpsc::Receiver<LinkEvent>,
+    heard: mpsc::Receiver<Heard>,
+    seen: mpsc::Receiver<Seen>,
+    done: mpsc::Receiver<Input>,
+}
+
+impl<B: Blobs> Shell<B> {
+    async fn live(
+        mut self,
+        mut mail: Mailboxes,
+        on_leader: impl Fn(Option<String>),
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), AgentError> {
+        tokio::pin!(stop);
+        self.feed(Input::Tick);
+        while !self.overrun {
+            // Every arm is cancel-safe: mailboxes, a timer, a pinned future.
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                Some(event) = mail.link.recv() => self.on_link(event, &on_leader),
+                Some(heard) = mail.heard.recv() => self.on_heard(heard),
+                Some(Seen { lease, step }) = mail.seen.recv() => {
+                    self.feed(Input::CheckpointSeen { lease, step });
+                }
+                Some(input) = mail.done.recv() => self.feed(input),
+                () = tokio::time::sleep(self.nap()) => self.feed(Input::Tick),
+                Some(_) = self.sweeping.join_next() => {}
+            }
+        }
+        Err(AgentError::Overrun)
+    }
+
+    /// Time until the machine wants to be woken.
+    fn nap(&self) -> Duration {
+        let now = clock::boot_now();
+        let left = self.machine.wake().map_or(SLEEP_MAX, |at| Duration::from_millis(at.minus(now).0));
+        left.min(SLEEP_MAX)
+    }
+
+    fn feed(&mut self, input: Input) {
+        for output in self.machine.on(input, clock::boot_now()) {
+            self.obey(output);
+        }
+    }
+
+    fn on_link(&mut self, event: LinkEvent, on_leader: &impl Fn(Option<String>)) {
+        match event {
+            LinkEvent::Opened { server, up } => {
+                tracing::info!(%server, "stream opened");
+                on_leader(Some(server));
+                self.up = Some(up.clone());
+                self.tell(Tail::Link(Some(up)));
+                self.feed(Input::Connected);
+            }
+            LinkEvent::Down(Down::LogHave { lease, source, offset }) => {
+                self.tell(Tail::Have { lease, source, offset });
+            }
+            LinkEvent::Down(down) => self.feed(Input::Down(down)),
+            LinkEvent::Lost => {
+                on_leader(None);
+                self.up = None;
+                self.tell(Tail::Link(None));
+                self.feed(Input::Disconnected);
+            }
+        }
+    }
+
+    fn on_heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Fault { lease, cause } => self.feed(Input::Faulted { lease, cause }),
+            Heard::Said(Said::Started { lease, rank, pid, differs }) => {
+                tracing::info!(%lease, rank, pid, "task started");
+                if let Some(local) = self.leases.get_mut(&lease) {
+                    local.started.get_or_insert_with(clock::wall_now);
+                }
+                if let Some(why) = differs {
+                    let detail = format!("the environment contract is not in force: {why}");
+                    self.feed(Input::Faulted { lease, cause: EndCause::Prepare { detail } });
+                }
+            }
+            Heard::Said(Said::NotStarted { lease, why, .. }) => {
+                let detail = format!("{why}; check the job's `command`");
+                self.feed(Input::Faulted { lease, cause: EndCause::Prepare { detail } });
+            }
+            Heard::Said(Said::Exited { lease, rank, exit, ended }) => {
+                tracing::info!(%lease, rank, ?exit, "task ended");
+                self.exited(lease, rank, exit, ended);
+            }
+            Heard::Said(Said::Killed { lease }) => self.feed(Input::Killed { lease }),
+            Heard::Said(Said::All(_)) => {}
+        }
+    }
+
+    /// A task's end is told after all that it printed, and after its last checkpoint.
+    fn exited(&mut self, lease: LeaseId, rank: u32, exit: Exit, ended: Millis) {
+        if let Some(local) = self.leases.get_mut(&lease) {
+            local.ended = local.ended.max(Some(ended));
+            local.left.remove(&rank);
+            // All ended, this one well: what stands there is complete, seen or not.
+            if local.left.is_empty()
+                && exit == Exit::Code(0)
+                && let Some(step) = checkpoints::newest(&self.dirs.lease(lease))
+            {
+                self.feed(Input::CheckpointSeen { lease, step });
+            }
+        }
+        let then = Input::Exited { lease, rank, exit };
+        if let Err(mpsc::error::TrySendError::Full(Tail::Finish { then, .. })) =
+            self.tail.try_send(Tail::Finish { lease, then })
+        {
+            self.feed(then);
+        }
+    }
+
+    fn tell(&mut self, tail: Tail) {
+        // A full mailbox drops log lines at worst: the server asks for what it lacks.
+        if self.tail.try_send(tail).is_err() {
+            tracing::warn!("the log follower does not keep up");
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        if self.orders.try_send(order).is_err() {
+            self.overrun = true;
+        }
+    }
+
+    fn send(&mut self, up: Up) {
+        let sent = self.up.as_ref().is_none_or(|open| open.try_send(up).is_ok());
+        if !sent {
+            // The server does not read: dropping the sender ends the stream, and a new one is
+            // opened. Reports are sent again, heartbeats are not missed.
+            self.up = None;
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Does what the machine asks for.
+
+use super::{Local, Shell, Tail};
+use crate::{
+    driver::{clock, prepare, tasks::Order},
+    machine::{Input, Output},
+    store::{
+        Blobs,
+        seal::{self, Sealing},
+    },
+};
+use domain::{LeaseId, job::EndCause, lease::TaskPlace, link::WantedLease};
+use std::{fs, future::Future, io, sync::Arc};
+
+impl<B: Blobs> Shell<B> {
+    pub(super) fn obey(&mut self, output: Output) {
+        match output {
+            Output::Send(up) => self.send(up),
+            Output::Prepare { wanted } => self.prepare(wanted),
+            Output::Start { wanted, node_rank, tasks, deadline } => {
+                self.start(wanted, node_rank, tasks, deadline);
+            }
+            Output::RenewDeadline { lease, deadline } => {
+                self.order(Order::Renew { lease, deadline });
+            }
+            Output::AskCheckpoint { lease } => self.notice(lease),
+            Output::UnaskCheckpoint { lease } => self.unnotice(lease),
+            Output::Kill { lease, grace } => {
+                tracing::info!(%lease, "lease's tasks are ended");
+                self.order(Order::Kill { lease, grace });
+            }
+            Output::StoreCheckpoint { lease, step } => self.store_checkpoint(lease, step),
+            Output::StoreOutput { wanted } => self.store_output(wanted),
+            Output::Forget { lease } => self.forget(lease),
+        }
+    }
+
+    /// Runs `work` for a lease until the lease is forgotten, and hands its outcome on.
+    fn work(&mut self, lease: LeaseId, work: impl Future<Output = Input> + Send + 'static) {
+        let done = self.done.clone();
+        let local = self.leases.entry(lease).or_default();
+        while local.work.try_join_next().is_some() {}
+        local.work.spawn(async move {
+            let input = work.await;
+            // Without a listener the agent is ending.
+            let _ = done.send(input).await;
+        });
+    }
+
+    fn prepare(&mut self, wanted: Box<WantedLease>) {
+        let lease = wanted.lease.id;
+        let (dirs, pool) = (self.dirs.lease(lease), Arc::clone(&self.pool));
+        let cache = Arc::clone(&self.cache);
+        let blobs = Arc::clone(&self.blobs);
+        self.leases.insert(lease, Local::default());
+        self.work(lease, async move {
+            let result = prepare::prepare(&wanted, &dirs, &pool, &cache, &*blobs).await;
+            if let Err(cause) = &result {
+                tracing::warn!(%lease, %cause, "lease not prepared");
+            }
+            Input::Prepared { lease, result }
+        });
+    }
+
+    fn start(
+        &mut self,
+        wanted: Box<WantedLease>,
+        node_rank: u32,
+        tasks: Vec<TaskPlace>,
+        deadline: Option<domain::Millis>,
+    ) {
+        let members = &wanted.lease.members;
+        let place = usize::try_from(node_rank).ok().and_then(|place| members.get(place));
+        let Some(node) = place.map(|member| member.node) else { return };
+        self.follow(&wanted, node, &tasks);
+        self.order(Order::Start { wanted, node, node_rank, tasks, deadline });
+    }
+
+    fn notice(&mut self, lease: LeaseId) {
+        tracing::warn!(%lease, "no contact: tasks are asked for a checkpoint");
+        if let Err(why) = fs::write(self.dirs.lease(lease).notice(), "lease ends\n") {
+            tracing::warn!(%lease, %why, "notice not written");
+        }
+    }
+
+    fn unnotice(&mut self, lease: LeaseId) {
+        match fs::remove_file(self.dirs.lease(lease).notice()) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%lease, %why, "notice not taken back");
+            }
+            _ => {}
+        }
+    }
+
+    fn store_checkpoint(&mut self, lease: LeaseId, step: u64) {
+        let folder = self.dirs.lease(lease).checkpoint(step);
+        let blobs = Arc::clone(&self.blobs);
+        self.work(lease, async move {
+            let result = seal::checkpoint(lease, step, folder, &*blobs).await;
+            match &result {
+                Ok(stored) => tracing::info!(%lease, step, root = %stored.root, "checkpoint stored"),
+                Err(cause) => tracing::warn!(%lease, step, %cause, "checkpoint left out"),
+            }
+            Input::CheckpointStored { lease, step, result }
+        });
+    }
+
+    fn store_output(&mut self, wanted: Box<WantedLease>) {
+        let lease = wanted.lease.id;
+        let now = clock::wall_now();
+        let local = self.leases.entry(lease).or_default();
+        let sealing = Sealing {
+            wanted: *wanted,
+            dirs: self.dirs.lease(lease),
+            inventory: self.inventory.clone(),
+            started: local.started.unwrap_or(now),
+            ended: local.ended.unwrap_or(now),
+        };
+        let blobs = Arc::clone(&self.blobs);
+        self.work(lease, async move {
+            let result: Result<_, EndCause> = seal::output(sealing, &*blobs).await;
+            match &result {
+                Ok(stored) => tracing::info!(%lease, root = %stored.root, "output stored"),
+                Err(cause) => tracing::warn!(%lease, %cause, "output not stored"),
+            }
+            Input::OutputStored { lease, result }
+        });
+    }
+
+    fn forget(&mut self, lease: LeaseId) {
+        // Dropping it ends its work.
+        self.leases.remove(&lease);
+        let dirs = self.dirs.lease(lease);
+        self.watch.remove(&dirs);
+        self.tell(Tail::Remove { lease });
+        self.order(Order::Forget { lease });
+        let pool = Arc::clone(&self.pool);
+        self.sweeping.spawn_blocking(move || {
+            if let Err(why) = pool.give_back(&dirs) {
+                tracing::warn!(%lease, %why, "folders not removed; the next start removes them");
+            }
+        });
+    }
+}

@@ -1,0 +1,102 @@
+//! The task that follows logs: it polls only while something runs.
+
+use crate::{
+    driver::{dirs::LeaseDirs, logs::Follower},
+    machine::Input,
+};
+use domain::{
+    LeaseId,
+    link::{LogSource, Up},
+};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Requests that wait for the follower.
+pub(super) const TAIL_AHEAD: usize = 16_384;
+/// Time between two looks at files.
+const LOOK: Duration = Duration::from_millis(50);
+/// Room on the stream that is left for heartbeats and reports.
+const ROOM_LEFT: usize = 1_024;
+
+/// A request to the follower.
+pub(super) enum Tail {
+    /// A stream opened, or closed.
+    Link(Option<mpsc::Sender<Up>>),
+    /// Follow a lease's files.
+    Add {
+        /// The lease.
+        lease: LeaseId,
+        /// Its folders.
+        dirs: LeaseDirs,
+        /// Its ranks on this node.
+        ranks: Vec<u32>,
+    },
+    /// The server has a file up to here.
+    Have {
+        /// The lease.
+        lease: LeaseId,
+        /// The file.
+        source: LogSource,
+        /// Send from here on.
+        offset: u64,
+    },
+    /// Send all that a lease wrote, then hand on its news.
+    Finish {
+        /// The lease.
+        lease: LeaseId,
+        /// The news.
+        then: Input,
+    },
+    /// Follow it no longer.
+    Remove {
+        /// The lease.
+        lease: LeaseId,
+    },
+}
+
+/// Obeys `requests` until they end.
+pub(super) async fn run(mut requests: mpsc::Receiver<Tail>, done: mpsc::Sender<Input>) {
+    let mut follower = Follower::default();
+    let mut up: Option<mpsc::Sender<Up>> = None;
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let busy = up.is_some() && !follower.is_empty();
+        // Both arms are cancel-safe.
+        let request = tokio::select! {
+            request = requests.recv() => request,
+            _ = look.tick(), if busy => {
+                follower.pump(&mut sender(up.as_ref()));
+                continue;
+            }
+        };
+        match request {
+            None => return,
+            Some(Tail::Link(open)) => {
+                up = open;
+                let mut take = sender(up.as_ref());
+                for position in follower.positions() {
+                    take(position);
+                }
+            }
+            Some(Tail::Add { lease, dirs, ranks }) => {
+                follower.add(lease, &dirs, ranks.into_iter());
+            }
+            Some(Tail::Have { lease, source, offset }) => follower.seek(lease, source, offset),
+            Some(Tail::Finish { lease, then }) => {
+                follower.finish(lease, &mut sender(up.as_ref()));
+                if done.send(then).await.is_err() {
+                    return;
+                }
+            }
+            Some(Tail::Remove { lease }) => follower.remove(lease),
+        }
+    }
+}
+
+/// Sends while there is room for what matters more.
+fn sender(up: Option<&mpsc::Sender<Up>>) -> impl FnMut(Up) -> bool + '_ {
+    move |message| {
+        up.is_some_and(|up| up.capacity() > ROOM_LEFT && up.try_send(message).is_ok())
+    }
+}

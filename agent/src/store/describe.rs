@@ -1,0 +1,47 @@
+//! What the record says of an output, in the registry's forms.
+
+use super::seal::{Sealing, last_metrics};
+use domain::{Digest, job::EndCause, tree::Tree};
+use registry::seal::{
+    recipe,
+    statement::{self, Provenance},
+    walk::{self, WalkError},
+};
+use std::path::Path;
+
+/// The folder's tree, hashed on all cores.
+pub(super) fn hash(folder: &Path) -> Result<Tree, EndCause> {
+    walk::hash_tree(folder).map_err(|fault| match fault {
+        WalkError::Changed { path } => {
+            let path = path.strip_prefix(folder).unwrap_or(&path);
+            EndCause::OutputChanged { path: path.display().to_string() }
+        }
+        other => EndCause::Seal { detail: other.to_string() },
+    })
+}
+
+/// The payload of the model's signature.
+pub(super) fn model(sealing: &Sealing, tree: &Tree) -> Vec<u8> {
+    statement::model_statement(&sealing.wanted.spec.name, tree)
+}
+
+/// The payload of the signed provenance.
+pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Vec<u8> {
+    let wanted = &sealing.wanted;
+    statement::provenance(&Provenance {
+        name: wanted.spec.name.clone(),
+        root: tree.root(),
+        spec: wanted.spec.clone(),
+        recipe: recipe::recipe_of_element(&wanted.spec, wanted.lease.element.index),
+        build_key: wanted.lease.build_key,
+        hardware_class: sealing.inventory.hardware_class(),
+        inventories: vec![sealing.inventory.clone()],
+        lease: wanted.lease.clone(),
+        cluster: wanted.cluster.clone(),
+        started: sealing.started,
+        finished: sealing.ended,
+        checkpoints: wanted.checkpoints.clone(),
+        log,
+        metrics: last_metrics(sealing),
+    })
+}

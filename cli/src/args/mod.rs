@@ -1,0 +1,122 @@
+//! The command line.
+
+pub mod operator;
+pub mod process;
+pub mod selector;
+pub mod spec;
+pub mod user;
+
+use crate::quantity;
+use clap::{Parser, Subcommand};
+use domain::Millis;
+use std::path::PathBuf;
+
+/// Runs training jobs on GPUs and proves what they made.
+///
+/// Exit codes: 0 ok, 1 internal, 2 usage, 3 refused, 4 not found, 5 unavailable (safe to repeat),
+/// 6 not authorised, 7 verification mismatch, 124 --timeout reached, 130 detached. `submit --wait`
+/// passes the job's own code through, a signal as 128+n.
+#[derive(Debug, Parser)]
+#[command(name = "assay", version, max_term_width = 100, subcommand_required = true)]
+#[command(arg_required_else_help = true)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Global {
+    /// Profile to use: its file or its folder; else ASSAY_PROFILE, else the usual places
+    #[arg(long, global = true, value_name = "PATH")]
+    pub profile: Option<PathBuf>,
+    /// Answer with one JSON document
+    #[arg(long, global = true, conflicts_with = "jsonl")]
+    pub json: bool,
+    /// Answer with one JSON document a line, as things happen
+    #[arg(long, global = true)]
+    pub jsonl: bool,
+    /// Give up waiting after this time, with exit code 124
+    #[arg(long, global = true, value_name = "TIME", value_parser = quantity::duration)]
+    pub timeout: Option<Millis>,
+}
+
+/// The commands: verbs for users, nouns for operators, and the processes themselves.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Submit a job: a file, a script with directives, or a program
+    Submit(user::Submit),
+    /// List jobs, newest first
+    Jobs(user::Jobs),
+    /// Show one job in full
+    Job(user::One),
+    /// Follow a job's state until it ends
+    Watch(user::One),
+    /// Wait until jobs have ended
+    Wait(user::Several),
+    /// Show what a job wrote
+    Logs(user::Logs),
+    /// End jobs
+    Cancel(user::Several),
+    /// Say why a job waits
+    Why(user::One),
+    /// List nodes
+    Nodes,
+    /// Take a node out of service, or back in
+    #[command(subcommand)]
+    Node(operator::Node),
+    /// List sealed results
+    Artifacts(user::Page),
+    /// Show or export a sealed result
+    #[command(subcommand)]
+    Artifact(user::Artifact),
+    /// Fetch the files of a sealed result, verified
+    Fetch(user::Fetch),
+    /// Check a sealed result point by point
+    Verify(user::Verify),
+    /// Run a finished job again elsewhere and compare the bits
+    Reproduce(user::Reproduce),
+    /// Find the first checkpoint at which two runs parted
+    Diff(user::Diff),
+    /// Show or change the servers
+    #[command(subcommand)]
+    Cluster(operator::Cluster),
+    /// List, export or check the audit chain
+    #[command(subcommand)]
+    Audit(operator::Audit),
+    /// Run a whole cluster on this machine
+    Dev(process::Dev),
+    /// Run a server
+    Server(process::Configured),
+    /// Run an agent
+    Agent(process::Configured),
+    /// Run a node's supervisor; agents start it themselves
+    #[command(hide = true)]
+    Supervisor(process::Supervisor),
+    /// Print completions for a shell
+    Completions(process::Completions),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_keeps_its_form() {
+        let mut command = Cli::command().term_width(100);
+        insta::assert_snapshot!("help.txt", command.render_long_help().to_string());
+        let submit = command.find_subcommand_mut("submit").expect("it exists");
+        insta::assert_snapshot!("help_submit.txt", submit.render_long_help().to_string());
+    }
+}

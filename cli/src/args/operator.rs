@@ -1,0 +1,73 @@
+//! Arguments of the operators' commands.
+
+use clap::Subcommand;
+use domain::{LeaseId, ReplicaId};
+use std::path::PathBuf;
+
+/// `assay node`.
+#[derive(Debug, Subcommand)]
+pub enum Node {
+    /// Let a node finish what it runs and take nothing new
+    Drain {
+        /// The node's name
+        name: String,
+        /// Why, for others
+        #[arg(long)]
+        reason: String,
+    },
+    /// Put a drained node back into service
+    Resume {
+        /// The node's name
+        name: String,
+    },
+    /// Vouch that nothing of a lease runs any more (for jobs with `restart = "confirmed"`)
+    ConfirmDead {
+        /// The lease, as `assay job` shows it
+        lease: LeaseId,
+    },
+}
+
+/// `assay cluster`.
+#[derive(Debug, Subcommand)]
+pub enum Cluster {
+    /// Show servers, leader and log
+    Status,
+    /// Add a server; it joins as a learner and votes once it has caught up
+    Add {
+        /// Its id, never used before: r4
+        id: ReplicaId,
+        /// host:port
+        address: String,
+    },
+    /// Remove a server for good
+    Remove {
+        /// Its id
+        id: ReplicaId,
+    },
+    /// Hand the lead to another server
+    Transfer {
+        /// Its id
+        to: ReplicaId,
+    },
+}
+
+/// `assay audit`.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// List events
+    List {
+        /// From this sequence number on
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Check the chain from its first event to its head
+    Verify,
+    /// Write all events, one JSON object a line
+    Export {
+        /// File to make
+        file: PathBuf,
+    },
+}

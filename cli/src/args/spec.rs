@@ -1,0 +1,125 @@
+//! The flags that describe a job: on the command line, and in a script's `#ASSAY` lines.
+
+use crate::{
+    jobfile::{
+        draft::{DataSource, Draft, array},
+        form::{ON_DISCONNECT, OUTPUTS, RESTART},
+    },
+    quantity,
+};
+use clap::Args;
+use domain::{
+    Bytes, CpuMillis, Millis,
+    job::{Array, OnDisconnect, Outputs, Restart},
+};
+use std::path::{Path, PathBuf};
+
+/// What a job is; each flag overrides the job file's key of the same name.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Job")]
+pub struct SpecFlags {
+    /// Name, for people
+    #[arg(long, short = 'n', value_name = "NAME")]
+    pub name: Option<String>,
+    /// Queue to wait in
+    #[arg(long, value_name = "QUEUE")]
+    pub queue: Option<String>,
+    /// Higher goes first
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub priority: Option<i32>,
+    /// Tasks that start together or not at all
+    #[arg(long, value_name = "N")]
+    pub tasks: Option<u32>,
+    /// GPUs of each task
+    #[arg(long, short = 'g', value_name = "N")]
+    pub gpus: Option<u32>,
+    /// A word that the GPU's model must contain
+    #[arg(long, value_name = "WORD")]
+    pub gpu_model: Option<String>,
+    /// Cores of each task, such as 1.5
+    #[arg(long, value_name = "CORES", value_parser = quantity::cpus)]
+    pub cpus: Option<CpuMillis>,
+    /// Memory of each task, such as 32GiB
+    #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
+    pub memory: Option<Bytes>,
+    /// Folder of code, captured by digest; also the working folder
+    #[arg(long, value_name = "DIR")]
+    pub code: Option<PathBuf>,
+    /// Data set, captured by digest: a file or a folder; may be repeated
+    #[arg(long, value_name = "NAME=PATH", value_parser = pair)]
+    pub dataset: Vec<(String, String)>,
+    /// Hyperparameter; may be repeated
+    #[arg(long, short = 'p', value_name = "NAME=VALUE", value_parser = pair)]
+    pub param: Vec<(String, String)>,
+    /// Environment variable; may be repeated
+    #[arg(long, short = 'e', value_name = "NAME=VALUE", value_parser = pair)]
+    pub env: Vec<(String, String)>,
+    /// Seed, given to the job as ASSAY_SEED
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Whether the job must write something: required, none
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &OUTPUTS))]
+    pub outputs: Option<Outputs>,
+    /// Longest time of one attempt, such as 2h30m
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub time_limit: Option<Millis>,
+    /// Further attempts after a failure of the job's own
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
+    /// When a lost attempt may be followed: lease, confirmed
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &RESTART))]
+    pub restart: Option<Restart>,
+    /// What an attempt out of contact does: stop, continue
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &ON_DISCONNECT))]
+    pub on_disconnect: Option<OnDisconnect>,
+    /// Many elements: 8, 0-7, or 0-7%2 for two at once
+    #[arg(long, value_name = "RANGE", value_parser = array)]
+    pub array: Option<Array>,
+}
+
+impl SpecFlags {
+    /// The draft that the flags describe. Paths are taken relative to `base`.
+    #[must_use]
+    pub fn draft(&self, base: &Path) -> Draft {
+        let source = |(name, path): &(String, String)| {
+            (name.clone(), DataSource { path: base.join(path), sha256: None })
+        };
+        Draft {
+            name: self.name.clone(),
+            command: None,
+            code: self.code.as_ref().map(|code| base.join(code)),
+            program: None,
+            queue: self.queue.clone(),
+            priority: self.priority,
+            tasks: self.tasks,
+            gpus: self.gpus,
+            gpu_model: self.gpu_model.clone(),
+            cpu: self.cpus,
+            memory: self.memory,
+            datasets: self.dataset.iter().map(source).collect(),
+            hyperparameters: self.param.iter().cloned().collect(),
+            env: self.env.iter().cloned().collect(),
+            seed: self.seed,
+            outputs: self.outputs,
+            time_limit: self.time_limit,
+            retries: self.retries,
+            restart: self.restart,
+            on_disconnect: self.on_disconnect,
+            array: self.array,
+        }
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err(format!("`{text}` is not NAME=VALUE")),
+    }
+}
+
+fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let all: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+        format!("use {}", all.join(" or "))
+    })
+}

@@ -1,0 +1,164 @@
+//! Arguments of the users' commands.
+
+use super::{selector::Selector, spec::SpecFlags};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// `assay submit`.
+#[derive(Args, Debug)]
+pub struct Submit {
+    /// Job file (.toml, .json), or a script with #ASSAY or #SBATCH lines
+    #[arg(value_name = "FILE", required_unless_present = "command")]
+    pub file: Option<PathBuf>,
+    /// What the job is.
+    #[command(flatten)]
+    pub flags: SpecFlags,
+    /// Wait until it has ended, and pass its exit code on
+    #[arg(long, short = 'w')]
+    pub wait: bool,
+    /// Show what it writes until it has ended; Ctrl-C detaches
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+    /// Show the specification and its recipe; submit nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Program and arguments, after `--`
+    #[arg(last = true, value_name = "PROGRAM")]
+    pub command: Vec<String>,
+}
+
+/// `assay jobs`.
+#[derive(Args, Debug)]
+pub struct Jobs {
+    /// Which: j7, j10-j20, last, name=TEXT; all by default
+    #[arg(value_name = "JOB")]
+    pub which: Vec<Selector>,
+    /// Only those in this state
+    #[arg(long, value_parser = STATES)]
+    pub state: Option<String>,
+    /// Only this user's
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Only those of this name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Only those of this queue
+    #[arg(long)]
+    pub queue: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// The words for a job's state.
+pub const STATES: [&str; 6] =
+    ["waiting", "running", "sealing", "completed", "failed", "cancelled"];
+
+/// One job.
+#[derive(Args, Debug)]
+pub struct One {
+    /// Which: j7, last, name=TEXT
+    #[arg(value_name = "JOB")]
+    pub which: Selector,
+}
+
+/// Some jobs.
+#[derive(Args, Debug)]
+pub struct Several {
+    /// Which: j7, j7[3], j10-j20, last, name=TEXT
+    #[arg(value_name = "JOB", required = true)]
+    pub which: Vec<Selector>,
+}
+
+/// `assay logs`.
+#[derive(Args, Debug)]
+pub struct Logs {
+    /// Which: j7, j7[3], last, name=TEXT
+    #[arg(value_name = "JOB")]
+    pub which: Selector,
+    /// Go on until the job has ended; Ctrl-C detaches
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+    /// Task of the gang
+    #[arg(long, default_value_t = 0)]
+    pub rank: u32,
+    /// Attempt; the newest by default
+    #[arg(long)]
+    pub attempt: Option<u32>,
+    /// The metrics that the job wrote, rather than its output
+    #[arg(long)]
+    pub metrics: bool,
+}
+
+/// A page of a list.
+#[derive(Args, Debug)]
+pub struct Page {
+    /// Only those after this one
+    #[arg(long, value_name = "ID")]
+    pub after: Option<domain::ArtifactId>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// `assay artifact`.
+#[derive(Debug, Subcommand)]
+pub enum Artifact {
+    /// Show one, with its files and its checkpoints
+    Show {
+        /// Artifact (a3) or the job that made it (j7, last)
+        #[arg(value_name = "ID")]
+        which: Selector,
+    },
+    /// Write files, signature, public key and provenance into a folder that any tool can check
+    Export {
+        /// Artifact (a3) or the job that made it (j7, last)
+        #[arg(value_name = "ID")]
+        which: Selector,
+        /// Folder to make
+        dir: PathBuf,
+    },
+}
+
+/// `assay fetch`.
+#[derive(Args, Debug)]
+pub struct Fetch {
+    /// Artifact (a3) or the job that made it (j7, last)
+    #[arg(value_name = "ID")]
+    pub which: Selector,
+    /// Folder to make
+    pub dir: PathBuf,
+}
+
+/// `assay verify`.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// Artifact (a3) or the job that made it (j7, last)
+    #[arg(value_name = "ID", required_unless_present = "offline", conflicts_with = "offline")]
+    pub which: Option<Selector>,
+    /// An exported folder, checked without any cluster
+    #[arg(long, value_name = "DIR", requires = "keys")]
+    pub offline: Option<PathBuf>,
+    /// The public key that you trust, in PEM
+    #[arg(long, value_name = "FILE", requires = "offline")]
+    pub keys: Option<PathBuf>,
+}
+
+/// `assay reproduce`.
+#[derive(Args, Debug)]
+pub struct Reproduce {
+    /// The job to run again: j7, last, name=TEXT
+    #[arg(value_name = "JOB")]
+    pub which: Selector,
+}
+
+/// `assay diff`.
+#[derive(Args, Debug)]
+pub struct Diff {
+    /// Job or artifact
+    #[arg(value_name = "A")]
+    pub left: Selector,
+    /// Job or artifact
+    #[arg(value_name = "B")]
+    pub right: Selector,
+}

@@ -1,0 +1,136 @@
+//! Code and data as they stood at submit: hashed, described, and ready to be uploaded.
+
+use crate::{fault::Fault, jobfile::draft::Draft};
+use domain::{
+    Bytes, Digest, JobId,
+    job::{Captured, JobSpec},
+    tree::Tree,
+};
+use proto::transfer::Source;
+use registry::seal::walk;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// A tree with the folder in which its files stand.
+#[derive(Clone, Debug)]
+struct Stood {
+    tree: Tree,
+    root: PathBuf,
+}
+
+/// A job with all that it names, by digest.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    /// The job.
+    pub spec: JobSpec,
+    stood: Vec<Stood>,
+}
+
+impl Capture {
+    /// Reads everything that a draft names.
+    ///
+    /// # Errors
+    /// When something cannot be read, changes while it is read, or has another digest than said.
+    pub fn of(draft: &Draft, reproduces: Option<JobId>) -> Result<Self, Fault> {
+        let mut stood = Vec::new();
+        let code = match (&draft.code, &draft.program) {
+            (Some(dir), _) => Some(folder(dir)?),
+            (None, Some(program)) => Some(single(program, true)?),
+            (None, None) => None,
+        };
+        let origin = draft.code.as_ref().or(draft.program.as_ref());
+        let code = code.map(|tree| {
+            let origin = origin.map_or_else(String::new, |path| path.display().to_string());
+            let captured = captured(&tree.tree, origin);
+            stood.push(tree);
+            captured
+        });
+        let mut datasets = BTreeMap::new();
+        for (name, source) in &draft.datasets {
+            let tree = match source.path.is_dir() {
+                true => folder(&source.path)?,
+                false => single(&source.path, false)?,
+            };
+            if let Some(wanted) = source.sha256 {
+                check_digest(name, &source.path, &tree.tree, wanted)?;
+            }
+            datasets
+                .insert(name.clone(), captured(&tree.tree, source.path.display().to_string()));
+            stood.push(tree);
+        }
+        let spec = draft.spec(code, datasets, reproduces);
+        if let Err(faults) = spec.check() {
+            let all: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            return Err(Fault::usage("job_file", all.join("\n")));
+        }
+        Ok(Self { spec, stood })
+    }
+
+    /// Every blob that the servers must have: the trees and their files, each once.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source> {
+        let mut sources = BTreeMap::new();
+        for stood in &self.stood {
+            let encoded = Source::bytes(stood.tree.encode());
+            sources.insert(encoded.digest, encoded);
+            for file in &stood.tree.files {
+                let source =
+                    Source::file(file.digest, file.size.0, stood.root.join(&file.path));
+                sources.insert(file.digest, source);
+            }
+        }
+        sources.into_values().collect()
+    }
+
+    /// Number and size of the captured files.
+    #[must_use]
+    pub fn size(&self) -> (u64, Bytes) {
+        let files = self.stood.iter().map(|stood| stood.tree.files.len() as u64).sum();
+        (files, Bytes(self.stood.iter().map(|stood| stood.tree.size().0).sum()))
+    }
+}
+
+fn captured(tree: &Tree, origin: String) -> Captured {
+    Captured { tree: tree.digest(), files: tree.files.len() as u64, size: tree.size(), origin }
+}
+
+fn folder(dir: &Path) -> Result<Stood, Fault> {
+    let tree = walk::hash_tree(dir)
+        .map_err(|fault| Fault::usage("capture", fault.to_string()))?;
+    Ok(Stood { tree, root: dir.to_owned() })
+}
+
+/// A single file as a tree of one. A program may be executed, whatever its mode says.
+fn single(path: &Path, program: bool) -> Result<Stood, Fault> {
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
+        Fault::usage("capture", format!("{} has no name in UTF-8", path.display()))
+    })?;
+    let mut file = walk::hash_file(path, name)
+        .map_err(|fault| Fault::usage("capture", fault.to_string()))?;
+    file.executable |= program;
+    let root = path.parent().map(Path::to_owned).unwrap_or_default();
+    Ok(Stood { tree: Tree { files: vec![file] }, root })
+}
+
+/// A file is named by its own SHA-256, a folder by its tree's digest.
+fn check_digest(name: &str, path: &Path, tree: &Tree, wanted: Digest) -> Result<(), Fault> {
+    let found = match tree.files.as_slice() {
+        [file] if path.is_file() => file.digest,
+        _ => tree.digest(),
+    };
+    if found == wanted {
+        return Ok(());
+    }
+    let detail = format!(
+        "data set `{name}` has changed: {} hashes to {found}, the job file says {wanted}",
+        path.display()
+    );
+    Err(Fault::mismatch("dataset_changed", detail)
+        .hint("restore the data, or write the new digest into the job file"))
+}
+
+#[cfg(test)]
+#[path = "capture_test.rs"]
+mod capture_test;

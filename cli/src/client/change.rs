@@ -1,0 +1,97 @@
+//! Changes, each under a key of its own, so that a repetition has no second effect.
+
+use super::Client;
+use crate::fault::Fault;
+use bytes::Bytes;
+use domain::{ElementId, JobId, LeaseId, LogIndex, job::JobSpec};
+use proto::v1::{self, membership_request::Change};
+
+/// A new key.
+fn key() -> Result<Bytes, Fault> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).map_err(|fault| {
+        Fault::internal("entropy", format!("the system gives no random numbers: {fault}"))
+    })?;
+    Ok(key.to_vec().into())
+}
+
+/// What was submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// The jobs, in order.
+    pub jobs: Vec<JobId>,
+    /// The entry that holds them.
+    pub at: LogIndex,
+}
+
+impl Client {
+    /// Submits jobs: all or none.
+    ///
+    /// # Errors
+    /// When they are refused, or nobody answers.
+    pub async fn submit(&self, specs: &[JobSpec]) -> Result<Submitted, Fault> {
+        let request =
+            v1::SubmitRequest { key: key()?, jobs: specs.iter().map(v1::Job::from).collect() };
+        let reply = self
+            .call(|mut service| {
+                let request = request.clone();
+                async move { service.submit(request).await }
+            })
+            .await?;
+        let jobs = reply.jobs.into_iter().map(JobId).collect();
+        Ok(Submitted { jobs, at: LogIndex(reply.log_index) })
+    }
+
+    /// Ends a job or one element.
+    ///
+    /// # Errors
+    /// When it is not there or has ended, or nobody answers.
+    pub async fn cancel(&self, element: ElementId) -> Result<LogIndex, Fault> {
+        let request = v1::CancelRequest { key: key()?, element: element.to_string() };
+        let call = |mut service: super::AssayClient<_>| {
+            let request = request.clone();
+            async move { service.cancel(request).await }
+        };
+        self.call(call).await.map(|done| LogIndex(done.log_index))
+    }
+
+    /// Takes a node out of service; without a reason, back in.
+    ///
+    /// # Errors
+    /// When there is no such node, or nobody answers.
+    pub async fn drain(&self, node: &str, reason: &str) -> Result<LogIndex, Fault> {
+        let request =
+            v1::DrainRequest { key: key()?, node: node.to_owned(), reason: reason.to_owned() };
+        let call = |mut service: super::AssayClient<_>| {
+            let request = request.clone();
+            async move { service.drain(request).await }
+        };
+        self.call(call).await.map(|done| LogIndex(done.log_index))
+    }
+
+    /// Vouches that nothing of a lease runs any more.
+    ///
+    /// # Errors
+    /// When there is no such lease, or nobody answers.
+    pub async fn confirm_dead(&self, lease: LeaseId) -> Result<LogIndex, Fault> {
+        let request = v1::ConfirmDeadRequest { key: key()?, lease: lease.to_string() };
+        let call = |mut service: super::AssayClient<_>| {
+            let request = request.clone();
+            async move { service.confirm_dead(request).await }
+        };
+        self.call(call).await.map(|done| LogIndex(done.log_index))
+    }
+
+    /// Changes the set of servers, or who leads.
+    ///
+    /// # Errors
+    /// When the change is refused, or nobody answers.
+    pub async fn membership(&self, change: Change) -> Result<LogIndex, Fault> {
+        let request = v1::MembershipRequest { change: Some(change) };
+        let call = |mut service: super::AssayClient<_>| {
+            let request = request.clone();
+            async move { service.membership(request).await }
+        };
+        self.call(call).await.map(|done| LogIndex(done.log_index))
+    }
+}

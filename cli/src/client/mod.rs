@@ -1,0 +1,187 @@
+//! Calls to the cluster: to any server that answers, and again to another when one is lost.
+
+pub mod blobs;
+pub mod change;
+pub mod follow;
+mod wire_fault;
+
+use crate::{config::profile::Profile, fault::Fault};
+use domain::limit;
+use proto::v1::{self, assay_client::AssayClient, query_request::What};
+use serde::de::DeserializeOwned;
+use std::{
+    cell::Cell,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tonic::{
+    Response, Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+
+pub use wire_fault::of_status;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Longest wait for one answer: a server gives up a little earlier, and says why.
+const ANSWER: Duration = Duration::from_millis(limit::CALL_TIMEOUT.0 + 1_000);
+/// Longest time over all tries.
+pub const PATIENCE: Duration = Duration::from_millis(limit::CALL_TIMEOUT.0 * 2);
+/// Rounds over all servers, none of which could even be connected to.
+const DEAF_ROUNDS: u32 = 3;
+/// First and longest pause between rounds.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
+/// A connection that is silent for longer than both together is given up.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(2));
+
+/// One server.
+struct Server {
+    address: String,
+    channel: Channel,
+}
+
+/// The cluster as seen by a client.
+pub struct Client {
+    servers: Vec<Server>,
+    /// The one that answered last.
+    current: Cell<usize>,
+}
+
+/// A document with the log index that it shows.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// The document.
+    pub value: T,
+    /// The log index.
+    pub log_index: u64,
+}
+
+impl Client {
+    /// A client for the servers of a profile. Connects when it is first used.
+    ///
+    /// # Errors
+    /// When the profile's certificates cannot be read or an address is none.
+    pub fn new(profile: &Profile) -> Result<Self, Fault> {
+        let tls = tls(&profile.ca, &profile.cert, &profile.key)?;
+        let server = |address: &String| {
+            let fault = |why: &dyn std::fmt::Display| {
+                Fault::usage("profile", format!("server `{address}`: {why}"))
+                    .hint("write `host:port` in the profile's `servers`")
+            };
+            let endpoint = Endpoint::from_shared(format!("https://{address}"))
+                .map_err(|why| fault(&why))?
+                .tls_config(tls.clone())
+                .map_err(|why| fault(&why))?
+                .connect_timeout(CONNECT)
+                .tcp_nodelay(true)
+                .http2_keep_alive_interval(KEEP_ALIVE.0)
+                .keep_alive_timeout(KEEP_ALIVE.1);
+            Ok(Server { address: address.clone(), channel: endpoint.connect_lazy() })
+        };
+        let servers = profile.servers.iter().map(server).collect::<Result<_, Fault>>()?;
+        Ok(Self { servers, current: Cell::new(0) })
+    }
+
+    /// Servers in the order in which they are to be asked.
+    fn order(&self) -> impl Iterator<Item = (usize, &Server)> {
+        let first = self.current.get();
+        let all = self.servers.iter().enumerate();
+        all.cycle().skip(first).take(self.servers.len())
+    }
+
+    /// The channels of all servers, the one that answered last first.
+    fn channels(&self) -> impl Iterator<Item = (&str, &Channel)> {
+        self.order().map(|(_, server)| (server.address.as_str(), &server.channel))
+    }
+
+    /// Makes one call, at another server when one does not answer, until patience ends.
+    ///
+    /// The call must be one that may be repeated: a read, or a change under a key.
+    ///
+    /// # Errors
+    /// The first answer that repetition cannot cure; or that nobody answered.
+    pub async fn call<T, F, R>(&self, make: F) -> Result<T, Fault>
+    where
+        F: Fn(AssayClient<Channel>) -> R,
+        R: Future<Output = Result<Response<T>, Status>>,
+    {
+        let start = Instant::now();
+        let (mut pause, mut deaf) = (PAUSE.0, 0);
+        loop {
+            let mut connected = false;
+            let mut last = None;
+            for (number, server) in self.order() {
+                let call = tokio::time::timeout(ANSWER, make(service(&server.channel)));
+                let status = match call.await {
+                    Ok(Ok(response)) => {
+                        self.current.set(number);
+                        return Ok(response.into_inner());
+                    }
+                    Ok(Err(status)) => status,
+                    Err(_) => Status::deadline_exceeded("no answer in time"),
+                };
+                connected |= wire_fault::came_from_server(&status);
+                let fault = of_status(&status, &server.address);
+                if !fault.retry_safe {
+                    self.current.set(number);
+                    return Err(fault);
+                }
+                last = Some(fault);
+            }
+            deaf = if connected { 0 } else { deaf + 1 };
+            if deaf >= DEAF_ROUNDS || start.elapsed() + pause > PATIENCE {
+                return Err(last.unwrap_or_else(nobody));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Asks for a document.
+    ///
+    /// # Errors
+    /// When nobody answers, or what is asked for is not there.
+    pub async fn query<T: DeserializeOwned>(&self, what: What) -> Result<Answer<T>, Fault> {
+        let request = v1::QueryRequest { stale: false, what: Some(what) };
+        let document = self
+            .call(|mut service| {
+                let request = request.clone();
+                async move { service.query(request).await }
+            })
+            .await?;
+        answer(&document)
+    }
+}
+
+fn nobody() -> Fault {
+    Fault::usage("profile", "the profile names no servers").hint("add `servers` to it")
+}
+
+/// Reads a document.
+///
+/// # Errors
+/// When this release does not understand it.
+fn answer<T: DeserializeOwned>(document: &v1::Document) -> Result<Answer<T>, Fault> {
+    let value = serde_json::from_slice(&document.json).map_err(|fault| {
+        Fault::internal("document", format!("the server's answer cannot be read: {fault}"))
+            .hint("use the `assay` of the servers' release")
+    })?;
+    Ok(Answer { value, log_index: document.log_index })
+}
+
+fn service(channel: &Channel) -> AssayClient<Channel> {
+    AssayClient::new(channel.clone())
+        .max_decoding_message_size(proto::MESSAGE_MAX)
+        .max_encoding_message_size(proto::MESSAGE_MAX)
+}
+
+fn tls(ca: &Path, cert: &Path, key: &Path) -> Result<ClientTlsConfig, Fault> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|fault| {
+            Fault::file(path, &fault).hint("the profile names this file; is the cluster set up?")
+        })
+    };
+    Ok(ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(read(ca)?))
+        .identity(Identity::from_pem(read(cert)?, read(key)?)))
+}

@@ -1,0 +1,66 @@
+//! Small changes: end jobs, take nodes out of service.
+
+use super::{Context, find};
+use crate::{
+    args::{operator::Node, selector::Selector},
+    exit::Exit,
+    fault::Fault,
+};
+use domain::LogIndex;
+use serde_json::json;
+
+/// `assay cancel`: every job that is named, also after one that could not be.
+///
+/// # Errors
+/// The first that could not be cancelled.
+pub async fn cancel(context: &Context, which: &[Selector]) -> Result<Exit, Fault> {
+    let mut first = None;
+    let mut done = Vec::new();
+    for element in find::every(context, which).await? {
+        match context.client.cancel(element).await {
+            Ok(at) => {
+                done.push(json!({"job": element, "log_index": at}));
+                context.output.note(&format!("{element} is being cancelled (log {at})"));
+            }
+            Err(fault) => {
+                context.output.note(&format!("{element}: {}", fault.detail));
+                first.get_or_insert(fault);
+            }
+        }
+    }
+    if context.output.form != crate::output::Form::Text {
+        context.output.document("cancelled", &json!({ "cancelled": done }))?;
+    }
+    first.map_or(Ok(Exit::Ok), Err)
+}
+
+/// `assay node`.
+///
+/// # Errors
+/// When there is no such node or lease, or nobody answers.
+pub async fn node(context: &Context, change: Node) -> Result<Exit, Fault> {
+    let (at, said) = match change {
+        Node::Drain { name, reason } => {
+            let at = context.client.drain(&name, &reason).await?;
+            (at, format!("{name} takes nothing new; back in service: assay node resume {name}"))
+        }
+        Node::Resume { name } => {
+            (context.client.drain(&name, "").await?, format!("{name} takes work again"))
+        }
+        Node::ConfirmDead { lease } => {
+            let said = format!("{lease} is recorded as dead; its job may start again");
+            (context.client.confirm_dead(lease).await?, said)
+        }
+    };
+    done(context, at, &said)
+}
+
+/// Says that a change is in the log.
+///
+/// # Errors
+/// When standard output is gone.
+pub fn done(context: &Context, at: LogIndex, said: &str) -> Result<Exit, Fault> {
+    let document = json!({ "done": said, "log_index": at });
+    context.output.show("done", &document, |_| format!("{said} (log {at})\n"))?;
+    Ok(Exit::Ok)
+}

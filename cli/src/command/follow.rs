@@ -1,0 +1,199 @@
+//! Commands that stay until a job has ended.
+
+use super::{
+    Context, find,
+    progress::{self, Progress},
+};
+use crate::{
+    args::{selector::Selector, user},
+    client::follow::{LogAsk, LogPiece, LogStream, Watch},
+    exit::Exit,
+    fault::Fault,
+    output::Form,
+    render::job::Job,
+};
+use domain::{ElementId, JobId, view::JobView};
+
+/// Waits for Ctrl-C. A system that grants no handler never detaches.
+async fn interrupt() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn detached(context: &Context, job: JobId) -> Exit {
+    context.output.note(&format!(
+        "detached; the job keeps running. Reattach: assay logs -f {job}"
+    ));
+    Exit::Detached
+}
+
+/// `assay watch`.
+///
+/// # Errors
+/// When there is no such job, or nobody answers.
+pub async fn watch(context: &Context, which: &Selector) -> Result<Exit, Fault> {
+    let job = find::one(context, which).await?.job;
+    let mut watch = Watch::new(&context.client, job);
+    let mut progress = Progress::default();
+    let mut last = None;
+    loop {
+        // Cancel-safe: on Ctrl-C the watch is not used again.
+        let answer = tokio::select! {
+            answer = watch.next() => answer?,
+            () = interrupt() => return Ok(detached(context, job)),
+        };
+        let Some(answer) = answer else { break };
+        let document = Job { job: answer.value, log_index: answer.log_index };
+        match context.output.form {
+            Form::Text => {
+                let mut lines = progress.news(&document.job);
+                lines.extend(progress.metrics(&document.job));
+                lines.iter().try_for_each(|line| context.output.text(&format!("  {line}")))?;
+            }
+            Form::JsonLines => context.output.document("job", &document)?,
+            Form::Json => {}
+        }
+        last = Some(document);
+    }
+    match (last, context.output.form) {
+        (Some(document), Form::Json) => context.output.document("job", &document)?,
+        (Some(document), Form::Text) => context.output.text(&progress::epilogue(&document.job))?,
+        _ => {}
+    }
+    Ok(Exit::Ok)
+}
+
+/// Waits until a job has ended, silently.
+///
+/// # Errors
+/// When there is no such job, or nobody answers.
+pub async fn until_end(context: &Context, job: JobId) -> Result<Job, Fault> {
+    let mut watch = Watch::new(&context.client, job);
+    let mut last = None;
+    while let Some(answer) = watch.next().await? {
+        last = Some(Job { job: answer.value, log_index: answer.log_index });
+    }
+    last.ok_or_else(|| Fault::internal("watch", format!("{job} ended without a document")))
+}
+
+/// `assay wait`: the exit code is that of the first job which did not complete.
+///
+/// # Errors
+/// When there is no such job, or nobody answers.
+pub async fn wait(context: &Context, which: &[Selector]) -> Result<Exit, Fault> {
+    let mut jobs: Vec<_> =
+        find::every(context, which).await?.into_iter().map(|element| element.job).collect();
+    jobs.dedup();
+    let mut exit = Exit::Ok;
+    let mut ended = Vec::new();
+    for job in jobs {
+        let end = tokio::select! {
+            end = until_end(context, job) => end?,
+            () = interrupt() => return Ok(detached(context, job)),
+        };
+        if exit == Exit::Ok {
+            exit = progress::exit(&end.job);
+        }
+        match context.output.form {
+            Form::Text => context.output.text(&progress::epilogue(&end.job))?,
+            Form::JsonLines => context.output.document("job", &end)?,
+            Form::Json => ended.push(end.job.line),
+        }
+    }
+    if context.output.form == Form::Json {
+        context.output.document("jobs", &crate::render::jobs::Jobs { jobs: ended })?;
+    }
+    Ok(exit)
+}
+
+/// `assay logs`.
+///
+/// # Errors
+/// When there is no such job, or nobody answers.
+pub async fn logs(context: &Context, args: user::Logs) -> Result<Exit, Fault> {
+    let element = find::one(context, &args.which).await?;
+    let ask = LogAsk {
+        element,
+        attempt: args.attempt.unwrap_or(0),
+        rank: args.rank,
+        metrics: args.metrics,
+        follow: args.follow,
+    };
+    let mut stream = LogStream::new(&context.client, ask);
+    let mut all = Vec::new();
+    loop {
+        let piece = tokio::select! {
+            piece = stream.next() => piece?,
+            () = interrupt() => return Ok(detached(context, element.job)),
+        };
+        let Some(piece) = piece else { break };
+        match context.output.form {
+            Form::Text => context.output.bytes(&piece.data)?,
+            Form::JsonLines => context.output.document("log", &log_document(element, &piece))?,
+            Form::Json => all.extend_from_slice(&piece.data),
+        }
+    }
+    if context.output.form == Form::Json {
+        let text = String::from_utf8_lossy(&all);
+        let document = serde_json::json!({"element": element, "rank": args.rank, "text": text});
+        context.output.document("log", &document)?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn log_document(element: ElementId, piece: &LogPiece) -> serde_json::Value {
+    serde_json::json!({
+        "element": element,
+        "attempt": piece.attempt,
+        "offset": piece.offset,
+        "text": String::from_utf8_lossy(&piece.data),
+    })
+}
+
+/// Shows what a job does and writes until it has ended: `submit --follow`.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn along(context: &Context, job: JobId) -> Result<Option<JobView>, Fault> {
+    let ask =
+        LogAsk { element: job.into(), attempt: 0, rank: 0, metrics: false, follow: true };
+    let mut stream = LogStream::new(&context.client, ask);
+    let mut watch = Watch::new(&context.client, job);
+    let (mut progress, mut last) = (Progress::default(), None);
+    let (mut log_open, mut line) = (true, Vec::new());
+    loop {
+        // Cancel-safe: both streams keep what they have received.
+        tokio::select! {
+            piece = stream.next(), if log_open => match piece? {
+                Some(piece) => show_lines(context, &mut line, &piece.data)?,
+                None => log_open = false,
+            },
+            answer = watch.next() => match answer? {
+                Some(answer) => {
+                    let news = progress.news(&answer.value);
+                    news.iter().try_for_each(|n| context.output.text(&format!("  {n}")))?;
+                    last = Some(answer.value);
+                }
+                None => break,
+            },
+            () = interrupt() => return Ok(None),
+        }
+    }
+    while log_open && let Some(piece) = stream.next().await? {
+        show_lines(context, &mut line, &piece.data)?;
+    }
+    Ok(last)
+}
+
+/// Shows whole lines; keeps the start of the next one.
+fn show_lines(context: &Context, kept: &mut Vec<u8>, data: &[u8]) -> Result<(), Fault> {
+    kept.extend_from_slice(data);
+    let Some(end) = kept.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
+    let rest = kept.split_off(end + 1);
+    for line in String::from_utf8_lossy(kept).lines() {
+        context.output.text(&format!("  r0| {line}"))?;
+    }
+    *kept = rest;
+    Ok(())
+}

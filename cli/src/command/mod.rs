@@ -1,0 +1,100 @@
+//! What each command does.
+
+pub mod artifact;
+pub mod audit;
+pub mod change;
+pub mod cluster;
+pub mod diff;
+pub mod find;
+pub mod follow;
+pub mod list;
+pub mod process;
+pub mod progress;
+pub mod reproduce;
+pub mod submit;
+pub mod verify;
+
+use crate::{
+    args::{Cli, Command, Global},
+    client::Client,
+    config::profile::{self, Places},
+    exit::Exit,
+    fault::{Fault, Kind},
+    output::{Form, Output, Style},
+};
+use std::time::Duration;
+
+/// What every command of a client has at hand.
+pub struct Context {
+    /// The cluster.
+    pub client: Client,
+    /// Where answers go.
+    pub output: Output,
+}
+
+impl Context {
+    /// As the flags and the profile say.
+    ///
+    /// # Errors
+    /// When there is no profile, or it cannot be used.
+    pub fn new(global: &Global) -> Result<Self, Fault> {
+        let path = Places::of_process(global.profile.clone()).find()?;
+        let client = Client::new(&profile::load(&path)?)?;
+        Ok(Self { client, output: output(global) })
+    }
+}
+
+/// Where answers go, as the flags say.
+#[must_use]
+pub fn output(global: &Global) -> Output {
+    let form = match (global.json, global.jsonl) {
+        (_, true) => Form::JsonLines,
+        (true, false) => Form::Json,
+        (false, false) => Form::Text,
+    };
+    Output { form, style: Style::of_stdout() }
+}
+
+/// Runs a command to its end, or to `--timeout`.
+///
+/// # Errors
+/// Whatever the command could not do.
+pub async fn run(cli: Cli) -> Result<Exit, Fault> {
+    let Cli { global, command } = cli;
+    let Some(limit) = global.timeout else { return dispatch(&global, command).await };
+    let limited = tokio::time::timeout(Duration::from_millis(limit.0), dispatch(&global, command));
+    limited.await.unwrap_or_else(|_| {
+        let shown = crate::quantity::show_duration(limit);
+        Err(Fault::new(Kind::Timeout, "timeout", format!("--timeout {shown} was reached"))
+            .hint("what was submitted goes on: assay jobs"))
+    })
+}
+
+async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
+    let context = || Context::new(global);
+    match command {
+        Command::Submit(args) => submit::run(global, args).await,
+        Command::Jobs(args) => list::jobs(&context()?, args).await,
+        Command::Job(args) => list::job(&context()?, &args.which).await,
+        Command::Watch(args) => follow::watch(&context()?, &args.which).await,
+        Command::Wait(args) => follow::wait(&context()?, &args.which).await,
+        Command::Logs(args) => follow::logs(&context()?, args).await,
+        Command::Cancel(args) => change::cancel(&context()?, &args.which).await,
+        Command::Why(args) => list::why(&context()?, &args.which).await,
+        Command::Nodes => list::nodes(&context()?).await,
+        Command::Node(args) => change::node(&context()?, args).await,
+        Command::Artifacts(args) => list::artifacts(&context()?, &args).await,
+        Command::Artifact(args) => artifact::run(&context()?, args).await,
+        Command::Fetch(args) => artifact::fetch(&context()?, &args).await,
+        Command::Verify(args) => verify::run(global, args).await,
+        Command::Reproduce(args) => reproduce::run(&context()?, &args.which).await,
+        Command::Diff(args) => diff::run(&context()?, &args).await,
+        Command::Cluster(args) => cluster::run(&context()?, args).await,
+        Command::Audit(args) => audit::run(&context()?, args).await,
+        Command::Dev(args) => crate::dev::run(global, args).await,
+        Command::Server(args) => process::server(&args.config).await,
+        Command::Agent(args) => process::agent(&args.config).await,
+        Command::Supervisor(args) => process::supervisor(&args.dir),
+        Command::Completions(args) => process::completions(args.shell),
+    }
+}

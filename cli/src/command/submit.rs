@@ -1,0 +1,147 @@
+//! `assay submit`.
+
+use super::{Context, follow, progress};
+use crate::{
+    args::{Global, user},
+    capture::Capture,
+    client::change::Submitted,
+    exit::Exit,
+    fault::Fault,
+    jobfile::{self, Read},
+    output::Form,
+    quantity::show_size,
+    render::count,
+};
+use domain::{Digest, JobId, LogIndex, job::JobSpec};
+use registry::seal::recipe::recipe;
+use serde::Serialize;
+use std::path::Path;
+
+/// The document of `assay submit --json`.
+#[derive(Debug, Serialize)]
+struct Accepted {
+    job: JobId,
+    log_index: LogIndex,
+    name: String,
+    recipe: Digest,
+}
+
+/// The document of `assay submit --dry-run --json`.
+#[derive(Debug, Serialize)]
+struct DryRun<'a> {
+    spec: &'a JobSpec,
+    recipe: Digest,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the job is malformed or refused, or nobody answers.
+pub async fn run(global: &Global, args: user::Submit) -> Result<Exit, Fault> {
+    let output = super::output(global);
+    let capture = capture(&args, &output)?;
+    if args.dry_run {
+        let dry = DryRun { spec: &capture.spec, recipe: recipe(&capture.spec) };
+        output.show("dry_run", &dry, |_| describe(&capture))?;
+        return Ok(Exit::Ok);
+    }
+    let context = Context::new(global)?;
+    let job = submit(&context, &capture).await?;
+    let accepted = Accepted {
+        job: job.jobs[0],
+        log_index: job.at,
+        name: capture.spec.name.clone(),
+        recipe: recipe(&capture.spec),
+    };
+    if !args.wait || output.form != Form::Json {
+        output.show("submitted", &accepted, |_| {
+            format!(
+                "{}job {} submitted, durable at log {}\n",
+                describe(&capture),
+                accepted.job,
+                accepted.log_index
+            )
+        })?;
+    }
+    after(&context, &args, accepted.job).await
+}
+
+async fn after(context: &Context, args: &user::Submit, job: JobId) -> Result<Exit, Fault> {
+    let form = context.output.form;
+    if args.follow && form == Form::Text {
+        return match follow::along(context, job).await? {
+            Some(end) => {
+                context.output.text(&progress::epilogue(&end))?;
+                Ok(progress::exit(&end))
+            }
+            None => {
+                context.output.note(&format!(
+                    "detached; the job keeps running. Reattach: assay logs -f {job}"
+                ));
+                Ok(Exit::Detached)
+            }
+        };
+    }
+    if args.wait || args.follow {
+        let end = follow::until_end(context, job).await?;
+        match form {
+            Form::Text => context.output.text(&progress::epilogue(&end.job))?,
+            Form::Json | Form::JsonLines => context.output.document("job", &end)?,
+        }
+        return Ok(progress::exit(&end.job));
+    }
+    context.output.note(&format!("next: assay watch {job}"));
+    Ok(Exit::Ok)
+}
+
+/// Reads what the arguments name and captures it.
+fn capture(args: &user::Submit, output: &crate::output::Output) -> Result<Capture, Fault> {
+    let here = Path::new(".");
+    let mut read = match &args.file {
+        Some(file) => jobfile::load(file)?,
+        None => Read { base: here.to_owned(), ..Read::default() },
+    };
+    let mut flags = args.flags.draft(here);
+    if !args.command.is_empty() {
+        flags.command = Some(args.command.clone());
+        if args.file.is_none() {
+            read.base = here.to_owned();
+        }
+    }
+    read.draft = flags.over(read.draft);
+    for note in std::mem::take(&mut read.notes) {
+        output.note(&format!("note: {note}"));
+    }
+    let draft = jobfile::check(read, args.file.as_deref())?;
+    Capture::of(&draft, None)
+}
+
+/// Uploads what a job needs and submits it.
+///
+/// # Errors
+/// When it is refused, or too few servers answer.
+pub async fn submit(context: &Context, capture: &Capture) -> Result<Submitted, Fault> {
+    context.client.upload(|| capture.sources()).await?;
+    let submitted = context.client.submit(std::slice::from_ref(&capture.spec)).await?;
+    if submitted.jobs.is_empty() {
+        return Err(Fault::internal("submit", "the server took the job in without an id"));
+    }
+    Ok(submitted)
+}
+
+/// What is about to be submitted, in two lines.
+fn describe(capture: &Capture) -> String {
+    let (files, size) = capture.size();
+    let spec = &capture.spec;
+    let gpus = u64::from(spec.tasks) * u64::from(spec.resources.gpus);
+    let model = spec.resources.gpu_model.as_deref().map(|m| format!(" {m}")).unwrap_or_default();
+    format!(
+        "plan     {} of {}{model} | queue {} | {} captured, {}\nrecipe   {}\n",
+        count(spec.tasks.into(), "task"),
+        count(gpus, "GPU"),
+        spec.queue,
+        count(files, "file"),
+        show_size(size),
+        recipe(spec)
+    )
+}

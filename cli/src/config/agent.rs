@@ -1,0 +1,111 @@
+//! An agent's configuration.
+
+use crate::{
+    document::{
+        self,
+        node::Node,
+        reader::{Field, Reader},
+    },
+    fault::Fault,
+    quantity,
+};
+use domain::{Bytes, CpuMillis};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+const KEYS: [&str; 9] =
+    ["ca", "cert", "cpus", "dir", "key", "memory", "name", "nvml", "servers"];
+
+/// What an agent is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// The node's name, as its certificate says it.
+    pub name: String,
+    /// Where its data stands.
+    pub dir: PathBuf,
+    /// Servers to connect to, `host:port`.
+    pub servers: Vec<String>,
+    /// The authority's certificate.
+    pub ca: PathBuf,
+    /// Its certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The NVML library; the system's by default.
+    pub nvml: Option<PathBuf>,
+    /// Processor time that tasks may use; all by default.
+    pub cpu: Option<CpuMillis>,
+    /// Memory that tasks may use; all by default.
+    pub memory: Option<Bytes>,
+}
+
+/// Reads an agent's configuration. Its paths are relative to its folder.
+///
+/// # Errors
+/// When it cannot be read or says what no agent may.
+pub fn load(path: &Path) -> Result<Agent, Fault> {
+    document::load(path, "agent configuration", read)
+}
+
+fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
+    let mut texts = BTreeMap::new();
+    let (mut servers, mut cpu, mut memory) = (None, None, None);
+    for entry in reader.table(Field { name: "agent", node }) {
+        let field = Field { name: &entry.key, node: &entry.node };
+        match entry.key.as_str() {
+            "servers" => servers = reader.texts(field),
+            "cpus" => cpu = reader.quantity(field, quantity::cpus, "give a number of cores"),
+            "memory" => {
+                memory = reader.quantity(field, quantity::size, "give a size such as \"32GiB\"");
+            }
+            name if KEYS.contains(&name) => {
+                if let Some(text) = reader.text(field) {
+                    texts.insert(entry.key.as_str(), text);
+                }
+            }
+            _ => reader.unknown(entry, "", &KEYS),
+        }
+    }
+    let nvml = texts.get("nvml").map(|text| base.join(text));
+    let mut text = |name: &str| {
+        let value = texts.get(name).cloned();
+        reader.wanted(name, value)
+    };
+    let name = text("name");
+    let mut path = |name: &str| text(name).map(|text| base.join(text));
+    let (dir, ca, cert, key) = (path("dir"), path("ca"), path("cert"), path("key"));
+    let servers = reader.wanted("servers", servers.filter(|all| !all.is_empty()));
+    Some(Agent {
+        name: name?,
+        dir: dir?,
+        servers: servers?,
+        ca: ca?,
+        cert: cert?,
+        key: key?,
+        nvml,
+        cpu,
+        memory,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agents_configuration_is_read_or_all_its_faults_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.toml");
+        let good = "name = \"node-a\"\ndir = \"data\"\nservers = [\"a:1\"]\nca = \"ca.pem\"\n\
+                    cert = \"n.pem\"\nkey = \"n.key\"\ncpus = 1.5\nmemory = \"1GiB\"\n";
+        std::fs::write(&path, good).unwrap();
+        let agent = load(&path).unwrap();
+        assert_eq!(agent.cpu, Some(CpuMillis(1_500)));
+        assert_eq!(agent.nvml, None);
+        std::fs::write(&path, good.replace("servers", "server")).unwrap();
+        let detail = load(&path).unwrap_err().detail;
+        assert!(detail.contains("did you mean `servers`?"), "{detail}");
+    }
+}

@@ -1,0 +1,173 @@
+//! A server's configuration.
+
+use crate::{
+    document::{
+        self,
+        node::{Node, Value},
+        reader::{Field, Reader},
+    },
+    fault::Fault,
+};
+use domain::ReplicaId;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+const KEYS: [&str; 11] = [
+    "advertise", "ca", "cert", "cluster", "dir", "id", "join", "key", "keys", "listen", "members",
+];
+
+/// What a server is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Who it is.
+    pub id: ReplicaId,
+    /// The cluster's identity.
+    pub cluster: String,
+    /// Where its data stands.
+    pub dir: PathBuf,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where others reach it, `host:port`.
+    pub advertise: String,
+    /// The servers that the cluster begins with.
+    pub members: BTreeMap<ReplicaId, String>,
+    /// Whether it joins a cluster that exists (after `assay cluster add`).
+    pub join: bool,
+    /// The authority's certificate.
+    pub ca: PathBuf,
+    /// Its certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Folder of the signing keys.
+    pub keys: PathBuf,
+}
+
+/// Reads a server's configuration. Its paths are relative to its folder.
+///
+/// # Errors
+/// When it cannot be read or says what no server may.
+pub fn load(path: &Path) -> Result<Server, Fault> {
+    document::load(path, "server configuration", read)
+}
+
+fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
+    let mut texts = BTreeMap::new();
+    let (mut id, mut listen, mut members, mut join) = (None, None, None, false);
+    for entry in reader.table(Field { name: "server", node }) {
+        let field = Field { name: &entry.key, node: &entry.node };
+        match entry.key.as_str() {
+            "id" => id = reader.whole(field, "give a whole number from 1").map(ReplicaId),
+            "listen" => listen = address(reader, field),
+            "members" => members = Some(read_members(reader, field)),
+            "join" => match field.node.value {
+                Value::Bool(value) => join = value,
+                _ => reader.fault(entry.line, "join", "is no boolean".into(), "write true or false"),
+            },
+            name if KEYS.contains(&name) => {
+                if let Some(text) = reader.text(field) {
+                    texts.insert(entry.key.as_str(), text);
+                }
+            }
+            _ => reader.unknown(entry, "", &KEYS),
+        }
+    }
+    let mut text = |name: &str| {
+        let value = texts.get(name).cloned();
+        reader.wanted(name, value)
+    };
+    let (cluster, advertise) = (text("cluster"), text("advertise"));
+    let mut path = |name: &str| text(name).map(|text| base.join(text));
+    let (dir, ca, cert, key, keys) =
+        (path("dir"), path("ca"), path("cert"), path("key"), path("keys"));
+    let (id, listen) = (reader.wanted("id", id), reader.wanted("listen", listen));
+    Some(Server {
+        id: id?,
+        cluster: cluster?,
+        dir: dir?,
+        listen: listen?,
+        advertise: advertise?,
+        members: reader.wanted("members", members)?,
+        join,
+        ca: ca?,
+        cert: cert?,
+        key: key?,
+        keys: keys?,
+    })
+}
+
+fn address(reader: &mut Reader, field: Field<'_>) -> Option<SocketAddr> {
+    let text = reader.text(field)?;
+    let parsed = text.parse().ok();
+    if parsed.is_none() {
+        let fault = format!("is \"{text}\"");
+        reader.fault(field.node.line, field.name, fault, "give an address such as 0.0.0.0:7601");
+    }
+    parsed
+}
+
+fn read_members(reader: &mut Reader, field: Field<'_>) -> BTreeMap<ReplicaId, String> {
+    let mut members = BTreeMap::new();
+    for entry in reader.table(field) {
+        let address = reader.text(Field { name: "members", node: &entry.node });
+        match (entry.key.parse::<ReplicaId>(), address) {
+            (Ok(id), Some(address)) => {
+                members.insert(id, address);
+            }
+            (Err(fault), _) => reader.fault(entry.line, "members", fault.to_string(), ""),
+            (Ok(_), None) => {}
+        }
+    }
+    members
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+id = 1
+cluster = "dev"
+dir = "data"
+listen = "127.0.0.1:7601"
+advertise = "127.0.0.1:7601"
+ca = "ca.pem"
+cert = "s.pem"
+key = "s.key"
+keys = "/keys"
+[members]
+r1 = "127.0.0.1:7601"
+"#;
+
+    fn of(text: &str) -> Result<Server, Fault> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.toml");
+        std::fs::write(&path, text).unwrap();
+        load(&path)
+    }
+
+    #[test]
+    fn a_servers_configuration_is_read() {
+        let server = of(GOOD).unwrap();
+        assert_eq!(server.id, ReplicaId(1));
+        assert_eq!(server.members[&ReplicaId(1)], "127.0.0.1:7601");
+        assert!(!server.join);
+        assert_eq!(server.keys, Path::new("/keys"));
+    }
+
+    #[test]
+    fn every_fault_of_it_is_named() {
+        let text = GOOD.replace("listen =", "listten =").replace("id = 1", "id = \"one\"");
+        let detail = of(&text).unwrap_err().detail;
+        for part in [
+            "line 2: id: is \"one\"; give a whole number from 1",
+            "line 5: listten: is not a known key; did you mean `listen`?",
+            "listen: is missing; add it",
+        ] {
+            assert!(detail.contains(part), "{part} in {detail}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A job as its author wrote it, before code and data are captured.
+
+use domain::{
+    Bytes, CpuMillis, Digest, JobId, Millis,
+    job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
+    resource::TaskResources,
+};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// The queue of a job that names none.
+pub const DEFAULT_QUEUE: &str = "default";
+/// Processor time of a task that names none.
+pub const DEFAULT_CPU: CpuMillis = CpuMillis(1_000);
+/// Memory of a task that names none.
+pub const DEFAULT_MEMORY: Bytes = Bytes(256 << 20);
+
+/// A data set to be captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataSource {
+    /// A file or a folder.
+    pub path: PathBuf,
+    /// What it must hash to: a file's SHA-256, or a folder's tree digest.
+    pub sha256: Option<Digest>,
+}
+
+/// A job with paths instead of digests. What is not said is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Draft {
+    /// For people.
+    pub name: Option<String>,
+    /// Program and arguments.
+    pub command: Option<Vec<String>>,
+    /// The code folder.
+    pub code: Option<PathBuf>,
+    /// A single file that is all of the code: a script, or a program given alone.
+    pub program: Option<PathBuf>,
+    /// Where it waits.
+    pub queue: Option<String>,
+    /// Higher goes first.
+    pub priority: Option<i32>,
+    /// Size of the gang.
+    pub tasks: Option<u32>,
+    /// GPUs of a task.
+    pub gpus: Option<u32>,
+    /// A word of the GPU's model.
+    pub gpu_model: Option<String>,
+    /// Processor time of a task.
+    pub cpu: Option<CpuMillis>,
+    /// Memory of a task.
+    pub memory: Option<Bytes>,
+    /// Data sets by name.
+    pub datasets: BTreeMap<String, DataSource>,
+    /// For the record and the recipe.
+    pub hyperparameters: BTreeMap<String, String>,
+    /// Further variables.
+    pub env: BTreeMap<String, String>,
+    /// The seed.
+    pub seed: Option<u64>,
+    /// Whether it must write something.
+    pub outputs: Option<Outputs>,
+    /// Longest time of an attempt.
+    pub time_limit: Option<Millis>,
+    /// Further attempts after its own fault.
+    pub retries: Option<u32>,
+    /// When a lost attempt may be followed.
+    pub restart: Option<Restart>,
+    /// What an agent out of contact does.
+    pub on_disconnect: Option<OnDisconnect>,
+    /// Many elements.
+    pub array: Option<Array>,
+}
+
+impl Draft {
+    /// This draft over another: what this one says holds, the other fills the rest.
+    #[must_use]
+    pub fn over(self, base: Self) -> Self {
+        fn merged<V>(
+            mut base: BTreeMap<String, V>,
+            over: BTreeMap<String, V>,
+        ) -> BTreeMap<String, V> {
+            base.extend(over);
+            base
+        }
+        Self {
+            name: self.name.or(base.name),
+            command: self.command.or(base.command),
+            code: self.code.or(base.code),
+            program: self.program.or(base.program),
+            queue: self.queue.or(base.queue),
+            priority: self.priority.or(base.priority),
+            tasks: self.tasks.or(base.tasks),
+            gpus: self.gpus.or(base.gpus),
+            gpu_model: self.gpu_model.or(base.gpu_model),
+            cpu: self.cpu.or(base.cpu),
+            memory: self.memory.or(base.memory),
+            datasets: merged(base.datasets, self.datasets),
+            hyperparameters: merged(base.hyperparameters, self.hyperparameters),
+            env: merged(base.env, self.env),
+            seed: self.seed.or(base.seed),
+            outputs: self.outputs.or(base.outputs),
+            time_limit: self.time_limit.or(base.time_limit),
+            retries: self.retries.or(base.retries),
+            restart: self.restart.or(base.restart),
+            on_disconnect: self.on_disconnect.or(base.on_disconnect),
+            array: self.array.or(base.array),
+        }
+    }
+
+    /// The specification, once code and data are captured.
+    #[must_use]
+    pub fn spec(
+        &self,
+        code: Option<Captured>,
+        datasets: BTreeMap<String, Captured>,
+        reproduces: Option<JobId>,
+    ) -> JobSpec {
+        JobSpec {
+            name: self.name.clone().unwrap_or_else(|| self.default_name()),
+            user: String::new(),
+            queue: self.queue.clone().unwrap_or_else(|| DEFAULT_QUEUE.into()),
+            priority: self.priority.unwrap_or_default(),
+            tasks: self.tasks.unwrap_or(1),
+            resources: TaskResources {
+                gpus: self.gpus.unwrap_or_default(),
+                gpu_model: self.gpu_model.clone(),
+                cpu: self.cpu.unwrap_or(DEFAULT_CPU),
+                memory: self.memory.unwrap_or(DEFAULT_MEMORY),
+            },
+            command: self.command.clone().unwrap_or_default(),
+            env: self.env.clone(),
+            code,
+            datasets,
+            hyperparameters: self.hyperparameters.clone(),
+            seed: self.seed.unwrap_or_default(),
+            outputs: self.outputs.unwrap_or_default(),
+            time_limit: self.time_limit,
+            retries: self.retries.unwrap_or_default(),
+            on_disconnect: self.on_disconnect.unwrap_or_default(),
+            restart: self.restart.unwrap_or_default(),
+            array: self.array,
+            reproduces,
+        }
+    }
+
+    fn default_name(&self) -> String {
+        let program = self.command.as_ref().and_then(|command| command.first());
+        program.map_or("job", |p| p.rsplit('/').next().unwrap_or(p)).to_owned()
+    }
+}
+
+/// Reads an array: `8`, `0-7`, `0-7%2`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn array(text: &str) -> Result<Array, String> {
+    let fault = || format!("`{text}` is not an array; write `8`, `0-7` or `0-7%2`");
+    let (range, at_once) = match text.split_once('%') {
+        Some((range, most)) => (range, most.parse().map_err(|_| fault())?),
+        None => (text, 0),
+    };
+    let count = match range.split_once('-') {
+        None => range.parse().ok(),
+        Some(("0", last)) => last.parse::<u32>().ok().and_then(|n| n.checked_add(1)),
+        Some((_, _)) => return Err(format!("`{text}` does not start at 0; elements start there")),
+    };
+    match count {
+        Some(count) if count > 0 => Ok(Array { count, at_once_max: at_once }),
+        _ => Err(fault()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_are_read_as_written() {
+        let of = |count, at_once_max| Ok(Array { count, at_once_max });
+        assert_eq!(array("8"), of(8, 0));
+        assert_eq!(array("0-7"), of(8, 0));
+        assert_eq!(array("0-7%2"), of(8, 2));
+        for text in ["", "0", "1-7", "7-0", "0-7%x", "0-4294967295"] {
+            assert!(array(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_last_holds() {
+        let file = Draft { gpus: Some(1), seed: Some(7), ..Draft::default() };
+        let flags = Draft { gpus: Some(4), ..Draft::default() };
+        let both = flags.over(file);
+        assert_eq!((both.gpus, both.seed), (Some(4), Some(7)));
+    }
+}

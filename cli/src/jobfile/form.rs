@@ -1,0 +1,195 @@
+//! The job file: every key it may hold.
+
+use super::draft::{DataSource, Draft, array};
+use crate::{
+    document::{
+        node::{Entry, Node, Value},
+        reader::{Field, Reader},
+    },
+    quantity,
+};
+use domain::{
+    Digest,
+    job::{Array, OnDisconnect, Outputs, Restart},
+};
+use std::{collections::BTreeMap, path::Path};
+
+/// The keys of a job file.
+pub const KEYS: [&str; 17] = [
+    "array",
+    "code",
+    "command",
+    "datasets",
+    "env",
+    "hyperparameters",
+    "name",
+    "on_disconnect",
+    "outputs",
+    "priority",
+    "queue",
+    "resources",
+    "restart",
+    "retries",
+    "seed",
+    "tasks",
+    "time_limit",
+];
+const RESOURCES: [&str; 4] = ["cpus", "gpu_model", "gpus", "memory"];
+const ARRAY: [&str; 2] = ["at_once_max", "count"];
+const DATASET: [&str; 2] = ["path", "sha256"];
+
+/// The words of `outputs`.
+pub const OUTPUTS: [(&str, Outputs); 2] =
+    [("required", Outputs::Required), ("none", Outputs::None)];
+/// The words of `restart`.
+pub const RESTART: [(&str, Restart); 2] =
+    [("lease", Restart::Lease), ("confirmed", Restart::Confirmed)];
+/// The words of `on_disconnect`.
+pub const ON_DISCONNECT: [(&str, OnDisconnect); 2] =
+    [("stop", OnDisconnect::Stop), ("continue", OnDisconnect::Continue)];
+
+/// Reads a whole document. Paths are taken relative to `base`.
+pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
+    let mut draft = Draft::default();
+    let root = Field { name: "job", node: document };
+    for entry in reader.table(root) {
+        let field = Field { name: &entry.key, node: &entry.node };
+        match entry.key.as_str() {
+            "array" => draft.array = read_array(reader, field),
+            "code" => draft.code = reader.text(field).map(|path| base.join(path)),
+            "command" => draft.command = read_command(reader, field),
+            "datasets" => draft.datasets = read_datasets(reader, field, base),
+            "env" => draft.env = read_map(reader, field),
+            "hyperparameters" => draft.hyperparameters = read_map(reader, field),
+            "name" => draft.name = reader.text(field),
+            "on_disconnect" => draft.on_disconnect = reader.word(field, &ON_DISCONNECT),
+            "outputs" => draft.outputs = reader.word(field, &OUTPUTS),
+            "priority" => draft.priority = reader.whole(field, "give a whole number"),
+            "queue" => draft.queue = reader.text(field),
+            "resources" => read_resources(reader, field, &mut draft),
+            "restart" => draft.restart = reader.word(field, &RESTART),
+            "retries" => draft.retries = reader.whole(field, "give a whole number from 0"),
+            "seed" => draft.seed = reader.whole(field, "give a whole number from 0"),
+            "tasks" => draft.tasks = reader.whole(field, "give a whole number from 1"),
+            "time_limit" => {
+                let remedy = "give a duration such as \"2h30m\"";
+                draft.time_limit = reader.quantity(field, quantity::duration, remedy);
+            }
+            "user" => reader.fault(
+                entry.line,
+                "user",
+                "is not for the file to say".into(),
+                "remove it; the certificate of the profile names the user",
+            ),
+            _ => reader.unknown(entry, "", &KEYS),
+        }
+    }
+    draft
+}
+
+fn read_command(reader: &mut Reader, field: Field<'_>) -> Option<Vec<String>> {
+    match &field.node.value {
+        Value::Text(script) => Some(vec!["sh".into(), "-c".into(), script.clone()]),
+        _ => reader.texts(field),
+    }
+}
+
+fn read_resources(reader: &mut Reader, field: Field<'_>, draft: &mut Draft) {
+    for entry in reader.table(field) {
+        let name = format!("resources.{}", entry.key);
+        let field = Field { name: &name, node: &entry.node };
+        match entry.key.as_str() {
+            "gpus" => draft.gpus = reader.whole(field, "give a whole number from 0"),
+            "gpu_model" => draft.gpu_model = reader.text(field),
+            "cpus" => {
+                let remedy = "give a number of cores such as 1.5";
+                draft.cpu = reader.quantity(field, quantity::cpus, remedy);
+            }
+            "memory" => {
+                let remedy = "give a size such as \"512MiB\"";
+                draft.memory = reader.quantity(field, quantity::size, remedy);
+            }
+            _ => reader.unknown(entry, "resources.", &RESOURCES),
+        }
+    }
+}
+
+fn read_array(reader: &mut Reader, field: Field<'_>) -> Option<Array> {
+    match &field.node.value {
+        Value::Table(entries) => {
+            let mut read = Array { count: 0, at_once_max: 0 };
+            for entry in entries {
+                let name = format!("array.{}", entry.key);
+                let field = Field { name: &name, node: &entry.node };
+                match entry.key.as_str() {
+                    "count" => read.count = reader.whole(field, "give a whole number from 1")?,
+                    "at_once_max" => {
+                        read.at_once_max = reader.whole(field, "give a whole number from 1")?;
+                    }
+                    _ => reader.unknown(entry, "array.", &ARRAY),
+                }
+            }
+            Some(read)
+        }
+        Value::Text(text) | Value::Number(text) => match array(text) {
+            Ok(array) => Some(array),
+            Err(fault) => {
+                reader.fault(field.node.line, field.name, fault, "");
+                None
+            }
+        },
+        _ => {
+            reader.scalar(field);
+            None
+        }
+    }
+}
+
+fn read_map(reader: &mut Reader, field: Field<'_>) -> BTreeMap<String, String> {
+    let read = |entry: &Entry, reader: &mut Reader| {
+        let name = format!("{}.{}", field.name, entry.key);
+        let value = reader.scalar(Field { name: &name, node: &entry.node })?;
+        Some((entry.key.clone(), value))
+    };
+    reader.table(field).iter().filter_map(|entry| read(entry, reader)).collect()
+}
+
+fn read_datasets(
+    reader: &mut Reader,
+    field: Field<'_>,
+    base: &Path,
+) -> BTreeMap<String, DataSource> {
+    let mut sets = BTreeMap::new();
+    for entry in reader.table(field) {
+        let name = format!("datasets.{}", entry.key);
+        let field = Field { name: &name, node: &entry.node };
+        if let Some(source) = read_dataset(reader, field, base) {
+            sets.insert(entry.key.clone(), source);
+        }
+    }
+    sets
+}
+
+fn read_dataset(reader: &mut Reader, field: Field<'_>, base: &Path) -> Option<DataSource> {
+    let Value::Table(entries) = &field.node.value else {
+        return reader.text(field).map(|path| DataSource { path: base.join(path), sha256: None });
+    };
+    let (mut path, mut sha256) = (None, None);
+    for entry in entries {
+        let name = format!("{}.{}", field.name, entry.key);
+        let inner = Field { name: &name, node: &entry.node };
+        match entry.key.as_str() {
+            "path" => path = reader.text(inner),
+            "sha256" => match reader.text(inner)?.parse::<Digest>() {
+                Ok(digest) => sha256 = Some(digest),
+                Err(fault) => reader.fault(inner.node.line, &name, fault.to_string(), ""),
+            },
+            _ => reader.unknown(entry, &format!("{}.", field.name), &DATASET),
+        }
+    }
+    if path.is_none() {
+        let remedy = "add `path = \"...\"`";
+        reader.fault(field.node.line, field.name, "names no path".into(), remedy);
+    }
+    Some(DataSource { path: base.join(path?), sha256 })
+}

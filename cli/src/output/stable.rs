@@ -1,0 +1,92 @@
+//! The documents that programs read: a schema's name, UTC times, units in the names.
+
+use crate::quantity;
+use domain::Millis;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Fields that hold a time, in ms since the Unix epoch.
+const TIMES: [&str; 5] = ["ended", "granted", "opened", "sealed", "submitted"];
+
+/// Fields that hold an amount, and the name that carries its unit.
+const AMOUNTS: [(&str, &str); 6] = [
+    ("cpu", "cpu_millis"),
+    ("cpu_used", "cpu_used_millis"),
+    ("memory", "memory_bytes"),
+    ("memory_used", "memory_used_bytes"),
+    ("size", "size_bytes"),
+    ("time_limit", "time_limit_ms"),
+];
+
+/// A value as the document `schema`: `job` becomes `job/v1`.
+///
+/// A value that is no object stands under `items`.
+#[must_use]
+pub fn document<T: Serialize>(schema: &str, value: &T) -> Value {
+    let value = serde_json::to_value(value).unwrap_or(Value::Null);
+    let mut document = match stable(value) {
+        Value::Object(map) => map,
+        other => Map::from_iter([("items".to_owned(), other)]),
+    };
+    document.insert("schema".into(), Value::String(format!("{schema}/v1")));
+    Value::Object(document)
+}
+
+fn stable(value: Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.into_iter().map(stable).collect()),
+        Value::Object(map) => Value::Object(map.into_iter().map(field).collect()),
+        other => other,
+    }
+}
+
+/// Numbers under the listed names are rewritten; a user's own names hold texts or objects.
+fn field((name, value): (String, Value)) -> (String, Value) {
+    if let Some(number) = value.as_u64() {
+        if TIMES.contains(&name.as_str()) {
+            return (name, Value::String(quantity::show_time(Millis(number))));
+        }
+        if name == "ts_us" {
+            return ("ts".into(), Value::String(quantity::show_time_us(number)));
+        }
+        if let Some((_, unit)) = AMOUNTS.iter().find(|(plain, _)| *plain == name) {
+            return ((*unit).to_owned(), value);
+        }
+    }
+    if name == "bytes" && value.is_array() {
+        return (name, hex_of(&value));
+    }
+    (name, stable(value))
+}
+
+/// A list of byte values as hex digits.
+fn hex_of(value: &Value) -> Value {
+    let byte = |v: &Value| v.as_u64().and_then(|n| u8::try_from(n).ok());
+    let bytes: Option<Vec<u8>> =
+        value.as_array().and_then(|items| items.iter().map(byte).collect());
+    bytes.map_or_else(|| value.clone(), |bytes| Value::String(hex::encode(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn times_are_utc_and_amounts_carry_their_unit() {
+        let value = json!({
+            "submitted": 1000, "ended": null, "ts_us": 1_000_001,
+            "spec": {"memory": 5, "time_limit": null, "env": {"size": "big"}},
+        });
+        assert_eq!(
+            document("job", &value),
+            json!({
+                "schema": "job/v1",
+                "submitted": "1970-01-01T00:00:01.000Z",
+                "ended": null,
+                "ts": "1970-01-01T00:00:01.000001Z",
+                "spec": {"memory_bytes": 5, "time_limit": null, "env": {"size": "big"}},
+            })
+        );
+    }
+}

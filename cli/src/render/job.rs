@@ -1,0 +1,142 @@
+//! One job in full.
+
+use super::{count, jobs::elements, members, state};
+use crate::{
+    output::Style,
+    quantity::{show_cpus, show_duration, show_size, show_time},
+};
+use domain::{
+    job::{ElementState, JobSpec},
+    lease::Phase,
+    view::{AttemptView, ElementView, JobView},
+};
+use serde::Serialize;
+
+/// The document of `assay job --json`.
+#[derive(Debug, Serialize)]
+pub struct Job {
+    /// The job.
+    #[serde(flatten)]
+    pub job: JobView,
+    /// The log index that it shows.
+    pub log_index: u64,
+}
+
+/// Elements of an array that are shown in full.
+const PARTS_SHOWN: usize = 20;
+
+/// The job as text.
+#[must_use]
+pub fn text(style: Style, view: &JobView) -> String {
+    let line = &view.line;
+    let mut out = format!(
+        "{} {}  {}\n",
+        style.strong(&line.id.to_string()),
+        line.name,
+        state(style, &line.state)
+    );
+    let mut field = |name: &str, value: String| {
+        out.push_str(&format!("  {} {value}\n", style.faint(&format!("{name:<10}"))));
+    };
+    field("who", format!("{}, queue {}, priority {}", line.user, line.queue, line.priority));
+    field("submitted", format!("{} (log {})", show_time(line.submitted), view.submitted_at));
+    if let Some(ended) = line.ended {
+        field("ended", show_time(ended));
+    }
+    field("command", view.spec.command.join(" "));
+    field("needs", needs(&view.spec));
+    field("recipe", view.recipe.to_string());
+    if let Some(other) = view.spec.reproduces {
+        field("reproduces", other.to_string());
+    }
+    if view.spec.array.is_some() {
+        field("elements", elements(&line.elements));
+    }
+    for (rank, metrics) in &view.metrics {
+        field(&format!("rank {rank}"), metrics.clone());
+    }
+    for part in view.parts.iter().take(PARTS_SHOWN) {
+        out.push_str(&element(style, part, view.spec.array.is_some()));
+    }
+    if view.parts.len() > PARTS_SHOWN {
+        let more = view.parts.len() - PARTS_SHOWN;
+        out.push_str(&format!("  … {more} more; one of them: assay job {}[N]\n", line.id));
+    }
+    out.push_str(&style.faint(&format!("next: {}\n", next(view))));
+    out
+}
+
+fn needs(spec: &JobSpec) -> String {
+    let resources = &spec.resources;
+    let model = resources.gpu_model.as_ref().map(|word| format!(" ({word})")).unwrap_or_default();
+    format!(
+        "{} of {}{model}, {} and {}",
+        count(spec.tasks.into(), "task"),
+        count(resources.gpus.into(), "GPU"),
+        format_args!("{} cores", show_cpus(resources.cpu)),
+        show_size(resources.memory),
+    )
+}
+
+fn element(style: Style, part: &ElementView, of_array: bool) -> String {
+    let mut out = String::new();
+    if of_array {
+        out.push_str(&format!("  {}  {}\n", part.id, state(style, part.state.word())));
+    }
+    for attempt in &part.attempts {
+        out.push_str(&attempt_line(style, attempt));
+    }
+    for point in &part.checkpoints {
+        out.push_str(&format!(
+            "  {} step {}  {}  {}\n",
+            style.faint("checkpoint"),
+            point.step,
+            point.root.short(),
+            show_size(point.size)
+        ));
+    }
+    match &part.state {
+        ElementState::Completed { artifact } => {
+            let name = style.faint(&format!("{:<10}", "result"));
+            out.push_str(&format!("  {name} {}\n", style.good(&artifact.to_string())));
+        }
+        ElementState::Failed { cause } => {
+            let name = style.faint(&format!("{:<10}", "failed"));
+            out.push_str(&format!("  {name} {}\n", style.bad(&cause.to_string())));
+        }
+        ElementState::Waiting
+        | ElementState::Running { .. }
+        | ElementState::Sealing { .. }
+        | ElementState::Cancelled => {}
+    }
+    out
+}
+
+fn attempt_line(style: Style, attempt: &AttemptView) -> String {
+    let name = style.faint(&format!("{:<10}", format!("attempt {}", attempt.attempt.0)));
+    let took = attempt.ended.map_or(String::new(), |ended| {
+        format!(", {}", show_duration(ended.minus(attempt.granted)))
+    });
+    let how = match (&attempt.cause, &attempt.phase) {
+        (Some(cause), _) => format!("ended: {cause}"),
+        (None, Some(Phase::Preparing { ready })) => {
+            format!("preparing, {} of {} nodes ready", ready.len(), attempt.members.len())
+        }
+        (None, Some(Phase::Started { .. })) => "running".to_owned(),
+        (None, Some(Phase::Stopping { cause, .. })) => format!("stopping: {cause}"),
+        (None, None) => "ended well".to_owned(),
+    };
+    format!("  {name} {} on {}{took}: {how}\n", attempt.lease, members(&attempt.members))
+}
+
+/// The command that most likely comes next.
+#[must_use]
+pub fn next(view: &JobView) -> String {
+    let id = view.line.id;
+    match view.line.state.as_str() {
+        "waiting" => format!("assay why {id}"),
+        "running" | "sealing" => format!("assay logs -f {id}"),
+        "completed" => format!("assay artifact show {id}"),
+        _ => format!("assay logs {id}"),
+    }
+}

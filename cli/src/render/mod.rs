@@ -1,0 +1,50 @@
+//! Documents as people read them: pure functions from a view to text.
+
+pub mod artifact;
+pub mod audit;
+pub mod cluster;
+pub mod job;
+pub mod jobs;
+pub mod node;
+pub mod why;
+
+use crate::output::Style;
+use domain::lease::Member;
+
+/// A job's state in its colour.
+#[must_use]
+pub fn state(style: Style, word: &str) -> String {
+    match word {
+        "completed" => style.good(word),
+        "failed" => style.bad(word),
+        "running" | "sealing" => style.busy(word),
+        "cancelled" => style.faint(word),
+        _ => word.to_owned(),
+    }
+}
+
+/// Where a gang runs: `n1[0,1] n2[0]`; a node without GPUs shows `n1`.
+#[must_use]
+pub fn members(members: &[Member]) -> String {
+    let one = |member: &Member| {
+        let gpus: Vec<_> =
+            member.tasks.iter().flat_map(|task| &task.gpus).map(ToString::to_string).collect();
+        match gpus.as_slice() {
+            [] => member.node.to_string(),
+            gpus => format!("{}[{}]", member.node, gpus.join(",")),
+        }
+    };
+    members.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// `1 file`, `2 files`.
+#[must_use]
+pub fn count(number: u64, noun: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{end}")
+}
+
+#[cfg(test)]
+mod golden_test;
+#[cfg(test)]
+pub mod sample;

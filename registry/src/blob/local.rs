@@ -1,0 +1,421 @@
+//! A content-addressed store in a folder: verified on write and on read.
+
+use super::pack::{self, Pack};
+use domain::Digest;
+use sha2::Digest as _;
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Level at which blobs are compressed where it pays.
+const LEVEL: i32 = 1;
+/// Bytes that are looked at to see whether compression pays.
+const SAMPLE: usize = 64 << 10;
+/// Name endings of the two forms of a large blob.
+const PLAIN: &str = "raw";
+const PACKED: &str = "zst";
+
+/// A blob that cannot be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The disk is full.
+    #[error("no space left for blobs at {}; free space there, then repeat", path.display())]
+    DiskFull {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The disk failed otherwise.
+    #[error("blob store at {}: {source}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not here.
+    #[error("blob {0} is not on this server; another may have it")]
+    Missing(Digest),
+    /// The bytes are not those of the digest that was announced.
+    #[error("blob {wanted} came as {got}; nothing was stored, send it again")]
+    Mismatch {
+        /// What was announced.
+        wanted: Digest,
+        /// What came.
+        got: Digest,
+    },
+    /// The stored bytes have changed.
+    #[error("blob {0} is damaged on this server's disk; it is copied anew from another server")]
+    Damaged(Digest),
+    /// It is longer than the caller allows.
+    #[error("blob {digest} has {size} bytes, at most {max} are allowed here")]
+    TooLong {
+        /// Which.
+        digest: Digest,
+        /// Its length.
+        size: u64,
+        /// The bound.
+        max: u64,
+    },
+}
+
+impl BlobError {
+    pub(super) fn of(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
+            _ => Self::Io { path, source },
+        }
+    }
+}
+
+struct Shared {
+    dir: PathBuf,
+    pack: RwLock<Pack>,
+    temporary: AtomicU64,
+}
+
+/// The store of one server, shared by its threads.
+#[derive(Clone)]
+pub struct BlobStore(Arc<Shared>);
+
+impl BlobStore {
+    /// Opens or makes the store in `dir`. What an earlier life had not finished is removed.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn open(dir: &Path) -> Result<Self, BlobError> {
+        let temporary = dir.join("tmp");
+        let made = std::fs::create_dir_all(dir).and_then(|()| {
+            if temporary.exists() {
+                std::fs::remove_dir_all(&temporary)?;
+            }
+            std::fs::create_dir(&temporary)
+        });
+        made.map_err(|source| BlobError::of(dir, source))?;
+        let pack = Pack::open(pack::path(dir))?;
+        Ok(Self(Arc::new(Shared {
+            dir: dir.to_owned(),
+            pack: RwLock::new(pack),
+            temporary: AtomicU64::new(0),
+        })))
+    }
+
+    fn file(&self, digest: &Digest, form: &str) -> PathBuf {
+        let name = digest.to_string();
+        self.0.dir.join(&name[..2]).join(format!("{name}.{form}"))
+    }
+
+    fn packed<T>(&self, look: impl FnOnce(&Pack) -> T) -> T {
+        look(&self.0.pack.read().expect("no holder of this lock can panic"))
+    }
+
+    /// Whether the blob is here.
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.packed(|pack| pack.has(digest))
+            || self.file(digest, PLAIN).exists()
+            || self.file(digest, PACKED).exists()
+    }
+
+    /// Stores small blobs together, with one fsync.
+    ///
+    /// # Errors
+    /// When one is not what its digest says (none is stored then), or the disk fails.
+    pub fn put_bytes(&self, blobs: &[(Digest, Vec<u8>)]) -> Result<(), BlobError> {
+        for (wanted, bytes) in blobs {
+            let got = Digest::of(bytes);
+            if got != *wanted {
+                return Err(BlobError::Mismatch { wanted: *wanted, got });
+            }
+        }
+        let mut pack = self.0.pack.write().expect("no holder of this lock can panic");
+        pack.append(blobs)
+    }
+
+    /// Starts to write a large blob.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn writer(&self) -> Result<BlobWriter, BlobError> {
+        let number = self.0.temporary.fetch_add(1, Ordering::Relaxed);
+        let path = self.0.dir.join("tmp").join(number.to_string());
+        let file = File::create_new(&path).map_err(|source| BlobError::of(&path, source))?;
+        Ok(BlobWriter {
+            store: self.clone(),
+            path,
+            hasher: sha2::Sha256::new(),
+            out: Out::Undecided(file, Vec::new()),
+        })
+    }
+
+    /// Reads a blob. The last read fails if the bytes are not those of the digest.
+    ///
+    /// # Errors
+    /// When it is not here or the disk fails.
+    pub fn read(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, BlobError> {
+        if let Some(bytes) = self.packed(|pack| pack.read(digest))? {
+            return Ok(Box::new(Verified::new(io::Cursor::new(bytes), *digest)));
+        }
+        for form in [PLAIN, PACKED] {
+            let path = self.file(digest, form);
+            let fault = |source| BlobError::of(&path, source);
+            match File::open(&path) {
+                Ok(file) if form == PLAIN => return Ok(Box::new(Verified::new(file, *digest))),
+                Ok(file) => {
+                    let reader = zstd::Decoder::new(file).map_err(fault)?;
+                    return Ok(Box::new(Verified::new(reader, *digest)));
+                }
+                Err(source) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(fault(source)),
+            }
+        }
+        Err(BlobError::Missing(*digest))
+    }
+
+    /// Reads a blob of at most `max` bytes into memory.
+    ///
+    /// # Errors
+    /// When it is not here, too long or damaged, or the disk fails.
+    pub fn read_bytes(&self, digest: &Digest, max: usize) -> Result<Vec<u8>, BlobError> {
+        let too_long = |size| BlobError::TooLong { digest: *digest, size, max: max as u64 };
+        if let Some(size) = self.packed(|pack| pack.len_of(digest))
+            && size > max as u64
+        {
+            return Err(too_long(size));
+        }
+        let mut bytes = Vec::new();
+        let read = self.read(digest)?.take(max as u64 + 1).read_to_end(&mut bytes);
+        match read {
+            Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
+                Err(BlobError::Damaged(*digest))
+            }
+            Err(source) => Err(BlobError::of(&self.0.dir, source)),
+            Ok(_) if bytes.len() > max => Err(too_long(bytes.len() as u64)),
+            Ok(_) => Ok(bytes),
+        }
+    }
+}
+
+enum Out {
+    /// The first bytes are gathered to see whether compression pays.
+    Undecided(File, Vec<u8>),
+    Plain(File),
+    Packed(Box<zstd::Encoder<'static, File>>),
+}
+
+/// A large blob on its way; dropped unfinished, it leaves nothing.
+pub struct BlobWriter {
+    store: BlobStore,
+    path: PathBuf,
+    hasher: sha2::Sha256,
+    out: Out,
+}
+
+impl BlobWriter {
+    fn fault(&self, source: io::Error) -> BlobError {
+        BlobError::of(&self.path, source)
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// When the disk fails or is full.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        self.hasher.update(bytes);
+        let written = match &mut self.out {
+            Out::Undecided(_, gathered) => {
+                gathered.extend_from_slice(bytes);
+                if gathered.len() >= SAMPLE { self.decide() } else { Ok(()) }
+            }
+            Out::Plain(file) => file.write_all(bytes),
+            Out::Packed(encoder) => encoder.write_all(bytes),
+        };
+        written.map_err(|source| self.fault(source))
+    }
+
+    /// Compresses from here on if the gathered bytes shrink by a twentieth.
+    fn decide(&mut self) -> io::Result<()> {
+        let Out::Undecided(file, gathered) = &mut self.out else { return Ok(()) };
+        let sample = &gathered[..gathered.len().min(SAMPLE)];
+        let pays = zstd::bulk::compress(sample, LEVEL)?.len() * 20 < sample.len() * 19;
+        let mut file = file.try_clone()?;
+        let gathered = std::mem::take(gathered);
+        if pays {
+            let mut encoder = Box::new(zstd::Encoder::new(file, LEVEL)?);
+            encoder.write_all(&gathered)?;
+            self.out = Out::Packed(encoder);
+        } else {
+            file.write_all(&gathered)?;
+            self.out = Out::Plain(file);
+        }
+        Ok(())
+    }
+
+    /// Ends the blob, which must be `wanted`; durable when it returns.
+    ///
+    /// # Errors
+    /// When the bytes are others, or the disk fails; nothing is stored then.
+    pub fn finish(mut self, wanted: Digest) -> Result<(), BlobError> {
+        let got = Digest(self.hasher.clone().finalize().into());
+        if got != wanted {
+            return Err(BlobError::Mismatch { wanted, got });
+        }
+        self.place(&wanted).map_err(|source| self.fault(source))
+    }
+
+    fn place(&mut self, digest: &Digest) -> io::Result<()> {
+        self.decide()?;
+        let none = Out::Undecided(File::open(&self.path)?, Vec::new());
+        let (file, form) = match std::mem::replace(&mut self.out, none) {
+            Out::Packed(encoder) => (encoder.finish()?, PACKED),
+            Out::Plain(file) | Out::Undecided(file, _) => (file, PLAIN),
+        };
+        file.sync_all()?;
+        let target = self.store.file(digest, form);
+        let folder = target.parent().expect("the path has a folder");
+        if !folder.exists() {
+            std::fs::create_dir_all(folder)?;
+            File::open(&self.store.0.dir)?.sync_all()?;
+        }
+        std::fs::rename(&self.path, &target)?;
+        File::open(folder)?.sync_all()
+    }
+}
+
+impl Drop for BlobWriter {
+    fn drop(&mut self) {
+        // Gone already when it was put into place.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Checks the digest of what it has read when the end is reached.
+struct Verified<R> {
+    inner: R,
+    hasher: sha2::Sha256,
+    wanted: Digest,
+}
+
+impl<R> Verified<R> {
+    fn new(inner: R, wanted: Digest) -> Self {
+        Self { inner, hasher: sha2::Sha256::new(), wanted }
+    }
+}
+
+impl<R: Read> Read for Verified<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let damaged = || {
+            let why = BlobError::Damaged(self.wanted).to_string();
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        };
+        let read = match self.inner.read(out) {
+            // A damaged frame of compressed bytes.
+            Err(fault) if fault.kind() == io::ErrorKind::Other => return Err(damaged()),
+            other => other?,
+        };
+        if read == 0 && !out.is_empty() {
+            let got = Digest(self.hasher.clone().finalize().into());
+            if got != self.wanted {
+                return Err(damaged());
+            }
+        }
+        self.hasher.update(&out[..read]);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(store: &BlobStore, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        let mut writer = store.writer().unwrap();
+        writer.write(bytes).unwrap();
+        writer.finish(digest).unwrap();
+        digest
+    }
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        (0..len)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_stored_is_read_back_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        let text = "the same again ".repeat(50_000).into_bytes();
+        let blobs = [text, noise(200_000), b"short".to_vec(), Vec::new()];
+        let large: Vec<_> = blobs.iter().map(|bytes| put(&store, bytes)).collect();
+        let small = [(Digest::of(b"one"), b"one".to_vec()), (Digest::of(b""), Vec::new())];
+        store.put_bytes(&small).unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        for (digest, bytes) in large.iter().zip(&blobs) {
+            assert_eq!(store.read_bytes(digest, 1 << 20).unwrap(), *bytes);
+        }
+        assert_eq!(store.read_bytes(&small[0].0, 10).unwrap(), b"one");
+        assert!(store.file(&large[0], PACKED).exists(), "text is compressed");
+        assert!(store.file(&large[1], PLAIN).exists(), "noise is not");
+    }
+
+    #[test]
+    fn bytes_that_are_not_those_of_the_digest_are_not_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        let wanted = Digest::of(b"right");
+        let mut writer = store.writer().unwrap();
+        writer.write(b"wrong").unwrap();
+        assert!(matches!(writer.finish(wanted), Err(BlobError::Mismatch { .. })));
+        let both = [(Digest::of(b"a"), b"a".to_vec()), (wanted, b"wrong".to_vec())];
+        assert!(matches!(store.put_bytes(&both), Err(BlobError::Mismatch { .. })));
+        assert!(!store.has(&wanted) && !store.has(&both[0].0));
+        assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_flipped_bit_on_the_disk_is_found_on_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        let text = "the same again ".repeat(50_000).into_bytes();
+        for bytes in [text, noise(100_000)] {
+            let digest = put(&store, &bytes);
+            let found = [PLAIN, PACKED].map(|form| store.file(&digest, form));
+            let path = found.iter().find(|path| path.exists()).unwrap();
+            let mut stored = std::fs::read(path).unwrap();
+            let middle = stored.len() / 2;
+            stored[middle] ^= 1;
+            std::fs::write(path, stored).unwrap();
+            let fault = store.read_bytes(&digest, 1 << 20).unwrap_err();
+            assert!(matches!(fault, BlobError::Damaged(_) | BlobError::Io { .. }), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_cut_short_is_dropped_and_the_rest_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        let blob = |text: &str| (Digest::of(text.as_bytes()), text.as_bytes().to_vec());
+        store.put_bytes(&[blob("first"), blob("second")]).unwrap();
+        drop(store);
+        let path = pack::path(dir.path());
+        let len = std::fs::metadata(&path).unwrap().len();
+        File::options().write(true).open(&path).unwrap().set_len(len - 2).unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        assert!(store.has(&blob("first").0) && !store.has(&blob("second").0));
+        store.put_bytes(&[blob("third")]).unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        assert_eq!(store.read_bytes(&blob("third").0, 10).unwrap(), b"third");
+    }
+}

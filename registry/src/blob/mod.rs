@@ -1,0 +1,4 @@
+//! Bytes by digest.
+
+pub mod local;
+mod pack;

@@ -1,0 +1,240 @@
+//! Checking the audit chain from its genesis, with public keys alone.
+
+use super::canonical;
+use crate::ledger::event_hash;
+use domain::{Digest, audit::AuditEvent};
+use ed25519_dalek::{Signature, VerifyingKey, pkcs8::DecodePublicKey};
+use std::collections::BTreeMap;
+
+/// What a checked chain ends with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// The newest event's number, 0 for an empty chain.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: Option<Digest>,
+    /// The newest signed event's number.
+    pub signed: u64,
+}
+
+/// The first thing that is wrong with a chain.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChainFault {
+    /// A number is left out, stands twice or out of order.
+    #[error("event {wanted} is missing: {found} stands in its place")]
+    Gap {
+        /// What should come.
+        wanted: u64,
+        /// What came.
+        found: u64,
+    },
+    /// An event does not hold the hash of the one before it.
+    #[error("event {seq} names another predecessor than event {}", seq - 1)]
+    Fork {
+        /// Which.
+        seq: u64,
+    },
+    /// An event's bytes were changed.
+    #[error("event {seq} was changed: its bytes hash to {computed}, it says {stored}")]
+    Hash {
+        /// Which.
+        seq: u64,
+        /// What its bytes give.
+        computed: Digest,
+        /// What it says.
+        stored: Digest,
+    },
+    /// A payload that is not canonical, or speaks of another number.
+    #[error("event {seq} has a payload that is not its own: {why}")]
+    Payload {
+        /// Which.
+        seq: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// Time does not increase.
+    #[error("event {seq} is not later than the one before it")]
+    Time {
+        /// Which.
+        seq: u64,
+    },
+    /// A signature that is not the named signer's.
+    #[error("event {seq}: {why}")]
+    Signature {
+        /// Which.
+        seq: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// The chain ends before an event that is known to exist.
+    #[error("the chain was cut: it ends at event {seq}, but event {anchored} is known")]
+    Cut {
+        /// Where it ends.
+        seq: u64,
+        /// What is known.
+        anchored: u64,
+    },
+}
+
+/// Checks a chain piece by piece, in order.
+pub struct ChainCheck {
+    keys: BTreeMap<String, VerifyingKey>,
+    checked: Checked,
+    ts_us: u64,
+}
+
+impl ChainCheck {
+    /// Starts at genesis. `keys` holds public keys (SPKI in PEM) by signer.
+    ///
+    /// # Errors
+    /// The signer whose key cannot be read.
+    pub fn new(keys: &BTreeMap<String, String>) -> Result<Self, String> {
+        let read = |(signer, pem): (&String, &String)| {
+            let key = VerifyingKey::from_public_key_pem(pem)
+                .map_err(|fault| format!("public key of `{signer}`: {fault}"))?;
+            Ok((signer.clone(), key))
+        };
+        let keys = keys.iter().map(read).collect::<Result<_, String>>()?;
+        Ok(Self { keys, checked: Checked::default(), ts_us: 0 })
+    }
+
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn next(&mut self, event: &AuditEvent) -> Result<(), ChainFault> {
+        let seq = self.checked.seq + 1;
+        if event.seq != seq {
+            return Err(ChainFault::Gap { wanted: seq, found: event.seq });
+        }
+        if event.prev != self.checked.hash {
+            return Err(ChainFault::Fork { seq });
+        }
+        let computed = event_hash(&event.payload, event.prev);
+        if computed != event.hash {
+            return Err(ChainFault::Hash { seq, computed, stored: event.hash });
+        }
+        check_payload(event)?;
+        if event.ts_us <= self.ts_us {
+            return Err(ChainFault::Time { seq });
+        }
+        if let Some(signature) = &event.signature {
+            let fault = |why: String| ChainFault::Signature { seq, why };
+            let key = self
+                .keys
+                .get(&signature.signer)
+                .ok_or_else(|| fault(format!("no public key of signer `{}`", signature.signer)))?;
+            let bytes = Signature::from_slice(&signature.bytes)
+                .map_err(|_| fault("the signature is not 64 bytes long".into()))?;
+            key.verify_strict(&event.hash.0, &bytes)
+                .map_err(|_| fault(format!("not signed by `{}`", signature.signer)))?;
+            self.checked.signed = seq;
+        }
+        self.checked.seq = seq;
+        self.checked.hash = Some(event.hash);
+        self.ts_us = event.ts_us;
+        Ok(())
+    }
+
+    /// Ends the check. `anchored` is an event that is known to exist, from elsewhere.
+    ///
+    /// # Errors
+    /// When the chain ends before it.
+    pub fn finish(self, anchored: Option<u64>) -> Result<Checked, ChainFault> {
+        match anchored {
+            Some(anchored) if anchored > self.checked.seq => {
+                Err(ChainFault::Cut { seq: self.checked.seq, anchored })
+            }
+            _ => Ok(self.checked),
+        }
+    }
+}
+
+fn check_payload(event: &AuditEvent) -> Result<(), ChainFault> {
+    let fault = |why: String| ChainFault::Payload { seq: event.seq, why };
+    let value = canonical::parse(&event.payload).map_err(|why| fault(why.to_string()))?;
+    let again = canonical::to_string(&value).map_err(|why| fault(why.to_string()))?;
+    if again != event.payload {
+        return Err(fault("it is not in canonical form".into()));
+    }
+    if value.get("sequence").and_then(serde_json::Value::as_u64) != Some(event.seq) {
+        return Err(fault("its `sequence` is another".into()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ledger::Ledger, sign::local::LocalSigner};
+    use domain::{Millis, audit::EventSignature, port::Signer, scratch::Scratch};
+
+    fn chain() -> (Vec<AuditEvent>, BTreeMap<String, String>) {
+        let dir = tempfile::tempdir().unwrap();
+        let signer = LocalSigner::create(dir.path()).unwrap();
+        let base = BTreeMap::new();
+        let mut rows = Scratch::new(&base);
+        let mut ledger = Ledger::default();
+        for _ in 0..4 {
+            ledger.record(&mut rows, Millis(9), "job.submitted", "user:ada", Default::default());
+        }
+        let mut events = crate::ledger::view::events(&rows, 1, 10);
+        for event in &mut events[..3] {
+            let bytes = signer.sign_event(&event.hash).unwrap().to_vec();
+            event.signature = Some(EventSignature { signer: signer.event_signer(), bytes });
+        }
+        (events, [(signer.event_signer(), signer.event_public_pem())].into())
+    }
+
+    fn check(
+        events: &[AuditEvent],
+        keys: &BTreeMap<String, String>,
+    ) -> Result<Checked, ChainFault> {
+        let mut check = ChainCheck::new(keys).unwrap();
+        for event in events {
+            check.next(event)?;
+        }
+        check.finish(Some(4))
+    }
+
+    #[test]
+    fn an_untouched_chain_passes_and_says_how_far_it_is_signed() {
+        let (events, keys) = chain();
+        let checked = check(&events, &keys).unwrap();
+        assert_eq!((checked.seq, checked.signed), (4, 3));
+    }
+
+    type Edit = fn(&mut Vec<AuditEvent>);
+
+    #[test]
+    fn any_edit_gap_or_cut_is_found() {
+        let edits: [(&str, Edit); 7] = [
+            ("payload", |events| {
+                events[1].payload = events[1].payload.replace("ada", "eve");
+            }),
+            ("gap", |events| drop(events.remove(1))),
+            ("cut", |events| drop(events.pop())),
+            ("order", |events| events.swap(1, 2)),
+            ("genesis", |events| drop(events.remove(0))),
+            ("time", |events| events[2].ts_us = 1),
+            ("signature", |events| events[0].signature.as_mut().unwrap().bytes[5] ^= 1),
+        ];
+        for (what, edit) in edits {
+            let (mut events, keys) = chain();
+            edit(&mut events);
+            assert!(check(&events, &keys).is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_whole_rewritten_chain_lacks_its_signatures() {
+        let (events, keys) = chain();
+        let (other, _) = chain();
+        let forged: Vec<_> = events
+            .into_iter()
+            .zip(other)
+            .map(|(event, other)| AuditEvent { signature: other.signature, ..event })
+            .collect();
+        assert!(matches!(check(&forged, &keys), Err(ChainFault::Signature { seq: 1, .. })));
+    }
+}

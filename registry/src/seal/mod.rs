@@ -1,0 +1,11 @@
+//! The seal: digests, statements, signatures, and their verification.
+
+pub mod audit;
+pub mod bundle;
+pub mod canonical;
+pub mod dsse;
+pub mod provenance;
+pub mod recipe;
+pub mod statement;
+pub mod verify;
+pub mod walk;

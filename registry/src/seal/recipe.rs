@@ -1,0 +1,58 @@
+//! The recipe: everything in a submit that may decide the output.
+
+use super::canonical;
+use domain::{
+    Digest,
+    job::{JobSpec, Outputs},
+};
+use serde_json::{Map, Value, json};
+
+/// The recipe of a job as a JSON object.
+#[must_use]
+pub fn recipe_value(spec: &JobSpec, element: Option<u32>) -> Value {
+    let datasets: Map<String, Value> = spec
+        .datasets
+        .iter()
+        .map(|(name, set)| (name.clone(), set.tree.to_string().into()))
+        .collect();
+    let strings = |map: &std::collections::BTreeMap<String, String>| -> Map<String, Value> {
+        map.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect()
+    };
+    json!({
+        "code": spec.code.as_ref().map(|code| code.tree.to_string()),
+        "command": spec.command,
+        "datasets": datasets,
+        "element": element,
+        "env": strings(&spec.env),
+        "gpuModel": spec.resources.gpu_model,
+        "gpusPerTask": spec.resources.gpus,
+        "hyperparameters": strings(&spec.hyperparameters),
+        "kind": "assay-recipe/v1",
+        "outputs": match spec.outputs { Outputs::Required => "required", Outputs::None => "none" },
+        // A string, since a seed may be beyond what every JSON reader keeps.
+        "seed": spec.seed.to_string(),
+        "tasks": spec.tasks,
+    })
+}
+
+/// The canonical text of a job's recipe.
+#[must_use]
+pub fn recipe_json(spec: &JobSpec) -> String {
+    text(&recipe_value(spec, None))
+}
+
+fn text(value: &Value) -> String {
+    canonical::to_string(value).expect("a recipe holds strings and 32-bit integers only")
+}
+
+/// Digest of a job's recipe: SHA-256 of [`recipe_json`].
+#[must_use]
+pub fn recipe(spec: &JobSpec) -> Digest {
+    Digest::of(recipe_json(spec).as_bytes())
+}
+
+/// Digest of the recipe of one element of an array.
+#[must_use]
+pub fn recipe_of_element(spec: &JobSpec, index: Option<u32>) -> Digest {
+    Digest::of(text(&recipe_value(spec, index)).as_bytes())
+}

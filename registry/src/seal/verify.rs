@@ -1,0 +1,320 @@
+//! Checking an exported artifact point by point, with a public key and nothing else.
+
+use super::{bundle, bundle::Bundle, canonical, dsse, dsse::Envelope, walk};
+use domain::{Digest, node::build_key, tree::Tree};
+use p256::{
+    ecdsa::{Signature, VerifyingKey, signature::Verifier},
+    pkcs8::DecodePublicKey,
+};
+use serde::Serialize;
+use serde_json::Value;
+use std::{collections::BTreeMap, path::Path};
+
+/// One point of a verification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: &'static str,
+    /// Whether it held.
+    pub ok: bool,
+    /// What was found: the exact mismatch where it did not hold.
+    pub detail: String,
+}
+
+/// Runs the checks in order; one that fails does not hide those after it.
+#[derive(Default)]
+struct Report(Vec<Check>);
+
+impl Report {
+    fn add<T>(&mut self, name: &'static str, result: Result<(T, String), String>) -> Option<T> {
+        let (value, ok, detail) = match result {
+            Ok((value, detail)) => (Some(value), true, detail),
+            Err(detail) => (None, false, detail),
+        };
+        self.0.push(Check { name, ok, detail });
+        value
+    }
+}
+
+/// The PEM blocks of a file of keys, each with LF and a trailing newline.
+#[must_use]
+pub fn pem_blocks(text: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut block = String::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("-----BEGIN") {
+            block.clear();
+        }
+        block.push_str(line);
+        block.push('\n');
+        if line.starts_with("-----END") {
+            blocks.push(std::mem::take(&mut block));
+        }
+    }
+    blocks
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|fault| format!("cannot read {}: {fault}", path.display()))
+}
+
+/// Checks a signed folder: every file, the signature, and that the key is one of `keys_pem`.
+///
+/// Accepts what other tools of the OpenSSF format have signed.
+#[must_use]
+pub fn verify_model(model: &Path, signature: &Path, keys_pem: &str) -> Vec<Check> {
+    let mut report = Report::default();
+    model_checks(&mut report, model, signature, keys_pem);
+    report.0
+}
+
+/// Checks an export: `model/`, `model.sig`, `model.pub.pem` and `provenance.dsse.json`.
+#[must_use]
+pub fn verify_export(dir: &Path, keys_pem: &str) -> Vec<Check> {
+    let mut report = Report::default();
+    let found = model_checks(&mut report, &dir.join("model"), &dir.join("model.sig"), keys_pem);
+    let key = found.as_ref().map(|(key, _)| key);
+    let root = found.as_ref().map(|(_, root)| *root);
+    provenance_checks(&mut report, &dir.join("provenance.dsse.json"), key, root);
+    report.0
+}
+
+fn model_checks(
+    report: &mut Report,
+    model: &Path,
+    signature: &Path,
+    keys_pem: &str,
+) -> Option<(VerifyingKey, Digest)> {
+    let opened = report.add("signature file", open_bundle(signature))?;
+    let (hint, payload, sig) = opened;
+    let key = report.add("trusted key", trusted(&hint, keys_pem))?;
+    report.add("signature", check_signature(&key, &payload, &sig));
+    let listed = report.add("statement", parse_statement(&payload))?;
+    let tree = report.add("files readable", hash(model))?;
+    report.add("files", compare(&listed.files, &tree));
+    let root = tree.root();
+    report.add(
+        "root digest",
+        match listed.root == root.to_string() {
+            true => Ok(((), root.to_string())),
+            false => Err(format!("signed {}, the files give {root}", listed.root)),
+        },
+    );
+    Some((key, root))
+}
+
+type Opened = (String, Vec<u8>, Vec<u8>);
+
+fn open_bundle(path: &Path) -> Result<(Opened, String), String> {
+    let bundle: Bundle = serde_json::from_slice(&read(path)?)
+        .map_err(|fault| format!("{} is no sigstore bundle: {fault}", path.display()))?;
+    if bundle.media_type != bundle::MEDIA_TYPE {
+        return Err(format!(
+            "media type `{}`, expected `{}`",
+            bundle.media_type,
+            bundle::MEDIA_TYPE
+        ));
+    }
+    let (payload, sig) = bundle.dsse_envelope.open().map_err(|fault| fault.to_string())?;
+    Ok((
+        (bundle.verification_material.public_key.hint, payload, sig),
+        "sigstore bundle v0.3".into(),
+    ))
+}
+
+fn trusted(hint: &str, keys_pem: &str) -> Result<(VerifyingKey, String), String> {
+    let blocks = pem_blocks(keys_pem);
+    let named = blocks.iter().find(|pem| bundle::hint(pem) == hint).ok_or_else(|| {
+        let known: Vec<_> = blocks.iter().map(|pem| bundle::hint(pem)).collect();
+        format!("signed with key {hint}, which is none of the trusted ones: {}", known.join(" "))
+    })?;
+    let key = VerifyingKey::from_public_key_pem(named)
+        .map_err(|fault| format!("key {hint} is not ECDSA P-256: {fault}"))?;
+    Ok((key, hint.to_owned()))
+}
+
+fn check_signature(key: &VerifyingKey, payload: &[u8], sig: &[u8]) -> Result<((), String), String> {
+    let signature = Signature::from_der(sig).map_err(|fault| format!("not DER: {fault}"))?;
+    key.verify(&dsse::pae(payload), &signature).map_err(|_| {
+        "the key did not sign these bytes: statement or signature was changed".to_owned()
+    })?;
+    Ok(((), "ECDSA P-256 over the statement".into()))
+}
+
+struct Listed {
+    root: String,
+    files: BTreeMap<String, String>,
+}
+
+fn parse_statement(payload: &[u8]) -> Result<(Listed, String), String> {
+    let value: Value = serde_json::from_slice(payload).map_err(|fault| fault.to_string())?;
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let kind = text("/predicateType");
+    if kind != "https://model_signing/signature/v1.0" {
+        return Err(format!("predicate type `{kind}` is no model signature"));
+    }
+    let resources = value.pointer("/predicate/resources").and_then(Value::as_array);
+    let mut files = BTreeMap::new();
+    for resource in resources.ok_or("no list of files")? {
+        let field = |name: &str| resource.get(name).and_then(Value::as_str).unwrap_or_default();
+        if field("algorithm") != "sha256" {
+            return Err(format!("file `{}` is not listed by SHA-256", field("name")));
+        }
+        files.insert(field("name").to_owned(), field("digest").to_owned());
+    }
+    let root = text("/subject/0/digest/sha256").to_owned();
+    let detail = format!("{} files of `{}`", files.len(), text("/subject/0/name"));
+    Ok((Listed { root, files }, detail))
+}
+
+fn hash(model: &Path) -> Result<(Tree, String), String> {
+    let tree = walk::hash_tree(model).map_err(|fault| fault.to_string())?;
+    let detail = format!("{} files, {}", tree.files.len(), tree.size());
+    Ok((tree, detail))
+}
+
+fn compare(listed: &BTreeMap<String, String>, tree: &Tree) -> Result<((), String), String> {
+    let found: BTreeMap<_, _> =
+        tree.files.iter().map(|file| (file.path.as_str(), file.digest.to_string())).collect();
+    for (name, digest) in listed {
+        match found.get(name.as_str()) {
+            None => return Err(format!("`{name}` is signed but not in the folder")),
+            Some(other) if other != digest => {
+                return Err(format!("`{name}`: signed {digest}, the file is {other}"));
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(extra) = found.keys().find(|name| !listed.contains_key(**name)) {
+        return Err(format!("`{extra}` is in the folder but not signed"));
+    }
+    Ok(((), format!("all {} as signed", listed.len())))
+}
+
+fn provenance_checks(
+    report: &mut Report,
+    path: &Path,
+    key: Option<&VerifyingKey>,
+    root: Option<Digest>,
+) {
+    let opened = open_envelope(path);
+    let Some((payload, sig)) = report.add("provenance file", opened) else { return };
+    match key {
+        Some(key) => report.add("provenance signature", check_signature(key, &payload, &sig)),
+        None => report.add("provenance signature", Err("no trusted key to check with".into())),
+    };
+    let Some(value) = report.add("provenance statement", parse_provenance(&payload)) else {
+        return;
+    };
+    report.add("provenance subject", check_subject(&value, root));
+    report.add("recipe", check_recipe(&value));
+    report.add("build key", check_build_key(&value));
+}
+
+fn open_envelope(path: &Path) -> Result<((Vec<u8>, Vec<u8>), String), String> {
+    let envelope: Envelope = serde_json::from_slice(&read(path)?)
+        .map_err(|fault| format!("{} is no DSSE envelope: {fault}", path.display()))?;
+    let opened = envelope.open().map_err(|fault| fault.to_string())?;
+    Ok((opened, "DSSE envelope".into()))
+}
+
+fn parse_provenance(payload: &[u8]) -> Result<(Value, String), String> {
+    let text = std::str::from_utf8(payload).map_err(|fault| fault.to_string())?;
+    let value = canonical::parse(text).map_err(|fault| fault.to_string())?;
+    match value.pointer("/predicateType").and_then(Value::as_str) {
+        Some("https://slsa.dev/provenance/v1") => Ok((value, "SLSA provenance v1".into())),
+        other => Err(format!("predicate type {other:?} is not SLSA provenance v1")),
+    }
+}
+
+fn check_subject(value: &Value, root: Option<Digest>) -> Result<((), String), String> {
+    let subject = value.pointer("/subject/0/digest/sha256").and_then(Value::as_str);
+    let root = root.map(|root| root.to_string()).unwrap_or_else(|| "unknown".into());
+    match subject {
+        Some(subject) if subject == root => Ok(((), root)),
+        other => Err(format!("tells of {}, the model is {root}", other.unwrap_or("nothing"))),
+    }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    let pointer = format!("/predicate/buildDefinition/internalParameters/{field}");
+    value.pointer(&pointer).and_then(Value::as_str).unwrap_or("nothing")
+}
+
+fn check_recipe(value: &Value) -> Result<((), String), String> {
+    let recipe = value.pointer("/predicate/buildDefinition/externalParameters/recipe");
+    let recipe = recipe.ok_or("no recipe in the external parameters")?;
+    let json = canonical::to_string(recipe).map_err(|fault| fault.to_string())?;
+    let (computed, stated) = (Digest::of(json.as_bytes()).to_string(), text(value, "recipe"));
+    if computed == stated {
+        Ok(((), computed))
+    } else {
+        Err(format!("states {stated}, its parameters give {computed}"))
+    }
+}
+
+fn check_build_key(value: &Value) -> Result<((), String), String> {
+    let digest = |field: &str| {
+        text(value, field).parse::<Digest>().map_err(|fault| format!("{field}: {fault}"))
+    };
+    let computed = build_key(digest("recipe")?, digest("contract")?, text(value, "hardwareClass"));
+    let stated = digest("buildKey")?;
+    if computed == stated {
+        Ok(((), computed.to_string()))
+    } else {
+        Err(format!("states {stated}, recipe, contract and class give {computed}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{seal::statement::model_statement, sign::local::LocalSigner};
+    use domain::port::Signer;
+
+    fn good(checks: &[Check]) -> bool {
+        checks.iter().all(|check| check.ok)
+    }
+
+    #[test]
+    fn what_another_tool_signed_is_accepted_and_one_flipped_bit_is_not() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/oms-example");
+        let keys = std::fs::read_to_string(example.join("pub.pem")).unwrap();
+        let checks = verify_model(&example.join("model"), &example.join("model.sig"), &keys);
+        assert!(good(&checks), "{checks:#?}");
+
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join("model");
+        std::fs::create_dir_all(copy.join("tokenizer")).unwrap();
+        for name in ["config.json", "empty.txt", "tokenizer/vocab.txt", "weights.bin"] {
+            std::fs::copy(example.join("model").join(name), copy.join(name)).unwrap();
+        }
+        let path = copy.join("weights.bin");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[100] ^= 1;
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        let checks = verify_model(&copy, &example.join("model.sig"), &keys);
+        let failed = checks.iter().find(|check| !check.ok).unwrap();
+        assert_eq!(failed.name, "files");
+        assert!(failed.detail.contains("weights.bin"), "{}", failed.detail);
+    }
+
+    #[test]
+    fn a_key_that_is_not_trusted_is_refused_by_its_hint() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = dir.path().join("model");
+        std::fs::create_dir(&model).unwrap();
+        std::fs::write(model.join("weights"), "w").unwrap();
+        let signer = LocalSigner::create(&dir.path().join("keys")).unwrap();
+        let other = LocalSigner::create(&dir.path().join("others")).unwrap();
+        let payload = model_statement("m", &walk::hash_tree(&model).unwrap());
+        let sig = signer.sign_model(&dsse::pae(&payload)).unwrap();
+        let file = dir.path().join("model.sig");
+        let pem = signer.model_public_pem();
+        std::fs::write(&file, bundle::model_bundle(&payload, &sig, &pem)).unwrap();
+        assert!(good(&verify_model(&model, &file, &pem)));
+        let checks = verify_model(&model, &file, &other.model_public_pem());
+        assert_eq!(checks.last().map(|check| (check.name, check.ok)), Some(("trusted key", false)));
+    }
+}

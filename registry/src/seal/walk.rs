@@ -1,0 +1,175 @@
+//! From a folder to a tree of digests, in parallel.
+
+use domain::{
+    Bytes, Digest, limit,
+    tree::{Tree, TreeError, TreeFile},
+};
+use rayon::prelude::*;
+use sha2::Digest as _;
+use std::{
+    fs::{File, Metadata},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// Bytes read at once.
+const READ: usize = 1 << 20;
+
+/// A folder that cannot be captured.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkError {
+    /// A file or folder that cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Neither a regular file nor a folder.
+    #[error("{} is a {kind}; only regular files and folders can be captured", path.display())]
+    Special {
+        /// Which.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// A name that is not UTF-8.
+    #[error("{} is not named in UTF-8; rename it", path.display())]
+    Name {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file that changed while it was read.
+    #[error("{} changed while it was read; stop whatever writes to it and try again", path.display())]
+    Changed {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Too many files.
+    #[error("{} holds more than {max} files; pack them into fewer", path.display())]
+    TooMany {
+        /// The folder.
+        path: PathBuf,
+        /// The bound.
+        max: usize,
+    },
+    /// Names that no tree may hold.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+fn io_fault(path: &Path) -> impl FnOnce(io::Error) -> WalkError + '_ {
+    move |source| WalkError::Io { path: path.to_owned(), source }
+}
+
+/// The tree of all files under `dir`.
+///
+/// # Errors
+/// Names the first file that cannot be captured.
+pub fn hash_tree(dir: &Path) -> Result<Tree, WalkError> {
+    let mut paths = Vec::new();
+    for entry in walkdir::WalkDir::new(dir).min_depth(1) {
+        let entry = entry.map_err(|fault| WalkError::Io {
+            path: fault.path().unwrap_or(dir).to_owned(),
+            source: fault.into(),
+        })?;
+        let kind = entry.file_type();
+        if kind.is_dir() {
+            continue;
+        }
+        if !kind.is_file() {
+            let kind = if kind.is_symlink() { "symbolic link" } else { "special file" };
+            return Err(WalkError::Special { path: entry.into_path(), kind });
+        }
+        if paths.len() == limit::TREE_FILES_MAX {
+            return Err(WalkError::TooMany { path: dir.to_owned(), max: limit::TREE_FILES_MAX });
+        }
+        paths.push(entry.into_path());
+    }
+    let hashed: Result<Vec<_>, _> = paths
+        .par_iter()
+        .map(|path| {
+            let inside = path.strip_prefix(dir).unwrap_or(path);
+            let name = inside.to_str().ok_or_else(|| WalkError::Name { path: path.clone() })?;
+            hash_file(path, name)
+        })
+        .collect();
+    let mut files = hashed?;
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let tree = Tree { files };
+    tree.check()?;
+    Ok(tree)
+}
+
+/// The entry of one file, under the name `name`.
+///
+/// # Errors
+/// When it cannot be read, is not a regular file, or changes meanwhile.
+pub fn hash_file(path: &Path, name: &str) -> Result<TreeFile, WalkError> {
+    let mut file = File::open(path).map_err(io_fault(path))?;
+    let before = file.metadata().map_err(io_fault(path))?;
+    if !before.is_file() {
+        return Err(WalkError::Special { path: path.to_owned(), kind: "special file or folder" });
+    }
+    let (digest, size) = hash_reader(&mut file).map_err(io_fault(path))?;
+    let after = std::fs::metadata(path).map_err(io_fault(path))?;
+    if size != before.len() || mark(&before) != mark(&after) {
+        return Err(WalkError::Changed { path: path.to_owned() });
+    }
+    let executable = before.mode() & 0o100 != 0;
+    Ok(TreeFile { digest, executable, path: name.to_owned(), size: Bytes(size) })
+}
+
+/// Digest and length of all that a reader gives.
+///
+/// # Errors
+/// When it fails.
+pub fn hash_reader(reader: &mut impl Read) -> io::Result<(Digest, u64)> {
+    let mut buffer = vec![0; READ];
+    let mut hasher = sha2::Sha256::new();
+    let mut size = 0;
+    loop {
+        let read = match reader.read(&mut buffer) {
+            Ok(0) => return Ok((Digest(hasher.finalize().into()), size)),
+            Ok(read) => read,
+            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
+            Err(fault) => return Err(fault),
+        };
+        hasher.update(&buffer[..read]);
+        size += read as u64;
+    }
+}
+
+/// What changes when a file is written or replaced.
+fn mark(meta: &Metadata) -> (u64, u64, i64, i64, i64, i64) {
+    (meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_becomes_its_files_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("b")).unwrap();
+        for (name, text) in [("b/c", "two"), ("a", "one"), ("b.txt", "")] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let tree = hash_tree(dir.path()).unwrap();
+        let names: Vec<_> = tree.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(names, ["a", "b.txt", "b/c"]);
+        assert_eq!(tree.files[0].digest, Digest::of(b"one"));
+        assert_eq!(tree.size(), Bytes(6));
+    }
+
+    #[test]
+    fn a_symbolic_link_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
+        let fault = hash_tree(dir.path()).unwrap_err();
+        assert!(fault.to_string().contains("link is a symbolic link"), "{fault}");
+    }
+}

@@ -1,0 +1,3 @@
+//! Keys that sign on behalf of the cluster.
+
+pub mod local;

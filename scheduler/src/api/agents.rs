@@ -1,0 +1,329 @@
+//! The leader's side of an agent's one stream.
+
+use super::{
+    context::{Context, keyed},
+    error,
+    identity::Identity,
+};
+use crate::{
+    leader::duties::Event,
+    state::command::{Command, Refusal, Reply},
+};
+use domain::{
+    Digest, LeaseId, NodeId, RequestKey,
+    link::{Down, LogSource, Report, Up},
+    node::Inventory,
+};
+use proto::{
+    frame,
+    v1::{AgentFrame, agents_server::Agents},
+};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Messages that wait for a slow agent before its stream is closed.
+const OUT_QUEUE: usize = 1_024;
+/// Reports of one agent that are on their way into the log.
+const REPORTS_AT_ONCE: usize = 256;
+/// Pause before a report that came too early is proposed again, and how often.
+const NOT_YET: (Duration, u32) = (Duration::from_millis(50), 100);
+/// Longest wait for the first message.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// The service of one server.
+#[derive(Clone)]
+pub struct AgentService(pub Arc<Context>);
+
+type Out = mpsc::Sender<Result<AgentFrame, Status>>;
+
+#[tonic::async_trait]
+impl Agents for AgentService {
+    type SessionStream = ReceiverStream<Result<AgentFrame, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<AgentFrame>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let name = Identity::of(&request)?.node()?;
+        let (out, frames) = mpsc::channel(OUT_QUEUE);
+        let context = self.0.clone();
+        let inbound = request.into_inner();
+        tokio::spawn(async move {
+            if let Err(status) = run(context, name, inbound, &out).await {
+                let _ = out.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(frames)))
+    }
+}
+
+async fn send(out: &Out, down: &Down) -> Result<(), Status> {
+    let body = AgentFrame { body: frame::encode(down) };
+    let late = || error::status("unavailable", "the agent does not read", "reconnect", true);
+    tokio::time::timeout(FIRST, out.send(Ok(body))).await.map_err(|_| late())?.map_err(|_| late())
+}
+
+async fn next(inbound: &mut Streaming<AgentFrame>) -> Result<Option<Up>, Status> {
+    let Some(message) = inbound.message().await? else { return Ok(None) };
+    let up = frame::decode(&message.body)
+        .map_err(|fault| error::status("invalid", fault.to_string(), "upgrade the agent", false))?;
+    Ok(Some(up))
+}
+
+async fn run(
+    context: Arc<Context>,
+    name: String,
+    mut inbound: Streaming<AgentFrame>,
+    out: &Out,
+) -> Result<(), Status> {
+    let first = tokio::time::timeout(FIRST, next(&mut inbound)).await;
+    let first = first
+        .map_err(|_| error::status("invalid", "no registration came", "register first", true))??;
+    let Some(Up::Register { inventory, held }) = first else {
+        let why = "the first message must be a registration".to_owned();
+        return send(out, &Down::Refused { why }).await;
+    };
+    if inventory.name != name {
+        let why = format!(
+            "the certificate is of node `{name}`, the registration of `{}`; use the node's own",
+            inventory.name
+        );
+        return send(out, &Down::Refused { why }).await;
+    }
+    if !context.node.status().is_leader() {
+        let leader = context.leader_address().unwrap_or_default();
+        return send(out, &Down::Redirect { leader }).await;
+    }
+    let boot = Digest::of(format!("{name}/{}", inventory.boot_id).as_bytes());
+    let node = match register(&context, &name, inventory, held).await? {
+        Ok(node) => node,
+        Err(refusal) => return send(out, &Down::Refused { why: refusal.to_string() }).await,
+    };
+    send(out, &Down::Welcome { node }).await?;
+    let (serial, changed) = context.sessions.open(node);
+    let session = Session { context, name, boot, node, serial, out: out.clone() };
+    session.touched().await;
+    let ended = session.serve(inbound, &changed).await;
+    session.context.sessions.close(node, serial);
+    ended
+}
+
+async fn register(
+    context: &Context,
+    name: &str,
+    inventory: Inventory,
+    held: Vec<LeaseId>,
+) -> Result<Result<NodeId, Refusal>, Status> {
+    let request = crate::state::command::Request {
+        key: None,
+        actor: format!("node:{name}"),
+        command: Command::Register { inventory, held },
+    };
+    match context.propose(request).await? {
+        Reply::Registered { node } => Ok(Ok(node)),
+        Reply::Refused(refusal) => Ok(Err(refusal)),
+        other => Err(error::status("internal", format!("reply {other:?}"), "reconnect", true)),
+    }
+}
+
+struct Session {
+    context: Arc<Context>,
+    name: String,
+    /// Digest of node and boot, from which the keys of its reports follow.
+    boot: Digest,
+    node: NodeId,
+    serial: u64,
+    out: Out,
+}
+
+impl Session {
+    async fn serve(
+        &self,
+        mut inbound: Streaming<AgentFrame>,
+        changed: &tokio::sync::Notify,
+    ) -> Result<(), Status> {
+        let reports = Arc::new(Semaphore::new(REPORTS_AT_ONCE));
+        let mut followed = BTreeSet::new();
+        changed.notify_one();
+        loop {
+            // Both arms are cancel-safe: `message` of a stream and `notified` lose nothing.
+            tokio::select! {
+                up = next(&mut inbound) => match up? {
+                    None => return Ok(()),
+                    Some(up) => self.hear(up, &reports, &mut followed).await?,
+                },
+                () = changed.notified() => {
+                    if !self.context.sessions.is_current(self.node, self.serial) {
+                        return Ok(());
+                    }
+                    if !self.context.node.status().is_leader() {
+                        let leader = self.context.leader_address().unwrap_or_default();
+                        return send(&self.out, &Down::Redirect { leader }).await;
+                    }
+                    self.send_wanted(&mut followed).await?;
+                }
+            }
+        }
+    }
+
+    /// Sends what the node is to hold, and where each followed file goes on.
+    async fn send_wanted(
+        &self,
+        followed: &mut BTreeSet<(LeaseId, LogSource)>,
+    ) -> Result<(), Status> {
+        let node = self.node;
+        let cluster_name = self.context.cluster.clone();
+        let read = self.context.node.read_local(move |cluster, rows| {
+            let view = cluster.view();
+            (view.applied(), view.wanted(node, &cluster_name, rows))
+        });
+        let (at, leases) = read.await.map_err(|fault| super::query::unreadable(&fault))?;
+        let mut held = BTreeSet::new();
+        for wanted in &leases {
+            let Some(member) = wanted.lease.member(self.node) else { continue };
+            for task in &member.tasks {
+                held.insert((wanted.lease.id, LogSource::Output { rank: task.rank }));
+                held.insert((wanted.lease.id, LogSource::Metrics { rank: task.rank }));
+            }
+        }
+        send(&self.out, &Down::Wanted { at, leases }).await?;
+        for (lease, source) in &held {
+            if !followed.contains(&(*lease, *source)) {
+                self.send_have(*lease, *source).await?;
+            }
+        }
+        *followed = held;
+        Ok(())
+    }
+
+    async fn send_have(&self, lease: LeaseId, source: LogSource) -> Result<(), Status> {
+        match self.context.hub.have(lease, source) {
+            Ok(offset) => send(&self.out, &Down::LogHave { lease, source, offset }).await,
+            Err(fault) => {
+                tracing::warn!(%lease, error = %fault, "log file not readable");
+                Ok(())
+            }
+        }
+    }
+
+    async fn hear(
+        &self,
+        up: Up,
+        reports: &Arc<Semaphore>,
+        followed: &mut BTreeSet<(LeaseId, LogSource)>,
+    ) -> Result<(), Status> {
+        match up {
+            Up::Register { .. } => {
+                let why = "a stream registers once; open a new one".to_owned();
+                send(&self.out, &Down::Refused { why }).await
+            }
+            Up::Heartbeat { seq, .. } => {
+                self.contact(seq);
+                Ok(())
+            }
+            Up::Report { seq, report } => {
+                let permit = reports.clone().acquire_owned().await;
+                let permit = permit.expect("this semaphore is never closed");
+                let task = self.reporter();
+                tokio::spawn(async move {
+                    task.record(seq, report).await;
+                    drop(permit);
+                });
+                Ok(())
+            }
+            Up::Log { lease, source, offset, bytes } => {
+                self.take_log(lease, source, offset, &bytes, followed).await
+            }
+        }
+    }
+
+    async fn take_log(
+        &self,
+        lease: LeaseId,
+        source: LogSource,
+        offset: u64,
+        bytes: &[u8],
+        followed: &BTreeSet<(LeaseId, LogSource)>,
+    ) -> Result<(), Status> {
+        let end = offset + bytes.len() as u64;
+        match self.context.hub.append(lease, source, offset, bytes) {
+            Ok(have) if have == end => Ok(()),
+            Ok(have) if have < end && followed.contains(&(lease, source)) => {
+                send(&self.out, &Down::LogHave { lease, source, offset: have }).await
+            }
+            Ok(_) => Ok(()),
+            Err(fault) => {
+                tracing::warn!(%lease, error = %fault, "log lines not stored");
+                Ok(())
+            }
+        }
+    }
+
+    /// Answers a heartbeat after a quorum round that began after it came.
+    fn contact(&self, seq: u64) {
+        let task = self.reporter();
+        tokio::spawn(async move {
+            let read = task.context.node.read(|_, _| ());
+            if read.await.is_ok() {
+                task.touched().await;
+                let _ = send(&task.out, &Down::Contact { seq }).await;
+            }
+        });
+    }
+
+    async fn touched(&self) {
+        self.reporter().touched().await;
+    }
+
+    fn reporter(&self) -> Reporter {
+        Reporter {
+            context: self.context.clone(),
+            name: self.name.clone(),
+            boot: self.boot,
+            node: self.node,
+            out: self.out.clone(),
+        }
+    }
+}
+
+/// What a spawned task of a session needs.
+struct Reporter {
+    context: Arc<Context>,
+    name: String,
+    boot: Digest,
+    node: NodeId,
+    out: Out,
+}
+
+impl Reporter {
+    /// Tells the lease duty that the node was in contact.
+    async fn touched(&self) {
+        let _ = self.context.events.send(Event::Contact { node: self.node }).await;
+    }
+
+    async fn record(&self, seq: u64, report: Report) {
+        let key = Digest::of_value(&("assay report", self.boot, seq));
+        let mut key_bytes = [0; 16];
+        key_bytes.copy_from_slice(&key.0[..16]);
+        let command = Command::Report { node: self.node, report };
+        let actor = format!("node:{}", self.name);
+        for _ in 0..NOT_YET.1 {
+            // A report that came too early has no stored reply, so its key is not used up.
+            let request = keyed(RequestKey(key_bytes), actor.clone(), command.clone());
+            let refused = match self.context.propose(request).await {
+                Ok(Reply::Refused(Refusal::NotYet { .. })) => {
+                    tokio::time::sleep(NOT_YET.0).await;
+                    continue;
+                }
+                Ok(Reply::Refused(refusal)) => Some(refusal.to_string()),
+                Ok(_) => None,
+                // The agent repeats it, here or at the next leader.
+                Err(_) => return,
+            };
+            let _ = send(&self.out, &Down::Recorded { seq, refused }).await;
+            return;
+        }
+    }
+}

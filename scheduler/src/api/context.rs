@@ -1,0 +1,186 @@
+//! What every service of one server shares.
+
+use super::{blobs::BlobService, channels::Channels, error, log_hub::LogHub, sessions::Sessions};
+use crate::{
+    consensus::shell::{Node, ProposeError},
+    leader::duties::Event,
+    state::{
+        Cluster,
+        command::{Command, Reply, Request},
+    },
+};
+use domain::{ReplicaId, RequestKey, limit, port::Signer};
+use proto::{
+    frame,
+    v1::{ForwardRequest, peer_client::PeerClient},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{sync::mpsc, time::Instant};
+use tonic::Status;
+
+/// First and longest pause between two tries to find a leader.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+
+/// One server's parts.
+pub struct Context {
+    /// This server.
+    pub me: ReplicaId,
+    /// The cluster's identity.
+    pub cluster: String,
+    /// The replicated log and the state behind it.
+    pub node: Node<Cluster>,
+    /// Bytes by digest.
+    pub blobs: BlobService,
+    /// What tasks write.
+    pub hub: LogHub,
+    /// Connections to other servers.
+    pub channels: Channels,
+    /// The signing proxy's keys.
+    pub signer: Arc<dyn Signer>,
+    /// Agents that are connected here.
+    pub sessions: Sessions,
+    /// What the leader's duties are told.
+    pub events: mpsc::Sender<Event>,
+}
+
+/// The time that this server stamps on what it proposes.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the shell's one reading of the wall clock")]
+pub fn wall_clock() -> domain::Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    domain::Millis(since.as_millis() as u64)
+}
+
+/// What a follower answers to a forwarded request.
+pub type Forwarded = Result<Reply, ForwardFault>;
+
+/// Why a forwarded request has no reply.
+#[derive(
+    Clone, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize, thiserror::Error,
+)]
+pub enum ForwardFault {
+    /// Nothing was done here: ask another.
+    #[error("server is not the leader")]
+    NotLeader,
+    /// It may or may not have been done: repeat it with the same key.
+    #[error("outcome unknown; repeat it with the same key")]
+    Unknown,
+    /// The leader's queue is full.
+    #[error("leader is busy")]
+    Busy,
+    /// It can never be proposed.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<ProposeError> for ForwardFault {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::NotLeader { .. } => Self::NotLeader,
+            ProposeError::Unknown => Self::Unknown,
+            ProposeError::Busy { .. } => Self::Busy,
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+impl Context {
+    /// Proposes through whichever server leads, and waits for the reply.
+    ///
+    /// A request with a key is repeated under it until the deadline, so that the loss of a
+    /// leader does not show.
+    ///
+    /// # Errors
+    /// When there is no leader in time, or the request can never be proposed. A refusal by the
+    /// state machine is a reply, not an error.
+    pub async fn propose(&self, request: Request) -> Result<Reply, Status> {
+        let deadline = Instant::now() + Duration::from_millis(limit::CALL_TIMEOUT.0);
+        let mut pause = PAUSE.0;
+        loop {
+            let fault = match self.propose_once(request.clone()).await {
+                Ok(reply) => return Ok(reply),
+                Err(fault) => fault,
+            };
+            let repeat = match &fault {
+                ForwardFault::NotLeader | ForwardFault::Busy => true,
+                ForwardFault::Unknown => request.key.is_some(),
+                ForwardFault::Refused(_) => false,
+            };
+            if !repeat || Instant::now() + pause > deadline {
+                return Err(status_of(&fault));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    async fn propose_once(&self, request: Request) -> Forwarded {
+        match self.node.propose(request.clone()).await {
+            Err(ProposeError::NotLeader { .. }) => self.forward(request).await,
+            other => other.map_err(Into::into),
+        }
+    }
+
+    /// The address of the leader, if it is another server.
+    #[must_use]
+    pub fn leader_address(&self) -> Option<String> {
+        let status = self.node.status();
+        let leader = status.leader.filter(|leader| *leader != self.me)?;
+        status.members.get(&leader).map(|member| member.address.clone())
+    }
+
+    async fn forward(&self, request: Request) -> Forwarded {
+        let leader = self.leader_address().ok_or(ForwardFault::NotLeader)?;
+        let channel = self.channels.to(&leader).map_err(|_| ForwardFault::NotLeader)?;
+        let wire =
+            ForwardRequest { cluster: self.cluster.clone(), request: frame::encode(&request) };
+        let mut client = PeerClient::new(channel)
+            .max_decoding_message_size(proto::MESSAGE_MAX)
+            .max_encoding_message_size(proto::MESSAGE_MAX);
+        let call = client.forward(wire);
+        let wait = Duration::from_millis(limit::CALL_TIMEOUT.0 / 2);
+        let reply = match tokio::time::timeout(wait, call).await {
+            Ok(Ok(reply)) => reply.into_inner().reply,
+            Ok(Err(_)) | Err(_) => return Err(ForwardFault::Unknown),
+        };
+        frame::decode(&reply).map_err(|_| ForwardFault::Unknown)?
+    }
+
+    /// A request by a server's own duty, under no key.
+    #[must_use]
+    pub fn own(&self, command: Command) -> Request {
+        Request { key: None, actor: format!("server:{}", self.me.0), command }
+    }
+}
+
+fn status_of(fault: &ForwardFault) -> Status {
+    match fault {
+        ForwardFault::NotLeader => error::status(
+            "unavailable",
+            "no leader is known; fewer than half of the servers may be up",
+            "`assay cluster status` shows the servers; the request is safe to repeat",
+            true,
+        ),
+        ForwardFault::Unknown => error::status(
+            "unavailable",
+            "the leader changed before it answered",
+            "repeat it with the same request key",
+            true,
+        ),
+        ForwardFault::Busy => {
+            error::status("busy", "the leader's queue is full", "repeat it in a moment", true)
+        }
+        ForwardFault::Refused(why) => {
+            error::status("refused", why.clone(), "see the message", false)
+        }
+    }
+}
+
+/// A request of a caller with a key.
+#[must_use]
+pub fn keyed(key: RequestKey, actor: String, command: Command) -> Request {
+    Request { key: Some(key), actor, command }
+}

@@ -1,0 +1,90 @@
+//! Errors as callers see them: a status with a document that says what to do.
+
+use crate::state::command::Refusal;
+use serde::Serialize;
+use tonic::{Code, Status, metadata::MetadataValue};
+
+/// Metadata key of the document.
+pub const KEY: &str = "assay-error";
+
+#[derive(Serialize)]
+struct Document<'a> {
+    code: &'a str,
+    reason: &'a str,
+    detail: &'a str,
+    hint: &'a str,
+    retry_safe: bool,
+}
+
+/// A status whose metadata holds `{code, reason, detail, hint, retry_safe}`.
+///
+/// `code` is one of: invalid, refused, not_found, unavailable, busy, unauthenticated,
+/// not_authorised, mismatch, internal.
+#[must_use]
+pub fn status(code: &str, reason: impl Into<String>, hint: &str, retry_safe: bool) -> Status {
+    let reason = reason.into();
+    let document = Document { code, reason: &reason, detail: &reason, hint, retry_safe };
+    let json = serde_json::to_string(&document).unwrap_or_default();
+    let mut status = Status::new(wire_code(code), reason);
+    // Metadata is ASCII; other characters travel as JSON escapes.
+    if let Ok(value) = MetadataValue::try_from(escape(&json)) {
+        status.metadata_mut().insert(KEY, value);
+    }
+    status
+}
+
+fn wire_code(code: &str) -> Code {
+    match code {
+        "invalid" => Code::InvalidArgument,
+        "refused" => Code::FailedPrecondition,
+        "not_found" => Code::NotFound,
+        "unavailable" => Code::Unavailable,
+        "busy" => Code::ResourceExhausted,
+        "unauthenticated" => Code::Unauthenticated,
+        "not_authorised" => Code::PermissionDenied,
+        "mismatch" => Code::DataLoss,
+        _ => Code::Internal,
+    }
+}
+
+/// Escapes what is outside printable ASCII as JSON does.
+fn escape(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for unit in json.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte @ 0x20..=0x7e) => out.push(char::from(byte)),
+            _ => out.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    out
+}
+
+/// A refusal by the state machine.
+#[must_use]
+pub fn refused(refusal: &Refusal) -> Status {
+    let (code, hint) = match refusal {
+        Refusal::NotFound { .. } => ("not_found", "check the id"),
+        Refusal::Spec(_) => ("invalid", "correct the job and submit it again"),
+        Refusal::KeyReused { .. } => ("refused", "use a new request key"),
+        Refusal::WrongState { .. } => ("refused", "look at it with `assay job`"),
+        Refusal::Limit { .. } => ("refused", "wait for work to finish, or raise the limit"),
+        Refusal::StaleLease { .. } => ("refused", "stop what runs under the lease"),
+        Refusal::NotYet { .. } => ("unavailable", "repeat it"),
+    };
+    status(code, refusal.to_string(), hint, code == "unavailable")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_carries_its_document_even_with_foreign_letters() {
+        let status = status("refused", "job `größe` is full", "wait", false);
+        let text = status.metadata().get(KEY).unwrap().to_str().unwrap();
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(json["reason"], "job `größe` is full");
+        assert_eq!(json["code"], "refused");
+        assert_eq!(status.code(), Code::FailedPrecondition);
+    }
+}

@@ -1,0 +1,289 @@
+//! What is pushed to those who look on: a job's document as it changes, and its log as it grows.
+
+use super::{context::Context, error, identity::Identity, query};
+use domain::{
+    AttemptNo, Digest, ElementId, LeaseId, LogIndex,
+    link::LogSource,
+    view::{ElementView, JobView},
+};
+use proto::v1::{self, assay_client::AssayClient};
+use std::{pin::Pin, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::{Request, Status};
+
+/// A boxed stream of answers.
+pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Answers that wait for a slow reader.
+const QUEUE: usize = 16;
+/// Longest time without a look at a job that others may have changed.
+const LOOK: Duration = Duration::from_millis(500);
+/// Shortest time between two documents of one job.
+const PACE: Duration = Duration::from_millis(50);
+/// Pieces of a stored log.
+const PIECE: usize = 256 << 10;
+
+/// Asks the leader instead, whose log files are the ones that agents push to.
+async fn leader(context: &Context) -> Option<AssayClient<tonic::transport::Channel>> {
+    let channel = context.channels.to(&context.leader_address()?).ok()?;
+    Some(
+        AssayClient::new(channel)
+            .max_decoding_message_size(proto::MESSAGE_MAX)
+            .max_encoding_message_size(proto::MESSAGE_MAX),
+    )
+}
+
+fn parse(text: &str) -> Result<ElementId, Status> {
+    text.parse().map_err(|fault: domain::id::IdError| {
+        error::status("invalid", fault.to_string(), "`assay jobs` shows what there is", false)
+    })
+}
+
+async fn look(context: &Context, job: domain::JobId) -> Result<(JobView, LogIndex), Status> {
+    let hub = context.hub.clone();
+    let read = context.node.read_local(move |cluster, rows| {
+        let view = cluster.view();
+        (query::job_view(&view, rows, &hub, job), view.applied())
+    });
+    let (document, at) = read.await.map_err(|fault| query::unreadable(&fault))?;
+    let absent =
+        || error::status("not_found", format!("there is no job {job}"), "`assay jobs`", false);
+    Ok((document.ok_or_else(absent)?, at))
+}
+
+fn has_ended(document: &JobView) -> bool {
+    document.line.ended.is_some()
+}
+
+/// A job's document, anew whenever it changes, until the job has ended.
+///
+/// # Errors
+/// When there is no such job.
+pub async fn watch(
+    context: Arc<Context>,
+    request: Request<v1::WatchRequest>,
+) -> Result<Answers<v1::Document>, Status> {
+    let who = Identity::of(&request)?;
+    let job = parse(&request.get_ref().job)?.job;
+    if matches!(who, Identity::User(_))
+        && let Some(mut client) = leader(&context).await
+    {
+        // The leader has the metrics; when it is lost, the caller's stream ends and they reattach.
+        return Ok(Box::pin(client.watch(request.into_inner()).await?.into_inner()));
+    }
+    look(&context, job).await?;
+    let (out, answers) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let mut changes = context.node.applied();
+        let mut last = Vec::new();
+        loop {
+            let (document, LogIndex(log_index)) = match look(&context, job).await {
+                Ok(found) => found,
+                Err(status) => {
+                    let _ = out.send(Err(status)).await;
+                    return;
+                }
+            };
+            let ended = has_ended(&document);
+            let json = serde_json::to_vec(&document).unwrap_or_default();
+            if json != last {
+                last.clone_from(&json);
+                let answer = v1::Document { json: json.into(), log_index };
+                if out.send(Ok(answer)).await.is_err() {
+                    return;
+                }
+            }
+            if ended {
+                return;
+            }
+            tokio::time::sleep(PACE).await;
+            let _ = tokio::time::timeout(LOOK, changes.changed()).await;
+        }
+    });
+    Ok(Box::pin(ReceiverStream::new(answers)))
+}
+
+/// Where the bytes of an attempt's log are.
+struct Place {
+    lease: LeaseId,
+    attempt: AttemptNo,
+    /// The attempt holds its lease, so that more may come.
+    live: bool,
+    /// The job's log is sealed under this digest.
+    sealed: Option<Digest>,
+}
+
+async fn place(
+    context: &Context,
+    element: ElementId,
+    attempt: u32,
+) -> Result<Option<Place>, Status> {
+    let (document, _) = look(context, element.job).await?;
+    let wanted = |part: &&ElementView| part.id == element;
+    let Some(part) = document.parts.iter().find(wanted) else {
+        return Ok(None);
+    };
+    let found = match attempt {
+        0 => part.attempts.last(),
+        number => part.attempts.iter().find(|one| one.attempt == AttemptNo(number)),
+    };
+    let Some(found) = found else { return Ok(None) };
+    let read = context.node.read_local(move |cluster, rows| {
+        cluster.view().artifact_of(rows, element).map(|view| view.artifact.ticket)
+    });
+    let ticket = read.await.map_err(|fault| query::unreadable(&fault))?;
+    let sealed = ticket.filter(|ticket| ticket.lease == found.lease).map(|t| t.output.log);
+    Ok(Some(Place {
+        lease: found.lease,
+        attempt: found.attempt,
+        live: found.ended.is_none(),
+        sealed,
+    }))
+}
+
+/// What an attempt wrote, and what it goes on writing.
+///
+/// # Errors
+/// When there is no such job.
+pub async fn logs(
+    context: Arc<Context>,
+    request: Request<v1::LogsRequest>,
+) -> Result<Answers<v1::LogChunk>, Status> {
+    let who = Identity::of(&request)?;
+    if matches!(who, Identity::User(_))
+        && let Some(mut client) = leader(&context).await
+    {
+        return Ok(Box::pin(client.logs(request.into_inner()).await?.into_inner()));
+    }
+    let request = request.into_inner();
+    let element = parse(&request.element)?;
+    look(&context, element.job).await?;
+    let (out, answers) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        if let Err(status) = send_log(&context, &request, element, &out).await {
+            let _ = out.send(Err(status)).await;
+        }
+    });
+    Ok(Box::pin(ReceiverStream::new(answers)))
+}
+
+type LogOut = mpsc::Sender<Result<v1::LogChunk, Status>>;
+
+async fn send_log(
+    context: &Context,
+    request: &v1::LogsRequest,
+    element: ElementId,
+    out: &LogOut,
+) -> Result<(), Status> {
+    let source = match request.metrics {
+        true => LogSource::Metrics { rank: request.rank },
+        false => LogSource::Output { rank: request.rank },
+    };
+    let mut changes = context.node.applied();
+    let mut offset = request.offset;
+    let mut followed = None;
+    loop {
+        let Some(place) = place(context, element, request.attempt).await? else {
+            if !request.follow {
+                return Ok(());
+            }
+            let _ = tokio::time::timeout(LOOK, changes.changed()).await;
+            continue;
+        };
+        if followed.is_some_and(|before| before != place.lease) {
+            // A new attempt writes a new file.
+            offset = 0;
+        }
+        followed = Some(place.lease);
+        let disk = |fault: std::io::Error| {
+            error::status("internal", format!("log file: {fault}"), "ask another server", true)
+        };
+        let mut grown = context.hub.follow(place.lease, source).map_err(disk)?;
+        let sent = send_new(context, place.lease, source, &mut offset, place.attempt, out).await?;
+        if !sent {
+            return Ok(());
+        }
+        if !place.live {
+            if offset == 0
+                && !request.metrics
+                && let Some(log) = place.sealed
+            {
+                return send_sealed(context, log, place.attempt, out).await;
+            }
+            if !request.follow || ended(context, element).await? {
+                return Ok(());
+            }
+        } else if !request.follow {
+            return Ok(());
+        }
+        // Cancel-safe: a missed wake-up is made good by the next look.
+        tokio::select! {
+            _ = grown.changed() => {}
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+async fn ended(context: &Context, element: ElementId) -> Result<bool, Status> {
+    let (document, _) = look(context, element.job).await?;
+    let part = document.parts.iter().find(|part| part.id == element);
+    Ok(part.is_none_or(|part| part.state.is_final()))
+}
+
+/// Sends what is there; false when the reader is gone.
+async fn send_new(
+    context: &Context,
+    lease: LeaseId,
+    source: LogSource,
+    offset: &mut u64,
+    attempt: AttemptNo,
+    out: &LogOut,
+) -> Result<bool, Status> {
+    loop {
+        let data = context.hub.read(lease, source, *offset).map_err(|fault| {
+            error::status("internal", format!("log file: {fault}"), "ask another server", true)
+        })?;
+        if data.is_empty() {
+            return Ok(true);
+        }
+        let start = *offset;
+        *offset += data.len() as u64;
+        let chunk = v1::LogChunk { offset: start, data: data.into(), attempt: attempt.0 };
+        if out.send(Ok(chunk)).await.is_err() {
+            return Ok(false);
+        }
+    }
+}
+
+async fn send_sealed(
+    context: &Context,
+    log: Digest,
+    attempt: AttemptNo,
+    out: &LogOut,
+) -> Result<(), Status> {
+    let store = context.blobs.store();
+    if !store.has(&log) {
+        let status = context.node.status();
+        for (id, member) in &status.members {
+            if *id != context.me && context.blobs.copy(log, &member.address).await.is_ok() {
+                break;
+            }
+        }
+    }
+    let bytes = store.read_bytes(&log, super::log_hub::FILE_MAX as usize).map_err(|fault| {
+        error::status("mismatch", fault.to_string(), "fetch the artifact elsewhere", true)
+    })?;
+    for (number, piece) in bytes.chunks(PIECE).enumerate() {
+        let chunk = v1::LogChunk {
+            offset: (number * PIECE) as u64,
+            data: piece.to_vec().into(),
+            attempt: attempt.0,
+        };
+        if out.send(Ok(chunk)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

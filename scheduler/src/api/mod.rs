@@ -1,0 +1,209 @@
+//! One server: the replicated log, the services before it, the duties behind it.
+
+mod agents;
+mod blobs;
+pub mod channels;
+mod context;
+mod error;
+mod follow;
+mod identity;
+mod lead;
+mod log_hub;
+mod membership;
+mod peer;
+mod query;
+mod sealing;
+mod service;
+mod sessions;
+mod submit;
+
+pub use channels::{Channels, Tls, TlsError};
+
+use crate::consensus::{
+    Identity, ReplicaConfig, StoreError,
+    shell::{Node, Start},
+    transport::Transport,
+};
+use blobs::BlobService;
+use context::Context;
+use domain::{ReplicaId, port::Signer};
+use log_hub::LogHub;
+use proto::v1::{
+    agents_server::AgentsServer, assay_server::AssayServer, blobs_server::BlobsServer,
+    peer_server::PeerServer,
+};
+use registry::{
+    blob::local::{BlobError, BlobStore},
+    sign::local::{KeyError, LocalSigner},
+};
+use sessions::Sessions;
+use std::{
+    collections::BTreeMap, future::Future, net::SocketAddr, path::PathBuf, sync::Arc,
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Contacts and answers that wait for the leader's duties.
+const EVENTS: usize = 4_096;
+/// Longest wait for open calls at the end.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What is particular to one server.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Its id, never used before in this cluster.
+    pub id: ReplicaId,
+    /// The cluster's identity.
+    pub cluster: String,
+    /// Its data directory.
+    pub dir: PathBuf,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where others reach it, `host:port`.
+    pub advertise: String,
+    /// The founders with their addresses, itself among them.
+    pub members: BTreeMap<ReplicaId, String>,
+    /// Whether it joins a cluster that runs, rather than founding one.
+    pub join: bool,
+    /// Its certificate.
+    pub tls: Tls,
+    /// The folder with the signing keys.
+    pub keys: PathBuf,
+}
+
+/// A server that cannot start, or must not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The log's disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The blob store's disk.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The folder for logs.
+    #[error("folder for logs under {}: {source}", dir.display())]
+    Logs {
+        /// The data directory.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The address.
+    #[error("cannot serve at {listen}: {source}; is another process there?")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: tonic::transport::Error,
+    },
+    /// The replica found that it must not serve.
+    #[error("{0}")]
+    Stopped(String),
+}
+
+/// Runs a server until `shutdown`.
+///
+/// # Errors
+/// When it cannot start, or its replica must not go on: the message says what to do.
+pub async fn serve(
+    config: ServerConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let server_tls = config.tls.server()?;
+    let client_tls = config.tls.client()?;
+    let signer: Arc<dyn Signer> = Arc::new(LocalSigner::open(&config.keys)?);
+    let hub = LogHub::open(config.dir.join("logs"))
+        .map_err(|source| ServeError::Logs { dir: config.dir.clone(), source })?;
+    let store = BlobStore::open(&config.dir.join("blobs"))?;
+    let channels = Channels::new(client_tls.clone());
+    let transport = Transport::new(config.id, config.cluster.clone(), client_tls);
+    let (node, effects) = Node::start(Start {
+        dir: config.dir.join("log"),
+        identity: Identity { cluster: config.cluster.clone(), id: config.id },
+        founders: if config.join { BTreeMap::new() } else { config.members.clone() },
+        address: config.advertise.clone(),
+        peers: Arc::new(transport),
+        replica: ReplicaConfig::new(config.id),
+    })?;
+    let (events, heard) = mpsc::channel(EVENTS);
+    let context = Arc::new(Context {
+        me: config.id,
+        cluster: config.cluster,
+        node: node.clone(),
+        blobs: BlobService::new(config.id, store, channels.clone()),
+        hub,
+        channels,
+        signer,
+        sessions: Sessions::default(),
+        events,
+    });
+    let duties = tokio::spawn(lead::run(context.clone(), effects, heard));
+    tracing::info!(server = %config.id, listen = %config.listen, "server started");
+    let result = listen(&context, config.listen, server_tls, shutdown).await;
+    node.stop().await;
+    duties.abort();
+    result
+}
+
+async fn listen(
+    context: &Arc<Context>,
+    listen: SocketAddr,
+    tls: tonic::transport::ServerTlsConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let max = proto::MESSAGE_MAX;
+    let fault = |source| ServeError::Listen { listen, source };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let router = tonic::transport::Server::builder()
+        .tls_config(tls)
+        .map_err(fault)?
+        .tcp_nodelay(true)
+        .initial_stream_window_size(16 << 20)
+        .initial_connection_window_size(16 << 20)
+        .http2_keepalive_interval(Some(Duration::from_secs(2)))
+        .add_service(
+            AssayServer::new(service::PublicService(context.clone()))
+                .max_decoding_message_size(max)
+                .max_encoding_message_size(max),
+        )
+        .add_service(
+            AgentsServer::new(agents::AgentService(context.clone()))
+                .max_decoding_message_size(max)
+                .max_encoding_message_size(max),
+        )
+        .add_service(
+            PeerServer::new(peer::PeerService(context.clone()))
+                .max_decoding_message_size(max)
+                .max_encoding_message_size(max),
+        )
+        .add_service(
+            BlobsServer::new(context.blobs.clone())
+                .max_decoding_message_size(max)
+                .max_encoding_message_size(max),
+        );
+    let serving = router.serve_with_shutdown(listen, async {
+        let _ = stopped.await;
+    });
+    tokio::pin!(serving);
+    tokio::select! {
+        ended = &mut serving => return ended.map_err(fault),
+        why = context.node.ended() => {
+            let why = why.unwrap_or_default();
+            return if why.is_empty() { Ok(()) } else { Err(ServeError::Stopped(why)) };
+        }
+        () = shutdown => {}
+    }
+    let _ = stop.send(());
+    context.sessions.wake_all();
+    match tokio::time::timeout(GOODBYE, serving).await {
+        Ok(ended) => ended.map_err(fault),
+        // Streams that stay open are cut.
+        Err(_) => Ok(()),
+    }
+}

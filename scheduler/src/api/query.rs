@@ -1,0 +1,196 @@
+//! Documents: what the system shows, as JSON.
+
+use super::{context::Context, error, identity::Identity};
+use crate::{
+    consensus::shell::{ReadError, Rows},
+    planner,
+    state::{
+        Cluster,
+        view::{JobFilter, View},
+    },
+};
+use domain::{
+    JobId, LogIndex, limit,
+    view::{ClusterView, JobView, ReplicaView},
+};
+use proto::v1::{self, query_request::What};
+use serde::Serialize;
+use tonic::{Request, Status};
+
+/// A read that could not be made.
+#[must_use]
+pub fn unreadable(fault: &ReadError) -> Status {
+    error::status(
+        "unavailable",
+        fault.to_string(),
+        "`assay cluster status` shows the servers; `--stale` reads without a leader",
+        true,
+    )
+}
+
+/// Either bytes of JSON or why there are none.
+type Answer = Result<Vec<u8>, Status>;
+
+fn json(value: &impl Serialize) -> Answer {
+    serde_json::to_vec(value)
+        .map_err(|fault| error::status("internal", fault.to_string(), "report this", false))
+}
+
+fn absent(what: &str, list: &str) -> Status {
+    let why = format!("there is no {what}");
+    error::status("not_found", why, &format!("`assay {list}` shows what there is"), false)
+}
+
+fn page(limit: u32) -> usize {
+    if limit == 0 { limit::PAGE_MAX } else { (limit as usize).min(limit::PAGE_MAX) }
+}
+
+/// Answers one query.
+///
+/// # Errors
+/// When what is asked for is not there, or this server cannot answer now.
+pub async fn query(
+    context: &Context,
+    request: Request<v1::QueryRequest>,
+) -> Result<v1::Document, Status> {
+    Identity::of(&request)?;
+    let request = request.into_inner();
+    let Some(what) = request.what else {
+        return Err(error::status("invalid", "the query asks for nothing", "set `what`", false));
+    };
+    match what {
+        What::Cluster(_) => cluster(context).await,
+        What::Keys(_) => keys(context),
+        what => {
+            let hub = context.hub.clone();
+            let answer = move |cluster: &Cluster, rows: &Rows| {
+                let view = cluster.view();
+                (document(&view, rows, &hub, what), view.applied())
+            };
+            let read = if request.stale {
+                context.node.read_local(answer).await
+            } else {
+                context.node.read(answer).await
+            };
+            let (document, LogIndex(log_index)) = read.map_err(|fault| unreadable(&fault))?;
+            Ok(v1::Document { json: document?.into(), log_index })
+        }
+    }
+}
+
+/// One job with its newest metrics.
+#[must_use]
+pub fn job_view(
+    view: &View<'_>,
+    rows: &Rows,
+    hub: &super::log_hub::LogHub,
+    job: JobId,
+) -> Option<JobView> {
+    let mut document = view.job(rows, job)?;
+    let leases = document.parts.iter().filter_map(|part| part.attempts.last());
+    if let Some(newest) = leases.max_by_key(|attempt| attempt.lease) {
+        document.metrics = hub.metrics(newest.lease);
+    }
+    Some(document)
+}
+
+fn job_id(text: &str) -> Result<JobId, Status> {
+    let element: domain::ElementId = text.parse().map_err(|fault: domain::id::IdError| {
+        error::status("invalid", fault.to_string(), "`assay jobs` shows what there is", false)
+    })?;
+    Ok(element.job)
+}
+
+fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: What) -> Answer {
+    match what {
+        What::Jobs(asked) => {
+            let limit = page(asked.limit);
+            let before = (asked.before > 0).then_some(JobId(asked.before));
+            let some = |text: String| (!text.is_empty()).then_some(text);
+            let filter = JobFilter {
+                state: some(asked.state),
+                user: some(asked.user),
+                name: some(asked.name),
+                queue: some(asked.queue),
+            };
+            json(&view.job_lines(rows, &filter, before, limit))
+        }
+        What::Job(id) => match job_view(view, rows, hub, job_id(&id)?) {
+            Some(document) => json(&document),
+            None => Err(absent(&format!("job {id}"), "jobs")),
+        },
+        What::Why(id) => match planner::why(view, rows, job_id(&id)?, view.now()) {
+            Some(document) => json(&document),
+            None => Err(absent(&format!("job {id}"), "jobs")),
+        },
+        What::Nodes(_) => json(&view.nodes()),
+        What::Artifacts(asked) => {
+            json(&view.artifacts(rows, domain::ArtifactId(asked.after), page(asked.limit)))
+        }
+        What::Artifact(id) => {
+            let found = if id.starts_with('a') {
+                let id = id.parse().map_err(|fault: domain::id::IdError| {
+                    error::status("invalid", fault.to_string(), "`assay artifacts`", false)
+                })?;
+                view.artifact(rows, id)
+            } else {
+                let element = id.parse().map_err(|fault: domain::id::IdError| {
+                    error::status("invalid", fault.to_string(), "`assay artifacts`", false)
+                })?;
+                view.artifact_of(rows, element)
+            };
+            match found {
+                Some(artifact) => json(&artifact),
+                None => Err(absent(&format!("artifact of {id}"), "artifacts")),
+            }
+        }
+        What::Audit(asked) => json(&view.audit(rows, asked.from.max(1), page(asked.limit))),
+        What::Cluster(_) | What::Keys(_) => {
+            Err(error::status("internal", "answered elsewhere", "report this", false))
+        }
+    }
+}
+
+async fn cluster(context: &Context) -> Result<v1::Document, Status> {
+    let read = context.node.read_local(|cluster, _| (cluster.digest(), cluster.view().applied()));
+    let (state_digest, applied) = read.await.map_err(|fault| unreadable(&fault))?;
+    let status = context.node.status();
+    let replicas = status
+        .members
+        .iter()
+        .map(|(id, member)| ReplicaView {
+            id: *id,
+            address: member.address.clone(),
+            role: member.role.clone(),
+            matched: member.matched,
+            active: member.active,
+        })
+        .collect();
+    let document = ClusterView {
+        cluster: context.cluster.clone(),
+        answered_by: context.me,
+        leader: status.leader,
+        term: status.term,
+        commit: status.commit,
+        applied,
+        state_digest,
+        replicas,
+    };
+    Ok(v1::Document { json: json(&document)?.into(), log_index: applied.0 })
+}
+
+#[derive(Serialize)]
+struct Keys {
+    model_public_pem: String,
+    event_public_pem: String,
+    event_signer: String,
+}
+
+fn keys(context: &Context) -> Result<v1::Document, Status> {
+    let document = Keys {
+        model_public_pem: context.signer.model_public_pem(),
+        event_public_pem: context.signer.event_public_pem(),
+        event_signer: context.signer.event_signer(),
+    };
+    Ok(v1::Document { json: json(&document)?.into(), log_index: 0 })
+}

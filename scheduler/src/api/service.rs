@@ -1,0 +1,83 @@
+//! The public service: each call goes to the module named for what it does.
+
+use super::{
+    context::Context,
+    error,
+    follow::{self, Answers},
+    identity::Identity,
+    membership, query, submit,
+};
+use proto::v1::{self, assay_server::Assay};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// The service of one server.
+#[derive(Clone)]
+pub struct PublicService(pub Arc<Context>);
+
+#[tonic::async_trait]
+impl Assay for PublicService {
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::SubmitReply>, Status> {
+        submit::submit(&self.0, request).await.map(Response::new)
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::DoneReply>, Status> {
+        submit::cancel(&self.0, request).await.map(Response::new)
+    }
+
+    async fn drain(
+        &self,
+        request: Request<v1::DrainRequest>,
+    ) -> Result<Response<v1::DoneReply>, Status> {
+        submit::drain(&self.0, request).await.map(Response::new)
+    }
+
+    async fn confirm_dead(
+        &self,
+        request: Request<v1::ConfirmDeadRequest>,
+    ) -> Result<Response<v1::DoneReply>, Status> {
+        submit::confirm_dead(&self.0, request).await.map(Response::new)
+    }
+
+    async fn query(
+        &self,
+        request: Request<v1::QueryRequest>,
+    ) -> Result<Response<v1::Document>, Status> {
+        query::query(&self.0, request).await.map(Response::new)
+    }
+
+    type WatchStream = Answers<v1::Document>;
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        follow::watch(self.0.clone(), request).await.map(Response::new)
+    }
+
+    type LogsStream = Answers<v1::LogChunk>;
+
+    async fn logs(
+        &self,
+        request: Request<v1::LogsRequest>,
+    ) -> Result<Response<Self::LogsStream>, Status> {
+        follow::logs(self.0.clone(), request).await.map(Response::new)
+    }
+
+    async fn membership(
+        &self,
+        request: Request<v1::MembershipRequest>,
+    ) -> Result<Response<v1::DoneReply>, Status> {
+        let user = Identity::of(&request)?.user()?;
+        let Some(change) = request.into_inner().change else {
+            return Err(error::status("invalid", "no change is named", "set `change`", false));
+        };
+        membership::change(&self.0, &user, change).await.map(Response::new)
+    }
+}

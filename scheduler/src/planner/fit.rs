@@ -1,0 +1,90 @@
+//! Whether and where one gang fits: whole or not at all.
+
+use super::free::FreeNode;
+use crate::state::sched::Shape;
+use domain::{NodeId, lease::Member};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+/// Nodes by their place in a list, with the tasks of a gang that each takes.
+type Parts = Vec<(usize, u32)>;
+
+/// Finds a place for a gang and takes it from `nodes`.
+///
+/// One node if any can hold the gang: the one with the least left over (best fit), nodes in
+/// `avoid` last. Otherwise the fewest nodes of one hardware class, largest first.
+pub fn place_gang(
+    nodes: &mut [FreeNode<'_>],
+    shape: &Shape,
+    avoid: &BTreeSet<NodeId>,
+) -> Option<Vec<Member>> {
+    let parts = find(nodes, shape, avoid)?;
+    let mut first = 0;
+    let mut members = Vec::with_capacity(parts.len());
+    for (at, take) in parts {
+        members.push(nodes[at].take(&shape.resources, first, take));
+        first += take;
+    }
+    Some(members)
+}
+
+/// Whether a gang fits now.
+#[must_use]
+pub fn fits(nodes: &[FreeNode<'_>], shape: &Shape) -> bool {
+    find(nodes, shape, &BTreeSet::new()).is_some()
+}
+
+fn find(nodes: &[FreeNode<'_>], shape: &Shape, avoid: &BTreeSet<NodeId>) -> Option<Parts> {
+    let suits = |node: &FreeNode<'_>| shape.class.as_ref().is_none_or(|class| class == node.class);
+    let rooms: Parts = nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| suits(node))
+        .map(|(at, node)| (at, node.room(&shape.resources, shape.tasks)))
+        .filter(|(_, room)| *room > 0)
+        .collect();
+    let whole = rooms.iter().filter(|(_, room)| *room >= shape.tasks);
+    let best = whole.map(|(at, _)| *at).min_by_key(|at| {
+        let node = &nodes[*at];
+        (avoid.contains(&node.id), node.gpu_count(), node.leases, node.cpu, node.id)
+    });
+    match best {
+        Some(at) => Some(vec![(at, shape.tasks)]),
+        None => over_several(nodes, shape.tasks, avoid, rooms),
+    }
+}
+
+fn over_several(
+    nodes: &[FreeNode<'_>],
+    tasks: u32,
+    avoid: &BTreeSet<NodeId>,
+    rooms: Parts,
+) -> Option<Parts> {
+    let mut classes: BTreeMap<&str, Parts> = BTreeMap::new();
+    for (at, room) in rooms {
+        classes.entry(nodes[at].class).or_default().push((at, room));
+    }
+    let mut chosen: Option<Parts> = None;
+    for mut candidates in classes.into_values() {
+        candidates.sort_by_key(|(at, room)| {
+            (avoid.contains(&nodes[*at].id), Reverse(*room), nodes[*at].id)
+        });
+        let mut left = tasks;
+        let mut used = Vec::new();
+        for (at, room) in candidates {
+            if left == 0 {
+                break;
+            }
+            let take = room.min(left);
+            left -= take;
+            used.push((at, take));
+        }
+        let fewer = chosen.as_ref().is_none_or(|chosen| used.len() < chosen.len());
+        if left == 0 && fewer {
+            chosen = Some(used);
+        }
+    }
+    chosen
+}

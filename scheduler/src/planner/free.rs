@@ -1,0 +1,131 @@
+//! What is free on each node, as a plan uses it up.
+
+use crate::state::{gpu_matches, sched::Node, view::View};
+use domain::{
+    NodeId,
+    lease::{Member, TaskPlace},
+    resource::TaskResources,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One node's free resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreeNode<'a> {
+    /// The node.
+    pub id: NodeId,
+    /// Its hardware class.
+    pub class: &'a str,
+    /// Indices of free GPUs by model.
+    pub gpus: BTreeMap<&'a str, Vec<u32>>,
+    /// Free processor time in thousandths of a core.
+    pub cpu: u64,
+    /// Free memory in bytes.
+    pub memory: u64,
+    /// Leases on it.
+    pub leases: usize,
+}
+
+impl<'a> FreeNode<'a> {
+    /// What is free on `node` now.
+    #[must_use]
+    pub fn now(id: NodeId, node: &'a Node) -> Self {
+        let has = &node.row.inventory;
+        let cpu = has.cpu.minus(node.cpu_used).0;
+        Self::with(id, node, &node.gpus_used, cpu, has.memory.minus(node.memory_used).0)
+    }
+
+    /// What would be free if nothing ran. The leases are counted all the same, so that of two
+    /// like nodes the one that is nearer to being empty comes first.
+    #[must_use]
+    pub fn empty(id: NodeId, node: &'a Node) -> Self {
+        let has = &node.row.inventory;
+        Self::with(id, node, &BTreeSet::new(), has.cpu.0, has.memory.0)
+    }
+
+    fn with(
+        id: NodeId,
+        node: &'a Node,
+        used: &BTreeSet<u32>,
+        cpu: u64,
+        memory: u64,
+    ) -> FreeNode<'a> {
+        let mut gpus: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for gpu in node.row.inventory.gpus.iter().filter(|gpu| !used.contains(&gpu.index)) {
+            gpus.entry(&gpu.model).or_default().push(gpu.index);
+        }
+        FreeNode { id, class: &node.class, gpus, cpu, memory, leases: node.leases.len() }
+    }
+
+    /// Number of free GPUs of any model.
+    #[must_use]
+    pub fn gpu_count(&self) -> usize {
+        self.gpus.values().map(Vec::len).sum()
+    }
+
+    /// Free GPUs that are what is asked for.
+    fn matching(&self, wanted: &TaskResources) -> impl Iterator<Item = u32> + '_ {
+        let models: Vec<_> = self
+            .gpus
+            .iter()
+            .filter(|(model, _)| gpu_matches(model, wanted.gpu_model.as_deref()))
+            .collect();
+        models.into_iter().flat_map(|(_, indices)| indices.iter().copied())
+    }
+
+    /// How many tasks fit, up to `most`.
+    #[must_use]
+    pub fn room(&self, wanted: &TaskResources, most: u32) -> u32 {
+        let mut room = u64::from(most);
+        if wanted.gpus > 0 {
+            room = room.min(self.matching(wanted).count() as u64 / u64::from(wanted.gpus));
+        }
+        if let Some(tasks) = self.cpu.checked_div(wanted.cpu.0) {
+            room = room.min(tasks);
+        }
+        if let Some(tasks) = self.memory.checked_div(wanted.memory.0) {
+            room = room.min(tasks);
+        }
+        // No more than `most`, which is a u32.
+        u32::try_from(room).unwrap_or(most)
+    }
+
+    /// Takes the room of `count` tasks with ranks from `first` on.
+    pub fn take(&mut self, wanted: &TaskResources, first: u32, count: u32) -> Member {
+        let free: Vec<u32> = self.matching(wanted).collect();
+        let mut free = free.into_iter();
+        let tasks: Vec<TaskPlace> = (first..first + count)
+            .map(|rank| TaskPlace {
+                rank,
+                gpus: free.by_ref().take(wanted.gpus as usize).collect(),
+            })
+            .collect();
+        let taken: BTreeSet<u32> = tasks.iter().flat_map(|task| task.gpus.clone()).collect();
+        for indices in self.gpus.values_mut() {
+            indices.retain(|index| !taken.contains(index));
+        }
+        self.cpu = self.cpu.saturating_sub(wanted.cpu.0.saturating_mul(u64::from(count)));
+        self.memory = self.memory.saturating_sub(wanted.memory.0.saturating_mul(u64::from(count)));
+        self.leases += 1;
+        Member { node: self.id, tasks }
+    }
+}
+
+/// What is free on every node that takes work.
+#[must_use]
+pub fn ready<'a>(view: &View<'a>) -> Vec<FreeNode<'a>> {
+    let nodes = view.all_nodes().filter(|(_, node)| node.row.takes_work());
+    nodes.map(|(id, node)| FreeNode::now(id, node)).collect()
+}
+
+/// What would be free on every node that takes work, if nothing ran.
+#[must_use]
+pub fn ready_empty<'a>(view: &View<'a>) -> Vec<FreeNode<'a>> {
+    let nodes = view.all_nodes().filter(|(_, node)| node.row.takes_work());
+    nodes.map(|(id, node)| FreeNode::empty(id, node)).collect()
+}
+
+/// What would be free on all nodes that were ever registered, if all took work and nothing ran.
+#[must_use]
+pub fn all_empty<'a>(view: &View<'a>) -> Vec<FreeNode<'a>> {
+    view.all_nodes().map(|(id, node)| FreeNode::empty(id, node)).collect()
+}

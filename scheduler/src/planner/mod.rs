@@ -1,0 +1,20 @@
+//! Who runs where: a pure function of a view, with a reason for everything that waits.
+
+mod fit;
+mod free;
+mod pass;
+mod reason;
+mod shortage;
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod reason_test;
+
+pub use fit::place_gang;
+pub use free::FreeNode;
+pub use pass::{HOLD_AFTER, Plan, plan};
+pub use reason::why;
+
+/// Version of the rules by which plans are made, recorded with each plan.
+pub const POLICY_VERSION: u32 = 1;

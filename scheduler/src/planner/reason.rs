@@ -1,0 +1,187 @@
+//! Why a job waits: each reason with the smallest change that removes it.
+
+use super::{
+    fit::fits,
+    free::{self, FreeNode},
+    pass::plan,
+    shortage::shortages,
+};
+use crate::state::{
+    sched::{Job, Shape},
+    view::View,
+};
+use domain::{
+    JobId, Millis,
+    job::ElementState,
+    lease::Phase,
+    port::RowRead,
+    view::{ReasonView, WhyView},
+};
+
+/// Steps of the plan that is made to see who goes first.
+const BUDGET_STEPS: u64 = 10_000;
+/// Names in one sentence.
+const NAMES_MAX: usize = 8;
+
+/// Why `id` waits; none when there is no such job.
+#[must_use]
+pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Option<WhyView> {
+    let (submitted, progress) = view.job_rows(rows, id)?;
+    let count = submitted.spec.elements();
+    let state = progress.word(count).to_owned();
+    let mut document = WhyView { job: id, state, reasons: Vec::new(), not_reasons: Vec::new() };
+    let Some(job) = view.live_job(id) else { return Some(document) };
+    document.reasons.extend(stopping(view, job));
+    if progress.waiting(count) == 0 {
+        return Some(document);
+    }
+    if job.room() == 0 {
+        document.reasons.extend(array_limit(job));
+        return Some(document);
+    }
+    for shape in job.shapes() {
+        for reason in of_shape(view, &shape, id, job, now) {
+            if document.reasons.iter().all(|known| known.kind != reason.kind) {
+                document.reasons.push(reason);
+            }
+        }
+    }
+    document.not_reasons = not_reasons(view, job, id, &document.reasons);
+    Some(document)
+}
+
+fn reason(kind: &str, detail: String, remedy: String, never: bool) -> ReasonView {
+    ReasonView { kind: kind.to_owned(), detail, remedy, never }
+}
+
+/// An old attempt that has not ended everywhere.
+fn stopping(view: &View<'_>, job: &Job) -> Option<ReasonView> {
+    job.elements.values().find_map(|row| {
+        let ElementState::Running { lease } = &row.state else { return None };
+        let Phase::Stopping { remaining, cause } = &view.lease(*lease)?.phase else { return None };
+        let nodes = remaining.iter().filter_map(|node| view.node(*node));
+        let nodes = names(nodes.map(|row| row.inventory.name.as_str()));
+        let detail =
+            format!("its attempt under {lease} ({cause}) is not known to be dead on {nodes}");
+        let remedy = format!("wait for {nodes}, or once off: `assay node confirm-dead {lease}`");
+        Some(reason("lease", detail, remedy, false))
+    })
+}
+
+fn array_limit(job: &Job) -> Option<ReasonView> {
+    let most = job.brief.array?.at_once_max;
+    let detail = format!("{} of at most {most} elements run", job.progress.running);
+    let remedy = "wait for an element to end, or submit with a higher `at_once_max`".to_owned();
+    Some(reason("array", detail, remedy, false))
+}
+
+fn of_shape(view: &View<'_>, shape: &Shape, id: JobId, job: &Job, now: Millis) -> Vec<ReasonView> {
+    let all = free::all_empty(view);
+    if all.is_empty() {
+        let remedy = "start `assay agent` on a machine".to_owned();
+        return vec![reason("nodes", "no node has ever registered".into(), remedy, false)];
+    }
+    if !fits(&all, shape) {
+        return bound(&all, shape).map_or_else(|| shortages(&all, shape, true), |it| vec![it]);
+    }
+    if !fits(&free::ready_empty(view), shape) {
+        return vec![out_of_service(view, shape)];
+    }
+    let free = free::ready(view);
+    if fits(&free, shape) {
+        return vec![ahead(view, id, job, now)];
+    }
+    shortages(&free, shape, false)
+}
+
+/// The hardware class is what keeps it from ever fitting.
+fn bound(all: &[FreeNode<'_>], shape: &Shape) -> Option<ReasonView> {
+    let class = shape.class.as_ref()?;
+    fits(all, &Shape { class: None, ..shape.clone() }).then(|| {
+        let detail = format!("it has to give the bits of hardware class {class}, too few nodes do");
+        reason("class", detail, format!("add nodes of class {class}"), true)
+    })
+}
+
+/// Nodes that are out of service would have to come back.
+fn out_of_service(view: &View<'_>, shape: &Shape) -> ReasonView {
+    let suits = |node: &FreeNode<'_>| node.room(&shape.resources, 1) > 0;
+    let of = |lost: bool| {
+        let nodes = view.all_nodes().filter(move |(_, node)| {
+            if lost { node.row.lost } else { !node.row.lost && node.row.drained.is_some() }
+        });
+        nodes
+            .filter(|(id, node)| suits(&FreeNode::empty(*id, node)))
+            .map(|(_, node)| node.row.inventory.name.as_str())
+            .collect::<Vec<_>>()
+    };
+    let (lost, drained) = (of(true), of(false));
+    let mut detail = Vec::new();
+    let mut remedy = Vec::new();
+    if !drained.is_empty() {
+        let names = names(drained.into_iter());
+        detail.push(format!("drained: {names}"));
+        remedy.push(format!("put back: `assay node resume` for {names}"));
+    }
+    if !lost.is_empty() {
+        let names = names(lost.into_iter());
+        detail.push(format!("out of contact: {names}"));
+        remedy.push(format!("start the agents on {names}"));
+    }
+    let detail = format!("nodes that it needs are out of service ({})", detail.join("; "));
+    reason("health", detail, remedy.join("; "), false)
+}
+
+/// It would fit now: either the next plan starts it, or what is free goes to others.
+fn ahead(view: &View<'_>, id: JobId, job: &Job, now: Millis) -> ReasonView {
+    let next = plan(view, now, BUDGET_STEPS);
+    if next.record.placements.iter().any(|placement| placement.element.job == id) {
+        let detail = "it fits, and the next plan starts it".to_owned();
+        return reason("ahead", detail, "wait a moment".into(), false);
+    }
+    if let Some(other) = next.held_for.filter(|other| *other != id) {
+        let detail = format!("what is free is kept for {other}, which has waited for long");
+        let remedy = format!("wait until {other} has started, or `assay cancel {other}`");
+        return reason("ahead", detail, remedy, false);
+    }
+    let key = job.wait_key(id);
+    let first = next.record.placements.iter().map(|placement| placement.element.job);
+    let before: Vec<JobId> = first
+        .filter(|other| view.live_job(*other).is_some_and(|job| job.wait_key(*other) < key))
+        .collect();
+    let highest = before
+        .iter()
+        .filter_map(|other| view.live_job(*other))
+        .map(|job| job.brief.priority)
+        .max()
+        .unwrap_or(job.brief.priority);
+    let detail = format!("what is free goes to {} gangs before it in the order", before.len());
+    let remedy = match highest.checked_add(1) {
+        Some(above) => format!("submit with `priority` {above}, or wait until they have ended"),
+        None => "wait until they have ended".to_owned(),
+    };
+    reason("ahead", detail, remedy, false)
+}
+
+fn not_reasons(view: &View<'_>, job: &Job, id: JobId, reasons: &[ReasonView]) -> Vec<String> {
+    let mut not = Vec::new();
+    let key = job.wait_key(id);
+    if view.waiting().values().all(|order| order.first().is_none_or(|first| *first >= key)) {
+        not.push("priority (nobody is before it)".to_owned());
+    }
+    if view.all_nodes().next().is_some() && view.all_nodes().all(|(_, n)| n.row.takes_work()) {
+        not.push("health (every node is in service)".to_owned());
+    }
+    if reasons.iter().all(|reason| reason.kind != "queue") {
+        not.push("queue (it has no quota)".to_owned());
+    }
+    not
+}
+
+fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<&str> = all.collect();
+    match all.len().checked_sub(NAMES_MAX) {
+        Some(more) if more > 0 => format!("{} and {more} more", all[..NAMES_MAX].join(" ")),
+        Some(_) | None => all.join(" "),
+    }
+}

@@ -1,0 +1,143 @@
+//! Laws that the state must keep after every entry.
+
+use super::{Cluster, sched::Sched};
+use domain::{
+    job::ElementState,
+    lease::{Lease, Phase},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Cluster {
+    /// The first law that the state breaks, in words.
+    #[must_use]
+    pub fn broken_invariant(&self) -> Option<String> {
+        one_lease_per_gpu(&self.sched)
+            .or_else(|| leases_fit_their_nodes(&self.sched))
+            .or_else(|| gangs_are_whole(&self.sched))
+            .or_else(|| states_agree(&self.sched))
+            .or_else(|| order_is_right(&self.sched))
+    }
+}
+
+fn one_lease_per_gpu(sched: &Sched) -> Option<String> {
+    let mut held = BTreeMap::new();
+    for lease in sched.leases.values() {
+        for member in &lease.members {
+            for gpu in member.tasks.iter().flat_map(|task| &task.gpus) {
+                if let Some(other) = held.insert((member.node, *gpu), lease.id) {
+                    let (node, id) = (member.node, lease.id);
+                    return Some(format!("one_lease_per_gpu: {node}/{gpu} in {other} and {id}"));
+                }
+            }
+        }
+    }
+    None
+}
+
+fn leases_fit_their_nodes(sched: &Sched) -> Option<String> {
+    for (id, node) in &sched.nodes {
+        let (mut cpu, mut memory, mut gpus) = (0, 0, BTreeSet::new());
+        for lease in node.leases.iter().filter_map(|id| sched.leases.get(id)) {
+            let Some(job) = sched.jobs.get(&lease.element.job) else { continue };
+            let each = &job.brief.resources;
+            for task in lease.member(*id).into_iter().flat_map(|member| &member.tasks) {
+                cpu = each.cpu.0.saturating_add(cpu);
+                memory = each.memory.0.saturating_add(memory);
+                gpus.extend(task.gpus.iter().copied());
+            }
+        }
+        if (cpu, memory) != (node.cpu_used.0, node.memory_used.0) || gpus != node.gpus_used {
+            return Some(format!("usage: {id} counts other resources than its leases hold"));
+        }
+    }
+    None
+}
+
+fn whole(lease: &Lease, tasks: u32) -> bool {
+    let ranks = lease.members.iter().flat_map(|member| member.tasks.iter().map(|task| task.rank));
+    ranks.eq(0..tasks)
+}
+
+fn gangs_are_whole(sched: &Sched) -> Option<String> {
+    for lease in sched.leases.values() {
+        let Some(job) = sched.jobs.get(&lease.element.job) else {
+            return Some(format!("lease {} belongs to no live job", lease.id));
+        };
+        if !whole(lease, job.brief.tasks) {
+            return Some(format!("gang_whole: {} does not hold every rank once", lease.id));
+        }
+        if let Phase::Stopping { remaining, .. } = &lease.phase
+            && remaining.is_empty()
+        {
+            return Some(format!("lease {} has stopped everywhere and was not ended", lease.id));
+        }
+    }
+    None
+}
+
+/// Elements, leases and tickets name each other, and the counts are theirs.
+fn states_agree(sched: &Sched) -> Option<String> {
+    let (mut leases, mut tickets) = (0, 0);
+    for (id, job) in &sched.jobs {
+        let (mut running, mut sealing, mut waiting) = (0, 0, BTreeSet::new());
+        for (position, row) in &job.elements {
+            match &row.state {
+                ElementState::Running { lease } => {
+                    running += 1;
+                    let held = sched.leases.get(lease);
+                    if held.is_none_or(|l| job.position(l.element) != Some(*position)) {
+                        return Some(format!(
+                            "attempt_once: {id} runs under {lease}, which is not its"
+                        ));
+                    }
+                }
+                ElementState::Sealing { lease } => {
+                    sealing += 1;
+                    if !sched.tickets.contains_key(lease) {
+                        return Some(format!("{id} is sealing without ticket {lease}"));
+                    }
+                }
+                ElementState::Waiting => {
+                    waiting.insert(*position);
+                }
+                ElementState::Completed { .. }
+                | ElementState::Failed { .. }
+                | ElementState::Cancelled => {
+                    return Some(format!("{id} keeps an ended element in memory"));
+                }
+            }
+        }
+        let progress = &job.progress;
+        if (running, sealing) != (progress.running, progress.sealing)
+            || waiting.len() as u64 != u64::from(progress.requeued)
+            || waiting != job.requeued.values().flatten().copied().collect()
+        {
+            return Some(format!("{id} counts other elements than it has"));
+        }
+        leases += running as usize;
+        tickets += sealing as usize;
+    }
+    (leases != sched.leases.len() || tickets != sched.tickets.len())
+        .then(|| "a lease or a ticket belongs to no element".to_owned())
+}
+
+fn order_is_right(sched: &Sched) -> Option<String> {
+    let ordered: usize = sched.waiting.values().map(BTreeSet::len).sum();
+    let mut waiting = 0;
+    for (id, job) in &sched.jobs {
+        if job.room() == 0 {
+            continue;
+        }
+        let shapes = job.shapes();
+        if shapes.is_empty() {
+            return Some(format!("{id} waits and has no shape"));
+        }
+        waiting += shapes.len();
+        let key = job.wait_key(*id);
+        let ordered = |shape| sched.waiting.get(shape).is_some_and(|order| order.contains(&key));
+        if !shapes.iter().all(ordered) {
+            return Some(format!("{id} waits and is not in the order"));
+        }
+    }
+    (ordered != waiting).then(|| "the order holds jobs that do not wait".to_owned())
+}

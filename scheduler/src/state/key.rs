@@ -1,0 +1,125 @@
+//! Keys of the scheduler's rows: table bytes 0x01 to 0x7f, then big-endian parts.
+
+use domain::{AttemptNo, JobId, LeaseId, NodeId, RequestKey};
+
+const META: u8 = 0x01;
+/// What a job was submitted as; never changes.
+const JOB_SPEC: u8 = 0x02;
+/// How far a job is.
+const JOB: u8 = 0x03;
+const ELEMENT: u8 = 0x04;
+const ATTEMPT: u8 = 0x05;
+const CHECKPOINT: u8 = 0x06;
+const NODE: u8 = 0x07;
+const LEASE: u8 = 0x08;
+const TICKET: u8 = 0x09;
+const REPLY: u8 = 0x0a;
+const REPLY_AGE: u8 = 0x0b;
+const QUEUE: u8 = 0x0c;
+/// Jobs that have not ended, so that a start need not read those that have.
+const LIVE: u8 = 0x0d;
+
+/// First and past-last key of a table.
+fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
+    (vec![table], vec![table + 1])
+}
+
+pub fn meta() -> Vec<u8> {
+    vec![META]
+}
+
+pub fn job_spec(job: JobId) -> Vec<u8> {
+    [&[JOB_SPEC], &job.0.to_be_bytes()[..]].concat()
+}
+
+pub fn job(job: JobId) -> Vec<u8> {
+    [&[JOB], &job.0.to_be_bytes()[..]].concat()
+}
+
+pub fn live(job: JobId) -> Vec<u8> {
+    [&[LIVE], &job.0.to_be_bytes()[..]].concat()
+}
+
+pub fn live_jobs() -> (Vec<u8>, Vec<u8>) {
+    all(LIVE)
+}
+
+pub fn element(job: JobId, position: u32) -> Vec<u8> {
+    [&[ELEMENT], &job.0.to_be_bytes()[..], &position.to_be_bytes()].concat()
+}
+
+/// First and past-last key of a job's elements.
+pub fn elements(job: JobId) -> (Vec<u8>, Vec<u8>) {
+    (element(job, 0), element(JobId(job.0 + 1), 0))
+}
+
+pub fn attempt(job: JobId, position: u32, attempt: AttemptNo) -> Vec<u8> {
+    let number = attempt.0.to_be_bytes();
+    [&[ATTEMPT], &job.0.to_be_bytes()[..], &position.to_be_bytes(), &number].concat()
+}
+
+/// First and past-last key of an element's attempts.
+pub fn attempts(job: JobId, position: u32) -> (Vec<u8>, Vec<u8>) {
+    let from = attempt(job, position, AttemptNo(0));
+    let to = attempt(job, position, AttemptNo(u32::MAX));
+    (from, to)
+}
+
+pub fn checkpoint(job: JobId, position: u32, step: u64) -> Vec<u8> {
+    let step = step.to_be_bytes();
+    [&[CHECKPOINT], &job.0.to_be_bytes()[..], &position.to_be_bytes(), &step].concat()
+}
+
+/// First and past-last key of an element's checkpoints.
+pub fn checkpoints(job: JobId, position: u32) -> (Vec<u8>, Vec<u8>) {
+    let from = checkpoint(job, position, 0);
+    let mut to = checkpoint(job, position, u64::MAX);
+    to.push(0);
+    (from, to)
+}
+
+pub fn node(node: NodeId) -> Vec<u8> {
+    [&[NODE], &node.0.to_be_bytes()[..]].concat()
+}
+
+pub fn nodes() -> (Vec<u8>, Vec<u8>) {
+    all(NODE)
+}
+
+fn of_lease(table: u8, lease: LeaseId) -> Vec<u8> {
+    [&[table], &lease.index.to_be_bytes()[..], &lease.ordinal.to_be_bytes()].concat()
+}
+
+pub fn lease(lease: LeaseId) -> Vec<u8> {
+    of_lease(LEASE, lease)
+}
+
+pub fn leases() -> (Vec<u8>, Vec<u8>) {
+    all(LEASE)
+}
+
+pub fn ticket(lease: LeaseId) -> Vec<u8> {
+    of_lease(TICKET, lease)
+}
+
+pub fn tickets() -> (Vec<u8>, Vec<u8>) {
+    all(TICKET)
+}
+
+pub fn reply(key: RequestKey) -> Vec<u8> {
+    [&[REPLY], &key.0[..]].concat()
+}
+
+pub fn reply_age(number: u64) -> Vec<u8> {
+    [&[REPLY_AGE], &number.to_be_bytes()[..]].concat()
+}
+
+pub fn queues() -> (Vec<u8>, Vec<u8>) {
+    all(QUEUE)
+}
+
+/// The job in a key of one of the tables by job.
+pub fn job_in(key: &[u8]) -> JobId {
+    let bytes = key.get(1..9).and_then(|part| part.try_into().ok());
+    JobId(u64::from_be_bytes(bytes.expect("keys by job hold eight bytes of it")))
+}

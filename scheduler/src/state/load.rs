@@ -1,0 +1,97 @@
+//! The live set as its rows have it.
+
+use super::{
+    key,
+    row::{ElementRow, NodeRow, Submitted},
+    sched::{Job, Node, Sched},
+};
+use domain::{
+    JobId, NodeId, artifact::SealTicket, job::ElementState, lease::Lease, port::RowRead, scratch,
+};
+
+/// Rows read at once.
+const PAGE: usize = 4_096;
+
+impl Sched {
+    /// Reads what has not ended, and only that.
+    pub fn load(rows: &impl RowRead) -> Self {
+        let key = key::meta();
+        let meta = rows.get(&key).map(|bytes| scratch::decode(&key, &bytes)).unwrap_or_default();
+        let mut sched = Self { meta, ..Self::default() };
+        sched.queues.insert("default".into());
+        each(rows, key::queues(), |key, _| {
+            sched.queues.insert(String::from_utf8_lossy(&key[1..]).into_owned());
+        });
+        each(rows, key::nodes(), |key, value| {
+            let id = key[1..].try_into().expect("node keys hold four bytes of the id");
+            let id = NodeId(u32::from_be_bytes(id));
+            let row: NodeRow = scratch::decode(key, value);
+            sched.names.insert(row.inventory.name.clone(), id);
+            sched.nodes.insert(id, Node::new(row));
+        });
+        each(rows, key::live_jobs(), |key, _| {
+            let id = key::job_in(key);
+            sched.jobs.insert(id, load_job(rows, id));
+        });
+        each(rows, key::leases(), |key, value| {
+            let lease: Lease = scratch::decode(key, value);
+            sched.occupy(&lease);
+            sched.leases.insert(lease.id, lease);
+        });
+        each(rows, key::tickets(), |key, value| {
+            let ticket: SealTicket = scratch::decode(key, value);
+            sched.tickets.insert(ticket.lease, ticket);
+        });
+        let ids: Vec<JobId> = sched.jobs.keys().copied().collect();
+        for id in ids {
+            sched.wait(id);
+        }
+        sched
+    }
+}
+
+fn load_job(rows: &impl RowRead, id: JobId) -> Job {
+    let read = |key: Vec<u8>| {
+        let value = rows.get(&key).expect("a live job has its rows");
+        (key, value)
+    };
+    let (key, value) = read(key::job_spec(id));
+    let submitted: Submitted = scratch::decode(&key, &value);
+    let mut job = Job::new(submitted.brief());
+    each(rows, key::elements(id), |key, value| {
+        let row: ElementRow = scratch::decode(key, value);
+        if row.state.is_final() {
+            return;
+        }
+        let position = key[9..].try_into().expect("element keys end with the position");
+        let position = u32::from_be_bytes(position);
+        let waits = row.state == ElementState::Waiting;
+        job.elements.insert(position, row);
+        if waits {
+            job.requeue(position);
+        }
+    });
+    let (key, value) = read(key::job(id));
+    job.progress = scratch::decode(&key, &value);
+    job
+}
+
+fn each(
+    rows: &impl RowRead,
+    (mut from, to): (Vec<u8>, Vec<u8>),
+    mut act: impl FnMut(&[u8], &[u8]),
+) {
+    loop {
+        let page = rows.range(&from, &to, PAGE);
+        for (key, value) in &page {
+            act(key, value);
+        }
+        match page.last() {
+            Some((key, _)) if page.len() == PAGE => {
+                from.clone_from(key);
+                from.push(0);
+            }
+            Some(_) | None => return,
+        }
+    }
+}

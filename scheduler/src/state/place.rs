@@ -1,0 +1,173 @@
+//! Granting leases: each placement of a plan is checked again on the state as it is.
+
+use super::{
+    command::{Effect, Placement, PlanRecord, Reply},
+    key,
+    record::Kind,
+    row::AttemptRow,
+    sched::{Job, Node, Sched},
+    step::Step,
+};
+use domain::{
+    AttemptNo, Bytes, CpuMillis, LeaseId, contract,
+    job::ElementState,
+    lease::{Lease, Member, Phase},
+    node::build_key,
+    port::RowRead,
+    resource::TaskResources,
+};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Whether a GPU of this model is what a specification asks for.
+#[must_use]
+pub fn gpu_matches(model: &str, wanted: Option<&str>) -> bool {
+    wanted.is_none_or(|word| model.to_lowercase().contains(&word.to_lowercase()))
+}
+
+impl Sched {
+    /// Grants what of a plan still holds.
+    pub(super) fn place<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        plan: PlanRecord,
+    ) -> Reply {
+        self.meta.planned = step.at;
+        for placement in plan.placements {
+            if let Some(class) = self.still_holds(&placement) {
+                self.grant(step, actor, placement, class);
+            }
+        }
+        step.done()
+    }
+
+    /// The hardware class of the gang's nodes, if the placement may be granted.
+    fn still_holds(&self, placement: &Placement) -> Option<String> {
+        let job = self.jobs.get(&placement.element.job)?;
+        let position = job.position(placement.element)?;
+        let whole = gang_is_whole(job.brief.tasks, &placement.members);
+        if !whole || !job.may_be_placed(position) {
+            return None;
+        }
+        let lead = self.nodes.get(&placement.members.first()?.node)?;
+        let bound = bound_to(job, position);
+        let good = bound.is_none_or(|class| class == lead.class)
+            && placement.members.iter().all(|member| {
+                let node = self.nodes.get(&member.node);
+                node.is_some_and(|node| {
+                    node.class == lead.class && fits(node, &job.brief.resources, member)
+                })
+            });
+        good.then(|| lead.class.clone())
+    }
+
+    fn grant<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        placement: Placement,
+        class: String,
+    ) {
+        let id = LeaseId { index: step.at.0, ordinal: step.ordinal };
+        step.ordinal += 1;
+        let element = placement.element;
+        let lease = self.alter(step, element.job, |job, step| {
+            let position = job.position(element)?;
+            let recipe = step.submitted(element.job)?.recipe_of(element);
+            if !job.unqueue(position) {
+                job.progress.advance();
+            }
+            job.progress.running += 1;
+            let row = job.elements.entry(position).or_default();
+            row.attempts += 1;
+            row.state = ElementState::Running { lease: id };
+            let build = row
+                .build
+                .get_or_insert_with(|| (build_key(recipe, contract::digest(), &class), class));
+            let lease = Lease {
+                id,
+                element,
+                attempt: AttemptNo(row.attempts),
+                granted: step.now,
+                phase: first_phase(&placement.members),
+                members: placement.members,
+                resume_from: row.newest.clone(),
+                build_key: build.0,
+            };
+            step.rows.put(key::element(element.job, position), &*row);
+            record_grant(step, actor, position, &lease);
+            Some(lease)
+        });
+        if let Some(lease) = lease.flatten() {
+            self.occupy(&lease);
+            self.leases.insert(id, lease);
+        }
+    }
+}
+
+/// The class that an element is bound to: by its first grant, or by the run it repeats.
+fn bound_to(job: &Job, position: u32) -> Option<&str> {
+    let build = job.elements.get(&position).and_then(|row| row.build.as_ref());
+    build.map(|(_, class)| class.as_str()).or(job.fresh_class())
+}
+
+fn record_grant<R: RowRead>(step: &mut Step<'_, R>, actor: &str, position: u32, lease: &Lease) {
+    let attempt = AttemptRow {
+        lease: lease.id,
+        members: lease.members.clone(),
+        granted: lease.granted,
+        ended: None,
+        cause: None,
+    };
+    step.rows.put(key::attempt(lease.element.job, position, lease.attempt), &attempt);
+    step.rows.put(key::lease(lease.id), lease);
+    let nodes: Vec<_> = lease.members.iter().map(|member| member.node.to_string()).collect();
+    let member = json!({
+        "attempt": lease.attempt.0,
+        "buildKey": lease.build_key.to_string(),
+        "element": lease.element.to_string(),
+        "lease": lease.id.to_string(),
+        "nodes": nodes,
+    });
+    step.events.add(Kind::LeaseGranted, actor, member);
+    for member in &lease.members {
+        step.effect(Effect::Wanted { node: member.node });
+    }
+}
+
+/// A gang on one node needs no second phase: its tasks start together anyway.
+fn first_phase(members: &[Member]) -> Phase {
+    if members.len() == 1 {
+        Phase::Started { done: BTreeSet::new() }
+    } else {
+        Phase::Preparing { ready: BTreeSet::new() }
+    }
+}
+
+/// Every rank once, in order, each node once.
+fn gang_is_whole(tasks: u32, members: &[Member]) -> bool {
+    let nodes: BTreeSet<_> = members.iter().map(|member| member.node).collect();
+    let ranks = members.iter().flat_map(|member| member.tasks.iter().map(|task| task.rank));
+    nodes.len() == members.len()
+        && members.iter().all(|member| !member.tasks.is_empty())
+        && ranks.eq(0..tasks)
+}
+
+fn fits(node: &Node, wanted: &TaskResources, member: &Member) -> bool {
+    let inventory = &node.row.inventory;
+    let known: BTreeMap<_, _> =
+        inventory.gpus.iter().map(|gpu| (gpu.index, gpu.model.as_str())).collect();
+    let mut taken = node.gpus_used.clone();
+    let model = wanted.gpu_model.as_deref();
+    let gpus = member.tasks.iter().all(|task| {
+        task.gpus.len() as u64 == u64::from(wanted.gpus)
+            && task.gpus.iter().all(|gpu| {
+                known.get(gpu).is_some_and(|has| gpu_matches(has, model)) && taken.insert(*gpu)
+            })
+    });
+    let tasks = member.tasks.len() as u64;
+    let cpu = CpuMillis(wanted.cpu.0.saturating_mul(tasks)).plus(node.cpu_used);
+    let memory = Bytes(wanted.memory.0.saturating_mul(tasks)).plus(node.memory_used);
+    gpus && node.row.takes_work() && cpu <= inventory.cpu && memory <= inventory.memory
+}

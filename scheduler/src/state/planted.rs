@@ -1,0 +1,36 @@
+//! Bugs that the simulator must catch. Compiled only with the feature `planted`.
+
+use super::{command::Effect, key, sched::Sched, step::Step};
+use domain::{NodeId, link::Report, port::RowRead};
+
+/// Which bugs are on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planted {
+    /// Requests are done again when they are repeated.
+    pub no_duplicate_check: bool,
+    /// A checkpoint under an ended lease is taken in.
+    pub stale_lease_accepted: bool,
+}
+
+impl Sched {
+    /// Commits a checkpoint whose lease has ended.
+    pub(super) fn accept_stale<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        node: NodeId,
+        report: &Report,
+    ) {
+        let Report::Checkpoint { checkpoint } = report else { return };
+        if self.leases.contains_key(&checkpoint.lease) {
+            return;
+        }
+        let Some((id, job)) = self.jobs.iter_mut().find(|(_, job)| !job.elements.is_empty()) else {
+            return;
+        };
+        let Some((position, row)) = job.elements.iter_mut().next() else { return };
+        row.newest = Some(checkpoint.clone());
+        step.rows.put(key::element(*id, *position), &*row);
+        step.rows.put(key::checkpoint(*id, *position, checkpoint.step), checkpoint);
+        step.effect(Effect::Wanted { node });
+    }
+}

@@ -1,0 +1,85 @@
+//! Which changes are events of record: at most one event of a kind for each entry.
+
+use domain::{Digest, Millis, port::RowRead, scratch::Scratch};
+use registry::{ledger::Ledger, seal::canonical};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Members that are listed in an event; of more, the event holds count and digest.
+const LISTED_MAX: usize = 8;
+
+/// The events of record that the scheduler's own changes give. `ledger.seal` adds
+/// `registry.artifact.registered` and `registry.divergence.recorded`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Jobs were taken in.
+    JobSubmitted,
+    /// Jobs were cancelled.
+    JobCancelled,
+    /// Leases were granted.
+    LeaseGranted,
+    /// Checkpoints were committed.
+    CheckpointCommitted,
+    /// Attempts ended.
+    AttemptEnded,
+    /// Seal tickets were opened.
+    SealOpened,
+    /// Seal tickets were given up.
+    SealAbandoned,
+    /// A node registered.
+    NodeRegistered,
+    /// A node was lost.
+    NodeLost,
+    /// A node was drained or put back.
+    NodeDrained,
+    /// An operator vouched that a lease is dead.
+    LeaseConfirmedDead,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::JobSubmitted => "job.submitted",
+            Self::JobCancelled => "job.cancelled",
+            Self::LeaseGranted => "lease.granted",
+            Self::CheckpointCommitted => "checkpoint.committed",
+            Self::AttemptEnded => "attempt.ended",
+            Self::SealOpened => "seal.opened",
+            Self::SealAbandoned => "seal.abandoned",
+            Self::NodeRegistered => "node.registered",
+            Self::NodeLost => "node.lost",
+            Self::NodeDrained => "node.drained",
+            Self::LeaseConfirmedDead => "lease.confirmed_dead",
+        }
+    }
+}
+
+/// What one entry gathers.
+#[derive(Default)]
+pub struct Events {
+    gathered: BTreeMap<(Kind, String), Vec<Value>>,
+}
+
+impl Events {
+    /// Adds a member: an object of strings and integers.
+    pub fn add(&mut self, kind: Kind, actor: &str, member: Value) {
+        self.gathered.entry((kind, actor.to_owned())).or_default().push(member);
+    }
+
+    /// Chains one event for each kind and actor.
+    pub fn flush<R: RowRead>(self, ledger: &mut Ledger, rows: &mut Scratch<'_, R>, now: Millis) {
+        for ((kind, actor), members) in self.gathered {
+            let mut body = Map::new();
+            if members.len() > LISTED_MAX {
+                let count = members.len();
+                let list = canonical::to_string(&Value::Array(members))
+                    .expect("members hold strings and integers below 2^53 only");
+                body.insert("memberCount".into(), count.into());
+                body.insert("membersSha256".into(), Digest::of(list.as_bytes()).to_string().into());
+            } else {
+                body.insert("members".into(), Value::Array(members));
+            }
+            ledger.record(rows, now, kind.name(), &actor, body);
+        }
+    }
+}

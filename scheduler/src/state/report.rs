@@ -1,0 +1,164 @@
+//! What agents report.
+
+use super::{
+    command::{Effect, Refusal, Reply},
+    key,
+    record::Kind,
+    sched::Sched,
+    step::Step,
+};
+use domain::{
+    LeaseId, NodeId,
+    artifact::{OutputDigests, SealTicket},
+    checkpoint::Checkpoint,
+    job::ElementState,
+    lease::{Lease, Phase},
+    link::Report,
+    port::RowRead,
+};
+use serde_json::json;
+
+impl Sched {
+    /// Records what a node reports of a lease. Under an ended lease nothing changes.
+    pub(super) fn report<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        node: NodeId,
+        report: Report,
+    ) -> Reply {
+        let id = report.lease();
+        let Some(lease) = self.leases.get(&id).filter(|lease| lease.member(node).is_some()) else {
+            return Reply::Refused(Refusal::StaleLease { lease: id });
+        };
+        match report {
+            Report::Prepared { .. } => self.prepared(step, id, node),
+            Report::Checkpoint { checkpoint } => self.checkpoint(step, actor, checkpoint),
+            Report::Done { .. } => self.member_done(step, id, node),
+            Report::Ended { output, .. } => {
+                let lease = lease.clone();
+                self.ended(step, actor, node, &lease, output)
+            }
+            Report::Failed { cause, .. } => {
+                self.stop_lease(step, id, cause);
+                step.done()
+            }
+            Report::Stopped { .. } => self.stopped(step, actor, id, node),
+        }
+    }
+
+    fn prepared<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: LeaseId, node: NodeId) -> Reply {
+        let Some(lease) = self.leases.get_mut(&id) else { return step.done() };
+        let Phase::Preparing { ready } = &mut lease.phase else { return step.done() };
+        ready.insert(node);
+        if ready.len() == lease.members.len() {
+            lease.phase = Phase::Started { done: Default::default() };
+            for member in &lease.members {
+                step.effect(Effect::Wanted { node: member.node });
+            }
+            step.effect(Effect::Changed { job: lease.element.job });
+        }
+        step.rows.put(key::lease(id), &*lease);
+        step.done()
+    }
+
+    fn checkpoint<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        checkpoint: Checkpoint,
+    ) -> Reply {
+        let Some(lease) = self.leases.get(&checkpoint.lease) else { return step.done() };
+        let element = lease.element;
+        let Some(job) = self.jobs.get_mut(&element.job) else { return step.done() };
+        let Some(position) = job.position(element) else { return step.done() };
+        let Some(row) = job.elements.get_mut(&position) else { return step.done() };
+        if row.newest.as_ref().is_some_and(|newest| newest.step >= checkpoint.step) {
+            // A repeat, or one that a newer one has overtaken.
+            return step.done();
+        }
+        // Steps are the task's own numbers and may be too large for a JSON number.
+        let member = json!({
+            "element": element.to_string(),
+            "lease": checkpoint.lease.to_string(),
+            "root": checkpoint.root.to_string(),
+            "step": checkpoint.step.to_string(),
+        });
+        step.events.add(Kind::CheckpointCommitted, actor, member);
+        step.rows.put(key::checkpoint(element.job, position, checkpoint.step), &checkpoint);
+        row.newest = Some(checkpoint);
+        step.rows.put(key::element(element.job, position), &*row);
+        step.effect(Effect::Changed { job: element.job });
+        step.done()
+    }
+
+    fn member_done<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        id: LeaseId,
+        node: NodeId,
+    ) -> Reply {
+        let Some(lease) = self.leases.get_mut(&id) else { return step.done() };
+        if let Phase::Started { done } = &mut lease.phase {
+            done.insert(node);
+            // The lead reports the end of the gang once it knows that all others are done.
+            step.effect(Effect::Wanted { node: lease.lead() });
+            step.rows.put(key::lease(id), &*lease);
+        }
+        step.done()
+    }
+
+    /// The attempt ended well: the GPUs are free at once, and the output waits for its seal.
+    fn ended<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        node: NodeId,
+        lease: &Lease,
+        output: OutputDigests,
+    ) -> Reply {
+        let Phase::Started { done } = &lease.phase else {
+            return Reply::Refused(Refusal::WrongState {
+                what: format!("lease {}", lease.id),
+                state: "not running: it prepares or is being stopped".into(),
+                remedy: "do what its phase says".into(),
+            });
+        };
+        let others = lease.members.iter().map(|member| member.node).filter(|id| *id != node);
+        if node != lease.lead() || !others.into_iter().all(|other| done.contains(&other)) {
+            let why = format!("other nodes of lease {} have not reported their end", lease.id);
+            return Reply::Refused(Refusal::NotYet { why });
+        }
+        let Some(submitted) = step.submitted(lease.element.job) else { return step.done() };
+        let ticket = SealTicket {
+            lease: lease.id,
+            element: lease.element,
+            attempt: lease.attempt,
+            node,
+            output,
+            recipe: submitted.recipe_of(lease.element),
+            build_key: lease.build_key,
+            opened: step.now,
+        };
+        let member = json!({
+            "element": lease.element.to_string(),
+            "lease": lease.id.to_string(),
+            "root": ticket.output.root.to_string(),
+        });
+        step.events.add(Kind::SealOpened, actor, member);
+        step.rows.put(key::ticket(lease.id), &ticket);
+        self.tickets.insert(lease.id, ticket);
+        self.drop_lease(step, lease, None);
+        self.alter(step, lease.element.job, |job, step| {
+            let position = job.position(lease.element)?;
+            let row = job.elements.get_mut(&position)?;
+            row.state = ElementState::Sealing { lease: lease.id };
+            step.rows.put(key::element(lease.element.job, position), &*row);
+            job.progress.running -= 1;
+            job.progress.sealing += 1;
+            Some(())
+        });
+        step.effect(Effect::Seal { ticket: lease.id });
+        step.done()
+    }
+}

@@ -1,0 +1,277 @@
+//! What the scheduler keeps in memory: the live set and the planner's indexes.
+
+use super::{
+    command::Effect,
+    key,
+    row::{Brief, ElementRow, Meta, NodeRow, Progress},
+    step::Step,
+};
+use domain::{
+    Bytes, CpuMillis, ElementId, JobId, LeaseId, NodeId, artifact::SealTicket, lease::Lease,
+    port::RowRead, resource::TaskResources,
+};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+/// A job that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What decides where it runs.
+    pub brief: Brief,
+    /// How far it is.
+    pub progress: Progress,
+    /// Elements that were placed and have not ended, by position.
+    pub elements: BTreeMap<u32, ElementRow>,
+    /// Elements that wait to be placed again, by the hardware class that they are bound to.
+    pub requeued: BTreeMap<String, BTreeSet<u32>>,
+}
+
+/// A node with what is in use on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its row.
+    pub row: NodeRow,
+    /// Its hardware class.
+    pub class: String,
+    /// Leases on it.
+    pub leases: BTreeSet<LeaseId>,
+    /// GPUs in use, by index.
+    pub gpus_used: BTreeSet<u32>,
+    /// Processor time in use.
+    pub cpu_used: CpuMillis,
+    /// Memory in use.
+    pub memory_used: Bytes,
+}
+
+/// What decides where a job fits: jobs of one shape fit or do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shape {
+    /// Size of the gang.
+    pub tasks: u32,
+    /// What each task needs.
+    pub resources: TaskResources,
+    /// The hardware class it is bound to.
+    pub class: Option<String>,
+}
+
+/// A waiting job's place in the order: priority, then age.
+pub type WaitKey = (Reverse<i32>, JobId);
+
+/// The scheduler's live set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sched {
+    /// Counters.
+    pub meta: Meta,
+    /// Jobs that have not ended.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// Jobs with an element that may be placed now, by shape, in order.
+    pub waiting: BTreeMap<Shape, BTreeSet<WaitKey>>,
+    /// All nodes.
+    pub nodes: BTreeMap<NodeId, Node>,
+    /// Nodes by name.
+    pub names: BTreeMap<String, NodeId>,
+    /// Live leases.
+    pub leases: BTreeMap<LeaseId, Lease>,
+    /// Open tickets.
+    pub tickets: BTreeMap<LeaseId, SealTicket>,
+    /// Queues by name.
+    pub queues: BTreeSet<String>,
+}
+
+impl Node {
+    pub(super) fn new(row: NodeRow) -> Self {
+        Self {
+            class: row.inventory.hardware_class(),
+            row,
+            leases: BTreeSet::new(),
+            gpus_used: BTreeSet::new(),
+            cpu_used: CpuMillis(0),
+            memory_used: Bytes(0),
+        }
+    }
+}
+
+impl Job {
+    /// A job of which nothing was placed yet.
+    pub(super) fn new(brief: Brief) -> Self {
+        Self {
+            brief,
+            progress: Progress::default(),
+            elements: BTreeMap::new(),
+            requeued: BTreeMap::new(),
+        }
+    }
+
+    /// The position of an element of this job.
+    #[must_use]
+    pub fn position(&self, element: ElementId) -> Option<u32> {
+        self.brief.position(element)
+    }
+
+    /// Its place in the order.
+    #[must_use]
+    pub fn wait_key(&self, job: JobId) -> WaitKey {
+        (Reverse(self.brief.priority), job)
+    }
+
+    /// The class that elements which were never placed are bound to.
+    #[must_use]
+    pub fn fresh_class(&self) -> Option<&str> {
+        self.brief.pin.as_ref().map(|pin| pin.class.as_str())
+    }
+
+    fn shape(&self, class: Option<&str>) -> Shape {
+        Shape {
+            tasks: self.brief.tasks,
+            resources: self.brief.resources.clone(),
+            class: class.map(str::to_owned),
+        }
+    }
+
+    /// What decides where its waiting elements fit: one shape for each class that they are
+    /// bound to.
+    #[must_use]
+    pub fn shapes(&self) -> BTreeSet<Shape> {
+        let fresh = self.progress.fresh(self.brief.elements()) > 0;
+        let fresh = fresh.then(|| self.shape(self.fresh_class()));
+        let bound = self.requeued.keys().map(|class| self.shape(Some(class)));
+        bound.chain(fresh).collect()
+    }
+
+    /// Positions that may be placed where `class` fits, in the order in which they have to be.
+    pub fn positions<'a>(&'a self, class: Option<&'a str>) -> impl Iterator<Item = u32> + 'a {
+        let bound = class.and_then(|class| self.requeued.get(class)).into_iter().flatten();
+        let count = self.brief.elements();
+        let fresh = if class == self.fresh_class() { self.progress.next..count } else { 0..0 };
+        let struck = &self.progress.struck;
+        bound.copied().chain(fresh.filter(|position| !struck.contains(position)))
+    }
+
+    /// Whether an element waits and may be granted next: a requeued one, or the first fresh one.
+    #[must_use]
+    pub fn may_be_placed(&self, position: u32) -> bool {
+        let requeued = || self.requeued.values().any(|all| all.contains(&position));
+        let next = position == self.progress.next && position < self.brief.elements();
+        self.room() > 0 && (next || requeued())
+    }
+
+    /// Elements that may be placed now, given how many may run at once.
+    #[must_use]
+    pub fn room(&self) -> u32 {
+        let waiting = self.progress.waiting(self.brief.elements());
+        match self.brief.array {
+            Some(array) if array.at_once_max > 0 => {
+                waiting.min(array.at_once_max.saturating_sub(self.progress.running))
+            }
+            Some(_) | None => waiting,
+        }
+    }
+
+    /// Puts an element that was placed before among those that wait.
+    pub(super) fn requeue(&mut self, position: u32) {
+        let row = self.elements.get(&position);
+        let class = row.and_then(|row| row.build.as_ref()).map(|(_, class)| class.clone());
+        if self.requeued.entry(class.unwrap_or_default()).or_default().insert(position) {
+            self.progress.requeued += 1;
+        }
+    }
+
+    /// Takes an element from among those that wait to be placed again.
+    pub(super) fn unqueue(&mut self, position: u32) -> bool {
+        let found = self.requeued.iter_mut().any(|(_, all)| all.remove(&position));
+        if found {
+            self.requeued.retain(|_, all| !all.is_empty());
+            self.progress.requeued -= 1;
+        }
+        found
+    }
+}
+
+impl Sched {
+    /// Takes a lease's resources.
+    pub(super) fn occupy(&mut self, lease: &Lease) {
+        let Some(job) = self.jobs.get(&lease.element.job) else { return };
+        let each = &job.brief.resources;
+        for member in &lease.members {
+            let Some(node) = self.nodes.get_mut(&member.node) else { continue };
+            node.leases.insert(lease.id);
+            for task in &member.tasks {
+                node.gpus_used.extend(&task.gpus);
+                node.cpu_used = node.cpu_used.plus(each.cpu);
+                node.memory_used = node.memory_used.plus(each.memory);
+            }
+        }
+    }
+
+    /// Gives a lease's resources back.
+    pub(super) fn vacate(&mut self, lease: &Lease) {
+        let Some(job) = self.jobs.get(&lease.element.job) else { return };
+        let each = &job.brief.resources;
+        for member in &lease.members {
+            let Some(node) = self.nodes.get_mut(&member.node) else { continue };
+            node.leases.remove(&lease.id);
+            for task in &member.tasks {
+                for gpu in &task.gpus {
+                    node.gpus_used.remove(gpu);
+                }
+                node.cpu_used = node.cpu_used.minus(each.cpu);
+                node.memory_used = node.memory_used.minus(each.memory);
+            }
+        }
+    }
+
+    /// Changes a live job, keeps its place in the order right, and writes its progress. When its
+    /// last element has ended, it leaves memory.
+    pub(super) fn alter<R: RowRead, T>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        id: JobId,
+        change: impl FnOnce(&mut Job, &mut Step<'_, R>) -> T,
+    ) -> Option<T> {
+        self.unwait(id);
+        let job = self.jobs.get_mut(&id)?;
+        let result = change(job, step);
+        let progress = &mut job.progress;
+        let waiting = progress.waiting(job.brief.elements());
+        let over = waiting + progress.running + progress.sealing == 0;
+        if over {
+            progress.ended = Some(step.now);
+        }
+        step.rows.put(key::job(id), &*progress);
+        step.effect(Effect::Changed { job: id });
+        if over {
+            step.rows.remove(key::live(id));
+            self.jobs.remove(&id);
+        } else {
+            self.wait(id);
+        }
+        Some(result)
+    }
+
+    fn unwait(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let key = job.wait_key(id);
+        for shape in job.shapes() {
+            if let Some(order) = self.waiting.get_mut(&shape) {
+                order.remove(&key);
+                if order.is_empty() {
+                    self.waiting.remove(&shape);
+                }
+            }
+        }
+    }
+
+    /// Puts a job into the order if an element of it may be placed now.
+    pub(super) fn wait(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if job.room() == 0 {
+            return;
+        }
+        let key = job.wait_key(id);
+        for shape in job.shapes() {
+            self.waiting.entry(shape).or_default().insert(key);
+        }
+    }
+}

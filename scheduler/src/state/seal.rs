@@ -1,0 +1,114 @@
+//! Completing seal tickets, and giving them up.
+
+use super::{
+    attempt::requeue_or_end,
+    command::{Refusal, Reply},
+    key,
+    record::Kind,
+    sched::Sched,
+    step::{Step, absent},
+};
+use domain::{
+    Digest, LeaseId, ReplicaId,
+    artifact::Artifact,
+    checkpoint::Checkpoint,
+    job::{ElementState, EndCause},
+    port::RowRead,
+    scratch,
+};
+use registry::ledger::{Ledger, SealInput};
+use serde_json::json;
+
+/// Checkpoints that an artifact lists.
+const CHECKPOINTS_LISTED: usize = 10_000;
+
+/// What completes a ticket.
+pub(super) struct Completion {
+    pub ticket: LeaseId,
+    pub signature: Digest,
+    pub provenance: Digest,
+    pub signer: Digest,
+    pub copies: Vec<ReplicaId>,
+}
+
+impl Sched {
+    /// Makes artifact, completion and event one step.
+    pub(super) fn complete_seal<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        ledger: &mut Ledger,
+        actor: &str,
+        completion: Completion,
+    ) -> Reply {
+        let Some(ticket) = self.tickets.get(&completion.ticket).cloned() else {
+            return absent(format!("open seal ticket {}", completion.ticket), "jobs");
+        };
+        if completion.copies.is_empty() {
+            return Reply::Refused(Refusal::Spec(format!(
+                "seal of {}: copies: no server is named; name those that hold every byte",
+                completion.ticket
+            )));
+        }
+        let id = ticket.element.job;
+        let Some(submitted) = step.submitted(id) else { return step.done() };
+        let Some(position) = submitted.brief().position(ticket.element) else {
+            return step.done();
+        };
+        let (from, to) = key::checkpoints(id, position);
+        let found = step.rows.range(&from, &to, CHECKPOINTS_LISTED);
+        let checkpoints: Vec<Checkpoint> =
+            found.iter().map(|(key, value)| scratch::decode(key, value)).collect();
+        let artifact: Artifact = ledger.seal(
+            &mut step.rows,
+            SealInput {
+                ticket,
+                spec: &submitted.spec,
+                signature: completion.signature,
+                provenance: completion.provenance,
+                signer: completion.signer,
+                copies: completion.copies,
+                checkpoints,
+                now: step.now,
+                actor,
+            },
+        );
+        self.tickets.remove(&completion.ticket);
+        step.rows.remove(key::ticket(completion.ticket));
+        self.alter(step, id, |job, step| {
+            job.progress.sealing -= 1;
+            job.progress.completed += 1;
+            let mut row = job.elements.remove(&position)?;
+            row.state = ElementState::Completed { artifact: artifact.id };
+            step.rows.put(key::element(id, position), &row);
+            Some(())
+        });
+        Reply::Sealed { artifact: artifact.id }
+    }
+
+    /// Gives a ticket up: the element runs again from its last checkpoint, or has failed.
+    pub(super) fn abandon_seal<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        id: LeaseId,
+        cause: EndCause,
+    ) -> Reply {
+        let Some(ticket) = self.tickets.remove(&id) else {
+            return absent(format!("open seal ticket {id}"), "jobs");
+        };
+        step.rows.remove(key::ticket(id));
+        let member = json!({
+            "cause": cause.to_string(),
+            "element": ticket.element.to_string(),
+            "lease": id.to_string(),
+        });
+        step.events.add(Kind::SealAbandoned, actor, member);
+        let job_id = ticket.element.job;
+        self.alter(step, job_id, |job, step| {
+            let position = job.position(ticket.element)?;
+            job.progress.sealing -= 1;
+            requeue_or_end(step, job_id, job, position, cause)
+        });
+        step.done()
+    }
+}

@@ -1,0 +1,193 @@
+//! The only window onto the state, for reading alone.
+
+mod documents;
+
+pub use documents::JobFilter;
+
+use super::{
+    row::{NodeRow, Progress, Submitted},
+    sched::{Job, Node, Sched, Shape, WaitKey},
+};
+use domain::{
+    JobId, LeaseId, LogIndex, Millis, NodeId,
+    artifact::SealTicket,
+    checkpoint::Checkpoint,
+    lease::{Lease, Phase},
+    link::WantedLease,
+    port::RowRead,
+    scratch,
+};
+use registry::ledger::{Head, Ledger};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Checkpoints that an agent is told of, for the provenance.
+const CHECKPOINTS_TOLD: usize = 1_000;
+
+/// A read-only view. A function of replicated rows only.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub(super) sched: &'a Sched,
+    pub(super) ledger: &'a Ledger,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(sched: &'a Sched, ledger: &'a Ledger) -> Self {
+        Self { sched, ledger }
+    }
+
+    /// The newest applied entry.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        self.sched.meta.applied
+    }
+
+    /// The log's clock.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.sched.meta.now
+    }
+
+    /// All nodes.
+    pub fn all_nodes(&self) -> impl Iterator<Item = (NodeId, &'a Node)> + use<'a> {
+        self.sched.nodes.iter().map(|(id, node)| (*id, node))
+    }
+
+    /// One node's row.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&'a NodeRow> {
+        self.sched.nodes.get(&id).map(|node| &node.row)
+    }
+
+    /// Waiting jobs by shape, each in order.
+    #[must_use]
+    pub fn waiting(&self) -> &'a BTreeMap<Shape, BTreeSet<WaitKey>> {
+        &self.sched.waiting
+    }
+
+    /// Jobs that have not ended.
+    #[must_use]
+    pub fn live_jobs(&self) -> usize {
+        self.sched.jobs.len()
+    }
+
+    /// A live job.
+    #[must_use]
+    pub fn live_job(&self, id: JobId) -> Option<&'a Job> {
+        self.sched.jobs.get(&id)
+    }
+
+    /// All live jobs.
+    pub fn all_live_jobs(&self) -> impl Iterator<Item = (JobId, &'a Job)> + use<'a> {
+        self.sched.jobs.iter().map(|(id, job)| (*id, job))
+    }
+
+    /// A live job's name.
+    #[must_use]
+    pub fn job_name(&self, id: JobId) -> Option<String> {
+        self.sched.jobs.get(&id).map(|job| job.brief.name.to_string())
+    }
+
+    /// A live lease.
+    #[must_use]
+    pub fn lease(&self, id: LeaseId) -> Option<&'a Lease> {
+        self.sched.leases.get(&id)
+    }
+
+    /// All live leases.
+    pub fn all_leases(&self) -> impl Iterator<Item = &'a Lease> + use<'a> {
+        self.sched.leases.values()
+    }
+
+    /// An open ticket.
+    #[must_use]
+    pub fn ticket(&self, id: LeaseId) -> Option<&'a SealTicket> {
+        self.sched.tickets.get(&id)
+    }
+
+    /// All open tickets.
+    pub fn all_tickets(&self) -> impl Iterator<Item = &'a SealTicket> + use<'a> {
+        self.sched.tickets.values()
+    }
+
+    /// Nodes that hold leases, or are in service, with the entry of their registration: those
+    /// whose contact the leader has to watch.
+    pub fn watched_nodes(&self) -> impl Iterator<Item = (NodeId, LogIndex)> + use<'a> {
+        let watched = |node: &Node| !node.row.lost;
+        self.sched
+            .nodes
+            .iter()
+            .filter(move |(_, node)| watched(node))
+            .map(|(id, node)| (*id, node.row.registered_at))
+    }
+
+    /// The newest event of the audit chain, and the newest signed one's number.
+    #[must_use]
+    pub fn audit_head(&self) -> (Option<Head>, u64) {
+        (self.ledger.head(), self.ledger.signed())
+    }
+
+    /// What a node is to hold.
+    #[must_use]
+    pub fn wanted(&self, id: NodeId, cluster: &str, rows: &impl RowRead) -> Vec<WantedLease> {
+        let Some(node) = self.sched.nodes.get(&id) else { return Vec::new() };
+        let leases = node.leases.iter().filter_map(|lease| self.sched.leases.get(lease));
+        let needs = leases.filter(|lease| match &lease.phase {
+            Phase::Stopping { remaining, .. } => remaining.contains(&id),
+            Phase::Preparing { .. } | Phase::Started { .. } => true,
+        });
+        needs.filter_map(|lease| self.wanted_lease(lease, cluster, rows)).collect()
+    }
+
+    fn wanted_lease(
+        &self,
+        lease: &Lease,
+        cluster: &str,
+        rows: &impl RowRead,
+    ) -> Option<WantedLease> {
+        let submitted = submitted(rows, lease.element.job)?;
+        let position = submitted.brief().position(lease.element)?;
+        let recipe = submitted.recipe_of(lease.element);
+        let lead = self.sched.nodes.get(&lease.lead())?;
+        let master_addr = match lease.members.len() {
+            1 => "127.0.0.1".to_owned(),
+            _ => lead.row.inventory.name.clone(),
+        };
+        Some(WantedLease {
+            lease: lease.clone(),
+            spec: submitted.spec,
+            recipe,
+            master_addr,
+            checkpoints: checkpoints(rows, lease.element.job, position, CHECKPOINTS_TOLD),
+            cluster: cluster.to_owned(),
+        })
+    }
+
+    /// The entry that held the newest plan.
+    #[must_use]
+    pub fn planned_at(&self) -> LogIndex {
+        self.sched.meta.planned
+    }
+
+    /// A job's submission and progress, live or ended.
+    #[must_use]
+    pub fn job_rows(&self, rows: &impl RowRead, id: JobId) -> Option<(Submitted, Progress)> {
+        let submitted = submitted(rows, id)?;
+        if let Some(job) = self.sched.jobs.get(&id) {
+            return Some((submitted, job.progress.clone()));
+        }
+        let key = super::key::job(id);
+        let progress = scratch::decode(&key, &rows.get(&key)?);
+        Some((submitted, progress))
+    }
+}
+
+fn submitted(rows: &impl RowRead, id: JobId) -> Option<Submitted> {
+    let key = super::key::job_spec(id);
+    Some(scratch::decode(&key, &rows.get(&key)?))
+}
+
+fn checkpoints(rows: &impl RowRead, job: JobId, position: u32, limit: usize) -> Vec<Checkpoint> {
+    let (from, to) = super::key::checkpoints(job, position);
+    let page = rows.range(&from, &to, limit);
+    page.iter().map(|(key, value)| scratch::decode(key, value)).collect()
+}
