@@ -56,8 +56,7 @@ impl Capture {
             if let Some(wanted) = source.sha256 {
                 check_digest(name, &source.path, &tree.tree, wanted)?;
             }
-            datasets
-                .insert(name.clone(), captured(&tree.tree, source.path.display().to_string()));
+            datasets.insert(name.clone(), captured(&tree.tree, source.path.display().to_string()));
             stood.push(tree);
         }
         let spec = draft.spec(code, datasets, reproduces);
@@ -76,8 +75,7 @@ impl Capture {
             let encoded = Source::bytes(stood.tree.encode());
             sources.insert(encoded.digest, encoded);
             for file in &stood.tree.files {
-                let source =
-                    Source::file(file.digest, file.size.0, stood.root.join(&file.path));
+                let source = Source::file(file.digest, file.size.0, stood.root.join(&file.path));
                 sources.insert(file.digest, source);
             }
         }
@@ -97,8 +95,7 @@ fn captured(tree: &Tree, origin: String) -> Captured {
 }
 
 fn folder(dir: &Path) -> Result<Stood, Fault> {
-    let tree = walk::hash_tree(dir)
-        .map_err(|fault| Fault::usage("capture", fault.to_string()))?;
+    let tree = walk::hash_tree(dir).map_err(|fault| Fault::usage("capture", fault.to_string()))?;
     Ok(Stood { tree, root: dir.to_owned() })
 }
 
@@ -107,8 +104,8 @@ fn single(path: &Path, program: bool) -> Result<Stood, Fault> {
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
         Fault::usage("capture", format!("{} has no name in UTF-8", path.display()))
     })?;
-    let mut file = walk::hash_file(path, name)
-        .map_err(|fault| Fault::usage("capture", fault.to_string()))?;
+    let mut file =
+        walk::hash_file(path, name).map_err(|fault| Fault::usage("capture", fault.to_string()))?;
     file.executable |= program;
     let root = path.parent().map(Path::to_owned).unwrap_or_default();
     Ok(Stood { tree: Tree { files: vec![file] }, root })

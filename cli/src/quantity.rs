@@ -34,8 +34,7 @@ const SIZE: [(&str, u64); 9] = [
 /// # Errors
 /// When the text is anything else, or does not fit.
 pub fn duration(text: &str) -> Result<Millis, QuantityError> {
-    let fault =
-        || QuantityError { text: text.into(), kind: "a duration", example: "2h30m" };
+    let fault = || QuantityError { text: text.into(), kind: "a duration", example: "2h30m" };
     let mut rest = text.trim();
     let mut total = 0u64;
     if rest.is_empty() {
@@ -118,7 +117,10 @@ pub fn show_size(size: Bytes) -> String {
     for (unit, shift) in units {
         if size.0 >= 1 << shift {
             let tenths = u128::from(size.0) * 10 >> shift;
-            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+            return match tenths % 10 {
+                0 => format!("{} {unit}", tenths / 10),
+                part => format!("{}.{part} {unit}", tenths / 10),
+            };
         }
     }
     format!("{} B", size.0)
@@ -246,12 +248,17 @@ mod tests {
 
     #[test]
     fn quantities_are_shown_for_people() {
-        for (ms, text) in
-            [(80, "80ms"), (1_540, "1.5s"), (61_000, "1m01s"), (9_000_000, "2h30m"), (90_000_000, "1d01h")]
-        {
+        for (ms, text) in [
+            (80, "80ms"),
+            (1_540, "1.5s"),
+            (61_000, "1m01s"),
+            (9_000_000, "2h30m"),
+            (90_000_000, "1d01h"),
+        ] {
             assert_eq!(show_duration(Millis(ms)), text);
         }
         assert_eq!(show_size(Bytes(1_610_612_736)), "1.5 GiB");
+        assert_eq!(show_size(Bytes(512 << 20)), "512 MiB");
         assert_eq!(show_size(Bytes(12)), "12 B");
         assert_eq!(show_cpus(CpuMillis(1_500)), "1.5");
     }

@@ -1,1 +1,15 @@
-//! Placeholder.
+//! A whole cluster in one thread from one seed: the code of production over faults of every kind.
+#![forbid(unsafe_code)]
+
+pub mod chance;
+pub mod client;
+pub mod disk;
+pub mod event;
+pub mod fault;
+pub mod law;
+pub mod machine;
+pub mod node;
+pub mod runtime;
+pub mod server;
+pub mod session;
+pub mod world;

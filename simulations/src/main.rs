@@ -1,2 +1,215 @@
-//! Placeholder.
-fn main() {}
+//! `assay-sim`: runs seeds, names the law that breaks, and the command that replays it.
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand};
+use scheduler::consensus::Planted;
+use simulations::{
+    law::Broken,
+    machine::{self, Bug},
+    world::{Coverage, Plan, World},
+};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+#[derive(Parser)]
+#[command(name = "assay-sim", about = "A whole cluster in one thread from one seed")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run seeds; each twice, which must give the same bytes.
+    Run {
+        /// How many.
+        #[arg(long, default_value_t = 10)]
+        seeds: u64,
+        /// The first.
+        #[arg(long, default_value_t = 1)]
+        first: u64,
+        /// Virtual seconds with faults.
+        #[arg(long, default_value_t = 300)]
+        seconds: u64,
+        /// Print every event.
+        #[arg(long)]
+        trace: bool,
+    },
+    /// Run with planted bugs, each of which must be caught.
+    Planted {
+        /// Seeds for each bug at most.
+        #[arg(long, default_value_t = 20)]
+        seeds: u64,
+        /// Virtual seconds with faults.
+        #[arg(long, default_value_t = 300)]
+        seconds: u64,
+    },
+}
+
+/// Virtual time in which a cluster must heal.
+const HEAL_MS: u64 = 240_000;
+
+fn plan(seed: u64, seconds: u64, planted: Planted, trace: bool) -> Plan {
+    Plan { seed, fault_ms: seconds * 1_000, heal_ms: HEAL_MS, planted, trace }
+}
+
+struct Ran {
+    coverage: Coverage,
+    virtual_ms: u64,
+}
+
+fn once(plan: Plan) -> (Result<domain::Digest, Broken>, Ran) {
+    let mut world = World::new(plan);
+    let result = world.run();
+    let mut coverage = world.coverage;
+    coverage.jobs = world.clients.iter().map(|client| client.acked.len() as u64).sum();
+    coverage.sealed = world.sealed();
+    (result, Ran { coverage, virtual_ms: world.now })
+}
+
+fn run_seed(seed: u64, seconds: u64, trace: bool) -> Result<Ran, String> {
+    let (first, ran) = once(plan(seed, seconds, Planted::Nothing, trace));
+    let first = first.map_err(|broken| broken.to_string())?;
+    let (second, _) = once(plan(seed, seconds, Planted::Nothing, false));
+    match second {
+        Ok(second) if second == first => Ok(ran),
+        _ => Err("replay: the second run of the seed did other things".into()),
+    }
+}
+
+fn run(seeds: u64, first: u64, seconds: u64, trace: bool) -> Result<()> {
+    println!("seeds {first} to {}, {seconds} virtual seconds with faults each", first + seeds - 1);
+    let started = Instant::now();
+    let next = AtomicU64::new(first);
+    let failed = Mutex::new(Vec::new());
+    let total = Mutex::new((Coverage::default(), 0u64));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + seeds {
+                        return;
+                    }
+                    match run_seed(seed, seconds, trace) {
+                        Ok(ran) => add(&mut total.lock().expect("no panics inside"), &ran),
+                        Err(why) => {
+                            println!("seed {seed} FAILED {why}");
+                            failed.lock().expect("no panics inside").push(seed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (coverage, virtual_ms) = *total.lock().expect("no panics inside");
+    print_coverage(&coverage);
+    let wall = started.elapsed().as_secs_f64();
+    // Each seed runs twice.
+    let speed = 2.0 * virtual_ms as f64 / 1_000.0 / wall;
+    println!("{:.0} virtual s in {wall:.1} s: {speed:.0} a second", virtual_ms as f64 / 1_000.0);
+    let mut failed = failed.into_inner().expect("no panics inside");
+    failed.sort_unstable();
+    if let Some(seed) = failed.first() {
+        println!(
+            "replay with: cargo run -p simulations --bin assay-sim -- run --first {seed} --seeds 1 \
+             --seconds {seconds} --trace"
+        );
+        bail!("{} of {seeds} seeds failed: {failed:?}", failed.len());
+    }
+    println!("{seeds} seeds passed, each replayed to the same bytes");
+    Ok(())
+}
+
+fn add(total: &mut (Coverage, u64), ran: &Ran) {
+    let (sum, more) = (&mut total.0, &ran.coverage);
+    sum.events += more.events;
+    sum.crashes += more.crashes;
+    sum.agent_kills += more.agent_kills;
+    sum.reboots += more.reboots;
+    sum.cuts += more.cuts;
+    sum.pauses += more.pauses;
+    sum.snapshots += more.snapshots;
+    sum.sealed += more.sealed;
+    sum.jobs += more.jobs;
+    total.1 += ran.virtual_ms;
+}
+
+fn print_coverage(coverage: &Coverage) {
+    println!(
+        "{} events: {} server crashes, {} pauses, {} cuts, {} agents killed, {} reboots, \
+         {} snapshots; {} jobs acknowledged, {} results sealed",
+        coverage.events,
+        coverage.crashes,
+        coverage.pauses,
+        coverage.cuts,
+        coverage.agent_kills,
+        coverage.reboots,
+        coverage.snapshots,
+        coverage.jobs,
+        coverage.sealed,
+    );
+}
+
+/// A bug, as it is named here, in the replica or in the state.
+const BUGS: [(&str, Planted, Bug); 6] = [
+    ("no duplicate check", Planted::Nothing, Bug::NoDuplicateCheck),
+    ("unsynced tail lost", Planted::UnsyncedAcknowledged, Bug::Nothing),
+    ("vote not persisted", Planted::VoteForgotten, Bug::Nothing),
+    ("message sent before persistence", Planted::SentBeforePersisted, Bug::Nothing),
+    ("stale lease accepted", Planted::Nothing, Bug::StaleLeaseAccepted),
+    ("row change lost", Planted::RowLost, Bug::Nothing),
+];
+
+fn planted(seeds: u64, seconds: u64) -> Result<()> {
+    if !cfg!(feature = "planted") {
+        bail!("built without bugs; run: cargo run -p simulations --features planted -- planted");
+    }
+    let mut missed = Vec::new();
+    for (name, replica, state) in BUGS {
+        let caught = catch(seeds, seconds, replica, state);
+        match caught {
+            Some((tried, law)) => println!("{name}: caught by {law} in {tried} of {seeds} seeds"),
+            None => {
+                println!("{name}: NOT caught in {seeds} seeds");
+                missed.push(name);
+            }
+        }
+    }
+    if missed.is_empty() { Ok(()) } else { bail!("not caught: {}", missed.join(", ")) }
+}
+
+/// In how many seeds a bug is caught, and by which law first.
+fn catch(seeds: u64, seconds: u64, replica: Planted, state: Bug) -> Option<(u64, String)> {
+    let mut caught = 0;
+    let mut law = None;
+    for seed in 1..=seeds {
+        machine::plant(state);
+        let outcome = std::panic::catch_unwind(|| once(plan(seed, seconds, replica, false)).0);
+        machine::plant(Bug::Nothing);
+        let by = match outcome {
+            Ok(Ok(_)) => continue,
+            Ok(Err(broken)) => broken.law().to_owned(),
+            Err(_) => "an assertion".to_owned(),
+        };
+        caught += 1;
+        law.get_or_insert(by);
+    }
+    law.map(|law| (caught, law))
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Run { seeds, first, seconds, trace } => run(seeds, first, seconds, trace),
+        Command::Planted { seeds, seconds } => {
+            std::panic::set_hook(Box::new(|_| {}));
+            planted(seeds, seconds)
+        }
+    }
+}

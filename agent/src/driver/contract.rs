@@ -66,8 +66,8 @@ impl Placement<'_> {
         }
         set("ASSAY_METRICS", text(&dirs.metrics(task.rank)));
         set("ASSAY_NOTICE", text(&dirs.notice()));
-        let hyperparameters = serde_json::to_string(&spec.hyperparameters)
-            .expect("a map of strings is JSON");
+        let hyperparameters =
+            serde_json::to_string(&spec.hyperparameters).expect("a map of strings is JSON");
         set("ASSAY_HYPERPARAMETERS", hyperparameters);
         set("ASSAY_JOB", lease.element.job.to_string());
         set("ASSAY_ATTEMPT", lease.attempt.0.to_string());
@@ -98,11 +98,7 @@ impl Placement<'_> {
 
 /// What the variable of a data set names: a captured folder, or the one captured file.
 #[must_use]
-pub fn dataset(
-    dirs: &LeaseDirs,
-    name: &str,
-    captured: &domain::job::Captured,
-) -> PathBuf {
+pub fn dataset(dirs: &LeaseDirs, name: &str, captured: &domain::job::Captured) -> PathBuf {
     let folder = dirs.data().join(name);
     let is_file = captured.files == 1 && !captured.origin.ends_with('/');
     let file = Path::new(&captured.origin).file_name().filter(|_| is_file);

@@ -4,7 +4,7 @@ use domain::LeaseId;
 use std::{
     fs::{self, Permissions},
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -138,7 +138,10 @@ impl LeaseDirs {
             if all.contains(&path) && is_folder {
                 fs::set_permissions(&path, Permissions::from_mode(0o755))?;
                 for inner in fs::read_dir(&path)? {
-                    remove(&inner?.path())?;
+                    let inner = inner?.path();
+                    if path != self.logs() || clear(&inner).is_err() {
+                        remove(&inner)?;
+                    }
                 }
             } else if path != state {
                 // The record names its lease, so an old one is as good as none.
@@ -148,6 +151,17 @@ impl LeaseDirs {
         let whole = all.iter().all(|folder| folder.is_dir());
         if whole { Ok(()) } else { Err(io::Error::other("a folder is missing")) }
     }
+}
+
+/// Makes a log as good as new without giving its inode up.
+fn clear(log: &Path) -> io::Result<()> {
+    let meta = log.symlink_metadata()?;
+    let plain = meta.is_file() && meta.nlink() == 1;
+    if !plain || log.extension().is_none_or(|kind| kind != "log") {
+        return Err(io::Error::other("not a log of ours"));
+    }
+    fs::set_permissions(log, Permissions::from_mode(0o644))?;
+    if meta.len() > 0 { fs::File::create(log).map(drop) } else { Ok(()) }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -238,6 +252,7 @@ mod tests {
         let first = lease(1);
         pool.take(&first).unwrap();
         fs::write(first.out().join("model"), "x").unwrap();
+        fs::write(first.log(0), "printed").unwrap();
         fs::create_dir_all(first.data().join("a/b")).unwrap();
         std::os::unix::fs::symlink("/etc", first.tmp().join("link")).unwrap();
         fs::set_permissions(first.code(), Permissions::from_mode(0o500)).unwrap();
@@ -245,6 +260,8 @@ mod tests {
         assert!(!first.root.exists());
         let second = lease(2);
         pool.take(&second).unwrap();
+        assert_eq!(fs::read(second.log(0)).unwrap(), b"");
+        fs::remove_file(second.log(0)).unwrap();
         assert!(second.all().iter().all(|folder| fs::read_dir(folder).unwrap().count() == 0));
         assert_eq!(fs::read_dir(&second.root).unwrap().count(), 5);
         assert_eq!(second.code().metadata().unwrap().permissions().mode() & 0o777, 0o755);

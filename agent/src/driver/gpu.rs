@@ -59,9 +59,7 @@ pub fn open(library: Option<&Path>) -> Result<Box<dyn Gpus>, GpuError> {
     match opened {
         Ok(nvml) => Ok(Box::new(NvmlGpus(nvml))),
         Err(
-            NvmlError::LibloadingError(_)
-            | NvmlError::LibraryNotFound
-            | NvmlError::DriverNotLoaded,
+            NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound | NvmlError::DriverNotLoaded,
         ) if library.is_none() => Ok(Box::new(NoGpus)),
         Err(why) => {
             let what = library.map_or_else(
@@ -96,8 +94,7 @@ fn gpu(nvml: &Nvml, index: u32) -> Result<Gpu, GpuError> {
     let asked =
         |what: &'static str| move |why| GpuError { what: format!("{what} of GPU {index}"), why };
     let device = nvml.device_by_index(index).map_err(asked("handle"))?;
-    let capability =
-        device.cuda_compute_capability().map_err(asked("compute capability"))?;
+    let capability = device.cuda_compute_capability().map_err(asked("compute capability"))?;
     Ok(Gpu {
         index,
         uuid: device.uuid().map_err(asked("UUID"))?,

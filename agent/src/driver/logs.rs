@@ -182,8 +182,7 @@ mod tests {
     impl Bench {
         fn print(&self, bytes: &[u8]) {
             let mut options = OpenOptions::new();
-            let mut file =
-                options.create(true).append(true).open(self.dirs.log(0)).unwrap();
+            let mut file = options.create(true).append(true).open(self.dirs.log(0)).unwrap();
             file.write_all(bytes).unwrap();
         }
 

@@ -267,7 +267,8 @@ impl Tasks {
         blocking(move || {
             let placement = Placement { wanted: &wanted, dirs: &dirs, node_rank, gpus: &gpus };
             let commands = placement.commands(&tasks)?;
-            state::write(&dirs, node, &wanted).map_err(|why| io_cause("the lease's record", &why))?;
+            state::write(&dirs, node, &wanted)
+                .map_err(|why| io_cause("the lease's record", &why))?;
             Ok(commands)
         })
         .await

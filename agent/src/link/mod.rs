@@ -126,10 +126,7 @@ async fn session(config: &LinkConfig, server: &str, events: &mpsc::Sender<LinkEv
     end
 }
 
-async fn listen(
-    mut stream: tonic::Streaming<AgentFrame>,
-    events: &mpsc::Sender<LinkEvent>,
-) -> End {
+async fn listen(mut stream: tonic::Streaming<AgentFrame>, events: &mpsc::Sender<LinkEvent>) -> End {
     let mut welcomed = false;
     let ended = |welcomed: bool, why: String| {
         if welcomed { End::Served } else { End::Failed(why) }

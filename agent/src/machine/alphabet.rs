@@ -159,6 +159,7 @@ pub enum Input {
 
 /// What is to be done. In order; an output never waits for the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "moved once, right after it was made")]
 pub enum Output {
     /// Send this on the open stream; it is lost if there is none.
     Send(Up),

@@ -144,9 +144,7 @@ fn input(line: &str) -> Input {
             leases: words[2..].iter().map(|word| wanted(word)).collect(),
         }),
         "recorded" => Input::Down(Down::Recorded { seq: number(1), refused: None }),
-        "refused" => {
-            Input::Down(Down::Recorded { seq: number(1), refused: Some("stale".into()) })
-        }
+        "refused" => Input::Down(Down::Recorded { seq: number(1), refused: Some("stale".into()) }),
         "prepared" => Input::Prepared { lease: id(), result: result(2) },
         "exited" => {
             let code = words[4].parse().unwrap();
@@ -191,9 +189,8 @@ fn wanted(word: &str) -> WantedLease {
             _ => {
                 let gang: Vec<NodeId> = nodes_in_order(option);
                 let ids: Vec<_> = gang.iter().map(|node| node.0).collect();
-                wanted.lease.members = lease(id, &ids, Phase::Preparing { ready: [].into() })
-                    .lease
-                    .members;
+                wanted.lease.members =
+                    lease(id, &ids, Phase::Preparing { ready: [].into() }).lease.members;
             }
         }
     }

@@ -33,18 +33,14 @@ pub(super) async fn boot<B: Blobs>(
     parts: &mut JoinSet<()>,
 ) -> Result<(Shell<B>, Mailboxes), AgentError> {
     let dirs = NodeDirs { root: config.dir.clone() };
-    let failed = |why: io::Error| AgentError::Folder {
-        path: dirs.root.display().to_string(),
-        why,
-    };
+    let failed = |why: io::Error| AgentError::Folder { path: dirs.root.display().to_string(), why };
     state::forget_other_boots(&dirs, &inventory.boot_id).map_err(failed)?;
     let pool = Arc::new(FolderPool::open(&dirs).map_err(failed)?);
     let cache = Arc::new(Cache::open(dirs.cache()).map_err(failed)?);
     trim(&cache, config.cache_max.0, parts);
     let (watch, seen) = CheckpointWatch::new(&dirs)?;
     let (heard_out, heard) = mpsc::channel(HEARD_AHEAD);
-    let mut tasks =
-        Tasks::new(dirs.clone(), config.supervisor, inventory.gpus.clone(), heard_out);
+    let mut tasks = Tasks::new(dirs.clone(), config.supervisor, inventory.gpus.clone(), heard_out);
     let mut client = tasks.connect().await?;
     let known = list(&mut client).await.map_err(failed)?;
     let kept = state::read_all(&dirs).map_err(failed)?;

@@ -34,10 +34,7 @@ use domain::{
 use local::Local;
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tail::Tail;
-use tokio::{
-    sync::mpsc,
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 
 /// Outcomes of background work that wait for the machine.
 const DONE_AHEAD: usize = 1_024;
@@ -162,7 +159,8 @@ impl<B: Blobs> Shell<B> {
     /// Time until the machine wants to be woken.
     fn nap(&self) -> Duration {
         let now = clock::boot_now();
-        let left = self.machine.wake().map_or(SLEEP_MAX, |at| Duration::from_millis(at.minus(now).0));
+        let left =
+            self.machine.wake().map_or(SLEEP_MAX, |at| Duration::from_millis(at.minus(now).0));
         left.min(SLEEP_MAX)
     }
 
@@ -197,15 +195,15 @@ impl<B: Blobs> Shell<B> {
     fn on_heard(&mut self, heard: Heard) {
         match heard {
             Heard::Fault { lease, cause } => self.feed(Input::Faulted { lease, cause }),
-            Heard::Said(Said::Started { lease, rank, pid, differs }) => {
+            Heard::Said(Said::Started { lease, rank, pid }) => {
                 tracing::info!(%lease, rank, pid, "task started");
                 if let Some(local) = self.leases.get_mut(&lease) {
                     local.started.get_or_insert_with(clock::wall_now);
                 }
-                if let Some(why) = differs {
-                    let detail = format!("the environment contract is not in force: {why}");
-                    self.feed(Input::Faulted { lease, cause: EndCause::Prepare { detail } });
-                }
+            }
+            Heard::Said(Said::Differs { lease, why, .. }) => {
+                let detail = format!("the environment contract is not in force: {why}");
+                self.feed(Input::Faulted { lease, cause: EndCause::Prepare { detail } });
             }
             Heard::Said(Said::NotStarted { lease, why, .. }) => {
                 let detail = format!("{why}; check the job's `command`");

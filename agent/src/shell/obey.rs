@@ -98,7 +98,9 @@ impl<B: Blobs> Shell<B> {
         self.work(lease, async move {
             let result = seal::checkpoint(lease, step, folder, &*blobs).await;
             match &result {
-                Ok(stored) => tracing::info!(%lease, step, root = %stored.root, "checkpoint stored"),
+                Ok(stored) => {
+                    tracing::info!(%lease, step, root = %stored.root, "checkpoint stored")
+                }
                 Err(cause) => tracing::warn!(%lease, step, %cause, "checkpoint left out"),
             }
             Input::CheckpointStored { lease, step, result }

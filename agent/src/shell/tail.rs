@@ -96,7 +96,5 @@ pub(super) async fn run(mut requests: mpsc::Receiver<Tail>, done: mpsc::Sender<I
 
 /// Sends while there is room for what matters more.
 fn sender(up: Option<&mpsc::Sender<Up>>) -> impl FnMut(Up) -> bool + '_ {
-    move |message| {
-        up.is_some_and(|up| up.capacity() > ROOM_LEFT && up.try_send(message).is_ok())
-    }
+    move |message| up.is_some_and(|up| up.capacity() > ROOM_LEFT && up.try_send(message).is_ok())
 }

@@ -7,8 +7,7 @@ use crate::{
     store::memory::MemoryBlobs,
 };
 use domain::{
-    Bytes, CpuMillis, Digest, LeaseId, LogIndex, NodeId,
-    contract,
+    Bytes, CpuMillis, Digest, LeaseId, LogIndex, NodeId, contract,
     job::{Captured, EndCause, Outputs},
     lease::Phase,
     link::{Down, Report, Up, WantedLease},
@@ -91,14 +90,8 @@ impl World {
             serve(config, inventory(), blobs, inbox, |_| {}, stop).await.unwrap();
         });
         let (up, ups) = mpsc::channel(4_096);
-        let mut agent = Agent {
-            events,
-            ups,
-            stop: Some(stop),
-            living,
-            logs: BTreeMap::new(),
-            held: vec![],
-        };
+        let mut agent =
+            Agent { events, ups, stop: Some(stop), living, logs: BTreeMap::new(), held: vec![] };
         agent.events.send(LinkEvent::Opened { server: "s".into(), up }).await.unwrap();
         let Some(Up::Register { held, .. }) = agent.ups.recv().await else { panic!("no register") };
         agent.held = held;
@@ -305,12 +298,8 @@ async fn each_bad_job_ends_with_its_own_cause() {
     let mut no_program = job("");
     no_program.spec.command = vec!["no-such-program".into()];
     let mut no_code = job("");
-    no_code.spec.code = Some(Captured {
-        tree: Digest::of(b"lost"),
-        files: 1,
-        size: Bytes(1),
-        origin: "x".into(),
-    });
+    no_code.spec.code =
+        Some(Captured { tree: Digest::of(b"lost"), files: 1, size: Bytes(1), origin: "x".into() });
     let mut none_needed = job("true");
     none_needed.spec.outputs = Outputs::None;
     let cases: [(WantedLease, &str); 5] = [
@@ -361,62 +350,5 @@ async fn a_later_agent_takes_over_what_an_earlier_one_started() {
     fs::write(tmp.join("go"), "").unwrap();
     assert!(matches!(agent.report().await, Report::Ended { .. }));
     assert!(clock::boot_now().minus(before).0 < 5_000);
-    agent.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore]
-async fn speed() {
-    let mut world = World::new().await;
-    let mut agent = world.agent().await;
-    let t = std::time::Instant::now();
-    let mut lat = vec![];
-    // one after another
-    for n in 0..200u64 {
-        let mut w = job("");
-        w.spec.command = vec!["/bin/sh".into(), "-c".into(), "echo x > $ASSAY_OUTPUT_DIR/x".into()];
-        w.lease.id = LeaseId { index: 10 + n * 2, ordinal: 0 };
-        world.at = 10 + n * 2;
-        let t = std::time::Instant::now();
-        let r = world.run(&mut agent, w).await;
-        assert!(matches!(r, Report::Ended { .. }));
-        lat.push(t.elapsed().as_micros());
-        world.want(&agent, &[]).await;
-    }
-    lat.sort();
-    eprintln!("sequential: {:?} median {} us p99 {}", t.elapsed(), lat[100], lat[198]);
-    // many at once
-    let t = std::time::Instant::now();
-    let mut wanted: BTreeMap<LeaseId, WantedLease> = BTreeMap::new();
-    let (mut next, mut ended) = (0u64, 0);
-    world.at = 1_000_000;
-    while ended < 1000 {
-        let mut changed = false;
-        while wanted.len() < 64 && next < 1000 {
-            let mut w = job("");
-            w.spec.command = vec!["/bin/sh".into(), "-c".into(), "echo x > $ASSAY_OUTPUT_DIR/x".into()];
-            w.lease.id = LeaseId { index: 10_000 + next, ordinal: 0 };
-            wanted.insert(w.lease.id, w);
-            next += 1;
-            changed = true;
-        }
-        if changed {
-            let all: Vec<_> = wanted.values().cloned().collect();
-            world.want(&agent, &all).await;
-        }
-        let r = agent.report().await;
-        match r {
-            Report::Prepared { lease } => {
-                wanted.get_mut(&lease).unwrap().lease.phase = Phase::Started { done: [].into() };
-                let all: Vec<_> = wanted.values().cloned().collect();
-                world.want(&agent, &all).await;
-            }
-            Report::Ended { lease, .. } => { wanted.remove(&lease); ended += 1; }
-            other => panic!("{other:?}"),
-        }
-    }
-    let all: Vec<_> = wanted.values().cloned().collect();
-    world.want(&agent, &all).await;
-    eprintln!("1000 jobs, 64 at once: {:?}", t.elapsed());
     agent.stop().await;
 }

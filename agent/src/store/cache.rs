@@ -234,8 +234,7 @@ mod tests {
         let cache = Arc::new(Cache::open(dir.path().join("cache")).unwrap());
         let blobs = MemoryBlobs::default();
         let big = vec![7; 100_000];
-        let digest =
-            captured(&blobs, &[("a/run.sh", b"#!/bin/sh\n", true), ("big", &big, false)]);
+        let digest = captured(&blobs, &[("a/run.sh", b"#!/bin/sh\n", true), ("big", &big, false)]);
         for round in ["one", "two"] {
             let tree = cache.fetch(&blobs, digest, "code").await.unwrap();
             let folder = dir.path().join(round);

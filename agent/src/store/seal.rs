@@ -48,13 +48,8 @@ pub async fn checkpoint(
     blobs: &impl Blobs,
 ) -> Result<Checkpoint, EndCause> {
     let (tree, uploads, before) = blocking(move || gather(folder)).await?;
-    let stored = Checkpoint {
-        step,
-        root: tree.root(),
-        tree: tree.digest(),
-        size: tree.size(),
-        lease,
-    };
+    let stored =
+        Checkpoint { step, root: tree.root(), tree: tree.digest(), size: tree.size(), lease };
     upload(uploads, before, blobs).await?;
     Ok(stored)
 }
@@ -113,11 +108,7 @@ fn gather(folder: PathBuf) -> Result<(Tree, Vec<Blob>, Stamp), EndCause> {
 }
 
 /// Uploads, and checks that nothing was written meanwhile.
-async fn upload(
-    uploads: Vec<Blob>,
-    before: Stamp,
-    blobs: &impl Blobs,
-) -> Result<(), EndCause> {
+async fn upload(uploads: Vec<Blob>, before: Stamp, blobs: &impl Blobs) -> Result<(), EndCause> {
     match blobs.put(uploads).await {
         Ok(()) => {}
         Err(StoreError::Local(why)) => return Err(seal_cause(&before.folder, &why)),

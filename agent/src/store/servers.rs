@@ -3,11 +3,7 @@
 use super::{Blob, Blobs, StoreError};
 use domain::{Digest, limit};
 use proto::transfer::{self, Source, TransferError};
-use std::{
-    fs,
-    sync::Mutex,
-    time::Duration,
-};
+use std::{fs, sync::Mutex, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{
     Code,
@@ -64,7 +60,10 @@ struct Request {
 ///
 /// # Errors
 /// When the address is no address.
-pub(crate) fn channel(address: &str, tls: Option<&Tls>) -> Result<Channel, tonic::transport::Error> {
+pub(crate) fn channel(
+    address: &str,
+    tls: Option<&Tls>,
+) -> Result<Channel, tonic::transport::Error> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))?
         .tcp_nodelay(true)

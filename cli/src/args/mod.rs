@@ -11,14 +11,24 @@ use clap::{Parser, Subcommand};
 use domain::Millis;
 use std::path::PathBuf;
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    ok
+  1    internal
+  2    usage: the command line, or a file given with it
+  3    refused: policy, quota, impossible, wrong state
+  4    not found
+  5    unavailable; the same command may be repeated, it has no second effect
+  6    not authorised
+  7    verification mismatch
+  124  --timeout was reached
+  130  detached by Ctrl-C; the job keeps running
+  `submit --wait` and `wait` pass the job's own code on, a signal n as 128+n.";
+
 /// Runs training jobs on GPUs and proves what they made.
-///
-/// Exit codes: 0 ok, 1 internal, 2 usage, 3 refused, 4 not found, 5 unavailable (safe to repeat),
-/// 6 not authorised, 7 verification mismatch, 124 --timeout reached, 130 detached. `submit --wait`
-/// passes the job's own code through, a signal as 128+n.
 #[derive(Debug, Parser)]
 #[command(name = "assay", version, max_term_width = 100, subcommand_required = true)]
-#[command(arg_required_else_help = true)]
+#[command(arg_required_else_help = true, after_long_help = EXIT_CODES)]
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]

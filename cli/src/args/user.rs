@@ -51,8 +51,7 @@ pub struct Jobs {
 }
 
 /// The words for a job's state.
-pub const STATES: [&str; 6] =
-    ["waiting", "running", "sealing", "completed", "failed", "cancelled"];
+pub const STATES: [&str; 6] = ["waiting", "running", "sealing", "completed", "failed", "cancelled"];
 
 /// One job.
 #[derive(Args, Debug)]

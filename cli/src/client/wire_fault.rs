@@ -28,10 +28,12 @@ pub fn of_status(status: &Status, address: &str) -> Fault {
         | Code::DeadlineExceeded
         | Code::Cancelled
         | Code::Unknown
-        | Code::Aborted => {
-            Fault::new(Kind::Unavailable, "no_answer", format!("no server answered; {address}: {why}"))
-                .hint("repeat the command, it is safe; a cluster on this machine: assay dev")
-        }
+        | Code::Aborted => Fault::new(
+            Kind::Unavailable,
+            "no_answer",
+            format!("no server answered; {address}: {why}"),
+        )
+        .hint("repeat the command, it is safe; a cluster on this machine: assay dev"),
         _ => Fault::internal("server", format!("server {address}: {why}")),
     }
 }

@@ -90,9 +90,7 @@ async fn show(context: &Context, which: &Selector) -> Result<Exit, Fault> {
     let artifact = find::artifact(context, which).await?;
     let tree = context.client.tree(artifact.artifact.ticket.output.tree).await?;
     let detail = Detail { artifact, tree };
-    context
-        .output
-        .show("artifact", &detail, |style| render::artifact::detail(style, &detail))?;
+    context.output.show("artifact", &detail, |style| render::artifact::detail(style, &detail))?;
     Ok(Exit::Ok)
 }
 
@@ -145,8 +143,10 @@ pub async fn export(client: &Client, view: &ArtifactView, dir: &Path) -> Result<
     let pem_digest = Digest::of(keys.model_public_pem.as_bytes());
     if pem_digest != view.artifact.signer {
         let signer = view.artifact.signer;
-        let detail = format!("{} was signed by key {signer}, the cluster's key is {pem_digest}",
-            view.artifact.id);
+        let detail = format!(
+            "{} was signed by key {signer}, the cluster's key is {pem_digest}",
+            view.artifact.id
+        );
         return Err(Fault::mismatch("signer", detail)
             .hint("verify it with the key of its time: assay verify --offline DIR --keys FILE"));
     }

@@ -116,9 +116,7 @@ fn compare_files(left: &Tree, right: &Tree) -> Vec<FileDiff> {
         both.entry(&file.path).or_default().1 = Some(file.digest);
     }
     let differ = both.into_iter().filter(|(_, (left, right))| left != right);
-    differ
-        .map(|(path, (left, right))| FileDiff { path: path.to_owned(), left, right })
-        .collect()
+    differ.map(|(path, (left, right))| FileDiff { path: path.to_owned(), left, right }).collect()
 }
 
 /// The difference as text.
@@ -227,7 +225,12 @@ mod tests {
         right.output.as_mut().unwrap().files[1].digest = Digest::of(b"other");
         let found = compare(&left, &right);
         assert_eq!(found.parted.as_ref().map(|p| (p.step, p.agreed_at)), Some((300, Some(200))));
-        expect![[""]].assert_eq(&text(Style::PLAIN, &found));
+        expect![[r#"
+            parted at checkpoint step 300, the same up to step 200
+              j1  2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6
+              j2  2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881
+            differs: model.safetensors  9d75c109 d9298a10
+        "#]].assert_eq(&text(Style::PLAIN, &found));
         insta::assert_json_snapshot!("diff.json", crate::output::stable::document("diff", &found));
     }
 
@@ -235,6 +238,9 @@ mod tests {
     fn a_step_that_only_one_has_proves_nothing() {
         let found = compare(&run("j1", &[(100, "a")]), &run("j2", &[(150, "z")]));
         assert!(found.is_none());
-        expect![[""]].assert_eq(&text(Style::PLAIN, &found));
+        expect![[r#"
+            no checkpoint step is committed in both
+            outputs: the same, bit for bit
+        "#]].assert_eq(&text(Style::PLAIN, &found));
     }
 }

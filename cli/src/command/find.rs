@@ -56,8 +56,7 @@ pub async fn pages(
     };
     let mut found: Vec<JobLine> = Vec::new();
     loop {
-        let page: Vec<JobLine> =
-            context.client.query(What::Jobs(query.clone())).await?.value;
+        let page: Vec<JobLine> = context.client.query(What::Jobs(query.clone())).await?.value;
         let last = page.last().map(|job| job.id);
         found.extend(page.into_iter().filter(|job| job.id >= first));
         match last {

@@ -22,9 +22,7 @@ async fn interrupt() {
 }
 
 fn detached(context: &Context, job: JobId) -> Exit {
-    context.output.note(&format!(
-        "detached; the job keeps running. Reattach: assay logs -f {job}"
-    ));
+    context.output.note(&format!("detached; the job keeps running. Reattach: assay logs -f {job}"));
     Exit::Detached
 }
 
@@ -156,8 +154,7 @@ fn log_document(element: ElementId, piece: &LogPiece) -> serde_json::Value {
 /// # Errors
 /// When nobody answers.
 pub async fn along(context: &Context, job: JobId) -> Result<Option<JobView>, Fault> {
-    let ask =
-        LogAsk { element: job.into(), attempt: 0, rank: 0, metrics: false, follow: true };
+    let ask = LogAsk { element: job.into(), attempt: 0, rank: 0, metrics: false, follow: true };
     let mut stream = LogStream::new(&context.client, ask);
     let mut watch = Watch::new(&context.client, job);
     let (mut progress, mut last) = (Progress::default(), None);

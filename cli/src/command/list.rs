@@ -84,8 +84,7 @@ pub async fn nodes(context: &Context) -> Result<Exit, Fault> {
 pub async fn artifacts(context: &Context, page: &user::Page) -> Result<Exit, Fault> {
     let query = ArtifactsQuery { after: page.after.map_or(0, |id| id.0), limit: page.limit };
     let answer = context.client.query::<Vec<ArtifactView>>(What::Artifacts(query)).await?;
-    let list =
-        render::artifact::Artifacts { artifacts: answer.value, log_index: answer.log_index };
+    let list = render::artifact::Artifacts { artifacts: answer.value, log_index: answer.log_index };
     context.output.show("artifacts", &list, |style| render::artifact::list(style, &list))?;
     Ok(Exit::Ok)
 }

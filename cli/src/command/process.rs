@@ -41,8 +41,7 @@ pub async fn stop_signal() {
 
 /// Sends log lines to standard error: `info` and above, or what `ASSAY_LOG` says.
 fn log_to_stderr() {
-    let filter =
-        EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // A second call would be ours as well, and change nothing.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -98,12 +97,7 @@ pub async fn agent(path: &Path) -> Result<Exit, Fault> {
         cpu: config.cpu,
         memory: config.memory,
         cache_max: CACHE_MAX,
-        supervisor: vec![
-            program.display().to_string(),
-            "supervisor".into(),
-            "--dir".into(),
-            dir,
-        ],
+        supervisor: vec![program.display().to_string(), "supervisor".into(), "--dir".into(), dir],
     };
     ::agent::run(wired, stop_signal()).await.map_err(|fault| stopped("agent", &fault))?;
     Ok(Exit::Ok)

@@ -3,7 +3,7 @@
 use crate::{
     exit::Exit,
     quantity::{show_duration, show_time_of_day},
-    render::{self, members},
+    render::{self, members, show_metrics},
 };
 use domain::{
     AttemptNo, ElementId,
@@ -69,7 +69,10 @@ impl Mark {
             if self.granted.insert(number) {
                 let places = members(&attempt.members);
                 let number = number.0;
-                news.push(format!("{at} placed   attempt {number} on {places} ({})", attempt.lease));
+                news.push(format!(
+                    "{at} placed   attempt {number} on {places} ({})",
+                    attempt.lease
+                ));
             }
             if has_started(attempt) && self.started.insert(number) {
                 news.push(format!("{at} started  attempt {}", number.0));
@@ -121,18 +124,6 @@ fn has_started(attempt: &AttemptView) -> bool {
     }
 }
 
-/// `{"step":20,"loss":2.1}` as `step 20 loss 2.1`; anything else as it is.
-#[must_use]
-pub fn show_metrics(text: &str) -> String {
-    let Ok(serde_json::Value::Object(map)) = serde_json::from_str(text) else {
-        return text.to_owned();
-    };
-    let step = map.get("step").map(|step| format!("step {step}"));
-    let rest = map.iter().filter(|(name, _)| *name != "step");
-    let rest = rest.map(|(name, value)| format!("{name} {value}"));
-    step.into_iter().chain(rest).collect::<Vec<_>>().join(" ")
-}
-
 /// The exit code that a job's end has for those who waited for it.
 #[must_use]
 pub fn exit(job: &JobView) -> Exit {
@@ -167,7 +158,13 @@ mod tests {
         let mut progress = Progress::default();
         let mut job = sample::job();
         let told = progress.news(&job).join("\n");
-        expect![[""]].assert_eq(&told);
+        expect![[r#"
+            16:00:00 placed   attempt 1 on n1[0] (l60.0)
+            16:00:08 ended    attempt 1: its node was lost
+            16:00:09 placed   attempt 2 on n2[3] (l88.0)
+            16:00:09 started  attempt 2
+            checkpoint step 100 76191a61
+            checkpoint step 200 ce39378e"#]].assert_eq(&told);
         assert_eq!(progress.news(&job), [""; 0]);
         job.parts[0].state = ElementState::Completed { artifact: ArtifactId(3) };
         assert_eq!(progress.news(&job), ["completed: sealed as a3"]);

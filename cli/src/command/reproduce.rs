@@ -1,9 +1,7 @@
 //! `assay reproduce`: the same recipe again, elsewhere where possible, and the bits compared.
 
 use super::{Context, diff, find, follow, progress};
-use crate::{
-    args::selector::Selector, exit::Exit, fault::Fault, output::Style, render::members,
-};
+use crate::{args::selector::Selector, exit::Exit, fault::Fault, output::Style, render::members};
 use domain::{ArtifactId, Digest, JobId, job::JobSpec, view::JobView};
 use serde::Serialize;
 
@@ -36,8 +34,9 @@ pub fn again(job: &JobView) -> Result<JobSpec, Fault> {
     let id = job.line.id;
     if job.spec.array.is_some() {
         let detail = format!("{id} is an array; its elements have results of their own");
-        return Err(Fault::usage("array", detail)
-            .hint("submit it again, then compare: assay diff A B"));
+        return Err(
+            Fault::usage("array", detail).hint("submit it again, then compare: assay diff A B")
+        );
     }
     if job.line.state != "completed" {
         let detail = format!("{id} is {}, so that there is no result to compare", job.line.state);
@@ -65,9 +64,11 @@ pub async fn run(context: &Context, which: &Selector) -> Result<Exit, Fault> {
 pub async fn reproduce(context: &Context, job: JobId) -> Result<Verdict, Fault> {
     let first = find::job(context, job).await?;
     let submitted = context.client.submit(&[again(&first)?]).await?;
-    let again = submitted.jobs.first().copied().ok_or_else(|| {
-        Fault::internal("submit", "the server took the job in without an id")
-    })?;
+    let again = submitted
+        .jobs
+        .first()
+        .copied()
+        .ok_or_else(|| Fault::internal("submit", "the server took the job in without an id"))?;
     context.output.note(&format!("{job} runs again as {again}"));
     let second = follow::until_end(context, again).await?.job;
     if second.line.state != "completed" {
@@ -81,8 +82,7 @@ pub async fn reproduce(context: &Context, job: JobId) -> Result<Verdict, Fault> 
 async fn verdict(context: &Context, first: &JobView, second: &JobView) -> Result<Verdict, Fault> {
     let (left, right) =
         (Selector::Element(first.line.id.into()), Selector::Element(second.line.id.into()));
-    let (a, b) =
-        (find::artifact(context, &left).await?, find::artifact(context, &right).await?);
+    let (a, b) = (find::artifact(context, &left).await?, find::artifact(context, &right).await?);
     let (a, b) = (a.artifact, b.artifact);
     let same = a.ticket.output.root == b.ticket.output.root;
     let parted = match same {
@@ -167,8 +167,18 @@ mod tests {
 
     #[test]
     fn both_digests_are_shown_and_the_step_at_which_they_parted() {
-        expect![[""]].assert_eq(&text(Style::PLAIN, &verdict(true)));
-        expect![[""]].assert_eq(&text(Style::PLAIN, &verdict(false)));
+        expect![[r#"
+            j7  a3  ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  on n1[0]
+            j8  a4  ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  on n2[0]
+            reproduced: the same bits
+        "#]].assert_eq(&text(Style::PLAIN, &verdict(true)));
+        expect![[r#"
+            j7  a3  ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  on n1[0]
+            j8  a4  3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d  on n2[0]
+            NOT reproduced: the bits differ
+            first checkpoint that differs: step 300 (ca978112 and 3e23e816)
+            next: assay diff j7 j8
+        "#]].assert_eq(&text(Style::PLAIN, &verdict(false)));
         let document = stable::document("reproduction", &verdict(false));
         insta::assert_json_snapshot!("reproduction.json", document);
     }

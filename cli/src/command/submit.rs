@@ -130,7 +130,8 @@ pub async fn submit(context: &Context, capture: &Capture) -> Result<Submitted, F
 }
 
 /// What is about to be submitted, in two lines.
-fn describe(capture: &Capture) -> String {
+#[must_use]
+pub fn describe(capture: &Capture) -> String {
     let (files, size) = capture.size();
     let spec = &capture.spec;
     let gpus = u64::from(spec.tasks) * u64::from(spec.resources.gpus);

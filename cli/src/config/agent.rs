@@ -15,8 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 9] =
-    ["ca", "cert", "cpus", "dir", "key", "memory", "name", "nvml", "servers"];
+const KEYS: [&str; 9] = ["ca", "cert", "cpus", "dir", "key", "memory", "name", "nvml", "servers"];
 
 /// What an agent is told.
 #[derive(Clone, Debug, PartialEq, Eq)]

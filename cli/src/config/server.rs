@@ -15,9 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 11] = [
-    "advertise", "ca", "cert", "cluster", "dir", "id", "join", "key", "keys", "listen", "members",
-];
+const KEYS: [&str; 11] =
+    ["advertise", "ca", "cert", "cluster", "dir", "id", "join", "key", "keys", "listen", "members"];
 
 /// What a server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +64,9 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
             "members" => members = Some(read_members(reader, field)),
             "join" => match field.node.value {
                 Value::Bool(value) => join = value,
-                _ => reader.fault(entry.line, "join", "is no boolean".into(), "write true or false"),
+                _ => {
+                    reader.fault(entry.line, "join", "is no boolean".into(), "write true or false")
+                }
             },
             name if KEYS.contains(&name) => {
                 if let Some(text) = reader.text(field) {

@@ -206,7 +206,10 @@ fn spawn(role: &Role, program: &Path) -> Result<Child, Fault> {
         command.env("FAKE_NVML_STATE", gpus);
     }
     command.spawn().map_err(|fault| {
-        Fault::internal("spawn", format!("{} {} does not start: {fault}", program.display(), role.name))
+        Fault::internal(
+            "spawn",
+            format!("{} {} does not start: {fault}", program.display(), role.name),
+        )
     })
 }
 
@@ -225,7 +228,7 @@ impl Keeper {
             // Cancel-safe: both may be awaited anew.
             let status = tokio::select! {
                 status = child.wait() => status,
-                _ = stop.wait_for(|stop| *stop) => {
+                () = told_to_stop(&mut stop) => {
                     end(&mut child).await;
                     return;
                 }
@@ -235,21 +238,24 @@ impl Keeper {
             let _ = self.told.send(Ended { name: self.role.name.clone(), how });
             tokio::select! {
                 () = tokio::time::sleep(RESTART) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = told_to_stop(&mut stop) => return,
             }
             match spawn(&self.role, &self.program) {
                 Ok(next) => child = next,
                 Err(fault) => {
-                    let _ = self.told.send(Ended {
-                        name: self.role.name.clone(),
-                        how: fault.detail,
-                    });
+                    let _ =
+                        self.told.send(Ended { name: self.role.name.clone(), how: fault.detail });
                     return;
                 }
             }
             note(&self.pids, &self.pid_file, &self.role.name, child.id());
         }
     }
+}
+
+/// Completes once all are to end.
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Ends a process: SIGTERM, and SIGKILL when it does not heed it.

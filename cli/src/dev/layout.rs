@@ -221,9 +221,10 @@ fn addresses() -> Result<Vec<String>, Fault> {
         })?);
     }
     let address = |listener: &TcpListener| listener.local_addr().map(|at| at.to_string());
-    held.iter().map(address).collect::<Result<_, _>>().map_err(|fault| {
-        Fault::internal("ports", format!("a port has no address: {fault}"))
-    })
+    held.iter()
+        .map(address)
+        .collect::<Result<_, _>>()
+        .map_err(|fault| Fault::internal("ports", format!("a port has no address: {fault}")))
 }
 
 fn text(value: &str) -> String {

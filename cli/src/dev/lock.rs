@@ -29,10 +29,11 @@ impl Lock {
             .create(dir)
             .map_err(|fault| Fault::file(dir, &fault))?;
         let path = dir.join(FILE);
-        let foreign = !path.exists()
-            && fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+        let foreign =
+            !path.exists() && fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
         if foreign {
-            let detail = format!("{} holds something else than a development cluster", dir.display());
+            let detail =
+                format!("{} holds something else than a development cluster", dir.display());
             return Err(Fault::usage("folder", detail).hint("assay dev --dir EMPTY_DIR"));
         }
         let mut file = OpenOptions::new()

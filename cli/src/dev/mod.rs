@@ -89,7 +89,9 @@ async fn live(
             greet(&context, layout).await?;
         }
         while let Some(ended) = children.ended.recv().await {
-            context.output.note(&format!("{} ended: {}; it is started again", ended.name, ended.how));
+            context
+                .output
+                .note(&format!("{} ended: {}; it is started again", ended.name, ended.how));
         }
         Ok(Exit::Ok)
     };

@@ -64,11 +64,11 @@ fn lacks(cluster: &ClusterView, nodes: &[NodeView]) -> Option<String> {
     if cluster.leader.is_none() {
         return Some("there is no leader".into());
     }
-    let ready = |name: &&&str| {
+    let absent = |name: &&&str| {
         let is = |node: &&NodeView| node.inventory.name == **name;
         nodes.iter().find(is).is_none_or(|node| node.status != NodeState::Ready)
     };
-    NODES.iter().find(ready).map(|name| format!("{name} is not registered"))
+    NODES.iter().find(absent).map(|name| format!("{name} is not registered"))
 }
 
 fn not_started(layout: &Layout, ended: &Ended) -> Fault {

@@ -116,9 +116,9 @@ fn toml_node(text: &str, value: &toml::Spanned<DeValue<'_>>) -> Node {
 /// # Errors
 /// The first place that is not JSON.
 pub fn from_json(text: &str) -> Result<Node, Vec<Malformed>> {
-    serde_json::from_str::<serde_json::Value>(text).map(json_node).map_err(|fault| {
-        vec![Malformed { line: Some(fault.line()), fault: fault.to_string() }]
-    })
+    serde_json::from_str::<serde_json::Value>(text)
+        .map(json_node)
+        .map_err(|fault| vec![Malformed { line: Some(fault.line()), fault: fault.to_string() }])
 }
 
 fn json_node(value: serde_json::Value) -> Node {

@@ -89,11 +89,7 @@ pub fn read(path: &Path, text: &str) -> Read {
     Read { draft, faults, notes, base: base.to_owned(), unreadable }
 }
 
-fn document(
-    reader: &mut Reader,
-    node: Result<Node, Vec<Malformed>>,
-    base: &Path,
-) -> Option<Draft> {
+fn document(reader: &mut Reader, node: Result<Node, Vec<Malformed>>, base: &Path) -> Option<Draft> {
     match node {
         Ok(node) => Some(form::read(reader, &node, base)),
         Err(places) => {

@@ -184,8 +184,7 @@ mod tests {
     use super::*;
 
     fn read(lines: &[&str]) -> (Draft, Vec<String>, Vec<String>) {
-        let (mut slurm, mut reader, mut notes) =
-            (Slurm::default(), Reader::default(), Vec::new());
+        let (mut slurm, mut reader, mut notes) = (Slurm::default(), Reader::default(), Vec::new());
         for (number, line) in lines.iter().enumerate() {
             let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
             slurm.line(&mut reader, number + 1, &words, &mut notes);
@@ -244,9 +243,13 @@ mod tests {
 
     #[test]
     fn slurms_times_are_read() {
-        for (text, seconds) in
-            [("90", 5_400), ("10:30", 630), ("1:00:00", 3_600), ("2-0", 172_800), ("0-1:1:1", 3_661)]
-        {
+        for (text, seconds) in [
+            ("90", 5_400),
+            ("10:30", 630),
+            ("1:00:00", 3_600),
+            ("2-0", 172_800),
+            ("0-1:1:1", 3_661),
+        ] {
             assert_eq!(time(text), Ok(Millis(seconds * 1_000)), "{text}");
         }
         assert!(time("soon").is_err());

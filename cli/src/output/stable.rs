@@ -53,6 +53,11 @@ fn field((name, value): (String, Value)) -> (String, Value) {
             return ((*unit).to_owned(), value);
         }
     }
+    if name == "attempt"
+        && let Some(number) = value.as_str().and_then(|text| text.strip_prefix('#')?.parse().ok())
+    {
+        return (name, Value::Number(u32::into(number)));
+    }
     if name == "bytes" && value.is_array() {
         return (name, hex_of(&value));
     }
@@ -75,7 +80,7 @@ mod tests {
     #[test]
     fn times_are_utc_and_amounts_carry_their_unit() {
         let value = json!({
-            "submitted": 1000, "ended": null, "ts_us": 1_000_001,
+            "submitted": 1000, "ended": null, "ts_us": 1_000_001, "attempt": "#3",
             "spec": {"memory": 5, "time_limit": null, "env": {"size": "big"}},
         });
         assert_eq!(
@@ -85,6 +90,7 @@ mod tests {
                 "submitted": "1970-01-01T00:00:01.000Z",
                 "ended": null,
                 "ts": "1970-01-01T00:00:01.000001Z",
+                "attempt": 3,
                 "spec": {"memory_bytes": 5, "time_limit": null, "env": {"size": "big"}},
             })
         );

@@ -54,12 +54,10 @@ mod tests {
     #[test]
     fn columns_line_up_whatever_their_colour() {
         let style = Style { table: true, colour: true };
-        let rows = [
-            vec![style.good("completed"), "a".into()],
-            vec!["x".into(), "b".into()],
-        ];
+        let rows = [vec![style.good("completed"), "a".into()], vec!["x".into(), "b".into()]];
         let text = table(style, &["STATE", "N"], &rows);
-        let plain: Vec<_> = text.lines().map(|l| l.replace("\x1b[32m", "").replace("\x1b[0m", "")).collect();
+        let plain: Vec<_> =
+            text.lines().map(|l| l.replace("\x1b[32m", "").replace("\x1b[0m", "")).collect();
         assert_eq!(plain[1], "completed  a");
         assert_eq!(plain[2], "x          b");
     }

@@ -98,9 +98,8 @@ pub fn detail(style: Style, detail: &Detail) -> String {
 }
 
 fn agreement(view: &ArtifactView) -> Vec<(&'static str, String)> {
-    let ids = |ids: &[ArtifactId]| {
-        ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    };
+    let ids =
+        |ids: &[ArtifactId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let mut fields = Vec::new();
     if !view.agrees_with.is_empty() {
         fields.push(("same bits as", ids(&view.agrees_with)));

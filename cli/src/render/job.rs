@@ -1,6 +1,6 @@
 //! One job in full.
 
-use super::{count, jobs::elements, members, state};
+use super::{count, jobs::elements, members, show_metrics, state};
 use crate::{
     output::Style,
     quantity::{show_cpus, show_duration, show_size, show_time},
@@ -53,7 +53,7 @@ pub fn text(style: Style, view: &JobView) -> String {
         field("elements", elements(&line.elements));
     }
     for (rank, metrics) in &view.metrics {
-        field(&format!("rank {rank}"), metrics.clone());
+        field(&format!("rank {rank}"), show_metrics(metrics));
     }
     for part in view.parts.iter().take(PARTS_SHOWN) {
         out.push_str(&element(style, part, view.spec.array.is_some()));
@@ -135,6 +135,7 @@ pub fn next(view: &JobView) -> String {
     let id = view.line.id;
     match view.line.state.as_str() {
         "waiting" => format!("assay why {id}"),
+        _ if view.spec.array.is_some() => format!("assay job {id}[0]"),
         "running" | "sealing" => format!("assay logs -f {id}"),
         "completed" => format!("assay artifact show {id}"),
         _ => format!("assay logs {id}"),

@@ -44,6 +44,18 @@ pub fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{end}")
 }
 
+/// `{"step":20,"loss":2.1}` as `step 20 loss 2.1`; anything else as it is.
+#[must_use]
+pub fn show_metrics(text: &str) -> String {
+    let Ok(serde_json::Value::Object(map)) = serde_json::from_str(text) else {
+        return text.to_owned();
+    };
+    let step = map.get("step").map(|step| format!("step {step}"));
+    let rest = map.iter().filter(|(name, _)| *name != "step");
+    let rest = rest.map(|(name, value)| format!("{name} {value}"));
+    step.into_iter().chain(rest).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod golden_test;
 #[cfg(test)]

@@ -16,8 +16,7 @@ pub struct Nodes {
     pub log_index: u64,
 }
 
-const HEADING: [&str; 8] =
-    ["NODE", "NAME", "STATE", "GPUS", "MODEL", "CORES", "MEMORY", "LEASES"];
+const HEADING: [&str; 8] = ["NODE", "NAME", "STATE", "GPUS", "MODEL", "CORES", "MEMORY", "LEASES"];
 
 /// The list as text.
 #[must_use]

@@ -14,7 +14,8 @@ pub fn text(style: Style, why: &WhyView) -> String {
     let kind_width = why.reasons.iter().map(|reason| reason.kind.len()).max().unwrap_or(0);
     for (number, reason) in why.reasons.iter().enumerate() {
         let kind = style.strong(&format!("{:<kind_width$}", reason.kind));
-        let never = if reason.never { style.bad(" (never, as the cluster is)") } else { String::new() };
+        let never =
+            if reason.never { style.bad(" (never, as the cluster is)") } else { String::new() };
         out.push_str(&format!("  {} {kind}  {}{never}\n", number + 1, reason.detail));
         if !reason.remedy.is_empty() {
             out.push_str(&format!("  {:width$}-> {}\n", "", reason.remedy, width = kind_width + 4));

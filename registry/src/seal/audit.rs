@@ -98,6 +98,21 @@ impl ChainCheck {
         Ok(Self { keys, checked: Checked::default(), ts_us: 0 })
     }
 
+    /// Starts within a chain, at event `seq` whose predecessor has the hash `prev`: what comes
+    /// before it is taken on trust.
+    ///
+    /// # Errors
+    /// The signer whose key cannot be read.
+    pub fn resume(
+        keys: &BTreeMap<String, String>,
+        seq: u64,
+        prev: Option<Digest>,
+    ) -> Result<Self, String> {
+        let before = seq.saturating_sub(1);
+        let checked = Checked { seq: before, hash: prev, signed: before };
+        Ok(Self { checked, ..Self::new(keys)? })
+    }
+
     /// Takes the next event.
     ///
     /// # Errors

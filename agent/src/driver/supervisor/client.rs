@@ -63,8 +63,7 @@ impl Client {
     /// # Errors
     /// When none does.
     pub async fn connect(dir: &Path) -> Result<Self, ClientError> {
-        let failed =
-            |why| ClientError::Connect { dir: dir.display().to_string(), why };
+        let failed = |why| ClientError::Connect { dir: dir.display().to_string(), why };
         let socket = SocketPath::in_folder(dir).map_err(failed)?;
         let stream = UnixStream::connect(&socket.path).await.map_err(failed)?;
         let (input, output) = stream.into_split();

@@ -56,7 +56,9 @@ pub fn run(dir: &Path) -> Result<(), SupervisorError> {
     match rustix::process::setsid() {
         // A process that leads its group already has what we want of a session.
         Ok(_) | Err(Errno::PERM) => {}
-        Err(why) => return Err(SupervisorError::System { what: "leave its session", why: why.into() }),
+        Err(why) => {
+            return Err(SupervisorError::System { what: "leave its session", why: why.into() });
+        }
     }
     rustix::process::umask(Mode::from_raw_mode(domain::contract::UMASK));
     let runtime = tokio::runtime::Builder::new_current_thread()

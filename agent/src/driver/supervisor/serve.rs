@@ -1,15 +1,17 @@
 //! The supervisor's event loop: one agent at a time, every task, and the boot-time clock.
 
 use super::{
-    SupervisorError, stray,
+    SupervisorError,
+    spawn::{self, InForce},
+    stray,
     table::{Born, Table},
-    wire::{self, Ask, Said, SocketPath},
+    wire::{self, Ask, Said, SocketPath, TaskCommand},
 };
 use crate::driver::clock;
 use domain::{LeaseId, Millis};
 use rustix::{
     fs::FlockOperation,
-    process::{PidfdFlags, pidfd_open},
+    process::{Pid, PidfdFlags, pidfd_open},
     time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
         timerfd_settime,
@@ -27,6 +29,13 @@ use tokio::{
 pub const IDLE_END: Millis = Millis(60_000);
 /// Time between two looks for strays and idleness.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// Pauses before each look at what is in force in a task.
+const LOOKS: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(2),
+    Duration::from_millis(20),
+    Duration::from_millis(200),
+];
 /// Messages that an agent may leave unread before it is dropped; it lists all when it is back.
 const SAID_AHEAD: usize = 8_192;
 /// Events that wait for the loop.
@@ -35,6 +44,7 @@ const EVENTS_AHEAD: usize = 1_024;
 enum Event {
     Asked { agent: u64, ask: Ask },
     Left { agent: u64 },
+    Differs { lease: LeaseId, rank: u32, why: String },
     Ended { lease: LeaseId, rank: u32 },
 }
 
@@ -176,6 +186,7 @@ impl Serve {
             Event::Left { agent } if current == Some(agent) => self.agent = None,
             // From an agent whose place was taken.
             Event::Asked { .. } | Event::Left { .. } => {}
+            Event::Differs { lease, rank, why } => said.push(Said::Differs { lease, rank, why }),
             Event::Ended { lease, rank } => self.table.ended(lease, rank, &mut said),
         }
         self.say(said);
@@ -190,19 +201,45 @@ impl Serve {
         }
     }
 
-    /// Waits for a task's end without a thread of its own.
+    /// Waits for a task's end without a thread of its own, and meanwhile reads back what is in
+    /// force.
     fn watch(&mut self, born: Born) {
         let events = self.events.clone();
-        let Born { lease, rank, pid } = born;
+        let Born { lease, pid, task } = born;
+        let rank = task.rank;
         self.running.spawn(async move {
             if let Ok(fd) = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)
                 && let Ok(fd) = readable(fd)
             {
+                // Both arms are cancel-safe: readiness stays, and looking changes nothing.
+                let difference = tokio::select! {
+                    _ = fd.readable() => None,
+                    difference = lasting_difference(pid, &task) => difference,
+                };
+                if let Some(why) = difference {
+                    let _ = events.send(Event::Differs { lease, rank, why }).await;
+                }
                 let _ = fd.readable().await;
             }
             let _ = events.send(Event::Ended { lease, rank }).await;
         });
     }
+}
+
+/// How the task's variables differ from what was asked, if they still do after a while.
+///
+/// The kernel shows a program that has just begun, or is about to end, in part.
+async fn lasting_difference(pid: Pid, task: &TaskCommand) -> Option<String> {
+    let mut found = None;
+    for pause in LOOKS {
+        tokio::time::sleep(pause).await;
+        found = match spawn::in_force(pid.as_raw_nonzero().get(), task) {
+            InForce::AsAsked => return None,
+            InForce::Unknown => None,
+            InForce::Differs(why) => Some(why),
+        };
+    }
+    found
 }
 
 /// A descriptor that the event loop watches.

@@ -35,15 +35,25 @@ pub(super) fn spawn(task: &TaskCommand) -> io::Result<Child> {
         .map_err(|why| named("program", &task.program, why))
 }
 
-/// The first variable of the process that differs from what was asked, in words.
-///
-/// None also when the process has ended already: then there is nothing to read.
-pub(super) fn differs(pid: u32, task: &TaskCommand) -> Option<String> {
-    let environ = || fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    // One that ends while it is read leaves a part, and afterwards nothing.
-    let first = compare(&environ(), task)?;
-    let again = environ();
-    if again.is_empty() { None } else { compare(&again, task).and(Some(first)) }
+/// What a process runs under, compared with what was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum InForce {
+    /// Exactly that.
+    AsAsked,
+    /// Nothing can be read: it has not quite begun, or has ended.
+    Unknown,
+    /// Something else: the first variable that differs, with both values.
+    Differs(String),
+}
+
+/// Reads back the variables of a task.
+pub(super) fn in_force(pid: i32, task: &TaskCommand) -> InForce {
+    match fs::read(format!("/proc/{pid}/environ")) {
+        Ok(environ) if !environ.is_empty() => {
+            compare(&environ, task).map_or(InForce::AsAsked, InForce::Differs)
+        }
+        _ => InForce::Unknown,
+    }
 }
 
 fn compare(environ: &[u8], task: &TaskCommand) -> Option<String> {

@@ -50,8 +50,8 @@ enum Task {
 /// A task that was just started and is to be watched.
 pub(super) struct Born {
     pub(super) lease: LeaseId,
-    pub(super) rank: u32,
     pub(super) pid: Pid,
+    pub(super) task: TaskCommand,
 }
 
 impl Table {
@@ -112,12 +112,9 @@ impl Table {
             }
             let why = match spawn::spawn(task) {
                 Ok(child) => {
-                    let pid = child.id();
-                    let differs = spawn::differs(pid, task);
-                    said.push(Said::Started { lease, rank, pid, differs });
-                    let pid = group(&child);
+                    said.push(Said::Started { lease, rank, pid: child.id() });
+                    born.push(Born { lease, pid: group(&child), task: task.clone() });
                     entry.tasks.insert(rank, Task::Running(child));
-                    born.push(Born { lease, rank, pid });
                     continue;
                 }
                 Err(why) => why.to_string(),

@@ -75,8 +75,15 @@ pub enum Said {
         rank: u32,
         /// Its process, which leads a group of its own.
         pid: u32,
-        /// The first variable that is not in force as asked, if any.
-        differs: Option<String>,
+    },
+    /// A task runs under other variables than were asked for.
+    Differs {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// The first variable that differs, with both values.
+        why: String,
     },
     /// A task could not be started.
     NotStarted {

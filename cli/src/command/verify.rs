@@ -1,0 +1,201 @@
+//! `assay verify`: a sealed result, point by point.
+
+use super::{
+    Context,
+    artifact::{self, Keys},
+    find,
+};
+use crate::{
+    args::{Global, selector::Selector, user},
+    exit::Exit,
+    fault::Fault,
+    output::{Output, Style},
+    render::count,
+};
+use domain::{
+    ArtifactId, Digest, limit,
+    view::{ArtifactView, AuditPage},
+};
+use proto::v1::{AuditQuery, query_request::What};
+use registry::seal::{
+    audit::ChainCheck,
+    verify::{Check, verify_export},
+};
+use serde::Serialize;
+use std::{fs, path::Path};
+
+/// All points of a verification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// What was verified.
+    pub subject: String,
+    /// Whether every point held.
+    pub ok: bool,
+    /// The points, in order.
+    pub checks: Vec<Check>,
+    /// Other results of the same build key that have other bits.
+    pub differs_from: Vec<ArtifactId>,
+}
+
+impl Report {
+    fn new(subject: String, checks: Vec<Check>, differs_from: Vec<ArtifactId>) -> Self {
+        let ok = checks.iter().all(|check| check.ok);
+        Self { subject, ok, checks, differs_from }
+    }
+
+    /// The process's exit.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if self.ok { Exit::Ok } else { Exit::Mismatch }
+    }
+}
+
+/// Runs the command: exit code 7 when a point does not hold.
+///
+/// # Errors
+/// When there is nothing to verify, or nobody answers.
+pub async fn run(global: &Global, args: user::Verify) -> Result<Exit, Fault> {
+    let report = match (&args.offline, &args.keys, &args.which) {
+        (Some(dir), Some(keys), _) => offline(dir, keys)?,
+        (_, _, Some(which)) => online(&Context::new(global)?, which).await?,
+        _ => {
+            return Err(Fault::usage("nothing", "nothing to verify is named")
+                .hint("assay verify a3, or: assay verify --offline DIR --keys FILE"));
+        }
+    };
+    show(&super::output(global), &report)?;
+    Ok(report.exit())
+}
+
+/// Shows a report.
+///
+/// # Errors
+/// When standard output is gone.
+pub fn show(output: &Output, report: &Report) -> Result<(), Fault> {
+    output.show("verification", report, |style| text(style, report))
+}
+
+/// Verifies an exported folder with a public key and nothing else.
+///
+/// # Errors
+/// When the key cannot be read, or there is no such folder.
+pub fn offline(dir: &Path, keys: &Path) -> Result<Report, Fault> {
+    let pem = fs::read_to_string(keys).map_err(|fault| Fault::file(keys, &fault))?;
+    if !dir.is_dir() {
+        let detail = format!("{} is no folder", dir.display());
+        return Err(Fault::usage("folder", detail).hint("assay artifact export ID DIR"));
+    }
+    Ok(Report::new(dir.display().to_string(), verify_export(dir, &pem), Vec::new()))
+}
+
+/// Verifies an artifact of the registry: all of its bytes, and its place in the record.
+///
+/// # Errors
+/// When there is none, or its bytes cannot be had.
+pub async fn online(context: &Context, which: &Selector) -> Result<Report, Fault> {
+    let view = find::artifact(context, which).await?;
+    let keys = artifact::keys(&context.client).await?;
+    let scratch = tempfile::tempdir()
+        .map_err(|fault| Fault::internal("scratch", format!("no temporary folder: {fault}")))?;
+    let dir = scratch.path().join("export");
+    let mut checks = Vec::new();
+    match artifact::export(&context.client, &view, &dir).await {
+        Ok(_) => checks.extend(verify_export(&dir, &keys.model_public_pem)),
+        Err(fault) if fault.exit() == Exit::Mismatch => {
+            checks.push(Check { name: "bytes", ok: false, detail: fault.detail });
+        }
+        Err(fault) => return Err(fault),
+    }
+    checks.push(copies(&view));
+    checks.push(record(context, &view, &keys).await?);
+    let subject = format!("{} ({}, {})", view.artifact.id, view.name, view.artifact.ticket.element);
+    Ok(Report::new(subject, checks, view.differs_from))
+}
+
+fn copies(view: &ArtifactView) -> Check {
+    let copies = &view.artifact.copies;
+    let names: Vec<_> = copies.iter().map(ToString::to_string).collect();
+    let ok = copies.len() >= limit::BLOB_COPIES;
+    let detail = format!("every byte was on {} when it was sealed", names.join(" and "));
+    Check { name: "copies", ok, detail }
+}
+
+/// The event of the audit chain that records the artifact.
+async fn record(context: &Context, view: &ArtifactView, keys: &Keys) -> Result<Check, Fault> {
+    let seq = view.artifact.audit_seq;
+    let what = What::Audit(AuditQuery { from: seq, limit: 1 });
+    let page: AuditPage = context.client.query(what).await?.value;
+    let root = view.artifact.ticket.output.root;
+    let (ok, detail) = match judge(&page, seq, root, keys) {
+        Ok(detail) => (true, detail),
+        Err(detail) => (false, detail),
+    };
+    Ok(Check { name: "audit event", ok, detail })
+}
+
+fn judge(page: &AuditPage, seq: u64, root: Digest, keys: &Keys) -> Result<String, String> {
+    let event = page.events.iter().find(|event| event.seq == seq);
+    let event = event.ok_or_else(|| format!("event {seq} is not in the chain"))?;
+    if !event.payload.contains(&root.to_string()) {
+        return Err(format!("event {seq} does not record root {root}"));
+    }
+    let keys = [(keys.event_signer.clone(), keys.event_public_pem.clone())].into();
+    let mut check = ChainCheck::resume(&keys, seq, event.prev)?;
+    check.next(event).map_err(|fault| fault.to_string())?;
+    match event.signature {
+        Some(_) => Ok(format!("event {seq} records this root and is signed")),
+        None => Ok(format!("event {seq} records this root; its signature is due")),
+    }
+}
+
+/// The report as text.
+#[must_use]
+pub fn text(style: Style, report: &Report) -> String {
+    let width = report.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+    let mut out = format!("{}\n", style.strong(&report.subject));
+    for check in &report.checks {
+        let mark = if check.ok { style.good("ok  ") } else { style.bad("FAIL") };
+        out.push_str(&format!("  {mark}  {:<width$}  {}\n", check.name, check.detail));
+    }
+    let failed = report.checks.iter().filter(|check| !check.ok).count() as u64;
+    let points = count(report.checks.len() as u64, "point");
+    out.push_str(&match failed {
+        0 => style.good(&format!("verified: all {points} hold\n")),
+        _ => style.bad(&format!("NOT verified: {failed} of {points} failed\n")),
+    });
+    for other in &report.differs_from {
+        let note = format!("note: {other} has the same build key and other bits\n");
+        out.push_str(&style.bad(&note));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::stable;
+    use expect_test::expect;
+
+    fn report() -> Report {
+        let check = |name, ok, detail: &str| Check { name, ok, detail: detail.into() };
+        let checks = vec![
+            check("signature", true, "ECDSA P-256 over the statement"),
+            check("files", false, "`model.bin`: signed aa, the file is bb"),
+        ];
+        Report::new("a3 (digits, j7)".into(), checks, vec![ArtifactId(4)])
+    }
+
+    #[test]
+    fn each_point_is_shown_and_one_that_fails_decides_the_exit_code() {
+        assert_eq!(report().exit(), Exit::Mismatch);
+        expect![[r#"
+            a3 (digits, j7)
+              ok    signature  ECDSA P-256 over the statement
+              FAIL  files      `model.bin`: signed aa, the file is bb
+            NOT verified: 1 of 2 points failed
+            note: a4 has the same build key and other bits
+        "#]].assert_eq(&text(Style::PLAIN, &report()));
+        let document = stable::document("verification", &report());
+        insta::assert_json_snapshot!("verification.json", document);
+    }
+}

@@ -1,0 +1,171 @@
+//! A client: submits, cancels, and repeats under the same key until it has an answer.
+
+use crate::{chance::Chance, runtime::Work};
+use domain::{
+    Bytes, CpuMillis, Digest, ElementId, JobId, RequestKey,
+    job::{Array, JobSpec, OnDisconnect, Outputs, Restart},
+    resource::TaskResources,
+};
+use registry::seal::recipe;
+use scheduler::state::command::{Command, NewJob, Refusal, Reply, Request};
+use std::collections::BTreeMap;
+
+/// Time after which an unanswered request is repeated elsewhere. Unit: ms.
+pub const PATIENCE: u64 = 1_500;
+
+/// One client with its history.
+pub struct Client {
+    at: usize,
+    chance: Chance,
+    /// The request that waits for its answer, and its call.
+    pub asked: Option<(u64, Request)>,
+    next_call: u64,
+    /// The first call of the request that waits.
+    first_call: u64,
+    next_job: u64,
+    /// Names of jobs that were asked for, by the key of the request.
+    pub submitted: BTreeMap<RequestKey, Vec<String>>,
+    /// What was acknowledged: jobs by name.
+    pub acked: BTreeMap<String, JobId>,
+    /// Jobs whose cancellation was acknowledged.
+    pub cancelled: Vec<JobId>,
+    /// The first answer to each key.
+    pub replies: BTreeMap<RequestKey, Reply>,
+}
+
+impl Client {
+    /// A client without a history.
+    #[must_use]
+    pub fn new(at: usize, chance: Chance) -> Self {
+        Self {
+            at,
+            chance,
+            asked: None,
+            next_call: 0,
+            first_call: 0,
+            next_job: 0,
+            submitted: BTreeMap::new(),
+            acked: BTreeMap::new(),
+            cancelled: Vec::new(),
+            replies: BTreeMap::new(),
+        }
+    }
+
+    /// Time to the next thing it does. Unit: ms.
+    pub fn pause(&mut self) -> u64 {
+        self.chance.between(200, 12_000)
+    }
+
+    /// Which server it asks.
+    pub fn server(&mut self, count: usize) -> usize {
+        self.chance.below(count as u64) as usize
+    }
+
+    /// A new request, or the one that waits, under a new call.
+    pub fn ask(&mut self) -> (u64, Request) {
+        self.next_call += 1;
+        let request = match self.asked.take() {
+            Some((_, request)) => request,
+            None => {
+                self.first_call = self.next_call;
+                self.think()
+            }
+        };
+        self.asked = Some((self.next_call, request.clone()));
+        (self.next_call, request)
+    }
+
+    fn think(&mut self) -> Request {
+        let digest = Digest::of_value(&("key", self.at as u64, self.next_call));
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest.0[..16]);
+        let key = RequestKey(key);
+        let known: Vec<JobId> = self.acked.values().copied().collect();
+        let command = if !known.is_empty() && self.chance.one_in(8) {
+            let job = known[self.chance.below(known.len() as u64) as usize];
+            Command::Cancel { element: ElementId::from(job) }
+        } else {
+            let count = 1 + self.chance.below(2);
+            let jobs: Vec<NewJob> = (0..count).map(|_| self.job()).collect();
+            let names = jobs.iter().map(|job| job.spec.name.clone()).collect();
+            self.submitted.insert(key, names);
+            Command::Submit { jobs }
+        };
+        Request { key: Some(key), actor: format!("user:c{}", self.at), command }
+    }
+
+    fn job(&mut self) -> NewJob {
+        self.next_job += 1;
+        let chance = &mut self.chance;
+        let code = i32::from(chance.one_in(12));
+        let work = Work {
+            steps: chance.between(1, 30),
+            step_ms: chance.between(50, 600),
+            every: chance.below(5),
+            code,
+        };
+        let array =
+            chance.one_in(8).then(|| Array { count: chance.between(2, 6) as u32, at_once_max: 2 });
+        let spec = JobSpec {
+            name: format!("c{}-{}", self.at, self.next_job),
+            user: format!("c{}", self.at),
+            queue: "default".into(),
+            priority: chance.below(3) as i32,
+            tasks: if chance.one_in(4) { 2 + chance.below(4) as u32 } else { 1 },
+            resources: TaskResources {
+                gpus: chance.below(3) as u32,
+                gpu_model: None,
+                cpu: CpuMillis(1_000),
+                memory: Bytes(1 << 30),
+            },
+            command: work.command(),
+            env: BTreeMap::new(),
+            code: None,
+            datasets: BTreeMap::new(),
+            hyperparameters: BTreeMap::new(),
+            // Few seeds, so that recipes repeat and their results can be compared.
+            seed: chance.below(3),
+            outputs: Outputs::Required,
+            time_limit: None,
+            retries: chance.below(3) as u32,
+            on_disconnect: OnDisconnect::Stop,
+            restart: if chance.one_in(6) { Restart::Confirmed } else { Restart::Lease },
+            array,
+            reproduces: None,
+        };
+        let recipe = recipe::recipe(&spec);
+        NewJob { spec, recipe }
+    }
+
+    /// Hears an answer. An error is a law that it breaks.
+    ///
+    /// # Errors
+    /// When one key has got two different answers.
+    pub fn hear(&mut self, call: u64, reply: Option<Reply>) -> Result<(), String> {
+        let Some((newest, request)) = &self.asked else { return Ok(()) };
+        // Calls are numbered over all requests: an older request's answer is not this one's.
+        let Some(reply) = reply.filter(|_| call <= *newest && call >= self.first_call) else {
+            return Ok(());
+        };
+        let key = request.key.unwrap_or_default();
+        if let Some(first) = self.replies.get(&key)
+            && *first != reply
+        {
+            return Err(format!("exactly_once: key {key} got {first:?}, then {reply:?}"));
+        }
+        if matches!(reply, Reply::Refused(Refusal::NotYet { .. })) {
+            return Ok(());
+        }
+        self.replies.insert(key, reply.clone());
+        match (&request.command, reply) {
+            (Command::Submit { .. }, Reply::Submitted { jobs, .. }) => {
+                let names = self.submitted.get(&key).cloned().unwrap_or_default();
+                self.acked.extend(names.into_iter().zip(jobs));
+            }
+            (Command::Cancel { element }, Reply::Done { .. }) => self.cancelled.push(element.job),
+            _ => {}
+        }
+        self.asked = None;
+        Ok(())
+    }
+}

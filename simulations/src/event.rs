@@ -1,0 +1,60 @@
+//! What is due at some virtual time.
+
+use agent::machine::Input as NodeInput;
+use bytes::Bytes;
+use domain::{
+    LeaseId, ReplicaId,
+    link::{Down, Up},
+};
+use scheduler::{
+    consensus::disk::Rows,
+    state::command::{Reply, Request},
+};
+
+#[expect(missing_docs, reason = "fields say by their names what they are")]
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Raft's tick of a server, in one of its lives.
+    Tick { server: usize, life: u64 },
+    /// A server's disk has done its oldest write.
+    Written { server: usize, life: u64 },
+    /// A message from one server reaches another.
+    Message { from: ReplicaId, to: usize, bytes: Bytes },
+    /// A snapshot reaches a server.
+    Snapshot { from: ReplicaId, to: usize, message: Bytes, rows: Rows },
+    /// The sender of a snapshot learns its fate.
+    SnapshotReported { server: usize, life: u64, to: ReplicaId, delivered: bool },
+    /// A server's frozen copy is made.
+    SnapshotBuilt { server: usize, life: u64, to: ReplicaId },
+    /// A seal duty has done its checks.
+    Seal { server: usize, life: u64, ticket: LeaseId },
+    /// A message of an agent reaches a server.
+    Up { server: usize, link: u64, up: Box<Up> },
+    /// A message of a server reaches an agent.
+    Down { node: usize, link: u64, down: Box<Down> },
+    /// An agent finds that its stream has broken.
+    Broken { node: usize, link: u64 },
+    /// An agent opens a stream.
+    Connect { node: usize, life: u64 },
+    /// Something happens on a node, in one life of its agent.
+    Node { node: usize, life: u64, input: Box<NodeInput> },
+    /// An agent's machine is to be given the time.
+    NodeTick { node: usize, life: u64 },
+    /// Tasks on a node go on, in one boot of it.
+    Work { node: usize, boot: u64 },
+    /// A client's request reaches a server.
+    Ask { server: usize, client: usize, call: u64, request: Box<Request> },
+    /// An answer reaches a client.
+    Answer { client: usize, call: u64, reply: Option<Box<Reply>> },
+    /// A client does something, or has waited long enough.
+    Client { client: usize, call: u64 },
+    /// The next fault.
+    Fault,
+    /// A server that is down comes back.
+    Boot { server: usize },
+    /// A paused server goes on.
+    Resume { server: usize, life: u64 },
+    /// A dead agent comes back.
+    StartAgent { node: usize, life: u64 },
+}

@@ -1,0 +1,120 @@
+//! What goes wrong, and when.
+
+use crate::{chance::Chance, event::Event, world::World};
+
+/// The source of faults.
+pub struct Faults {
+    chance: Chance,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { chance: Chance::new(0) }
+    }
+}
+
+impl Faults {
+    /// Faults from a branch of chance.
+    #[must_use]
+    pub fn new(chance: Chance) -> Self {
+        Self { chance }
+    }
+
+    /// Does one fault. Gives the time to the next. Unit: ms.
+    pub fn strike(&mut self, world: &mut World) -> u64 {
+        let server = self.chance.below(world.servers.len() as u64) as usize;
+        let node = self.chance.below(world.nodes.len() as u64) as usize;
+        match self.chance.below(12) {
+            0..=2 => self.crash(world, server),
+            3 => {
+                if let Some(leader) = world.servers.iter().position(|server| server.leads()) {
+                    self.crash(world, leader);
+                }
+            }
+            4 => self.pause(world, server),
+            5 | 6 => self.partition(world, server),
+            7 => self.isolate(world, node),
+            8 => {
+                world.coverage.agent_kills += 1;
+                world.nodes[node].kill_agent();
+                self.restart_agent(world, node);
+            }
+            9 => {
+                world.coverage.reboots += 1;
+                world.nodes[node].reboot();
+                self.restart_agent(world, node);
+            }
+            10 => world.loss = if world.loss > 0 { 0 } else { self.chance.between(8, 60) },
+            _ => {
+                world.cut.clear();
+                world.loss = 0;
+            }
+        }
+        self.chance.between(500, 9_000)
+    }
+
+    fn crash(&mut self, world: &mut World, at: usize) {
+        if world.servers[at].replica.is_none() {
+            return;
+        }
+        world.coverage.crashes += 1;
+        world.servers[at].crash();
+        for node in 0..world.nodes.len() {
+            if let Some((link, server)) = world.nodes[node].link
+                && server == at
+            {
+                world.after(10, Event::Broken { node, link });
+            }
+        }
+        let down = self.chance.between(50, 20_000);
+        world.after(down, Event::Boot { server: at });
+    }
+
+    /// The process stands still for longer than an election, sometimes than a lease.
+    fn pause(&mut self, world: &mut World, at: usize) {
+        if world.servers[at].replica.is_none() || world.servers[at].paused_until > world.now {
+            return;
+        }
+        world.coverage.pauses += 1;
+        let time = self.chance.between(300, 12_000);
+        world.servers[at].paused_until = world.now + time;
+        let life = world.servers[at].life;
+        world.after(time, Event::Resume { server: at, life });
+    }
+
+    /// One or both directions between a server and another, or all others.
+    fn partition(&mut self, world: &mut World, at: usize) {
+        world.coverage.cuts += 1;
+        let one_way = self.chance.one_in(3);
+        let me = at as u64 + 1;
+        for other in 1..=world.servers.len() as u64 {
+            if other == me || self.chance.one_in(3) {
+                continue;
+            }
+            world.cut.insert((me, other));
+            if !one_way {
+                world.cut.insert((other, me));
+            }
+        }
+    }
+
+    /// A node reaches some or no servers.
+    fn isolate(&mut self, world: &mut World, node: usize) {
+        world.coverage.cuts += 1;
+        for server in 1..=world.servers.len() as u64 {
+            if !self.chance.one_in(3) {
+                world.cut.insert((1_000 + node as u64, server));
+                world.cut.insert((server, 1_000 + node as u64));
+            }
+        }
+    }
+
+    fn restart_agent(&mut self, world: &mut World, node: usize) {
+        if let Some((link, server)) = world.nodes[node].link {
+            world.servers[server].sessions.remove(&link);
+        }
+        let life = world.nodes[node].life;
+        let down = self.chance.between(100, 15_000);
+        world.after(down, Event::StartAgent { node, life });
+    }
+}

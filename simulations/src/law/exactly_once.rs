@@ -1,0 +1,41 @@
+//! `exactly_once`: one key, one effect.
+
+use super::{Broken, leader};
+use crate::world::World;
+use domain::JobId;
+use std::collections::BTreeMap;
+
+/// No two jobs have come of one request.
+pub fn check(world: &World) -> Result<(), Broken> {
+    let server = leader(world)?;
+    let Some(replica) = &server.replica else { return Ok(()) };
+    let (machine, rows) = replica.view();
+    let view = machine.0.view();
+    let names = (1..)
+        .map(JobId)
+        .map_while(|id| view.job_rows(rows, id).map(|(submitted, _)| (id, submitted.spec.name)));
+    unique(names)
+}
+
+fn unique(names: impl Iterator<Item = (JobId, String)>) -> Result<(), Broken> {
+    let mut seen = BTreeMap::new();
+    for (id, name) in names {
+        if let Some(first) = seen.insert(name.clone(), id) {
+            return Err(Broken::new(format!("exactly_once: `{name}` is {first} and {id}")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_jobs_of_one_name_break_it() {
+        let jobs =
+            |names: [&str; 2]| unique((1..).map(JobId).zip(names.map(str::to_owned))).is_ok();
+        assert!(jobs(["a", "b"]));
+        assert!(!jobs(["a", "a"]));
+    }
+}

@@ -1,0 +1,26 @@
+//! After healing: there is a leader, every job has ended, and nothing is left over.
+
+use super::{Broken, leader};
+use crate::world::World;
+
+/// Looks at what is left.
+pub fn check(world: &World) -> Result<(), Broken> {
+    let server = leader(world)?;
+    let Some(replica) = &server.replica else { return Ok(()) };
+    let view = replica.view().0.0.view();
+    if let Some((id, _)) = view.all_live_jobs().next() {
+        let left = view.live_jobs();
+        let (_, rows) = replica.view();
+        let document = view.job(rows, id).map(|job| (job.line.state, job.parts));
+        return Err(Broken::new(format!("healed: {left} jobs have not ended, {id}: {document:?}")));
+    }
+    if let Some(lease) = view.all_leases().next() {
+        return Err(Broken::new(format!("healed: lease {} is left over", lease.id)));
+    }
+    for (at, client) in world.clients.iter().enumerate() {
+        if client.asked.is_some() {
+            return Err(Broken::new(format!("healed: client {at} has no answer")));
+        }
+    }
+    Ok(())
+}

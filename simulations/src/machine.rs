@@ -1,0 +1,57 @@
+//! The cluster's state machine, with the bugs that a run has planted.
+
+use domain::{Digest, LogIndex, port::RowRead};
+use scheduler::{
+    consensus::Machine,
+    state::{
+        Cluster,
+        command::{Applied, Entry},
+    },
+};
+use std::cell::Cell;
+
+/// A bug of the state machine that is planted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bug {
+    /// None.
+    #[default]
+    Nothing,
+    /// A repeated request has a second effect.
+    NoDuplicateCheck,
+    /// A commit under an ended lease changes something.
+    StaleLeaseAccepted,
+}
+
+thread_local! {
+    static BUG: Cell<Bug> = const { Cell::new(Bug::Nothing) };
+}
+
+/// Plants a bug into every machine that is loaded by this thread from now on.
+pub fn plant(bug: Bug) {
+    BUG.with(|cell| cell.set(bug));
+}
+
+/// The real machine.
+pub struct Planted(pub Cluster);
+
+impl Machine for Planted {
+    #[allow(unused_mut, reason = "nothing is planted without the feature")]
+    fn load(rows: &impl RowRead) -> Self {
+        let mut cluster = Cluster::load(rows);
+        #[cfg(feature = "planted")]
+        {
+            let bug = BUG.with(Cell::get);
+            cluster.planted.no_duplicate_check = bug == Bug::NoDuplicateCheck;
+            cluster.planted.stale_lease_accepted = bug == Bug::StaleLeaseAccepted;
+        }
+        Self(cluster)
+    }
+
+    fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: &Entry) -> Applied {
+        self.0.apply(rows, at, entry)
+    }
+
+    fn digest(&self) -> Digest {
+        self.0.digest()
+    }
+}

@@ -1,0 +1,247 @@
+//! A node: its agent's machine over tasks that take virtual time.
+
+use crate::{
+    chance::Chance,
+    runtime::{Running, Tasks, Work, checkpoint_root, output_root},
+};
+use agent::machine::{AgentMachine, Boot, Config, Exit, Input, Output};
+use domain::{
+    Bytes, CpuMillis, Digest, LeaseId, Millis,
+    artifact::OutputDigests,
+    checkpoint::Checkpoint,
+    job::EndCause,
+    link::{Up, WantedLease},
+    node::Inventory,
+    resource::Gpu,
+};
+
+/// One node.
+pub struct Node {
+    /// Its number.
+    pub at: usize,
+    /// The agent, while it lives.
+    pub machine: Option<AgentMachine>,
+    /// Counts lives of the agent.
+    pub life: u64,
+    /// Counts boots of the machine.
+    pub boot: u64,
+    /// What runs.
+    pub tasks: Tasks,
+    /// The stream: its number, and the server it goes to.
+    pub link: Option<(u64, usize)>,
+    /// The server to try next.
+    pub hint: Option<usize>,
+    /// This node's chance.
+    pub chance: Chance,
+    /// How much faster its clock runs. Unit: thousandths.
+    drift: i64,
+    gpus: u32,
+    next_report: u64,
+}
+
+/// What a node asks of the world.
+pub enum Ask {
+    /// Send this on the stream.
+    Send(Up),
+    /// Give this input to the machine after so many ms.
+    Later(u64, Input),
+    /// Store blobs on servers, then give this input.
+    Store(LeaseId, Vec<Digest>, Box<Input>),
+    /// Tasks have started: laws look at them.
+    Started(LeaseId),
+}
+
+impl Node {
+    /// A node with `gpus` GPUs.
+    #[must_use]
+    pub fn new(at: usize, gpus: u32, mut chance: Chance) -> Self {
+        let drift = chance.below(21) as i64 - 10;
+        Self {
+            at,
+            machine: None,
+            life: 0,
+            boot: 1,
+            tasks: Tasks::new(),
+            link: None,
+            hint: None,
+            chance,
+            drift,
+            gpus,
+            next_report: 1,
+        }
+    }
+
+    /// Its own clock at a time of the world.
+    #[must_use]
+    pub fn clock(&self, now: u64) -> Millis {
+        let skew = now as i64 * self.drift / 1_000;
+        Millis((now as i64 + skew + 1_000_000) as u64)
+    }
+
+    /// What it has.
+    #[must_use]
+    pub fn inventory(&self) -> Inventory {
+        let gpu = |index| Gpu {
+            index,
+            uuid: format!("GPU-{}-{index}", self.at),
+            model: "NVIDIA H100".into(),
+            memory: Bytes(80 << 30),
+            compute_capability: "9.0".into(),
+        };
+        Inventory {
+            name: format!("node-{}", self.at),
+            boot_id: format!("boot-{}", self.boot),
+            cpu: CpuMillis(16_000),
+            memory: Bytes(64 << 30),
+            gpus: (0..self.gpus).map(gpu).collect(),
+            driver_version: "550.1".into(),
+            cuda_version: "12.4".into(),
+            cpu_model: "sim".into(),
+            cpu_level: "x86-64-v3".into(),
+            kernel: "6.1".into(),
+            agent_version: "0.1.0".into(),
+        }
+    }
+
+    /// Starts the agent over what runs.
+    pub fn start(&mut self) {
+        self.life += 1;
+        // A life counts its reports from where no earlier one can have come.
+        self.next_report += 1_000_000;
+        let config = Config { first_report: self.next_report, ..Config::new(self.inventory()) };
+        let held = self.tasks.values().map(Running::held).collect();
+        self.machine = Some(AgentMachine::new(config, Boot { node: None, held }));
+        self.link = None;
+    }
+
+    /// The agent's process dies; tasks and supervisor go on.
+    pub fn kill_agent(&mut self) {
+        self.machine = None;
+        self.life += 1;
+        self.link = None;
+    }
+
+    /// The machine loses power: nothing of it runs any more.
+    pub fn reboot(&mut self) {
+        self.kill_agent();
+        self.boot += 1;
+        self.tasks.clear();
+    }
+
+    /// Gives an input to the agent and does what it says.
+    pub fn input(&mut self, input: Input, now: u64) -> Vec<Ask> {
+        let clock = self.clock(now);
+        let Some(machine) = &mut self.machine else { return Vec::new() };
+        let outputs = machine.on(input, clock);
+        let mut asks = Vec::new();
+        for output in outputs {
+            self.perform(output, clock, &mut asks);
+        }
+        asks
+    }
+
+    fn perform(&mut self, output: Output, clock: Millis, asks: &mut Vec<Ask>) {
+        match output {
+            Output::Send(up) => asks.push(Ask::Send(up)),
+            Output::Prepare { wanted } => {
+                let lease = wanted.lease.id;
+                let wait = self.chance.between(1, 400);
+                let result = match self.chance.one_in(200) {
+                    true => Err(EndCause::DiskFull { detail: "simulated".into() }),
+                    false => Ok(()),
+                };
+                asks.push(Ask::Later(wait, Input::Prepared { lease, result }));
+            }
+            Output::Start { wanted, node_rank: _, tasks, deadline } => {
+                let lease = wanted.lease.id;
+                let work = Work::of(&wanted.spec);
+                let step = wanted.lease.resume_from.as_ref().map_or(0, |saved| saved.step);
+                let running = Running {
+                    ranks: tasks.iter().map(|task| (task.rank, None)).collect(),
+                    started: clock,
+                    deadline,
+                    step,
+                    next: clock.plus(Millis(work.step_ms)),
+                    saved: None,
+                    wanted: *wanted,
+                };
+                self.tasks.insert(lease, running);
+                asks.push(Ask::Started(lease));
+            }
+            Output::RenewDeadline { lease, deadline } => {
+                if let Some(running) = self.tasks.get_mut(&lease) {
+                    running.deadline = deadline;
+                }
+            }
+            Output::AskCheckpoint { .. } | Output::UnaskCheckpoint { .. } => {}
+            Output::Kill { lease, grace } => {
+                if let Some(running) = self.tasks.get_mut(&lease) {
+                    running.end(Exit::Killed);
+                }
+                let wait = 1 + self.chance.below(grace.0.min(200) + 1);
+                asks.push(Ask::Later(wait, Input::Killed { lease }));
+            }
+            Output::StoreCheckpoint { lease, step } => self.store_checkpoint(lease, step, asks),
+            Output::StoreOutput { wanted } => self.store_output(&wanted, asks),
+            Output::Forget { lease } => {
+                self.tasks.remove(&lease);
+            }
+        }
+    }
+
+    fn store_checkpoint(&mut self, lease: LeaseId, step: u64, asks: &mut Vec<Ask>) {
+        let Some(running) = self.tasks.get(&lease) else { return };
+        let root = checkpoint_root(running.wanted.lease.build_key, step);
+        let checkpoint = Checkpoint { step, root, tree: root, size: Bytes(1 << 20), lease };
+        let input = Input::CheckpointStored { lease, step, result: Ok(checkpoint) };
+        asks.push(Ask::Store(lease, vec![root], Box::new(input)));
+    }
+
+    fn store_output(&mut self, wanted: &WantedLease, asks: &mut Vec<Ask>) {
+        let lease = wanted.lease.id;
+        let root = output_root(wanted.lease.build_key);
+        let part = |name: &str| Digest::of_value(&(name, root, lease));
+        let output = OutputDigests {
+            root,
+            tree: part("tree"),
+            statement: part("statement"),
+            provenance: part("provenance"),
+            log: part("log"),
+            files: 1,
+            size: Bytes(1 << 20),
+        };
+        let blobs = vec![output.tree, output.statement, output.provenance, output.log];
+        let input = Input::OutputStored { lease, result: Ok(output) };
+        asks.push(Ask::Store(lease, blobs, Box::new(input)));
+    }
+
+    /// Lets tasks go on to `now`. Gives what an agent, if it lives, hears of it.
+    pub fn work(&mut self, now: u64) -> Vec<Input> {
+        let clock = self.clock(now);
+        let mut heard = Vec::new();
+        for (lease, running) in &mut self.tasks {
+            let lease = *lease;
+            if running.deadline.is_some_and(|deadline| deadline <= clock) {
+                for rank in running.end(Exit::Killed) {
+                    heard.push(Input::Exited { lease, rank, exit: Exit::Killed });
+                }
+            }
+            let work = Work::of(&running.wanted.spec);
+            while running.alive() && running.next <= clock {
+                running.step += 1;
+                running.next = running.next.plus(Millis(work.step_ms));
+                if work.every > 0 && running.step.is_multiple_of(work.every) {
+                    running.saved = Some(running.step);
+                    heard.push(Input::CheckpointSeen { lease, step: running.step });
+                }
+                if running.step >= work.steps {
+                    for rank in running.end(Exit::Code(work.code)) {
+                        let exit = Exit::Code(work.code);
+                        heard.push(Input::Exited { lease, rank, exit });
+                    }
+                }
+            }
+        }
+        heard
+    }
+}

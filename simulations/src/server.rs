@@ -1,0 +1,331 @@
+//! A server: the replica, the leader's duties, and the sessions before them.
+
+use crate::{
+    chance::Chance,
+    disk::{SharedRows, SimDisk},
+    machine::Planted,
+    session::{Caller, Session, Sessions},
+};
+use bytes::Bytes;
+use domain::{
+    Digest, LeaseId, Millis, ReplicaId, RequestKey,
+    audit::EventSignature,
+    link::{Down, Up},
+};
+use scheduler::{
+    consensus::{BootError, Input, Output, Replica, ReplicaConfig, Role, StopReason},
+    leader::duties::{Duties, Duty, Event},
+    state::command::{Command, Effect, Refusal, Reply, Request},
+};
+use std::collections::BTreeMap;
+
+/// What a server asks of the world.
+pub enum Ask {
+    /// A write was queued on its disk.
+    Write,
+    /// Send a message.
+    Send(ReplicaId, Bytes),
+    /// Freeze the rows for another server.
+    BuildSnapshot(ReplicaId),
+    /// Send what was frozen.
+    SendSnapshot(ReplicaId, Bytes),
+    /// Answer a client.
+    Answer(usize, u64, Option<Reply>),
+    /// Tell an agent on a stream.
+    Tell(u64, Down),
+    /// Close a stream after what was told on it.
+    Close(u64),
+    /// Check and sign a ticket.
+    Seal(LeaseId),
+    /// Entries were applied.
+    Applied,
+    /// The replica found that it must not go on.
+    Stopped(StopReason),
+}
+
+/// One server.
+pub struct Server {
+    /// Its id.
+    pub id: ReplicaId,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// The replica, while the process is up.
+    pub replica: Option<Replica<Planted, SharedRows>>,
+    /// Counts lives of the process.
+    pub life: u64,
+    /// Paused until then: nothing happens to it.
+    pub paused_until: u64,
+    /// Why it must not serve any more.
+    pub stopped: Option<StopReason>,
+    /// Streams to it.
+    pub sessions: Sessions,
+    /// Its chance.
+    pub chance: Chance,
+    waiting: BTreeMap<u64, Caller>,
+    next_token: u64,
+    duties: Option<Duties>,
+}
+
+impl Server {
+    /// A server with a founder's disk.
+    #[must_use]
+    pub fn new(id: ReplicaId, disk: SimDisk, chance: Chance) -> Self {
+        Self {
+            id,
+            disk,
+            replica: None,
+            life: 0,
+            paused_until: 0,
+            stopped: None,
+            sessions: Sessions::new(),
+            chance,
+            waiting: BTreeMap::new(),
+            next_token: 0,
+            duties: None,
+        }
+    }
+
+    /// Starts the process from its disk.
+    ///
+    /// # Errors
+    /// When the disk does not fit together.
+    pub fn boot(&mut self, config: ReplicaConfig) -> Result<(), BootError> {
+        let (boot, rows) = self.disk.boot()?;
+        self.life += 1;
+        let chance = &mut self.chance;
+        self.replica = Some(Replica::new(config, boot, rows, &mut || chance.draw())?);
+        Ok(())
+    }
+
+    /// The process dies, and with it what was not synced.
+    pub fn crash(&mut self) {
+        self.replica = None;
+        self.life += 1;
+        self.sessions.clear();
+        self.waiting.clear();
+        self.duties = None;
+        self.disk.crash(&mut self.chance);
+    }
+
+    /// Whether it leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.replica.as_ref().is_some_and(|replica| replica.role().0 == Role::Leader)
+    }
+
+    /// Who leads, as far as it knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<ReplicaId> {
+        self.replica.as_ref().and_then(|replica| replica.role().2)
+    }
+
+    /// Gives an input to the replica and performs what it says.
+    pub fn input(&mut self, input: Input, now: u64, asks: &mut Vec<Ask>) {
+        let Some(replica) = &mut self.replica else { return };
+        let chance = &mut self.chance;
+        // Servers' wall clocks differ a little; the log's clock never runs backwards.
+        let wall = Millis(1_700_000_000_000 + now + self.id.0 * 7);
+        let outputs = replica.step(input, wall, &mut || chance.draw());
+        for output in outputs {
+            self.output(output, now, asks);
+        }
+    }
+
+    fn output(&mut self, output: Output, now: u64, asks: &mut Vec<Ask>) {
+        match output {
+            Output::Write { seq, op } => {
+                self.disk.queue(seq, op);
+                asks.push(Ask::Write);
+            }
+            Output::Send { to, bytes } => asks.push(Ask::Send(to, bytes)),
+            Output::Reply { token, reply } => {
+                if let Some(caller) = self.waiting.remove(&token) {
+                    self.answer(caller, Some(reply), now, asks);
+                }
+            }
+            Output::Rejected { token, .. } | Output::ReadFailed { token, .. } => {
+                if let Some(caller) = self.waiting.remove(&token) {
+                    self.answer(caller, None, now, asks);
+                }
+            }
+            Output::ReadReady { token, .. } => {
+                if let Some(Caller::Heartbeat { link, seq }) = self.waiting.remove(&token) {
+                    self.contact(link, now, asks);
+                    asks.push(Ask::Tell(link, Down::Contact { seq }));
+                }
+            }
+            Output::RoleChanged { role, .. } => {
+                if role != Role::Leader {
+                    self.step_down(asks);
+                } else {
+                    self.duty(Event::Tick, now, asks);
+                }
+            }
+            Output::Applied { .. } => asks.push(Ask::Applied),
+            Output::Effects(effects) => self.effects(effects, now, asks),
+            Output::BuildSnapshot { to } => asks.push(Ask::BuildSnapshot(to)),
+            Output::SendSnapshot { to, message, .. } => asks.push(Ask::SendSnapshot(to, message)),
+            Output::SnapshotSettled { family, installed } => self.disk.settle(family, installed),
+            Output::Changed { .. } | Output::Members(_) => {}
+            Output::Stop(reason) => {
+                self.stopped = Some(reason.clone());
+                asks.push(Ask::Stopped(reason));
+            }
+        }
+    }
+
+    fn step_down(&mut self, asks: &mut Vec<Ask>) {
+        self.duties = None;
+        for link in self.sessions.keys() {
+            asks.push(Ask::Close(*link));
+        }
+        self.sessions.clear();
+    }
+
+    fn effects(&mut self, effects: Vec<Effect>, now: u64, asks: &mut Vec<Ask>) {
+        for effect in &effects {
+            if let Effect::Wanted { node } = effect {
+                for session in self.sessions.values_mut() {
+                    session.dirty |= session.id == Some(*node);
+                }
+            }
+        }
+        if self.leads() {
+            self.duty(Event::Applied(effects), now, asks);
+        }
+        self.send_wanted(asks);
+    }
+
+    fn send_wanted(&mut self, asks: &mut Vec<Ask>) {
+        let Some(replica) = &self.replica else { return };
+        let (machine, rows) = replica.view();
+        let view = machine.0.view();
+        for (link, session) in &mut self.sessions {
+            let Some(id) = session.id.filter(|_| session.dirty) else { continue };
+            session.dirty = false;
+            let leases = view.wanted(id, "sim", rows);
+            asks.push(Ask::Tell(*link, Down::Wanted { at: view.applied(), leases }));
+        }
+    }
+
+    /// Proposes on behalf of a caller.
+    pub fn propose(&mut self, caller: Caller, request: Request, now: u64, asks: &mut Vec<Ask>) {
+        self.next_token += 1;
+        let token = self.next_token;
+        self.waiting.insert(token, caller);
+        self.input(Input::Propose { token, request }, now, asks);
+    }
+
+    fn answer(&mut self, caller: Caller, reply: Option<Reply>, now: u64, asks: &mut Vec<Ask>) {
+        match caller {
+            Caller::Client { client, call } => asks.push(Ask::Answer(client, call, reply)),
+            Caller::Register { node, link } => match reply {
+                Some(Reply::Registered { node: id }) => {
+                    let session = Session { node, id: Some(id), dirty: true };
+                    self.sessions.insert(link, session);
+                    asks.push(Ask::Tell(link, Down::Welcome { node: id }));
+                    self.contact(link, now, asks);
+                    self.send_wanted(asks);
+                }
+                _ => asks.push(Ask::Close(link)),
+            },
+            Caller::Report { link, seq } => {
+                let refused = match reply {
+                    // What came too early is repeated by the agent.
+                    None | Some(Reply::Refused(Refusal::NotYet { .. })) => return,
+                    Some(Reply::Refused(refusal)) => Some(refusal.to_string()),
+                    Some(_) => None,
+                };
+                asks.push(Ask::Tell(link, Down::Recorded { seq, refused }));
+            }
+            Caller::Heartbeat { .. } | Caller::Duty => {}
+            Caller::Plan => self.duty(Event::PlanAnswered, now, asks),
+            Caller::Seal { ticket } => {
+                if !matches!(reply, Some(Reply::Sealed { .. })) {
+                    self.duty(Event::SealFailed { ticket }, now, asks);
+                }
+            }
+        }
+    }
+
+    fn contact(&mut self, link: u64, now: u64, asks: &mut Vec<Ask>) {
+        let Some(node) = self.sessions.get(&link).and_then(|session| session.id) else { return };
+        self.duty(Event::Contact { node }, now, asks);
+    }
+
+    /// Lets the leader's duties hear of something.
+    pub fn duty(&mut self, event: Event, now: u64, asks: &mut Vec<Ask>) {
+        if !self.leads() {
+            return;
+        }
+        let Some(replica) = &self.replica else { return };
+        let view = replica.view().0.0.view();
+        let clock = Millis(now);
+        let duties = self.duties.get_or_insert_with(|| Duties::new(clock, &view));
+        let todo = duties.on(event, &view, clock, Millis(1_700_000_000_000 + now));
+        for duty in todo {
+            match duty {
+                Duty::Propose(command) => {
+                    let plan = matches!(command, Command::Place { .. });
+                    let caller = if plan { Caller::Plan } else { Caller::Duty };
+                    self.propose(caller, self.own(command), now, asks);
+                }
+                Duty::Seal { ticket } => asks.push(Ask::Seal(ticket)),
+                Duty::Sign { first, count } => {
+                    let signature =
+                        EventSignature { signer: "sim".into(), bytes: vec![first as u8; 64] };
+                    let signatures = vec![signature; count as usize];
+                    let command = Command::SignEvents { first, signatures };
+                    self.propose(Caller::Duty, self.own(command), now, asks);
+                }
+            }
+        }
+    }
+
+    /// A request of this server's own.
+    #[must_use]
+    pub fn own(&self, command: Command) -> Request {
+        Request { key: None, actor: format!("server:{}", self.id.0), command }
+    }
+
+    /// Hears an agent on a stream.
+    pub fn hear(&mut self, link: u64, node: usize, up: Up, now: u64, asks: &mut Vec<Ask>) {
+        match up {
+            Up::Register { inventory, held } => {
+                if !self.leads() {
+                    let leader = self.leader().map(|id| id.0.to_string()).unwrap_or_default();
+                    asks.push(Ask::Tell(link, Down::Redirect { leader }));
+                    asks.push(Ask::Close(link));
+                    return;
+                }
+                let actor = format!("node:{}", inventory.name);
+                let command = Command::Register { inventory, held };
+                let request = Request { key: None, actor, command };
+                self.propose(Caller::Register { node, link }, request, now, asks);
+            }
+            Up::Heartbeat { seq, .. } => {
+                if self.sessions.contains_key(&link) {
+                    self.next_token += 1;
+                    let token = self.next_token;
+                    self.waiting.insert(token, Caller::Heartbeat { link, seq });
+                    self.input(Input::ReadIndex { token }, now, asks);
+                }
+            }
+            Up::Report { seq, report } => {
+                let Some(id) = self.sessions.get(&link).and_then(|session| session.id) else {
+                    return;
+                };
+                let digest = Digest::of_value(&("report", node as u64, seq));
+                let mut key = [0; 16];
+                key.copy_from_slice(&digest.0[..16]);
+                let request = Request {
+                    key: Some(RequestKey(key)),
+                    actor: format!("node:node-{node}"),
+                    command: Command::Report { node: id, report },
+                };
+                self.propose(Caller::Report { link, seq }, request, now, asks);
+            }
+            Up::Log { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! A server's side of agents' streams, as the API has it.
+
+use domain::NodeId;
+use std::collections::BTreeMap;
+
+#[expect(missing_docs, reason = "fields say by their names what they are")]
+/// Who waits for the answer to a proposal or a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A client's call.
+    Client { client: usize, call: u64 },
+    /// An agent's registration on a stream.
+    Register { node: usize, link: u64 },
+    /// An agent's report on a stream.
+    Report { link: u64, seq: u64 },
+    /// An agent's heartbeat on a stream.
+    Heartbeat { link: u64, seq: u64 },
+    /// The plan duty.
+    Plan,
+    /// A seal duty.
+    Seal { ticket: domain::LeaseId },
+    /// Another duty.
+    Duty,
+}
+
+/// One agent's stream to this server.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Which node of the world.
+    pub node: usize,
+    /// Its id in the cluster, once registered.
+    pub id: Option<NodeId>,
+    /// What it was last told to hold, so that only changes are sent.
+    pub dirty: bool,
+}
+
+/// All streams to one server.
+pub type Sessions = BTreeMap<u64, Session>;
