@@ -20,7 +20,7 @@ mod submit;
 pub use channels::{Channels, Tls, TlsError};
 
 use crate::consensus::{
-    Identity, StoreError,
+    Identity, ReplicaConfig, StoreError,
     shell::{Node, Start},
     transport::Transport,
 };
@@ -128,7 +128,8 @@ pub async fn serve(
         identity: Identity { cluster: config.cluster.clone(), id: config.id },
         founders: if config.join { BTreeMap::new() } else { config.members.clone() },
         address: config.advertise.clone(),
-        transport,
+        peers: Arc::new(transport),
+        replica: ReplicaConfig::new(config.id),
     })?;
     let (events, heard) = mpsc::channel(EVENTS);
     let context = Arc::new(Context {

@@ -172,6 +172,15 @@ impl PeerMessage {
     }
 }
 
+/// The address in a [`PeerMessage::Hello`], without decoding anything else.
+#[must_use]
+pub fn hello(bytes: &[u8]) -> Option<&str> {
+    match bytes {
+        [VERSION, HELLO, address @ ..] => std::str::from_utf8(address).ok(),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -154,7 +154,7 @@ pub enum ChangeError {
         wanted: String,
     },
     /// The learner lags too far behind to vote.
-    #[error("{id} has not caught up ({behind} entries behind); it gets its vote when it has")]
+    #[error("{id} has not caught up; it gets its vote by itself when it has")]
     Behind {
         /// The learner.
         id: ReplicaId,

@@ -29,6 +29,8 @@ pub use write::{AppliedMark, HardState, Install, LogStart, SnapshotMark, StoredE
 #[cfg(test)]
 mod replica_test;
 #[cfg(test)]
+mod shell_test;
+#[cfg(test)]
 mod store_test;
 #[cfg(test)]
 mod testing;

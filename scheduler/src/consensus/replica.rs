@@ -255,7 +255,8 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         self.leads() && self.node.raft.raft_log.committed > self.announced
     }
 
-    fn id(&self) -> ReplicaId {
+    /// Its id.
+    pub fn id(&self) -> ReplicaId {
         self.config.id
     }
 

@@ -1,145 +1,110 @@
-//! The shell around a replica: one thread that owns it, one that writes, and a handle for all
-//! others.
+//! A replica at work: its threads, its disk, its peers, and the handle that the rest uses.
+//!
+//! One thread owns the replica and takes all that has gathered in its mailbox at once. A second
+//! one writes: while it syncs a batch, the next gathers. Nothing else touches either.
 
+mod mail;
 mod persist;
-mod turn;
+mod pump;
+mod space;
+mod status;
+
+pub use super::replica::{ProposeError, ReadError};
+pub use mail::Reports;
+pub use status::{MemberStatus, Status};
 
 use super::{
-    Identity, MemberChange, Membership, Overlay, ReplicaConfig, RocksRows, Role, Store, StoreError,
-    WriteOp, membership::ChangeError, replica::Input, transport::Transport,
+    codec,
+    machine::Machine,
+    membership::{ChangeError, MemberChange, Membership},
+    overlay::Overlay,
+    replica::{Input, Replica, ReplicaConfig, Role},
+    rows::RocksRows,
+    store::{Checkpointed, Identity, Store, StoreError},
+    write::WriteOp,
 };
-use crate::{
-    consensus::machine::Machine,
-    state::command::{Effect, Reply, Request},
-};
+use crate::state::command::{Command, Effect, Reply, Request};
+use bytes::Bytes;
 use domain::{LogIndex, ReplicaId, limit};
+use mail::{Gauges, Mail, Mailbox};
+use space::Space;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
+    thread::JoinHandle,
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot, watch};
-
-pub use super::replica::{ProposeError, ReadError};
 
 /// The rows as a read sees them.
 pub type Rows = Overlay<RocksRows>;
 
 /// Effects that wait for the leader's duties; what does not fit is rebuilt from state.
 const EFFECTS: usize = 4_096;
+/// Longest wait for a successor when a leader is stopped.
+const HANDOVER: Duration = Duration::from_millis(4 * limit::TICK.0);
 
-/// One member as others show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberStatus {
-    /// `host:port`.
-    pub address: String,
-    /// leader, follower or learner.
-    pub role: String,
-    /// The newest entry it is known to hold, as the leader sees it.
-    pub matched: LogIndex,
-    /// Whether the leader knows it to follow.
-    pub active: bool,
+/// How other servers are reached.
+pub trait Peers: Send + Sync + 'static {
+    /// Called once, before anything else: where to report what became of what was sent, and
+    /// where this server itself is reached.
+    fn attach(&self, reports: Reports, address: &str);
+    /// Who the members are, and where.
+    fn members(&self, members: &Membership);
+    /// Another server says where it is reached.
+    fn learn(&self, from: ReplicaId, address: &str);
+    /// Sends or loses a message; never waits.
+    fn send(&self, to: ReplicaId, bytes: Bytes);
+    /// Sends a snapshot and reports its end.
+    fn send_snapshot(&self, to: ReplicaId, copy: Checkpointed, message: Bytes);
 }
 
-/// What a replica is and knows of the others.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// This server.
-    pub id: ReplicaId,
-    /// What it is.
-    pub role: Role,
-    /// Raft's term.
-    pub term: u64,
-    /// Who leads, if known.
-    pub leader: Option<ReplicaId>,
-    /// Newest committed entry.
-    pub commit: LogIndex,
-    /// All members.
-    pub members: BTreeMap<ReplicaId, MemberStatus>,
-}
-
-impl Status {
-    /// Whether this server leads.
-    #[must_use]
-    pub fn is_leader(&self) -> bool {
-        self.role == Role::Leader
-    }
-}
-
-/// How a replica is started.
+/// What a server needs to start.
 pub struct Start {
     /// Its data directory.
     pub dir: PathBuf,
     /// The cluster and its own id.
     pub identity: Identity,
-    /// The founders, or nobody when it joins a cluster that runs.
+    /// The founders with their addresses; nobody when it joins a cluster that runs, where it
+    /// waits for the leader to send it a snapshot.
     pub founders: BTreeMap<ReplicaId, String>,
     /// Where it is reached, `host:port`.
     pub address: String,
     /// Links to the others.
-    pub transport: Transport,
+    pub peers: Arc<dyn Peers>,
+    /// What is particular to its replica.
+    pub replica: ReplicaConfig,
 }
 
-type Run<M> = Box<dyn FnOnce(&M, &Rows) + Send>;
-
-/// A read that waits for its quorum round; dropped unrun when there is none.
-struct Read<M> {
-    run: Run<M>,
-    failed: oneshot::Sender<ReadError>,
-}
-
-/// What reaches the replica's thread.
-enum Mail<M> {
-    Input(Input),
-    Propose { request: Request, answer: oneshot::Sender<Result<Reply, ProposeError>> },
-    Read(Read<M>),
-    ReadLocal(Run<M>),
-    Change { change: MemberChange, answer: oneshot::Sender<Result<LogIndex, ChangeError>> },
-    Written { seq: u64, installed: Option<u64> },
-    Checkpointed { to: ReplicaId, checkpoint: Option<Arc<super::store::Checkpointed>> },
-    Receive(Received),
-    Stop,
-}
-
-/// A snapshot that came in whole.
-struct Received {
-    from: ReplicaId,
-    message: bytes::Bytes,
-    family: u64,
-    settled: oneshot::Sender<bool>,
-}
-
-/// A handle on a running replica.
-pub struct Node<M> {
-    mail: mpsc::Sender<Mail<M>>,
+struct Shared<M> {
+    mail: Mailbox<M>,
     status: watch::Receiver<Status>,
     applied: watch::Receiver<LogIndex>,
     ended: watch::Receiver<Option<String>>,
-    disk_free: Arc<AtomicU64>,
+    peers: Arc<dyn Peers>,
     store: Store,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A handle on a server's replica. Clones share it.
+pub struct Node<M> {
+    shared: Arc<Shared<M>>,
 }
 
 impl<M> Clone for Node<M> {
     fn clone(&self) -> Self {
-        Self {
-            mail: self.mail.clone(),
-            status: self.status.clone(),
-            applied: self.applied.clone(),
-            ended: self.ended.clone(),
-            disk_free: self.disk_free.clone(),
-            store: self.store.clone(),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 /// What applied entries ask for; a gap is told by [`Effects::missed`].
 pub struct Effects {
     stream: mpsc::Receiver<Vec<Effect>>,
-    missed: Arc<std::sync::atomic::AtomicBool>,
+    missed: Arc<AtomicBool>,
 }
 
 impl Effects {
@@ -163,14 +128,11 @@ impl Effects {
     }
 }
 
-/// Bytes that must stay free for the log; below it, requests are refused.
-const DISK_RESERVE: u64 = 64 << 20;
-
 impl<M: Machine + Send + 'static> Node<M> {
-    /// Opens the disk and starts the replica.
+    /// Opens the disk and starts the threads.
     ///
     /// # Errors
-    /// When the disk cannot be used or does not fit together: this server must be replaced.
+    /// When the disk is unusable, damaged or another server's. Each says what to do.
     pub fn start(start: Start) -> Result<(Self, Effects), StoreError> {
         let genesis = match start.founders.is_empty() {
             true => WriteOp::default(),
@@ -179,197 +141,195 @@ impl<M: Machine + Send + 'static> Node<M> {
         let store = Store::open(&start.dir, &start.identity, &genesis)?;
         store.forget_checkpoints();
         let boot = store.boot()?;
-        let config = ReplicaConfig::new(start.identity.id);
-        let (mail, inbox) = mpsc::channel(limit::PROPOSE_QUEUE);
+        let members = boot.membership.clone();
+        let refused = |what| move |source| StoreError::System { what, source };
+        let mut entropy = pump::entropy().map_err(refused("random numbers"))?;
+        let replica = Replica::new(start.replica, boot, store.rows(), &mut entropy)?;
+
+        let (status_out, status) = watch::channel(Status::of(&replica));
+        let (applied_out, applied) = watch::channel(replica.applied());
+        let (ended_out, ended) = watch::channel(None);
         let (effects, stream) = mpsc::channel(EFFECTS);
-        let missed = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let status = watch::Sender::new(Status { id: start.identity.id, ..Status::default() });
-        let applied = watch::Sender::new(LogIndex(boot.applied.index));
-        let ended = watch::Sender::new(None);
-        let node = Self {
-            mail: mail.clone(),
-            status: status.subscribe(),
-            applied: applied.subscribe(),
-            ended: ended.subscribe(),
-            disk_free: Arc::new(AtomicU64::new(u64::MAX)),
-            store: store.clone(),
-        };
-        let writer = persist::start(store.clone(), mail.clone());
-        let turn = turn::Turn::new(turn::Parts {
-            config,
-            boot,
-            store,
-            writer,
-            mail: mail.downgrade(),
-            transport: start.transport,
-            address: start.address,
+        let missed = Arc::new(AtomicBool::new(false));
+        let (mail, mails) = Mailbox::new(Gauges::new(&start.dir));
+        start.peers.attach(mail.reports(), &start.address);
+        start.peers.members(&members);
+        let (jobs, writer) =
+            persist::start(store.clone(), mail.clone()).map_err(refused("a thread"))?;
+        let pump = pump::Pump::new(pump::Parts {
+            replica,
+            entropy,
+            gauges: mail.gauges(),
+            jobs,
+            peers: Arc::clone(&start.peers),
+            status: status_out,
+            applied: applied_out,
+            ended: ended_out,
             effects,
-            missed: missed.clone(),
-            status,
-            applied,
-            ended,
-        })?;
-        let thread = std::thread::Builder::new().name("replica".into());
-        let spawned = thread.spawn(move || turn.run(inbox));
-        spawned.expect("the system gives threads at start");
-        node.tick();
-        node.watch_disk();
-        Ok((node, Effects { stream, missed }))
-    }
-
-    fn tick(&self) {
-        let mail = self.mail.downgrade();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(Duration::from_millis(limit::TICK.0));
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let Some(mail) = mail.upgrade() else { return };
-                // A full mailbox means work, not silence: the tick may be late.
-                if mail.send(Mail::Input(Input::Tick)).await.is_err() {
-                    return;
-                }
-            }
+            missed: Arc::clone(&missed),
         });
+        let owner = pump.start(mails).map_err(refused("a thread"))?;
+        let threads = Mutex::new(vec![owner, writer]);
+        let shared = Shared { mail, status, applied, ended, peers: start.peers, store, threads };
+        Ok((Self { shared: Arc::new(shared) }, Effects { stream, missed }))
     }
 
-    fn watch_disk(&self) {
-        let (free, dir) = (self.disk_free.clone(), self.store.dir().to_owned());
-        let mail = self.mail.downgrade();
-        tokio::spawn(async move {
-            while mail.upgrade().is_some() {
-                if let Ok(disk) = rustix::fs::statvfs(&dir) {
-                    free.store(disk.f_bavail * disk.f_frsize, Ordering::Relaxed);
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        });
-    }
-
-    /// Puts a request in the log and gives the state machine's reply.
+    /// Puts a request in the log and gives the state machine's reply, if this server leads.
     ///
     /// # Errors
-    /// When it was not put in the log, or its fate is unknown: the error says which.
+    /// [`ProposeError::Unknown`] when it may or may not take effect: repeat it with its key. All
+    /// others when it certainly has no effect.
     pub async fn propose(&self, request: Request) -> Result<Reply, ProposeError> {
-        let free = self.disk_free.load(Ordering::Relaxed);
-        if free < DISK_RESERVE {
-            return Err(ProposeError::DiskFull { free });
+        let submits = matches!(request.command, Command::Submit { .. });
+        match self.shared.mail.space() {
+            Space::Low { free } if submits => return Err(ProposeError::DiskFull { free }),
+            Space::Full { free } => return Err(ProposeError::DiskFull { free }),
+            Space::Enough | Space::Low { .. } => {}
         }
-        let (answer, wait) = oneshot::channel();
-        let sent = self.mail.try_send(Mail::Propose { request, answer });
-        match sent {
-            Ok(()) => wait.await.unwrap_or(Err(ProposeError::Unknown)),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                Err(ProposeError::Busy { retry_after_ms: 200 })
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(ProposeError::Stopped),
+        let busy = ProposeError::Busy { retry_after_ms: 200 };
+        let _place = self.shared.mail.enter().ok_or(busy)?;
+        let (reply, answer) = oneshot::channel();
+        if !self.shared.mail.post(Mail::Propose { request, reply }) {
+            return Err(ProposeError::Stopped);
         }
+        answer.await.unwrap_or(Err(ProposeError::Unknown))
     }
 
-    /// Reads the state after a quorum round: all that was acknowledged before the call is seen.
+    /// Reads what was acknowledged before now, on any server with a quorum behind it.
+    ///
+    /// The function runs on the thread that owns the replica: it should take microseconds.
     ///
     /// # Errors
-    /// When no quorum answers in time.
+    /// When no quorum confirms it in time, too many reads wait, or this server is ending.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&M, &Rows) -> T + Send + 'static,
     ) -> Result<T, ReadError> {
-        let (answer, wait) = oneshot::channel();
-        let (failed, fault) = oneshot::channel();
-        let run: Run<M> = Box::new(move |machine, rows| {
-            let _ = answer.send(read(machine, rows));
-        });
-        self.post(Mail::Read(Read { run, failed })).await?;
-        match wait.await {
-            Ok(value) => Ok(value),
-            Err(_) => Err(fault.await.unwrap_or(ReadError::Stopped)),
-        }
+        self.ask(true, read).await
     }
 
     /// Reads this server's own state, which may be behind.
     ///
     /// # Errors
-    /// When this server is ending.
+    /// When too many reads wait, or this server is ending.
     pub async fn read_local<T: Send + 'static>(
         &self,
         read: impl FnOnce(&M, &Rows) -> T + Send + 'static,
     ) -> Result<T, ReadError> {
-        let (answer, wait) = oneshot::channel();
-        let run: Run<M> = Box::new(move |machine, rows| {
-            let _ = answer.send(read(machine, rows));
+        self.ask(false, read).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        quorum: bool,
+        read: impl FnOnce(&M, &Rows) -> T + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let _place = self.shared.mail.enter().ok_or(ReadError::Busy { retry_after_ms: 200 })?;
+        let (reply, answer) = oneshot::channel();
+        let task = Box::new(move |view: Result<(&M, &Rows), ReadError>| {
+            // Whoever asked may have gone away.
+            let _ = reply.send(view.map(|(machine, rows)| read(machine, rows)));
         });
-        self.post(Mail::ReadLocal(run)).await?;
-        wait.await.map_err(|_| ReadError::Stopped)
+        if !self.shared.mail.post(Mail::Read { task, quorum }) {
+            return Err(ReadError::Stopped);
+        }
+        answer.await.unwrap_or(Err(ReadError::Stopped))
     }
 
-    async fn post(&self, mail: Mail<M>) -> Result<(), ReadError> {
-        self.mail.send(mail).await.map_err(|_| ReadError::Stopped)
-    }
-
-    /// Changes the members.
+    /// Changes the members, if this server leads. A server that is added gets its vote by itself
+    /// when it has caught up.
     ///
     /// # Errors
     /// When the change is refused or its fate is unknown.
     pub async fn change(&self, change: MemberChange) -> Result<LogIndex, ChangeError> {
-        let (answer, wait) = oneshot::channel();
-        let sent = self.mail.send(Mail::Change { change, answer }).await;
-        sent.map_err(|_| ChangeError::Unknown)?;
-        wait.await.unwrap_or(Err(ChangeError::Unknown))
+        let (reply, answer) = oneshot::channel();
+        if !self.shared.mail.post(Mail::Change { change, reply }) {
+            return Err(ChangeError::Unknown);
+        }
+        answer.await.unwrap_or(Err(ChangeError::Unknown))
     }
 
-    /// Gives the leadership away, if this server leads.
+    /// Gives the leadership away, if this server leads, and waits a moment for the successor.
+    /// Whether there is one shows in [`Node::status`].
     pub async fn transfer(&self, to: ReplicaId) {
-        let _ = self.mail.send(Mail::Input(Input::Transfer { to })).await;
+        self.shared.mail.post(Mail::Input(Input::Transfer { to }));
+        let mut status = self.status_changes();
+        let gone = status.wait_for(|status| !status.is_leader());
+        // Without a successor in time this server goes on leading.
+        let _ = tokio::time::timeout(Duration::from_millis(limit::ELECTION_MAX.0), gone).await;
     }
 
-    /// Takes a message from another replica, whose identity was checked. Drops it when too much
-    /// waits: Raft sends again.
-    pub fn deliver(&self, from: ReplicaId, bytes: bytes::Bytes) {
-        let _ = self.mail.try_send(Mail::Input(Input::Message { from, bytes }));
+    /// Takes a message from another server, whose identity the transport has checked. It is
+    /// dropped when too many wait: Raft sends again.
+    pub fn deliver(&self, from: ReplicaId, bytes: Bytes) {
+        match codec::hello(&bytes) {
+            Some(address) => self.shared.peers.learn(from, address),
+            None => self.shared.mail.deliver(from, bytes),
+        }
     }
 
     /// Takes a received snapshot in. True when it now counts.
-    pub async fn install(&self, from: ReplicaId, message: bytes::Bytes, family: u64) -> bool {
-        let (settled, wait) = oneshot::channel();
-        let received = Received { from, message, family, settled };
-        self.mail.send(Mail::Receive(received)).await.is_ok() && wait.await.unwrap_or(false)
+    pub async fn install(&self, from: ReplicaId, message: Bytes, family: u64) -> bool {
+        let (done, answer) = oneshot::channel();
+        self.shared.mail.post(Mail::Snapshot { from, message, family, done })
+            && answer.await.unwrap_or(false)
     }
 
     /// The disk, to receive snapshots into.
     #[must_use]
     pub fn store(&self) -> &Store {
-        &self.store
+        &self.shared.store
     }
 
     /// What this replica is and knows.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.status.borrow().clone()
+        self.shared.status.borrow().clone()
     }
 
-    /// Tells whenever the status changes.
+    /// Tells whenever role, term, leader or members change.
     #[must_use]
     pub fn status_changes(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+        self.shared.status.clone()
     }
 
     /// Tells whenever entries are applied.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<LogIndex> {
-        let mut applied = self.applied.clone();
+        let mut applied = self.shared.applied.clone();
         applied.mark_unchanged();
         applied
     }
 
     /// Waits until the replica has ended; says why, if it ended by itself.
     pub async fn ended(&self) -> Option<String> {
-        let mut ended = self.ended.clone();
+        let mut ended = self.shared.ended.clone();
         let why = ended.wait_for(Option::is_some).await;
         why.ok().and_then(|why| why.clone())
     }
 
-    /// Ends the replica after what it has taken in.
+    /// Gives the leadership away if there is somebody to have it, finishes what is being written,
+    /// and ends.
     pub async fn stop(&self) {
-        let _ = self.mail.send(Mail::Stop).await;
+        self.hand_over().await;
+        self.shared.mail.post(Mail::Stop);
+        let threads = std::mem::take(
+            &mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        let join = move || threads.into_iter().try_for_each(JoinHandle::join);
+        // A thread that panicked has ended the process before.
+        let _ = tokio::task::spawn_blocking(join).await;
+    }
+
+    async fn hand_over(&self) {
+        let status = self.status();
+        let voters = status.members.iter().filter(|(id, member)| {
+            **id != status.id && member.active && member.role != status::LEARNER
+        });
+        let heir = voters.max_by_key(|(_, member)| member.matched).map(|(id, _)| *id);
+        if let (Role::Leader, Some(heir)) = (status.role, heir) {
+            // Without a successor in time the others elect one.
+            let _ = tokio::time::timeout(HANDOVER, self.transfer(heir)).await;
+        }
     }
 }

@@ -1,20 +1,30 @@
-//! Snapshots on their way: pages of rows, compressed, each with its digest.
+//! Snapshots on their way: pages of a frozen store, compressed, each with its digest.
+//!
+//! A snapshot that is cut off is sent again from the start: it is built anew anyway, because the
+//! log that would have to follow an old one is soon compacted. Memory is bounded by a few pages
+//! on either side.
 
-use super::{Store, StoreError, store::Checkpointed, transport::Transport};
+use super::{
+    store::{Checkpointed, Store, StoreError},
+    transport::Transport,
+};
 use bytes::Bytes;
 use domain::{Digest, ReplicaId, limit, port::Row};
 use proto::v1::{SnapshotChunk, peer_client::PeerClient};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Bytes of rows in one chunk, before compression.
-const PAGE: usize = 1 << 20;
-/// Largest page after decompression: one row may exceed the page.
-const PAGE_MAX: usize = PAGE + limit::PROPOSAL_MAX.0 as usize;
+/// Bytes of rows in one chunk, before compression; the last row may exceed it.
+const PAGE: usize = limit::BLOB_CHUNK.0 as usize;
+/// Largest page after decompression.
+const PAGE_MAX: usize = 4 * limit::WIRE_MESSAGE_MAX.0 as usize;
 /// Chunks that wait for the network.
 const AHEAD: usize = 4;
+/// zstd's fastest ordinary level: rows are small and repetitive.
 const LEVEL: i32 = 1;
+/// Longest wait for the network to take a chunk.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A snapshot that did not arrive.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +46,15 @@ pub enum SnapshotError {
         /// What is wrong.
         fault: &'static str,
     },
+    /// Nothing moved for too long.
+    #[error("the snapshot has not moved for {} s; it is sent again from the start", PATIENCE.as_secs())]
+    Stuck,
     /// The receiver's replica did not take it.
     #[error("the snapshot was received and is not wanted any more")]
     Unwanted,
+    /// A thread that worked on it failed.
+    #[error("the snapshot could not be packed: {0}")]
+    Pack(String),
 }
 
 /// Streams a frozen store to `to`, and waits until it counts there.
@@ -46,65 +62,79 @@ pub(super) async fn send(
     transport: &Transport,
     to: ReplicaId,
     message: Bytes,
-    checkpoint: Arc<Checkpointed>,
+    copy: Checkpointed,
 ) -> Result<(), SnapshotError> {
     let channel = transport.channel(to).ok_or(SnapshotError::Unlinked(to))?;
-    let (chunks, stream) = mpsc::channel(AHEAD);
     let head = SnapshotChunk {
         from: transport.me().0,
         to: to.0,
         cluster: transport.cluster().to_owned(),
-        index: checkpoint.mark().applied.index,
-        term: checkpoint.mark().applied.term,
+        index: copy.mark().applied.index,
+        term: copy.mark().applied.term,
+        meta: message,
         ..SnapshotChunk::default()
     };
-    let feed = tokio::task::spawn_blocking(move || feed(&checkpoint, &head, &message, &chunks));
     let mut client = PeerClient::new(channel)
         .max_decoding_message_size(proto::MESSAGE_MAX)
         .max_encoding_message_size(proto::MESSAGE_MAX);
-    let sent = client.snapshot(ReceiverStream::new(stream)).await;
-    let fed = feed.await.map_err(|_| SnapshotError::Unwanted)?;
-    fed?;
-    sent?;
-    Ok(())
+    let (chunks, stream) = mpsc::channel(AHEAD);
+    let call = client.snapshot(ReceiverStream::new(stream));
+    let (fed, answered) = futures::future::join(feed(copy, head, chunks), call).await;
+    // The call's fault says more than that of the feed which it cut off.
+    answered?;
+    fed
 }
 
-fn feed(
-    checkpoint: &Checkpointed,
-    head: &SnapshotChunk,
-    message: &Bytes,
-    chunks: &mpsc::Sender<SnapshotChunk>,
+/// Packs page after page as fast as the network takes them.
+async fn feed(
+    copy: Checkpointed,
+    mut head: SnapshotChunk,
+    chunks: mpsc::Sender<SnapshotChunk>,
 ) -> Result<(), SnapshotError> {
+    let copy = Arc::new(copy);
     let mut from = Vec::new();
-    for seq in 0.. {
-        let page = checkpoint.page(&from, PAGE)?;
-        let last = page.is_empty();
-        if let Some((key, _)) = page.last() {
-            from.clone_from(key);
-            from.push(0);
-        }
-        let bytes = borsh::to_vec(&page).expect("writing to memory cannot fail");
-        let zstd = zstd::bulk::compress(&bytes, LEVEL).expect("memory holds a page");
+    loop {
+        let frozen = Arc::clone(&copy);
+        let packed = tokio::task::spawn_blocking(move || pack(&frozen, from)).await;
+        let page = packed.map_err(|fault| SnapshotError::Pack(fault.to_string()))??;
+        let last = page.next.is_none();
         let chunk = SnapshotChunk {
-            meta: if seq == 0 { message.clone() } else { Bytes::new() },
-            seq,
-            sha256: Digest::of(&zstd).0.to_vec().into(),
-            zstd: zstd.into(),
+            sha256: Bytes::copy_from_slice(&Digest::of(&page.zstd).0),
+            zstd: page.zstd.into(),
             last,
             ..head.clone()
         };
-        if chunks.blocking_send(chunk).is_err() || last {
-            // The call has ended; its result says why.
-            break;
+        match tokio::time::timeout(PATIENCE, chunks.send(chunk)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(SnapshotError::Unwanted),
+            Err(_) => return Err(SnapshotError::Stuck),
         }
+        let Some(next) = page.next else { return Ok(()) };
+        from = next;
+        head.seq += 1;
+        head.meta = Bytes::new();
     }
-    Ok(())
 }
 
-/// A snapshot that is coming in.
+/// A compressed page, and where the next begins.
+struct Page {
+    zstd: Vec<u8>,
+    next: Option<Vec<u8>>,
+}
+
+fn pack(copy: &Checkpointed, from: Vec<u8>) -> Result<Page, SnapshotError> {
+    let rows = copy.page(&from, PAGE)?;
+    let next = rows.last().map(|(key, _)| [key.as_slice(), &[0]].concat());
+    let bytes = borsh::to_vec(&rows).expect("writing to memory cannot fail");
+    let zstd = zstd::bulk::compress(&bytes, LEVEL)
+        .map_err(|fault| SnapshotError::Pack(fault.to_string()))?;
+    Ok(Page { zstd, next })
+}
+
+/// A snapshot that is coming in. Dropped before its end, it leaves nothing.
 pub struct Incoming {
     store: Store,
-    family: u64,
+    family: Option<u64>,
     next: u64,
     message: Bytes,
     whole: bool,
@@ -116,7 +146,7 @@ impl Incoming {
     /// # Errors
     /// When the store refuses.
     pub fn begin(store: Store) -> Result<Self, SnapshotError> {
-        let family = store.create_family()?;
+        let family = Some(store.create_family()?);
         Ok(Self { store, family, next: 0, message: Bytes::new(), whole: false })
     }
 
@@ -126,22 +156,22 @@ impl Incoming {
     /// When the chunk is damaged or not the next one.
     pub fn take(&mut self, chunk: SnapshotChunk) -> Result<bool, SnapshotError> {
         let fault = |fault| SnapshotError::Chunk { seq: chunk.seq, fault };
-        if chunk.seq != self.next {
+        let Some(family) = self.family.filter(|_| !self.whole && chunk.seq == self.next) else {
             return Err(fault("is not the next one"));
-        }
+        };
         if Digest::of(&chunk.zstd).0[..] != chunk.sha256[..] {
             return Err(fault("has another digest than announced"));
         }
-        let bytes = zstd::bulk::decompress(&chunk.zstd, 2 * PAGE_MAX)
+        let bytes = zstd::bulk::decompress(&chunk.zstd, PAGE_MAX)
             .map_err(|_| fault("cannot be decompressed"))?;
         let rows: Vec<Row> = borsh::from_slice(&bytes).map_err(|_| fault("holds no rows"))?;
-        self.store.fill(self.family, &rows)?;
+        self.store.fill(family, &rows)?;
         if chunk.seq == 0 {
             self.message = chunk.meta;
         }
         self.next += 1;
         if chunk.last {
-            self.store.seal_family(self.family)?;
+            self.store.seal_family(family)?;
             self.whole = true;
         }
         Ok(chunk.last)
@@ -150,21 +180,16 @@ impl Incoming {
     /// The message for the replica and the family with the rows, once the last chunk has come.
     #[must_use]
     pub fn finish(mut self) -> Option<(Bytes, u64)> {
-        let whole = std::mem::take(&mut self.whole);
-        let result = whole.then(|| (self.message.clone(), self.family));
-        if result.is_some() {
-            // The replica decides over the family from here on.
-            self.family = u64::MAX;
-        }
-        result
+        let family = self.family.take_if(|_| self.whole)?;
+        Some((std::mem::take(&mut self.message), family))
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if self.family != u64::MAX {
-            // What cannot be dropped takes space and does no other harm.
-            let _ = self.store.drop_family(self.family);
+        if let Some(family) = self.family {
+            // What cannot be dropped now is dropped at the next start.
+            let _ = self.store.drop_family(family);
         }
     }
 }

@@ -5,8 +5,8 @@ use crate::consensus::{
     machine::Machine,
     membership::{ChangeError, MemberChange},
 };
-use domain::{ReplicaId, port::RowRead};
-use raft::{ProgressState, eraftpb::ConfChangeV2};
+use domain::{LogIndex, ReplicaId, port::RowRead};
+use raft::eraftpb::ConfChangeV2;
 use std::collections::BTreeSet;
 
 /// Entries that a learner may lack when it gets its vote.
@@ -76,9 +76,13 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         if active >= needed { Ok(()) } else { Err(ChangeError::Quorum { voters, active, needed }) }
     }
 
+    /// Entries that a member lacks. One that has none at all lacks more than any log holds.
     fn behind(&self, id: ReplicaId) -> u64 {
         let last = self.node.raft.raft_log.last_index();
-        self.matched(id).map_or(last, |matched| last.saturating_sub(matched.0))
+        match self.matched(id) {
+            Some(LogIndex(matched)) if matched > 0 => last.saturating_sub(matched),
+            _ => u64::MAX,
+        }
     }
 
     pub(super) fn transfer(&mut self, to: ReplicaId) {
@@ -107,9 +111,6 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
     }
 
     fn has_caught_up(&self, id: ReplicaId) -> bool {
-        let progress = self.node.raft.prs().get(id.0);
-        self.is_active(id)
-            && progress.is_some_and(|progress| progress.state == ProgressState::Replicate)
-            && self.behind(id) <= LAG_MAX
+        self.is_active(id) && self.behind(id) <= LAG_MAX
     }
 }

@@ -46,7 +46,7 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
     }
 
     /// Whether `id` was heard of within an election time.
-    pub(super) fn is_active(&self, id: ReplicaId) -> bool {
+    pub fn is_active(&self, id: ReplicaId) -> bool {
         let window = 2 * domain::limit::ELECTION_TICKS as u64;
         id == self.id() || self.heard.get(&id).is_some_and(|tick| self.ticks <= tick + window)
     }

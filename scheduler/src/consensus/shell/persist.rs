@@ -1,83 +1,101 @@
-//! The thread that writes: all that has gathered goes out with one sync.
+//! The thread that writes: all that has gathered in one batch, with one sync.
 
-use super::Mail;
-use crate::consensus::{Store, WriteOp};
+use super::mail::{Mail, Mailbox};
+use crate::consensus::{store::Store, write::WriteOp};
 use domain::ReplicaId;
-use std::sync::{Arc, mpsc};
+use std::{sync::mpsc, thread::JoinHandle};
 
-/// Writes that wait. A replica that is further ahead of its disk waits here.
-const QUEUE: usize = 1_024;
+/// Writes merged into one batch at most.
+const BATCH_MAX: usize = 256;
 
-/// What the thread is asked for, in order.
+/// Something for the writer.
 pub(super) enum Job {
     /// Write this.
     Write { seq: u64, op: WriteOp },
-    /// Freeze the store as all writes before have left it.
-    Checkpoint { to: ReplicaId },
+    /// Freeze what is written so far, for `to`.
+    Copy { to: ReplicaId },
+    /// Drop a family that does not count.
+    Drop { family: u64 },
+    /// Drop all families made before this one.
+    DropOlder { family: u64 },
 }
 
-/// Starts the thread. It ends when its sender is dropped.
+/// Starts the writer. It ends when the sender is dropped and all is written.
 pub(super) fn start<M: Send + 'static>(
     store: Store,
-    mail: tokio::sync::mpsc::Sender<Mail<M>>,
-) -> mpsc::SyncSender<Job> {
-    let (jobs, queue) = mpsc::sync_channel(QUEUE);
-    let mail = mail.downgrade();
-    let thread = std::thread::Builder::new().name("log-writer".into());
-    let spawned = thread.spawn(move || {
-        while let Ok(first) = queue.recv() {
-            let Some(mail) = mail.upgrade() else { return };
-            let mut gathered = vec![first];
-            gathered.extend(queue.try_iter());
-            work(&store, gathered, &mail);
-        }
-    });
-    spawned.expect("the system gives threads at start");
-    jobs
+    mail: Mailbox<M>,
+) -> std::io::Result<(mpsc::Sender<Job>, JoinHandle<()>)> {
+    let (sender, jobs) = mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name("persist".into())
+        .spawn(move || super::pump::guard("persist", || run(&store, &mail, &jobs)))?;
+    Ok((sender, thread))
 }
 
-fn work<M>(store: &Store, jobs: Vec<Job>, mail: &tokio::sync::mpsc::Sender<Mail<M>>) {
-    let mut pending: Vec<(u64, WriteOp)> = Vec::new();
-    for job in jobs {
-        match job {
-            Job::Write { seq, op } => {
-                // Rows after a switch of families go to the new one: it ends its batch.
-                let switches = op.install.is_some();
-                pending.push((seq, op));
-                if switches {
-                    flush(store, &mut pending, mail);
+fn run<M: Send + 'static>(store: &Store, mail: &Mailbox<M>, jobs: &mpsc::Receiver<Job>) {
+    let mut ops: Vec<WriteOp> = Vec::new();
+    while let Ok(first) = jobs.recv() {
+        let mut newest = 0;
+        let mut other = None;
+        for job in std::iter::once(first).chain(jobs.try_iter()) {
+            match job {
+                Job::Write { seq, op } => {
+                    newest = seq;
+                    ops.push(op);
                 }
+                job => other = Some(job),
             }
-            Job::Checkpoint { to } => {
-                flush(store, &mut pending, mail);
-                let checkpoint = match store.checkpoint() {
-                    Ok(checkpoint) => Some(Arc::new(checkpoint)),
-                    Err(fault) => {
-                        tracing::warn!(error = %fault, "snapshot not built");
-                        None
-                    }
-                };
-                let _ = mail.blocking_send(Mail::Checkpointed { to, checkpoint });
+            if other.is_some() || ops.len() >= BATCH_MAX {
+                break;
             }
+        }
+        if !ops.is_empty() {
+            write(store, &ops);
+            let family = ops.iter().rev().find_map(|op| Some(op.install.as_ref()?.family));
+            mail.post(Mail::Written { seq: newest, family });
+            ops.clear();
+        }
+        if let Some(job) = other {
+            perform(store, mail, &job);
         }
     }
-    flush(store, &mut pending, mail);
 }
 
-fn flush<M>(
-    store: &Store,
-    pending: &mut Vec<(u64, WriteOp)>,
-    mail: &tokio::sync::mpsc::Sender<Mail<M>>,
-) {
-    let Some(seq) = pending.last().map(|(seq, _)| *seq) else { return };
-    if let Err(fault) = store.write(pending.iter().map(|(_, op)| op)) {
-        // What is on the disk is unknown now: only a start from the disk can tell.
-        tracing::error!(error = %fault, "write to the log failed, process ends");
-        eprintln!("assay server: {fault}; free space or replace the disk, then start it again");
+/// After a write that failed nobody knows what is on the disk: a second try could report as
+/// durable what the first has lost. The process ends and starts again from the disk.
+fn write(store: &Store, ops: &[WriteOp]) {
+    if let Err(fault) = store.write(ops) {
+        let cause = std::error::Error::source(&fault).map(ToString::to_string);
+        tracing::error!(%fault, cause, "disk write failed, process ends");
+        eprintln!("assay: {fault} ({})", cause.unwrap_or_default());
         std::process::abort();
     }
-    let installed = pending.iter().rev().find_map(|(_, op)| op.install.as_ref());
-    let installed = installed.map(|install| install.family);
-    pending.clear();
-    let _ = mail.blocking_send(Mail::Written { seq, installed });
+}
+
+fn perform<M: Send + 'static>(store: &Store, mail: &Mailbox<M>, job: &Job) {
+    match job {
+        Job::Write { .. } => {}
+        Job::Copy { to } => {
+            let (store, mail, to) = (store.clone(), mail.clone(), *to);
+            let copy = move || {
+                let copy = store.checkpoint();
+                if let Err(fault) = &copy {
+                    tracing::warn!(%fault, %to, "snapshot could not be built");
+                }
+                mail.post(Mail::Copied { to, copy: copy.ok() });
+            };
+            // Off this thread: freezing flushes memtables, and syncs must not wait for it.
+            if std::thread::Builder::new().name("checkpoint".into()).spawn(copy).is_err() {
+                tracing::warn!(%to, "snapshot could not be built: the system refuses a thread");
+            }
+        }
+        Job::Drop { family } => warn(store.drop_family(*family)),
+        Job::DropOlder { family } => warn(store.drop_older(*family)),
+    }
+}
+
+fn warn(result: Result<(), crate::consensus::StoreError>) {
+    if let Err(fault) = result {
+        tracing::warn!(%fault, "old rows could not be dropped; the next start does it");
+    }
 }

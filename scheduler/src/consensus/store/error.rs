@@ -61,6 +61,14 @@ pub enum StoreError {
         #[source]
         source: rocksdb::Error,
     },
+    /// The system refuses what every process may have.
+    #[error("the system refuses {what}; raise its limits")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Log, state and rows do not fit together.
     #[error(transparent)]
     Boot(#[from] BootError),

@@ -1,0 +1,342 @@
+//! The thread that owns the replica.
+
+use super::{
+    Peers, Status,
+    mail::{Gauges, Mail, Task},
+    persist::Job,
+};
+use crate::{
+    consensus::{
+        machine::Machine,
+        membership::ChangeError,
+        replica::{Input, Output, ProposeError, ReadError, Replica, Role},
+        rows::RocksRows,
+        store::Checkpointed,
+    },
+    state::command::{Effect, Reply},
+};
+use domain::{LogIndex, Millis, ReplicaId, limit};
+use std::{
+    collections::{BTreeMap, HashMap},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
+
+const TICK: Duration = Duration::from_millis(limit::TICK.0);
+/// Quiet after which followers are told what is committed.
+const QUIET: Duration = Duration::from_millis(2);
+/// Mails taken in one go.
+const BATCH_MAX: usize = 4_096;
+/// Ticks between two looks at the disk's free space.
+const SPACE_TICKS: u32 = 20;
+
+/// The system's randomness.
+pub(super) type Entropy = Box<dyn FnMut() -> u64 + Send>;
+
+/// A generator seeded by the system: it is asked for election timeouts and boot numbers only.
+pub(super) fn entropy() -> std::io::Result<Entropy> {
+    let mut state = getrandom::u64()?;
+    Ok(Box::new(move || {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }))
+}
+
+/// Runs a thread's body; a panic in it ends the process, which starts again from the disk.
+pub(super) fn guard(name: &str, body: impl FnOnce()) {
+    if std::panic::catch_unwind(AssertUnwindSafe(body)).is_err() {
+        tracing::error!(thread = name, "thread panicked, process ends");
+        eprintln!("assay: the {name} thread panicked; the process ends, its disk holds the truth");
+        std::process::abort();
+    }
+}
+
+enum Waiter<M> {
+    Propose(oneshot::Sender<Result<Reply, ProposeError>>),
+    Read(Task<M>),
+    Change(oneshot::Sender<Result<LogIndex, ChangeError>>),
+}
+
+/// What the thread is made of.
+pub(super) struct Parts<M: Machine> {
+    pub(super) replica: Replica<M, RocksRows>,
+    pub(super) entropy: Entropy,
+    pub(super) gauges: Arc<Gauges>,
+    pub(super) jobs: mpsc::Sender<Job>,
+    pub(super) peers: Arc<dyn Peers>,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) applied: watch::Sender<LogIndex>,
+    pub(super) ended: watch::Sender<Option<String>>,
+    pub(super) effects: async_mpsc::Sender<Vec<Effect>>,
+    pub(super) missed: Arc<AtomicBool>,
+}
+
+/// The thread's own state.
+pub(super) struct Pump<M: Machine> {
+    parts: Parts<M>,
+    waiters: HashMap<u64, Waiter<M>>,
+    next_token: u64,
+    copies: BTreeMap<ReplicaId, Checkpointed>,
+    settling: BTreeMap<u64, oneshot::Sender<bool>>,
+    inputs: Vec<Input>,
+    ticks: u32,
+    ended: Option<String>,
+}
+
+impl<M: Machine + Send + 'static> Pump<M> {
+    pub(super) fn new(parts: Parts<M>) -> Self {
+        Self {
+            parts,
+            waiters: HashMap::new(),
+            next_token: 1,
+            copies: BTreeMap::new(),
+            settling: BTreeMap::new(),
+            inputs: Vec::new(),
+            ticks: 0,
+            ended: None,
+        }
+    }
+
+    pub(super) fn start(self, mails: mpsc::Receiver<Mail<M>>) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new()
+            .name("replica".into())
+            .spawn(move || guard("replica", || self.run(&mails)))
+    }
+
+    /// Takes all that has gathered, then steps once. At most one tick a round: a thread that was
+    /// kept from running must first hear what its peers said meanwhile.
+    fn run(mut self, mails: &mpsc::Receiver<Mail<M>>) {
+        let mut next_tick = Instant::now() + TICK;
+        while self.ended.is_none() {
+            let now = Instant::now();
+            let quiet = self.parts.replica.unannounced();
+            let until_tick = next_tick.saturating_duration_since(now);
+            let wait = if quiet { until_tick.min(QUIET) } else { until_tick };
+            match mails.recv_timeout(wait) {
+                Ok(mail) => {
+                    self.take(mail);
+                    for mail in mails.try_iter().take(BATCH_MAX) {
+                        self.take(mail);
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) if quiet => self.inputs.push(Input::Announce),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+            let now = Instant::now();
+            if now >= next_tick {
+                next_tick = (next_tick + TICK).max(now);
+                self.tick();
+            }
+            self.step();
+        }
+        let why = self.ended.take().unwrap_or_default();
+        self.parts.ended.send_replace(Some(why));
+    }
+
+    fn tick(&mut self) {
+        self.inputs.push(Input::Tick);
+        self.show();
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(SPACE_TICKS)
+            && self.parts.gauges.measure().is_critical()
+            && let Some(to) = self.heir()
+        {
+            tracing::warn!(%to, "disk nearly full, leadership given away");
+            self.inputs.push(Input::Transfer { to });
+        }
+    }
+
+    /// On a leader: the voter whose log is the nearest to its own.
+    fn heir(&self) -> Option<ReplicaId> {
+        let replica = &self.parts.replica;
+        let (role, _, me) = replica.role();
+        let others = replica.membership().voters.iter().filter(|id| Some(**id) != me);
+        others.max_by_key(|id| replica.matched(**id)).copied().filter(|_| role == Role::Leader)
+    }
+
+    fn wait(&mut self, waiter: Waiter<M>) -> u64 {
+        let token = self.next_token;
+        self.next_token += 1;
+        self.waiters.insert(token, waiter);
+        token
+    }
+
+    fn take(&mut self, mail: Mail<M>) {
+        match mail {
+            Mail::Input(input) => {
+                if let Input::Message { bytes, .. } = &input {
+                    self.parts.gauges.taken(bytes.len());
+                }
+                self.inputs.push(input);
+            }
+            Mail::Propose { request, reply } => {
+                let token = self.wait(Waiter::Propose(reply));
+                self.inputs.push(Input::Propose { token, request });
+            }
+            Mail::Read { task, quorum: true } => {
+                let token = self.wait(Waiter::Read(task));
+                self.inputs.push(Input::ReadIndex { token });
+            }
+            Mail::Read { task, quorum: false } => self.view(task),
+            Mail::Change { change, reply } => {
+                let token = self.wait(Waiter::Change(reply));
+                self.inputs.push(Input::Change { token, change });
+            }
+            Mail::Written { seq, family } => {
+                if let Some(family) = family {
+                    // What came before is stepped with the rows that it was meant for.
+                    self.step();
+                    self.parts.replica.view().1.base().switch(family);
+                }
+                self.inputs.push(Input::Written { seq });
+                if family.is_some() {
+                    self.step();
+                }
+            }
+            Mail::Copied { to, copy } => {
+                let mark = copy.as_ref().map(|copy| copy.mark().clone());
+                match copy {
+                    Some(copy) => self.copies.insert(to, copy),
+                    None => self.copies.remove(&to),
+                };
+                self.inputs.push(Input::SnapshotBuilt { to, mark });
+            }
+            Mail::Snapshot { from, message, family, done } => {
+                self.settling.insert(family, done);
+                self.inputs.push(Input::SnapshotReceived { from, message, family });
+            }
+            Mail::Stop => self.ended = Some(String::new()),
+        }
+    }
+
+    fn step(&mut self) {
+        if self.inputs.is_empty() {
+            return;
+        }
+        let inputs = std::mem::take(&mut self.inputs);
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
+        let outputs = self.parts.replica.step_many(inputs, now, &mut *self.parts.entropy);
+        for output in outputs {
+            self.perform(output);
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Write { seq, op } => self.job(Job::Write { seq, op }),
+            Output::Send { to, bytes } => self.parts.peers.send(to, bytes),
+            Output::Reply { token, reply } => self.answer(token, Ok(reply)),
+            Output::Rejected { token, error } => self.answer(token, Err(error)),
+            Output::ReadReady { token, .. } => {
+                if let Some(Waiter::Read(task)) = self.waiters.remove(&token) {
+                    self.view(task);
+                }
+            }
+            Output::ReadFailed { token, error } => {
+                if let Some(Waiter::Read(task)) = self.waiters.remove(&token) {
+                    task(Err(error));
+                }
+            }
+            Output::Changed { token, result } => {
+                if let Some(Waiter::Change(reply)) = self.waiters.remove(&token) {
+                    // Whoever asked may have gone away.
+                    let _ = reply.send(result);
+                }
+            }
+            Output::RoleChanged { role, term, leader } => {
+                let leader = leader.map(|id| id.to_string());
+                tracing::info!(?role, term, leader, "role changed");
+                if role != Role::Leader {
+                    self.copies.clear();
+                }
+                self.show();
+            }
+            Output::Members(members) => {
+                self.parts.peers.members(&members);
+                self.show();
+            }
+            Output::Applied { index } => {
+                self.parts.applied.send_replace(index);
+            }
+            Output::Effects(effects) => {
+                if self.parts.effects.try_send(effects).is_err() {
+                    self.parts.missed.store(true, Ordering::Relaxed);
+                }
+            }
+            Output::BuildSnapshot { to } => self.job(Job::Copy { to }),
+            Output::SendSnapshot { to, index, message } => match self.copies.remove(&to) {
+                Some(copy) if copy.mark().index() >= index => {
+                    self.parts.peers.send_snapshot(to, copy, message);
+                }
+                _ => self.inputs.push(Input::SnapshotReported { to, delivered: false }),
+            },
+            Output::SnapshotSettled { family, installed } => self.settled(family, installed),
+            Output::Stop(reason) => {
+                tracing::error!(%reason, "replica stopped");
+                self.ended = Some(reason.to_string());
+            }
+        }
+    }
+
+    /// Brings the status up to date. Progress alone wakes nobody.
+    fn show(&self) {
+        let fresh = Status::of(&self.parts.replica);
+        self.parts.status.send_if_modified(|status| {
+            let differs = status.differs(&fresh);
+            *status = fresh;
+            differs
+        });
+    }
+
+    fn settled(&mut self, family: u64, installed: bool) {
+        self.job(match installed {
+            true => Job::DropOlder { family },
+            false => Job::Drop { family },
+        });
+        if let Some(done) = self.settling.remove(&family) {
+            // Whoever sent it may have gone away.
+            let _ = done.send(installed);
+        }
+    }
+
+    fn job(&self, job: Job) {
+        // The writer ends only after this thread, or with the process.
+        let _ = self.parts.jobs.send(job);
+    }
+
+    fn answer(&mut self, token: u64, result: Result<Reply, ProposeError>) {
+        if let Some(Waiter::Propose(reply)) = self.waiters.remove(&token) {
+            // Whoever asked may have gone away.
+            let _ = reply.send(result);
+        }
+    }
+
+    fn view(&self, task: Task<M>) {
+        task(Ok(self.parts.replica.view()));
+    }
+}
+
+impl<M: Machine> Drop for Pump<M> {
+    fn drop(&mut self) {
+        for (_, waiter) in self.waiters.drain() {
+            match waiter {
+                // Dropping the sender says that the outcome is unknown.
+                Waiter::Propose(_) | Waiter::Change(_) => {}
+                Waiter::Read(task) => task(Err(ReadError::Stopped)),
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a replica is and knows of the others, as it shows itself.
+
+use crate::consensus::{
+    machine::Machine,
+    membership::Membership,
+    replica::{Replica, Role},
+};
+use domain::{LogIndex, ReplicaId, port::RowRead};
+use std::collections::BTreeMap;
+
+/// A member without a vote, as it is shown.
+pub(super) const LEARNER: &str = "learner";
+
+/// One member as others show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// `host:port`.
+    pub address: String,
+    /// leader, follower or learner.
+    pub role: String,
+    /// The newest entry it is known to hold, as the leader sees it.
+    pub matched: LogIndex,
+    /// Whether this server has heard of it within an election time.
+    pub active: bool,
+}
+
+/// What a replica is and knows of the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// This server.
+    pub id: ReplicaId,
+    /// What it is.
+    pub role: Role,
+    /// Raft's term.
+    pub term: u64,
+    /// Who leads, if known.
+    pub leader: Option<ReplicaId>,
+    /// Newest committed entry.
+    pub commit: LogIndex,
+    /// All members.
+    pub members: BTreeMap<ReplicaId, MemberStatus>,
+}
+
+impl Status {
+    /// Whether this server leads.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.role == Role::Leader
+    }
+
+    pub(super) fn of<M: Machine, R: RowRead>(replica: &Replica<M, R>) -> Self {
+        let (role, term, leader) = replica.role();
+        let (commit, last) = replica.log();
+        let membership = replica.membership();
+        let member = |id| {
+            let own = if id == replica.id() { last } else { LogIndex(0) };
+            let status = MemberStatus {
+                address: membership.addresses.get(&id).cloned().unwrap_or_default(),
+                role: role_of(id, leader, membership).to_owned(),
+                matched: replica.matched(id).unwrap_or(own),
+                active: replica.is_active(id),
+            };
+            (id, status)
+        };
+        let members = membership.everyone().into_iter().map(member).collect();
+        Self { id: replica.id(), role, term, leader, commit, members }
+    }
+
+    /// Whether anything but progress differs.
+    pub(super) fn differs(&self, other: &Self) -> bool {
+        let shape = |status: &Self| (status.role, status.term, status.leader);
+        let named = |status: &Self| {
+            let members = status.members.iter();
+            let name = |(id, member): (&ReplicaId, &MemberStatus)| {
+                (*id, member.address.clone(), member.role.clone(), member.active)
+            };
+            members.map(name).collect::<Vec<_>>()
+        };
+        shape(self) != shape(other) || named(self) != named(other)
+    }
+}
+
+fn role_of(id: ReplicaId, leader: Option<ReplicaId>, membership: &Membership) -> &'static str {
+    if leader == Some(id) {
+        "leader"
+    } else if membership.learners.contains(&id) {
+        LEARNER
+    } else {
+        "follower"
+    }
+}
