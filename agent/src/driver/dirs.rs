@@ -6,11 +6,7 @@ use std::{
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
 };
-
-/// Emptied folders that wait for a lease.
-const POOL_MAX: usize = 256;
 
 /// A node's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +110,7 @@ impl LeaseDirs {
     }
 
     /// The folders that every attempt has.
-    fn all(&self) -> [PathBuf; 5] {
+    pub(super) fn all(&self) -> [PathBuf; 5] {
         [self.code(), self.out(), self.checkpoints(), self.tmp(), self.logs()]
     }
 
@@ -129,7 +125,7 @@ impl LeaseDirs {
     }
 
     /// Makes the folders as good as new, whatever tasks did to them.
-    fn empty(&self) -> io::Result<()> {
+    pub(super) fn empty(&self) -> io::Result<()> {
         let all = self.all();
         let state = self.state();
         for entry in fs::read_dir(&self.root)? {
@@ -164,7 +160,8 @@ fn clear(log: &Path) -> io::Result<()> {
     if meta.len() > 0 { fs::File::create(log).map(drop) } else { Ok(()) }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes a file, a link or a folder with all that is in it.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     let gone = match path.symlink_metadata() {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -173,112 +170,5 @@ fn remove(path: &Path) -> io::Result<()> {
     match gone {
         Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
-    }
-}
-
-/// Emptied folders of earlier leases, for later ones.
-///
-/// Source: measured. ext4 searches long for an inode when many were freed in the last seconds:
-/// making six folders for each job took more than half of a short job's time.
-#[derive(Debug)]
-pub struct FolderPool {
-    dir: PathBuf,
-    free: Mutex<Free>,
-}
-
-#[derive(Debug, Default)]
-struct Free {
-    names: Vec<u64>,
-    next: u64,
-}
-
-impl FolderPool {
-    /// An empty pool in `dirs`.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn open(dirs: &NodeDirs) -> io::Result<Self> {
-        let dir = dirs.root.join("pool");
-        remove(&dir)?;
-        fs::create_dir_all(&dir)?;
-        Ok(Self { dir, free: Mutex::default() })
-    }
-
-    /// Makes a lease's folders, from an emptied one if there is one.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn take(&self, lease: &LeaseDirs) -> io::Result<()> {
-        let Some(name) = self.free().names.pop() else { return lease.create() };
-        remove(&lease.root)?;
-        fs::rename(self.dir.join(name.to_string()), &lease.root).or_else(|_| lease.create())
-    }
-
-    /// Takes back the folders of a lease that is over, or removes them.
-    ///
-    /// # Errors
-    /// When they can be neither emptied nor removed.
-    pub fn give_back(&self, lease: &LeaseDirs) -> io::Result<()> {
-        let name = {
-            let mut free = self.free();
-            free.next += 1;
-            Some(free.next).filter(|_| free.names.len() < POOL_MAX)
-        };
-        if let Some(name) = name
-            && lease.empty().is_ok()
-            && fs::rename(&lease.root, self.dir.join(name.to_string())).is_ok()
-        {
-            self.free().names.push(name);
-            return Ok(());
-        }
-        remove(&lease.root)
-    }
-
-    fn free(&self) -> std::sync::MutexGuard<'_, Free> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_from_the_pool_is_as_good_as_new() {
-        let root = tempfile::tempdir().unwrap();
-        let dirs = NodeDirs { root: root.path().to_owned() };
-        let pool = FolderPool::open(&dirs).unwrap();
-        let lease = |index| dirs.lease(LeaseId { index, ordinal: 0 });
-        let first = lease(1);
-        pool.take(&first).unwrap();
-        fs::write(first.out().join("model"), "x").unwrap();
-        fs::write(first.log(0), "printed").unwrap();
-        fs::create_dir_all(first.data().join("a/b")).unwrap();
-        std::os::unix::fs::symlink("/etc", first.tmp().join("link")).unwrap();
-        fs::set_permissions(first.code(), Permissions::from_mode(0o500)).unwrap();
-        pool.give_back(&first).unwrap();
-        assert!(!first.root.exists());
-        let second = lease(2);
-        pool.take(&second).unwrap();
-        assert_eq!(fs::read(second.log(0)).unwrap(), b"");
-        fs::remove_file(second.log(0)).unwrap();
-        assert!(second.all().iter().all(|folder| fs::read_dir(folder).unwrap().count() == 0));
-        assert_eq!(fs::read_dir(&second.root).unwrap().count(), 5);
-        assert_eq!(second.code().metadata().unwrap().permissions().mode() & 0o777, 0o755);
-        assert!(Path::new("/etc/passwd").exists());
-    }
-
-    #[test]
-    fn a_folder_that_was_replaced_by_a_link_does_not_come_back() {
-        let root = tempfile::tempdir().unwrap();
-        let dirs = NodeDirs { root: root.path().to_owned() };
-        let pool = FolderPool::open(&dirs).unwrap();
-        let lease = dirs.lease(LeaseId { index: 1, ordinal: 0 });
-        pool.take(&lease).unwrap();
-        fs::remove_dir(lease.out()).unwrap();
-        std::os::unix::fs::symlink("/etc", lease.out()).unwrap();
-        pool.give_back(&lease).unwrap();
-        pool.take(&lease).unwrap();
-        assert!(lease.out().symlink_metadata().unwrap().is_dir());
     }
 }

@@ -1,6 +1,6 @@
 //! Lays out what an attempt needs: folders, code, data sets, the checkpoint to resume from.
 
-use super::dirs::{FolderPool, LeaseDirs};
+use super::{dirs::LeaseDirs, pool::FolderPool};
 use crate::store::{Blobs, Cache, CacheError, StoreError};
 use domain::{Digest, job::EndCause, link::WantedLease};
 use std::{io, path::PathBuf, sync::Arc};

@@ -8,7 +8,8 @@ use crate::{
     driver::{
         checkpoints::CheckpointWatch,
         clock,
-        dirs::{FolderPool, NodeDirs},
+        dirs::NodeDirs,
+        pool::FolderPool,
         state,
         supervisor::{Ask, Client, LeaseView, Said},
         tasks::{Order, Tasks},

@@ -15,9 +15,10 @@ use crate::{
     driver::{
         checkpoints::{self, CheckpointWatch, Seen},
         clock,
-        dirs::{FolderPool, NodeDirs},
+        dirs::NodeDirs,
         gpu,
         host::Host,
+        pool::FolderPool,
         supervisor::Said,
         tasks::{Heard, ORDERS_AHEAD, Order},
     },

@@ -15,7 +15,7 @@ mod wire;
 mod tests;
 
 pub use client::{Client, ClientError, Reader, Writer};
-pub use serve::{IDLE_END, serve};
+pub use serve::{HOUSEKEEPING, IDLE_END, serve};
 pub use wire::{Ask, LeaseView, Said, TaskCommand, TaskView};
 
 use rustix::{fs::Mode, io::Errno};

@@ -28,7 +28,7 @@ use tokio::{
 /// Time without tasks or an agent after which a supervisor ends by itself.
 pub const IDLE_END: Millis = Millis(60_000);
 /// Time between two looks for strays and idleness.
-const HOUSEKEEPING: Duration = Duration::from_secs(10);
+pub const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// Pauses before each look at what is in force in a task.
 const LOOKS: [Duration; 4] = [
     Duration::ZERO,

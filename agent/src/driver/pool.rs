@@ -1,0 +1,167 @@
+//! Lease folders that are used again.
+
+use super::{
+    clock,
+    dirs::{LeaseDirs, NodeDirs, remove},
+    supervisor::HOUSEKEEPING,
+};
+use domain::{Millis, limit::KILL_GRACE};
+use std::{
+    collections::VecDeque,
+    fs, io,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+/// Emptied folders that wait for a lease.
+const POOL_MAX: usize = 4_096;
+/// Time for which they rest.
+const REST: Millis = Millis(15_000);
+const _: () = assert!(REST.0 > HOUSEKEEPING.as_millis() as u64 + KILL_GRACE.0);
+
+/// Emptied folders of earlier leases, for later ones.
+///
+/// Source: measured. ext4 searches long for an inode when many were freed in the last seconds:
+/// removing and making six folders for each job took more than half of a short job's time.
+///
+/// A folder rests before it is used again, longer than the supervisor takes to find a process
+/// that outlived its task; whatever such a process wrote meanwhile is removed then.
+#[derive(Debug)]
+pub struct FolderPool {
+    dir: PathBuf,
+    rest: Millis,
+    free: Mutex<Free>,
+}
+
+#[derive(Debug, Default)]
+struct Free {
+    /// Each with the instant from which on it may be used, ascending.
+    names: VecDeque<(Millis, u64)>,
+    next: u64,
+}
+
+impl FolderPool {
+    /// An empty pool in `dirs`.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn open(dirs: &NodeDirs) -> io::Result<Self> {
+        Self::open_with(dirs, REST)
+    }
+
+    fn open_with(dirs: &NodeDirs, rest: Millis) -> io::Result<Self> {
+        let dir = dirs.root.join("pool");
+        remove(&dir)?;
+        fs::create_dir_all(&dir)?;
+        Ok(Self { dir, rest, free: Mutex::default() })
+    }
+
+    /// Makes a lease's folders, from emptied ones if some have rested.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn take(&self, lease: &LeaseDirs) -> io::Result<()> {
+        let Some(name) = self.rested() else { return lease.create() };
+        remove(&lease.root)?;
+        fs::rename(self.dir.join(name.to_string()), &lease.root)
+            .and_then(|()| lease.empty())
+            .or_else(|_| lease.create())
+    }
+
+    fn rested(&self) -> Option<u64> {
+        let mut free = self.free();
+        let (at, name) = free.names.front().copied()?;
+        if at > clock::boot_now() {
+            return None;
+        }
+        free.names.pop_front();
+        Some(name)
+    }
+
+    /// Takes back the folders of a lease that is over, or removes them.
+    ///
+    /// # Errors
+    /// When they can be neither emptied nor removed.
+    pub fn give_back(&self, lease: &LeaseDirs) -> io::Result<()> {
+        let name = {
+            let mut free = self.free();
+            free.next += 1;
+            Some(free.next).filter(|_| free.names.len() < POOL_MAX)
+        };
+        if let Some(name) = name
+            && lease.empty().is_ok()
+            && fs::rename(&lease.root, self.dir.join(name.to_string())).is_ok()
+        {
+            self.free().names.push_back((clock::boot_now().plus(self.rest), name));
+            return Ok(());
+        }
+        remove(&lease.root)
+    }
+
+    fn free(&self) -> std::sync::MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::LeaseId;
+    use std::{
+        fs::Permissions,
+        os::unix::fs::{MetadataExt, PermissionsExt},
+        path::Path,
+    };
+
+    #[test]
+    fn a_folder_from_the_pool_is_as_good_as_new() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = NodeDirs { root: root.path().to_owned() };
+        let pool = FolderPool::open_with(&dirs, Millis(0)).unwrap();
+        let lease = |index| dirs.lease(LeaseId { index, ordinal: 0 });
+        let first = lease(1);
+        pool.take(&first).unwrap();
+        fs::write(first.out().join("model"), "x").unwrap();
+        fs::write(first.log(0), "printed").unwrap();
+        fs::create_dir_all(first.data().join("a/b")).unwrap();
+        std::os::unix::fs::symlink("/etc", first.tmp().join("link")).unwrap();
+        fs::set_permissions(first.code(), Permissions::from_mode(0o500)).unwrap();
+        pool.give_back(&first).unwrap();
+        assert!(!first.root.exists());
+        let second = lease(2);
+        pool.take(&second).unwrap();
+        assert_eq!(fs::read(second.log(0)).unwrap(), b"");
+        fs::remove_file(second.log(0)).unwrap();
+        assert!(second.all().iter().all(|folder| fs::read_dir(folder).unwrap().count() == 0));
+        assert_eq!(fs::read_dir(&second.root).unwrap().count(), 5);
+        assert_eq!(second.code().metadata().unwrap().permissions().mode() & 0o777, 0o755);
+        assert!(Path::new("/etc/passwd").exists());
+    }
+
+    #[test]
+    fn a_folder_rests_before_it_is_used_again() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = NodeDirs { root: root.path().to_owned() };
+        let pool = FolderPool::open(&dirs).unwrap();
+        let lease = dirs.lease(LeaseId { index: 1, ordinal: 0 });
+        pool.take(&lease).unwrap();
+        let used = lease.root.metadata().unwrap().ino();
+        pool.give_back(&lease).unwrap();
+        pool.take(&lease).unwrap();
+        assert_ne!(lease.root.metadata().unwrap().ino(), used);
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_by_a_link_does_not_come_back() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = NodeDirs { root: root.path().to_owned() };
+        let pool = FolderPool::open_with(&dirs, Millis(0)).unwrap();
+        let lease = dirs.lease(LeaseId { index: 1, ordinal: 0 });
+        pool.take(&lease).unwrap();
+        fs::remove_dir(lease.out()).unwrap();
+        std::os::unix::fs::symlink("/etc", lease.out()).unwrap();
+        pool.give_back(&lease).unwrap();
+        pool.take(&lease).unwrap();
+        assert!(lease.out().symlink_metadata().unwrap().is_dir());
+    }
+}
