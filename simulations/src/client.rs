@@ -111,7 +111,8 @@ impl Client {
             user: format!("c{}", self.at),
             queue: "default".into(),
             priority: chance.below(3) as i32,
-            tasks: if chance.one_in(4) { 2 + chance.below(4) as u32 } else { 1 },
+            // The nodes have 2, 3 and 4 GPUs: four tasks of two GPUs are the most that fit.
+            tasks: if chance.one_in(4) { 2 + chance.below(3) as u32 } else { 1 },
             resources: TaskResources {
                 gpus: chance.below(3) as u32,
                 gpu_model: None,

@@ -11,8 +11,10 @@ pub fn check(world: &World) -> Result<(), Broken> {
     if let Some((id, _)) = view.all_live_jobs().next() {
         let left = view.live_jobs();
         let (_, rows) = replica.view();
-        let document = view.job(rows, id).map(|job| (job.line.state, job.parts));
-        return Err(Broken::new(format!("healed: {left} jobs have not ended, {id}: {document:?}")));
+        let parts = view.job(rows, id).map(|job| job.parts).unwrap_or_default();
+        let open = parts.into_iter().find(|part| !part.state.is_final());
+        let open = open.map(|part| (part.id, part.state, part.attempts.into_iter().next_back()));
+        return Err(Broken::new(format!("healed: {left} jobs have not ended, {id}: {open:?}")));
     }
     if let Some(lease) = view.all_leases().next() {
         return Err(Broken::new(format!("healed: lease {} is left over", lease.id)));
