@@ -270,6 +270,12 @@ impl Server {
                     let caller = if plan { Caller::Plan } else { Caller::Duty };
                     self.propose(caller, self.own(command), now, asks);
                 }
+                Duty::Reconnect { node } => {
+                    let of_node = |session: &Session| session.id == Some(node);
+                    let open = self.sessions.iter().filter(|(_, session)| of_node(session));
+                    asks.extend(open.map(|(link, _)| Ask::Close(*link)));
+                    self.sessions.retain(|_, session| !of_node(session));
+                }
                 Duty::Seal { ticket } => asks.push(Ask::Seal(ticket)),
                 Duty::Sign { first, count } => {
                     let signature =
