@@ -6,11 +6,11 @@ use crate::{
 };
 use agent::machine::{AgentMachine, Boot, Config, Exit, Input, Output};
 use domain::{
-    Bytes, CpuMillis, Digest, LeaseId, Millis,
+    Bytes, CpuMillis, Digest, LeaseId, Millis, NodeId,
     artifact::OutputDigests,
     checkpoint::Checkpoint,
     job::EndCause,
-    link::{Up, WantedLease},
+    link::{Down, Up, WantedLease},
     node::Inventory,
     resource::Gpu,
 };
@@ -37,6 +37,8 @@ pub struct Node {
     drift: i64,
     gpus: u32,
     next_report: u64,
+    /// Its id in the cluster, kept on its disk once it was told.
+    id: Option<NodeId>,
 }
 
 /// What a node asks of the world.
@@ -68,6 +70,7 @@ impl Node {
             drift,
             gpus,
             next_report: 1,
+            id: None,
         }
     }
 
@@ -110,7 +113,7 @@ impl Node {
         self.next_report += 1_000_000;
         let config = Config { first_report: self.next_report, ..Config::new(self.inventory()) };
         let held = self.tasks.values().map(Running::held).collect();
-        self.machine = Some(AgentMachine::new(config, Boot { node: None, held }));
+        self.machine = Some(AgentMachine::new(config, Boot { node: self.id, held }));
         self.link = None;
     }
 
@@ -130,6 +133,9 @@ impl Node {
 
     /// Gives an input to the agent and does what it says.
     pub fn input(&mut self, input: Input, now: u64) -> Vec<Ask> {
+        if let Input::Down(Down::Welcome { node }) = &input {
+            self.id = Some(*node);
+        }
         let clock = self.clock(now);
         let Some(machine) = &mut self.machine else { return Vec::new() };
         let outputs = machine.on(input, clock);
