@@ -19,10 +19,3 @@ fn ticks(pid: u32) -> Option<u64> {
     let field = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok());
     Some(field(11)? + field(12)? + field(13)? + field(14)?)
 }
-
-/// Resident memory in bytes.
-pub fn resident(pid: u32) -> Option<u64> {
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * 4_096)
-}

@@ -10,7 +10,7 @@ use std::{
 use tonic::transport::{Channel, Endpoint};
 
 /// The generated client.
-#[expect(missing_docs, clippy::all, reason = "generated from proto/etcd.proto")]
+#[allow(missing_docs, clippy::all, reason = "generated from proto/etcd.proto")]
 mod wire {
     tonic::include_proto!("etcdserverpb");
 }
@@ -99,8 +99,7 @@ impl Etcd {
 
 /// Ports that are free now.
 pub fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let held: Vec<_> = (0..count)
-        .map(|_| std::net::TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()?;
+    let held: Vec<_> =
+        (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
     held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }

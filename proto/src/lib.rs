@@ -6,7 +6,7 @@ pub mod frame;
 pub mod transfer;
 
 /// The generated wire types of version 1.
-#[expect(missing_docs, clippy::all, reason = "generated; the .proto files hold the documentation")]
+#[allow(missing_docs, clippy::all, reason = "generated; the .proto files hold the documentation")]
 pub mod v1 {
     tonic::include_proto!("assay.v1");
 }

@@ -1,5 +1,8 @@
 //! The world: virtual time, what is due in it, and who is reached.
 
+mod nodes;
+mod streams;
+
 use crate::{
     chance::Chance,
     client::{self, Client},
@@ -7,11 +10,11 @@ use crate::{
     event::Event,
     fault::Faults,
     law::{Broken, Laws},
-    node::{self, Node},
+    node::Node,
     server::{self, Server},
 };
 use agent::machine::Input as NodeInput;
-use domain::{Digest, LeaseId, ReplicaId, limit, link::Down};
+use domain::{Digest, LeaseId, ReplicaId, limit};
 use scheduler::{
     consensus::{Input, Membership, Planted, ReplicaConfig, WriteOp},
     leader::duties::Event as DutyEvent,
@@ -232,6 +235,14 @@ impl World {
                 }
             }
             Event::Seal { server, life, ticket } => self.seal(server, life, ticket)?,
+            other => return self.happen_outside(other),
+        }
+        Ok(())
+    }
+
+    /// What happens on nodes, at clients, and to processes.
+    fn happen_outside(&mut self, event: Event) -> Result<(), Broken> {
+        match event {
             Event::Up { server, link, up } => self.up(server, link, *up)?,
             Event::Down { node, link, down } => self.down(node, link, *down)?,
             Event::Broken { node, link } => self.broken(node, link)?,
@@ -275,6 +286,13 @@ impl World {
                     self.start_agent(node);
                 }
             }
+            Event::Tick { .. }
+            | Event::Written { .. }
+            | Event::Message { .. }
+            | Event::Snapshot { .. }
+            | Event::SnapshotReported { .. }
+            | Event::SnapshotBuilt { .. }
+            | Event::Seal { .. } => unreachable!("these happen to servers"),
         }
         Ok(())
     }
@@ -394,153 +412,6 @@ impl World {
         Ok(())
     }
 
-    /// The time of a hop between two places; none when the message is lost.
-    fn hop(&mut self, from: u64, to: u64) -> Option<u64> {
-        let lost = self.loss > 0 && self.net.one_in(self.loss);
-        let cut = self.cut.contains(&(from, to));
-        let spread = if self.loss > 0 { 40 } else { 3 };
-        (!lost && !cut).then(|| 1 + self.net.below(spread))
-    }
-
-    fn node_of(&self, link: u64) -> Option<usize> {
-        self.nodes.iter().position(|node| node.link.is_some_and(|(number, _)| number == link))
-    }
-
-    fn tell(&mut self, link: u64, down: Down) {
-        let Some(node) = self.node_of(link) else { return };
-        let Some((_, server)) = self.nodes[node].link else { return };
-        if self.cut.contains(&(server as u64 + 1, 1_000 + node as u64)) {
-            self.after(800, Event::Broken { node, link });
-            return;
-        }
-        let wait = self.in_order(link, true);
-        self.after(wait, Event::Down { node, link, down: Box::new(down) });
-    }
-
-    fn close(&mut self, link: u64) {
-        if let Some(node) = self.node_of(link) {
-            let wait = self.in_order(link, true);
-            self.after(wait + 1, Event::Broken { node, link });
-        }
-    }
-
-    /// A delay after which nothing on a stream overtakes what was sent before.
-    fn in_order(&mut self, link: u64, down: bool) -> u64 {
-        let spread = if self.loss > 0 { 60 } else { 3 };
-        let arrival = self.now + 1 + self.net.below(spread);
-        let last = self.stream_at.entry((link, down)).or_insert(0);
-        *last = arrival.max(*last);
-        *last - self.now
-    }
-
-    fn up(&mut self, at: usize, link: u64, up: domain::link::Up) -> Result<(), Broken> {
-        let Some(node) = self.node_of(link) else { return Ok(()) };
-        if !self.is_up(at) {
-            self.after(300, Event::Broken { node, link });
-            return Ok(());
-        }
-        self.with_server(at, |server, now, asks| server.hear(link, node, up, now, asks))
-    }
-
-    fn down(&mut self, node: usize, link: u64, down: Down) -> Result<(), Broken> {
-        if self.nodes[node].link.is_none_or(|(number, _)| number != link) {
-            return Ok(());
-        }
-        if let Down::Redirect { leader } = &down {
-            self.nodes[node].hint = leader.parse::<usize>().ok().map(|id| id - 1);
-        }
-        self.node_input(node, NodeInput::Down(down))
-    }
-
-    fn broken(&mut self, node: usize, link: u64) -> Result<(), Broken> {
-        if self.nodes[node].link.is_none_or(|(number, _)| number != link) {
-            return Ok(());
-        }
-        if let Some((_, server)) = self.nodes[node].link.take() {
-            self.servers[server].sessions.remove(&link);
-        }
-        self.node_input(node, NodeInput::Disconnected)?;
-        let (wait, life) = (self.nodes[node].chance.between(20, 300), self.nodes[node].life);
-        self.after(wait, Event::Connect { node, life });
-        Ok(())
-    }
-
-    fn connect(&mut self, node: usize, life: u64) -> Result<(), Broken> {
-        if self.nodes[node].life != life || self.nodes[node].link.is_some() {
-            return Ok(());
-        }
-        let count = self.servers.len() as u64;
-        let random = self.nodes[node].chance.below(count) as usize;
-        let server = self.nodes[node].hint.take().unwrap_or(random);
-        let cut = self.cut.contains(&(1_000 + node as u64, server as u64 + 1));
-        if !self.is_up(server) || cut {
-            self.after(200, Event::Connect { node, life });
-            return Ok(());
-        }
-        self.next_link += 1;
-        self.nodes[node].link = Some((self.next_link, server));
-        self.node_input(node, NodeInput::Connected)
-    }
-
-    fn node_input(&mut self, at: usize, input: NodeInput) -> Result<(), Broken> {
-        let asks = self.nodes[at].input(input, self.now);
-        for ask in asks {
-            self.node_asks(at, ask)?;
-        }
-        Ok(())
-    }
-
-    fn node_asks(&mut self, at: usize, ask: node::Ask) -> Result<(), Broken> {
-        let life = self.nodes[at].life;
-        match ask {
-            node::Ask::Send(up) => {
-                let Some((link, server)) = self.nodes[at].link else { return Ok(()) };
-                if self.cut.contains(&(1_000 + at as u64, server as u64 + 1)) {
-                    self.after(800, Event::Broken { node: at, link });
-                    return Ok(());
-                }
-                let wait = self.in_order(link, false);
-                self.after(wait, Event::Up { server, link, up: Box::new(up) });
-            }
-            node::Ask::Later(wait, input) => {
-                self.after(wait, Event::Node { node: at, life, input: Box::new(input) });
-            }
-            node::Ask::Store(lease, digests, input) => self.store(at, lease, digests, input),
-            node::Ask::Started(lease) => {
-                self.laws.started(&self.nodes, at, lease)?;
-                let boot = self.nodes[at].boot;
-                self.after(1, Event::Work { node: at, boot });
-            }
-        }
-        Ok(())
-    }
-
-    /// Uploads to two servers that can be reached; tries again while there are none.
-    fn store(&mut self, at: usize, lease: LeaseId, digests: Vec<Digest>, input: Box<NodeInput>) {
-        let from = 1_000 + at as u64;
-        let reached: Vec<usize> = (0..self.servers.len())
-            .filter(|to| self.is_up(*to) && !self.cut.contains(&(from, *to as u64 + 1)))
-            .collect();
-        let life = self.nodes[at].life;
-        let wait = self.net.between(5, 150);
-        if reached.len() < limit::BLOB_COPIES {
-            // The upload fails in the end; the machine asks for it again.
-            let result = Err(domain::job::EndCause::DiskFull { detail: "no servers".into() });
-            let failed = match *input {
-                NodeInput::CheckpointStored { lease, step, .. } => {
-                    NodeInput::CheckpointStored { lease, step, result: Err(unreached()) }
-                }
-                _ => NodeInput::OutputStored { lease, result },
-            };
-            self.after(2_000, Event::Node { node: at, life, input: Box::new(failed) });
-            return;
-        }
-        for digest in digests {
-            self.blobs.entry(digest).or_default().extend(reached.iter().take(2));
-        }
-        self.after(wait, Event::Node { node: at, life, input });
-    }
-
     /// The leader's check of a ticket, and its signature.
     fn seal(&mut self, at: usize, life: u64, ticket: LeaseId) -> Result<(), Broken> {
         if self.servers[at].life != life || !self.is_up(at) {
@@ -573,20 +444,6 @@ impl World {
                 server.propose(caller, request, now, asks);
             }
         })
-    }
-
-    fn work(&mut self, at: usize, boot: u64) -> Result<(), Broken> {
-        if self.nodes[at].boot != boot {
-            return Ok(());
-        }
-        let heard = self.nodes[at].work(self.now);
-        for input in heard {
-            self.node_input(at, input)?;
-        }
-        if self.nodes[at].tasks.values().any(|running| running.alive()) {
-            self.after(25, Event::Work { node: at, boot });
-        }
-        Ok(())
     }
 
     fn client(&mut self, at: usize, call: u64) {
@@ -652,8 +509,4 @@ impl World {
     fn settled(&self) -> Result<(), Broken> {
         self.laws.settled(self)
     }
-}
-
-fn unreached() -> domain::job::EndCause {
-    domain::job::EndCause::DiskFull { detail: "no servers".into() }
 }

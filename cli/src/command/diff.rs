@@ -230,7 +230,8 @@ mod tests {
               j1  2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6
               j2  2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881
             differs: model.safetensors  9d75c109 d9298a10
-        "#]].assert_eq(&text(Style::PLAIN, &found));
+        "#]]
+        .assert_eq(&text(Style::PLAIN, &found));
         insta::assert_json_snapshot!("diff.json", crate::output::stable::document("diff", &found));
     }
 
@@ -241,6 +242,7 @@ mod tests {
         expect![[r#"
             no checkpoint step is committed in both
             outputs: the same, bit for bit
-        "#]].assert_eq(&text(Style::PLAIN, &found));
+        "#]]
+        .assert_eq(&text(Style::PLAIN, &found));
     }
 }

@@ -173,7 +173,8 @@ mod tests {
             16:00:09 placed   attempt 2 on n2[3] (l88.0)
             16:00:09 started  attempt 2
             checkpoint step 100 76191a61
-            checkpoint step 200 ce39378e"#]].assert_eq(&told);
+            checkpoint step 200 ce39378e"#]]
+        .assert_eq(&told);
         assert_eq!(progress.news(&job), [""; 0]);
         job.parts[0].state = ElementState::Completed { artifact: ArtifactId(3) };
         assert_eq!(progress.news(&job), ["completed: sealed as a3"]);

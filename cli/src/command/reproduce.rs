@@ -171,14 +171,16 @@ mod tests {
             j7  a3  ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  on n1[0]
             j8  a4  ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  on n2[0]
             reproduced: the same bits
-        "#]].assert_eq(&text(Style::PLAIN, &verdict(true)));
+        "#]]
+        .assert_eq(&text(Style::PLAIN, &verdict(true)));
         expect![[r#"
             j7  a3  ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  on n1[0]
             j8  a4  3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d  on n2[0]
             NOT reproduced: the bits differ
             first checkpoint that differs: step 300 (ca978112 and 3e23e816)
             next: assay diff j7 j8
-        "#]].assert_eq(&text(Style::PLAIN, &verdict(false)));
+        "#]]
+        .assert_eq(&text(Style::PLAIN, &verdict(false)));
         let document = stable::document("reproduction", &verdict(false));
         insta::assert_json_snapshot!("reproduction.json", document);
     }

@@ -194,7 +194,8 @@ mod tests {
               FAIL  files      `model.bin`: signed aa, the file is bb
             NOT verified: 1 of 2 points failed
             note: a4 has the same build key and other bits
-        "#]].assert_eq(&text(Style::PLAIN, &report()));
+        "#]]
+        .assert_eq(&text(Style::PLAIN, &report()));
         let document = stable::document("verification", &report());
         insta::assert_json_snapshot!("verification.json", document);
     }

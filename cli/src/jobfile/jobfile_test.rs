@@ -48,12 +48,16 @@ OMP_NUM_THREADS = 4
 
 #[test]
 fn what_is_not_toml_is_named_by_line() {
-    faults("job.toml", "name = \"a\"\ncommand = [\"true\"\nseed = 3\n", expect![[r#"
+    faults(
+        "job.toml",
+        "name = \"a\"\ncommand = [\"true\"\nseed = 3\n",
+        expect![[r#"
         job.toml: 4 faults, nothing was submitted
           line 3: job file: missing comma between array elements, expected `,`
           line 3: job file: string values must be quoted, expected literal string
           line 3: job file: unclosed array, expected `]`
-          line 3: job file: unexpected `=` in array, expected value, `]`"#]]);
+          line 3: job file: unexpected `=` in array, expected value, `]`"#]],
+    );
 }
 
 #[test]
@@ -70,16 +74,24 @@ fn a_file_that_does_not_exist_is_named_with_the_key_that_asked_for_it() {
 
 #[test]
 fn a_program_of_the_code_folder_needs_one() {
-    faults("job.toml", "command = [\"./no-such-program\"]\n", expect![[r#"
+    faults(
+        "job.toml",
+        "command = [\"./no-such-program\"]\n",
+        expect![[r#"
         job.toml: 1 fault, nothing was submitted
-          command: `./no-such-program` is looked up in the code folder, and there is none; add `code = "."`, or give a program that is in PATH"#]]);
+          command: `./no-such-program` is looked up in the code folder, and there is none; add `code = "."`, or give a program that is in PATH"#]],
+    );
 }
 
 #[test]
 fn yaml_is_refused_by_name() {
-    faults("job.yaml", "name: train\n", expect![[r#"
+    faults(
+        "job.yaml",
+        "name: train\n",
+        expect![[r#"
         job.yaml: 1 fault, nothing was submitted
-          job file: is YAML, which this release does not read; write it as .toml or .json"#]]);
+          job file: is YAML, which this release does not read; write it as .toml or .json"#]],
+    );
 }
 
 #[test]

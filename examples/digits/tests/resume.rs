@@ -1,4 +1,5 @@
 //! A run that was killed and resumed leaves the bytes of one that was not.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::{
     path::Path,

@@ -211,7 +211,10 @@ fn provenance_checks(
     report.add("build key", check_build_key(&value));
 }
 
-fn open_envelope(path: &Path) -> Result<((Vec<u8>, Vec<u8>), String), String> {
+/// A payload and its signature, with what was found.
+type Enveloped = ((Vec<u8>, Vec<u8>), String);
+
+fn open_envelope(path: &Path) -> Result<Enveloped, String> {
     let envelope: Envelope = serde_json::from_slice(&read(path)?)
         .map_err(|fault| format!("{} is no DSSE envelope: {fault}", path.display()))?;
     let opened = envelope.open().map_err(|fault| fault.to_string())?;

@@ -48,7 +48,6 @@ pub struct Context {
 
 /// The time that this server stamps on what it proposes.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the shell's one reading of the wall clock")]
 pub fn wall_clock() -> domain::Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     domain::Millis(since.as_millis() as u64)

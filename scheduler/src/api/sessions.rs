@@ -7,10 +7,13 @@ use std::{
 };
 use tokio::sync::Notify;
 
+/// Each node's newest session by its number, and its signal.
+type Open = BTreeMap<NodeId, (u64, Arc<Notify>)>;
+
 /// One session for each node; a newer one replaces the older.
 #[derive(Clone, Default)]
 pub struct Sessions {
-    open: Arc<Mutex<BTreeMap<NodeId, (u64, Arc<Notify>)>>>,
+    open: Arc<Mutex<Open>>,
     serial: Arc<std::sync::atomic::AtomicU64>,
 }
 

@@ -96,6 +96,7 @@ pub fn state_from_bytes<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, CodecErr
 }
 
 /// What one replica says to another.
+#[expect(clippy::large_enum_variant, reason = "short-lived and moved once; a box would cost more")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum PeerMessage {
     /// A message of raft-rs.
@@ -187,12 +188,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn entry() -> eraftpb::Entry {
-        let mut entry = eraftpb::Entry::default();
-        entry.index = 7;
-        entry.term = 3;
-        entry.data = b"data".to_vec();
-        entry.context = b"context".to_vec();
-        entry
+        eraftpb::Entry {
+            index: 7,
+            term: 3,
+            data: b"data".to_vec(),
+            context: b"context".to_vec(),
+            ..eraftpb::Entry::default()
+        }
     }
 
     #[test]
@@ -210,9 +212,8 @@ mod tests {
 
     #[test]
     fn messages_come_back_as_they_were() {
-        let mut raft = eraftpb::Message::default();
-        raft.to = 2;
-        raft.entries = vec![entry()];
+        let raft =
+            eraftpb::Message { to: 2, entries: vec![entry()], ..eraftpb::Message::default() };
         let messages = [
             PeerMessage::Raft(raft),
             PeerMessage::Digest { index: 9, digest: Digest::of(b"x") },

@@ -154,8 +154,8 @@ impl SnapshotMark {
     /// As raft-rs wants it.
     #[must_use]
     pub fn to_raft(&self) -> eraftpb::Snapshot {
-        let mut snapshot = eraftpb::Snapshot::default();
-        snapshot.data = borsh::to_vec(self).expect("writing to memory cannot fail");
+        let data = borsh::to_vec(self).expect("writing to memory cannot fail");
+        let mut snapshot = eraftpb::Snapshot { data, ..eraftpb::Snapshot::default() };
         let metadata = snapshot.mut_metadata();
         metadata.index = self.applied.index;
         metadata.term = self.applied.term;

@@ -117,12 +117,7 @@ fn register(script: &Script, node: u8, boot: u8, gpus: u32, held: bool) -> Comma
     Command::Register { inventory, held }
 }
 
-fn place_anything(
-    script: &Script,
-    job: u64,
-    index: Option<u32>,
-    members: Members,
-) -> Command {
+fn place_anything(script: &Script, job: u64, index: Option<u32>, members: Members) -> Command {
     let task = |(rank, gpus)| TaskPlace { rank, gpus };
     let members = members
         .into_iter()

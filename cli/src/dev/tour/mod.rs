@@ -6,6 +6,7 @@ mod steps;
 
 use super::{children::Children, layout::Layout};
 use crate::{command::Context, fault::Fault};
+use domain::{ArtifactId, JobId};
 use guide::Guide;
 use std::path::Path;
 
@@ -62,35 +63,47 @@ pub async fn run(
     let done = watch.until_end(&mut guide).await?;
     let artifact = steps::artifact(context, &mut guide, &done).await?;
 
+    examine(context, &mut guide, layout, job, &artifact).await?;
+    guide.end(layout, &artifact)
+}
+
+/// What can be done with a sealed result, and asked of the cluster.
+async fn examine(
+    context: &Context,
+    guide: &mut Guide,
+    layout: &Layout,
+    job: JobId,
+    artifact: &ArtifactId,
+) -> Result<(), Fault> {
     guide.step("Verify it, point by point", "Every byte is fetched and hashed again.")?;
-    steps::verify(context, &mut guide, job).await?;
+    steps::verify(context, guide, job).await?;
 
     guide.step(
         "Export it, and verify it without any cluster",
         "A folder and a public key are \
         enough; tools for signed models of other makers accept the same files.",
     )?;
-    steps::offline(context, &mut guide, layout, &artifact).await?;
+    steps::offline(context, guide, layout, artifact).await?;
 
     guide.step(
         "Reproduce it on the other node",
         "The same recipe runs again elsewhere, and \
         gives the same bits.",
     )?;
-    steps::reproduce(context, &mut guide, job).await?;
+    steps::reproduce(context, guide, job).await?;
 
     guide.step(
         "Ask why a job waits",
         "No node has nine GPUs; the answer says so, and what to \
         change.",
     )?;
-    steps::why(context, &mut guide).await?;
+    steps::why(context, guide).await?;
 
     guide.step(
         "Check the audit chain",
         "Every step so far is an event, chained by hash and \
         signed.",
     )?;
-    steps::audit(context, &mut guide).await?;
-    guide.end(layout, &artifact)
+    steps::audit(context, guide).await?;
+    Ok(())
 }

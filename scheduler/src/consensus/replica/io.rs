@@ -89,6 +89,7 @@ pub enum Input {
 }
 
 /// Something that a replica asks of its shell, in order.
+#[expect(clippy::large_enum_variant, reason = "short-lived and moved once; a box would cost more")]
 #[derive(Debug, PartialEq)]
 pub enum Output {
     /// Write this, then say [`Input::Written`].

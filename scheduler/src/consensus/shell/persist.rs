@@ -9,6 +9,7 @@ use std::{sync::mpsc, thread::JoinHandle};
 const BATCH_MAX: usize = 256;
 
 /// Something for the writer.
+#[expect(clippy::large_enum_variant, reason = "short-lived and moved once; a box would cost more")]
 pub(super) enum Job {
     /// Write this.
     Write { seq: u64, op: WriteOp },
