@@ -24,7 +24,7 @@ impl Faults {
     pub fn strike(&mut self, world: &mut World) -> u64 {
         let server = self.chance.below(world.servers.len() as u64) as usize;
         let node = self.chance.below(world.nodes.len() as u64) as usize;
-        match self.chance.below(12) {
+        match self.chance.below(18) {
             0..=2 => self.crash(world, server),
             3 => {
                 if let Some(leader) = world.servers.iter().position(|server| server.leads()) {
@@ -45,6 +45,11 @@ impl Faults {
                 self.restart_agent(world, node);
             }
             10 => world.loss = if world.loss > 0 { 0 } else { self.chance.between(8, 60) },
+            11 | 12 => self.flicker(world),
+            13 => self.power_cut(world),
+            14 => world.slow_disk = Some(server),
+            15 => world.slow_disk = None,
+            16 => world.raise_zombie(),
             _ => {
                 world.cut.clear();
                 world.loss = 0;
@@ -53,7 +58,32 @@ impl Faults {
         self.chance.between(500, 9_000)
     }
 
+    /// The leader dies, and others with it for moments, while they vote for the next.
+    fn flicker(&mut self, world: &mut World) {
+        let leader = world.servers.iter().position(|server| server.leads()).unwrap_or(0);
+        world.after(0, Event::Crash { server: leader, down: self.chance.between(100, 3_000) });
+        for _ in 0..8 {
+            let server = self.chance.below(world.servers.len() as u64) as usize;
+            let (wait, down) = (self.chance.between(300, 1_600), self.chance.between(1, 30));
+            world.after(wait, Event::Crash { server, down });
+        }
+    }
+
+    /// All servers lose power at once; what was acknowledged is on their disks.
+    fn power_cut(&mut self, world: &mut World) {
+        for server in 0..world.servers.len() {
+            let down = self.chance.between(1, 400);
+            world.after(0, Event::Crash { server, down });
+        }
+    }
+
     fn crash(&mut self, world: &mut World, at: usize) {
+        let down = self.chance.between(50, 20_000);
+        Self::crash_for(world, at, down);
+    }
+
+    /// The process dies with what it had not synced, and comes back after `down` ms.
+    pub fn crash_for(world: &mut World, at: usize, down: u64) {
         if world.servers[at].replica.is_none() {
             return;
         }
@@ -66,7 +96,6 @@ impl Faults {
                 world.after(10, Event::Broken { node, link });
             }
         }
-        let down = self.chance.between(50, 20_000);
         world.after(down, Event::Boot { server: at });
     }
 

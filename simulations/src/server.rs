@@ -37,6 +37,8 @@ pub enum Ask {
     Close(u64),
     /// Check and sign a ticket.
     Seal(LeaseId),
+    /// It leads in a term.
+    Leads(u64),
     /// Entries were applied.
     Applied,
     /// The replica found that it must not go on.
@@ -154,7 +156,10 @@ impl Server {
                     asks.push(Ask::Tell(link, Down::Contact { seq }));
                 }
             }
-            Output::RoleChanged { role, .. } => {
+            Output::RoleChanged { role, term, .. } => {
+                if role == Role::Leader {
+                    asks.push(Ask::Leads(term));
+                }
                 if role != Role::Leader {
                     self.step_down(asks);
                 } else {

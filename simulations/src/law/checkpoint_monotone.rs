@@ -17,7 +17,24 @@ impl CheckpointMonotone {
     /// Looks at every lease of a server.
     pub fn check(&mut self, server: &Server) -> Result<(), Broken> {
         let Some(replica) = &server.replica else { return Ok(()) };
-        replica.view().0.0.view().all_leases().try_for_each(|lease| self.look(lease))
+        let view = replica.view().0.0.view();
+        view.all_leases().try_for_each(|lease| self.look(lease))?;
+        for (id, job) in view.all_live_jobs() {
+            for (position, row) in &job.elements {
+                let Some(saved) = &row.newest else { continue };
+                let whose = self.elements.get(&saved.lease);
+                let fits = whose.is_none_or(|element| {
+                    element.job == id && element.index.is_none_or(|index| index == *position)
+                });
+                if !fits {
+                    return Err(Broken::new(format!(
+                        "stale_lease_fenced: {id} holds a checkpoint under {}, which is not its",
+                        saved.lease
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn look(&mut self, lease: &Lease) -> Result<(), Broken> {

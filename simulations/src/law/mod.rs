@@ -6,6 +6,7 @@ mod checkpoint_monotone;
 mod complete_means_sealed;
 mod exactly_once;
 mod healed;
+mod one_leader;
 mod recipe_function;
 mod self_fence;
 mod state_digest;
@@ -57,9 +58,18 @@ impl fmt::Display for Broken {
 pub struct Laws {
     digests: state_digest::StateDigest,
     checkpoints: checkpoint_monotone::CheckpointMonotone,
+    leaders: one_leader::OneLeader,
 }
 
 impl Laws {
+    /// A server leads in a term.
+    ///
+    /// # Errors
+    /// When another did.
+    pub fn leads(&mut self, id: domain::ReplicaId, term: u64) -> Result<(), Broken> {
+        self.leaders.leads(id, term)
+    }
+
     /// A server has applied entries.
     ///
     /// # Errors

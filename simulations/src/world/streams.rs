@@ -3,7 +3,10 @@
 use super::World;
 use crate::{event::Event, law::Broken};
 use agent::machine::Input as NodeInput;
-use domain::link::Down;
+use domain::link::{Down, Report, Up};
+
+/// Reports that a zombie may repeat.
+const OLD_REPORTS: usize = 40;
 
 impl World {
     /// The time of a hop between two places; none when the message is lost.
@@ -47,6 +50,12 @@ impl World {
 
     pub(super) fn up(&mut self, at: usize, link: u64, up: domain::link::Up) -> Result<(), Broken> {
         let Some(node) = self.node_of(link) else { return Ok(()) };
+        if let Up::Report { report: report @ Report::Checkpoint { .. }, .. } = &up {
+            self.old_reports.push((node, report.clone()));
+            if self.old_reports.len() > OLD_REPORTS {
+                self.old_reports.remove(0);
+            }
+        }
         if !self.is_up(at) {
             self.after(300, Event::Broken { node, link });
             return Ok(());
@@ -92,5 +101,15 @@ impl World {
         self.next_link += 1;
         self.nodes[node].link = Some((self.next_link, server));
         self.node_input(node, NodeInput::Connected)
+    }
+
+    /// An old report is heard again, as from a process that should be dead.
+    pub fn raise_zombie(&mut self) {
+        let Some((node, report)) = self.old_reports.first().cloned() else { return };
+        let Some((link, server)) = self.nodes[node].link else { return };
+        // A number that no living agent uses, so that it is not taken for a repeat.
+        let seq = 1_000_000_000_000 + self.now;
+        let up = Box::new(Up::Report { seq, report });
+        self.after(1, Event::Up { server, link, up });
     }
 }

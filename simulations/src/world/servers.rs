@@ -1,0 +1,161 @@
+//! What happens to servers: ticks, their disks, and what they ask of the world.
+
+use super::World;
+use crate::{
+    event::Event,
+    law::Broken,
+    server::{self, Server},
+};
+use domain::{Digest, LeaseId, ReplicaId, limit};
+use scheduler::{consensus::Input, leader::duties::Event as DutyEvent, state::command::Command};
+use sha2::Digest as _;
+use std::collections::BTreeSet;
+
+impl World {
+    pub(super) fn tick(&mut self, at: usize, life: u64) -> Result<(), Broken> {
+        if self.servers[at].life != life {
+            return Ok(());
+        }
+        // Clocks of servers run a little apart.
+        let wait = limit::TICK.0 + u64::from(self.net.one_in(20));
+        self.after(wait, Event::Tick { server: at, life });
+        self.step(at, Input::Tick)?;
+        self.with_server(at, |server, now, asks| {
+            server.duty(DutyEvent::Tick, now, asks);
+        })?;
+        if self.servers[at].replica.as_ref().is_some_and(|replica| replica.unannounced()) {
+            self.step(at, Input::Announce)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn written(&mut self, at: usize, life: u64) -> Result<(), Broken> {
+        if self.servers[at].life != life {
+            return Ok(());
+        }
+        if self.servers[at].paused_until > self.now {
+            self.after(20, Event::Written { server: at, life });
+            return Ok(());
+        }
+        self.write_one(at)?;
+        Ok(())
+    }
+
+    pub(super) fn write_one(&mut self, at: usize) -> Result<bool, Broken> {
+        match self.servers[at].disk.write_next() {
+            Some(seq) => self.step(at, Input::Written { seq }).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    pub(super) fn step(&mut self, at: usize, input: Input) -> Result<(), Broken> {
+        self.with_server(at, |server, now, asks| server.input(input, now, asks))
+    }
+
+    pub(super) fn with_server(
+        &mut self,
+        at: usize,
+        act: impl FnOnce(&mut Server, u64, &mut Vec<server::Ask>),
+    ) -> Result<(), Broken> {
+        if !self.is_up(at) {
+            return Ok(());
+        }
+        let mut asks = Vec::new();
+        act(&mut self.servers[at], self.now, &mut asks);
+        for ask in asks {
+            self.server_asks(at, ask)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn server_asks(&mut self, at: usize, ask: server::Ask) -> Result<(), Broken> {
+        let (id, life) = (self.servers[at].id, self.servers[at].life);
+        match ask {
+            server::Ask::Write => {
+                let slow = self.slow_disk == Some(at) || self.net.one_in(50);
+                let spread = if slow { 300 } else { 3 };
+                let wait = 1 + self.net.below(spread);
+                self.after(wait, Event::Written { server: at, life });
+            }
+            server::Ask::Send(to, bytes) => {
+                let to = to.0 as usize - 1;
+                if let Some(wait) = self.hop(id.0, to as u64 + 1) {
+                    if self.loss > 0 && self.net.one_in(30) {
+                        let again = bytes.clone();
+                        self.after(wait + 5, Event::Message { from: id, to, bytes: again });
+                    }
+                    self.after(wait, Event::Message { from: id, to, bytes });
+                }
+            }
+            server::Ask::BuildSnapshot(to) => {
+                self.after(5, Event::SnapshotBuilt { server: at, life, to });
+            }
+            server::Ask::SendSnapshot(to, message) => {
+                let hop = self.hop(id.0, to.0);
+                let delivered = hop.is_some();
+                if let Some(wait) = hop {
+                    let rows = self.servers[at].disk.rows();
+                    let to = to.0 as usize - 1;
+                    self.after(wait + 30, Event::Snapshot { from: id, to, message, rows });
+                }
+                self.after(60, Event::SnapshotReported { server: at, life, to, delivered });
+            }
+            server::Ask::Answer(client, call, reply) => {
+                // Answers are lost like anything else.
+                if self.loss == 0 || !self.net.one_in(10) {
+                    let reply = reply.map(Box::new);
+                    self.after(1, Event::Answer { client, call, reply });
+                }
+            }
+            server::Ask::Tell(link, down) => self.tell(link, down),
+            server::Ask::Close(link) => self.close(link),
+            server::Ask::Seal(ticket) => {
+                let wait = self.net.between(5, 200);
+                self.after(wait, Event::Seal { server: at, life, ticket });
+            }
+            server::Ask::Leads(term) => self.laws.leads(id, term)?,
+            server::Ask::Applied => {
+                let digest = self.laws.applied(&self.servers[at], &mut self.coverage)?;
+                self.hash.update(digest.0);
+            }
+            server::Ask::Stopped(reason) => {
+                return Err(Broken::new(format!("state_digest: {id} stops: {reason}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The leader's check of a ticket, and its signature.
+    pub(super) fn seal(&mut self, at: usize, life: u64, ticket: LeaseId) -> Result<(), Broken> {
+        if self.servers[at].life != life || !self.is_up(at) {
+            return Ok(());
+        }
+        let Some(replica) = &self.servers[at].replica else { return Ok(()) };
+        let view = replica.view().0.0.view();
+        let Some(open) = view.ticket(ticket) else { return Ok(()) };
+        let digests = [open.output.tree, open.output.statement, open.output.provenance];
+        let holders: BTreeSet<usize> = digests
+            .iter()
+            .filter_map(|digest| self.blobs.get(digest).cloned())
+            .reduce(|a, b| a.intersection(&b).copied().collect())
+            .unwrap_or_default();
+        let copies: Vec<ReplicaId> = holders.iter().map(|at| self.servers[*at].id).collect();
+        let fails = !self.healing && self.net.one_in(10);
+        let command = Command::CompleteSeal {
+            ticket,
+            signature: Digest::of_value(&("signature", ticket)),
+            provenance: Digest::of_value(&("envelope", ticket)),
+            signer: Digest::of(b"signer"),
+            copies,
+        };
+        self.with_server(at, |server, now, asks| {
+            if fails || holders.len() < limit::BLOB_COPIES {
+                server.duty(DutyEvent::SealFailed { ticket }, now, asks);
+            } else {
+                let request = server.own(command);
+                let caller = crate::session::Caller::Seal { ticket };
+                server.propose(caller, request, now, asks);
+            }
+        })
+    }
+}
