@@ -51,6 +51,8 @@ pub enum Event {
     Client { client: usize, call: u64 },
     /// The next fault.
     Fault,
+    /// A server is reached again.
+    Rejoin { server: usize },
     /// A server dies for a time.
     Crash { server: usize, down: u64 },
     /// A server that is down comes back.

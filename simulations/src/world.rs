@@ -279,6 +279,10 @@ impl World {
             }
             Event::Client { client, call } => self.client(client, call),
             Event::Fault => self.fault(),
+            Event::Rejoin { server } => {
+                let id = server as u64 + 1;
+                self.cut.retain(|(from, to)| *from != id && *to != id);
+            }
             Event::Crash { server, down } => Faults::crash_for(self, server, down),
             Event::Boot { server } => self.boot(server)?,
             Event::Resume { server, life } => {

@@ -113,7 +113,7 @@ impl World {
                 let wait = self.net.between(5, 200);
                 self.after(wait, Event::Seal { server: at, life, ticket });
             }
-            server::Ask::Leads(term) => self.laws.leads(id, term)?,
+            server::Ask::Leads(term) => self.elected(at, term)?,
             server::Ask::Applied => {
                 let digest = self.laws.applied(&self.servers[at], &mut self.coverage)?;
                 self.hash.update(digest.0);
@@ -157,5 +157,28 @@ impl World {
                 server.propose(caller, request, now, asks);
             }
         })
+    }
+
+    fn elected(&mut self, at: usize, term: u64) -> Result<(), Broken> {
+        self.laws.leads(self.servers[at].id, term)?;
+        if !self.healing && self.net.one_in(5) {
+            self.isolate_leader(at);
+        }
+        Ok(())
+    }
+
+    /// A leader is cut off the moment it is elected, and those who voted for it die for moments:
+    /// they must not vote again in its term.
+    fn isolate_leader(&mut self, at: usize) {
+        for other in 0..self.servers.len() {
+            if other == at {
+                continue;
+            }
+            self.cut.insert((at as u64 + 1, other as u64 + 1));
+            self.cut.insert((other as u64 + 1, at as u64 + 1));
+            let (wait, down) = (self.net.below(3), self.net.between(1, 20));
+            self.after(wait, Event::Crash { server: other, down });
+        }
+        self.after(4_000, Event::Rejoin { server: at });
     }
 }
