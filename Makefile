@@ -4,7 +4,7 @@ BIN := $(TARGET)/debug
 SEEDS ?= 200
 SECONDS ?= 300
 
-.PHONY: demo test build setup bench simulate fmt example clean-demo
+.PHONY: demo test build setup bench simulate fmt example
 
 demo: build example
 	$(BIN)/assay dev --tour --examples examples
@@ -16,7 +16,8 @@ example: build
 	mkdir -p examples/digits/code
 	cp $(BIN)/assay-train examples/digits/code/assay-train
 
-test: setup
+test:
+	@scripts/setup test
 	cargo fmt --all --check
 	cargo run --locked -q -p xtask -- tidy
 	cargo clippy --locked --workspace --all-targets -- -D warnings

@@ -107,6 +107,28 @@ fn submit(dev: &Dev, number: usize) {
     assert!(output.status.success(), "submit of {name}: {said}");
 }
 
+/// The reference tool of model signing accepts an export, and refuses it after one flipped bit.
+fn strangers_agree(dev: &Dev) {
+    let export = dev.dir.path().join("export");
+    let to = export.to_str().unwrap();
+    let output = dev.assay(&["artifact", "export", "a1", to]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/verify-with-strangers");
+    let verdict = || Command::new(&script).arg(&export).status().unwrap().code();
+    assert_eq!(verdict(), Some(0), "accepted as exported");
+
+    let keys = format!("{to}/model.pub.pem");
+    let offline = || dev.assay(&["verify", "--offline", to, "--keys", &keys]).status.code();
+    assert_eq!(offline(), Some(0));
+    let answer = export.join("model/answer");
+    let mut bytes = std::fs::read(&answer).unwrap();
+    bytes[0] ^= 1;
+    std::fs::remove_file(&answer).unwrap();
+    std::fs::write(&answer, bytes).unwrap();
+    assert_eq!(verdict(), Some(1), "refused after one flipped bit");
+    assert_eq!(offline(), Some(7), "by our own verifier too");
+}
+
 #[test]
 fn every_job_is_sealed_exactly_once_though_leader_follower_and_agent_are_killed() {
     let dev = Dev::start();
@@ -142,6 +164,7 @@ fn every_job_is_sealed_exactly_once_though_leader_follower_and_agent_are_killed(
     assert_eq!(elements.len(), JOBS, "every job has an artifact");
     assert!(elements.values().all(|count| *count == 1), "and only one: {elements:?}");
 
+    strangers_agree(&dev);
     for words in [&["verify", "j1"][..], &["verify", "j50"], &["audit", "verify"]] {
         let output = dev.assay(words);
         let said = String::from_utf8_lossy(&output.stdout);
