@@ -56,10 +56,11 @@ impl Etcd {
         }
         let addresses = clients.iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
         let etcd = Self { members, addresses };
+        let ready = wire::PutRequest { key: b"ready".to_vec(), value: Vec::new() };
         let patience = Instant::now() + Duration::from_secs(15);
         loop {
             let mut client = wire::kv_client::KvClient::new(etcd.channel(0)?);
-            if client.put(wire::PutRequest::default()).await.is_ok() || Instant::now() > patience {
+            if client.put(ready.clone()).await.is_ok() || Instant::now() > patience {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

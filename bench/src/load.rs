@@ -48,7 +48,7 @@ where
     for (number, mut client) in clients.into_iter().enumerate() {
         let call = call.clone();
         loops.spawn(async move {
-            let mut latency = Histogram::<u64>::new(3).expect("three digits are supported");
+            let mut latency = empty();
             let (mut done, mut failed, mut turn) = (0u64, 0u64, (number as u64) << 40);
             loop {
                 let sent = Instant::now();
@@ -70,7 +70,7 @@ where
             }
         });
     }
-    let mut latency = Histogram::<u64>::new(3).expect("three digits are supported");
+    let mut latency = empty();
     let (mut done, mut failed) = (0, 0);
     while let Some(ended) = loops.join_next().await {
         let (more, lost, histogram) = ended.expect("a client loop does not panic");
@@ -79,4 +79,9 @@ where
         latency.add(histogram).expect("histograms of one shape add up");
     }
     Outcome { done, failed, elapsed: time, latency }
+}
+
+/// Latencies from 1 µs to a minute, to three digits.
+fn empty() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are valid")
 }

@@ -215,6 +215,14 @@ impl JobSpec {
                 fault("datasets", why, "use letters, digits and `_`, since it names a variable");
             }
         }
+        let captured = self.code.iter().map(|code| ("code", code));
+        let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));
+        for (field, captured) in captured {
+            if captured.files > limit::TREE_FILES_MAX as u64 {
+                let why = format!("names a tree of {} files", captured.files);
+                fault(field, why, "pack them into at most 1000000 files");
+            }
+        }
         if self.command.iter().any(|word| word.contains('\0')) {
             fault("command", "contains a NUL byte".into(), "remove it");
         }

@@ -403,6 +403,29 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_record_stops_the_store_and_costs_no_neighbour() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        let blob = |text: &str| (Digest::of(text.as_bytes()), text.as_bytes().to_vec());
+        store.put_bytes(&[blob("first"), blob("second"), blob("third")]).unwrap();
+        drop(store);
+        let path = pack::path(dir.path());
+        let whole = std::fs::read(&path).unwrap();
+        let mut bytes = whole.clone();
+        // The second record's mark.
+        bytes[40 + 5] ^= 0xff;
+        std::fs::write(&path, &bytes).unwrap();
+        let fault = BlobStore::open(dir.path()).err().unwrap();
+        assert!(fault.to_string().contains("record at byte 45 is damaged"), "{fault}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "nothing was cut off");
+        // Zeros at the end are what a crash leaves.
+        let torn = [&whole[..], &[0; 100]].concat();
+        std::fs::write(&path, torn).unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        assert!(store.has(&blob("third").0));
+    }
+
+    #[test]
     fn a_record_that_was_cut_short_is_dropped_and_the_rest_kept() {
         let dir = tempfile::tempdir().unwrap();
         let store = BlobStore::open(dir.path()).unwrap();

@@ -106,7 +106,20 @@ fn scan(file: &File, whole: u64) -> std::io::Result<(Index, u64)> {
         digest.copy_from_slice(&head[4..36]);
         let len = u32::from_le_bytes([head[36], head[37], head[38], head[39]]);
         let end = at + HEAD + u64::from(len);
-        if head[..4] != MAGIC || end > whole {
+        if head[..4] != MAGIC {
+            // What a crash left unwritten reads as zeros; anything else was written and is damaged.
+            let mut rest = head.to_vec();
+            reader.read_to_end(&mut rest)?;
+            if rest.iter().all(|byte| *byte == 0) {
+                break;
+            }
+            let why = format!(
+                "record at byte {at} is damaged; nothing was removed: replace this server with \
+                 `assay cluster remove` and `add`, its blobs are on others"
+            );
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
+        }
+        if end > whole {
             break;
         }
         index.insert(Digest(digest), (at + HEAD, len));

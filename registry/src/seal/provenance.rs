@@ -176,6 +176,16 @@ pub fn check_provenance(payload: &[u8], ticket: &SealTicket) -> Result<(), Strin
     differs("subject", "/subject/0/digest/sha256", ticket.output.root.to_string())?;
     differs("recipe", &format!("{internal}/recipe"), ticket.recipe.to_string())?;
     differs("build key", &format!("{internal}/buildKey"), ticket.build_key.to_string())?;
+    let told = value.pointer("/predicate/buildDefinition/externalParameters/recipe");
+    let told = told.ok_or("provenance tells no recipe")?;
+    let json = canonical::to_string(told).map_err(|fault| fault.to_string())?;
+    let computed = Digest::of(json.as_bytes());
+    if computed != ticket.recipe {
+        return Err(format!(
+            "its parameters give recipe {computed}, the ticket says {}",
+            ticket.recipe
+        ));
+    }
     let run = value.pointer("/predicate/runDetails/metadata/invocationId").and_then(Value::as_str);
     let wanted = format!("/{}/{}/{}", ticket.element, ticket.attempt.0, ticket.lease);
     match run {
