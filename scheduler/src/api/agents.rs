@@ -92,8 +92,8 @@ async fn run(
         );
         return send(out, &Down::Refused { why }).await;
     }
-    if !context.node.status().is_leader() {
-        let leader = context.leader_address().unwrap_or_default();
+    if !context.node.leads() {
+        let leader = context.node.leader_address().unwrap_or_default();
         return send(out, &Down::Redirect { leader }).await;
     }
     let boot = Digest::of(format!("{name}/{}", inventory.boot_id).as_bytes());
@@ -158,8 +158,8 @@ impl Session {
                     if !self.context.sessions.is_current(self.node, self.serial) {
                         return Ok(());
                     }
-                    if !self.context.node.status().is_leader() {
-                        let leader = self.context.leader_address().unwrap_or_default();
+                    if !self.context.node.leads() {
+                        let leader = self.context.node.leader_address().unwrap_or_default();
                         return send(&self.out, &Down::Redirect { leader }).await;
                     }
                     self.send_wanted(&mut followed).await?;

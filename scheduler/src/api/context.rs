@@ -1,6 +1,13 @@
 //! What every service of one server shares.
 
-use super::{blobs::BlobService, channels::Channels, error, log_hub::LogHub, sessions::Sessions};
+use super::{
+    blobs::BlobService,
+    channels::Channels,
+    error,
+    forward::{ForwardFault, Forwarded, Forwarder},
+    log_hub::LogHub,
+    sessions::Sessions,
+};
 use crate::{
     consensus::shell::{Node, ProposeError},
     leader::duties::Event,
@@ -10,10 +17,6 @@ use crate::{
     },
 };
 use domain::{ReplicaId, RequestKey, limit, port::Signer};
-use proto::{
-    frame,
-    v1::{ForwardRequest, peer_client::PeerClient},
-};
 use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -38,6 +41,8 @@ pub struct Context {
     pub hub: LogHub,
     /// Connections to other servers.
     pub channels: Channels,
+    /// The way to the leader, where this server is not.
+    pub forwarder: Forwarder,
     /// The signing proxy's keys.
     pub signer: Arc<dyn Signer>,
     /// Agents that are connected here.
@@ -53,39 +58,6 @@ pub fn wall_clock() -> domain::Millis {
     domain::Millis(since.as_millis() as u64)
 }
 
-/// What a follower answers to a forwarded request.
-pub type Forwarded = Result<Reply, ForwardFault>;
-
-/// Why a forwarded request has no reply.
-#[derive(
-    Clone, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize, thiserror::Error,
-)]
-pub enum ForwardFault {
-    /// Nothing was done here: ask another.
-    #[error("server is not the leader")]
-    NotLeader,
-    /// It may or may not have been done: repeat it with the same key.
-    #[error("outcome unknown; repeat it with the same key")]
-    Unknown,
-    /// The leader's queue is full.
-    #[error("leader is busy")]
-    Busy,
-    /// It can never be proposed.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl From<ProposeError> for ForwardFault {
-    fn from(error: ProposeError) -> Self {
-        match error {
-            ProposeError::NotLeader { .. } => Self::NotLeader,
-            ProposeError::Unknown => Self::Unknown,
-            ProposeError::Busy { .. } => Self::Busy,
-            other => Self::Refused(other.to_string()),
-        }
-    }
-}
-
 impl Context {
     /// Proposes through whichever server leads, and waits for the reply.
     ///
@@ -99,7 +71,7 @@ impl Context {
         let deadline = Instant::now() + Duration::from_millis(limit::CALL_TIMEOUT.0);
         let mut pause = PAUSE.0;
         loop {
-            let fault = match self.propose_once(request.clone()).await {
+            let fault = match self.propose_once(&request).await {
                 Ok(reply) => return Ok(reply),
                 Err(fault) => fault,
             };
@@ -116,36 +88,14 @@ impl Context {
         }
     }
 
-    async fn propose_once(&self, request: Request) -> Forwarded {
+    async fn propose_once(&self, request: &Request) -> Forwarded {
+        if !self.node.leads() {
+            return self.forwarder.forward(request).await;
+        }
         match self.node.propose(request.clone()).await {
-            Err(ProposeError::NotLeader { .. }) => self.forward(request).await,
+            Err(ProposeError::NotLeader { .. }) => self.forwarder.forward(request).await,
             other => other.map_err(Into::into),
         }
-    }
-
-    /// The address of the leader, if it is another server.
-    #[must_use]
-    pub fn leader_address(&self) -> Option<String> {
-        let status = self.node.status();
-        let leader = status.leader.filter(|leader| *leader != self.me)?;
-        status.members.get(&leader).map(|member| member.address.clone())
-    }
-
-    async fn forward(&self, request: Request) -> Forwarded {
-        let leader = self.leader_address().ok_or(ForwardFault::NotLeader)?;
-        let channel = self.channels.to(&leader).map_err(|_| ForwardFault::NotLeader)?;
-        let wire =
-            ForwardRequest { cluster: self.cluster.clone(), request: frame::encode(&request) };
-        let mut client = PeerClient::new(channel)
-            .max_decoding_message_size(proto::MESSAGE_MAX)
-            .max_encoding_message_size(proto::MESSAGE_MAX);
-        let call = client.forward(wire);
-        let wait = Duration::from_millis(limit::CALL_TIMEOUT.0 / 2);
-        let reply = match tokio::time::timeout(wait, call).await {
-            Ok(Ok(reply)) => reply.into_inner().reply,
-            Ok(Err(_)) | Err(_) => return Err(ForwardFault::Unknown),
-        };
-        frame::decode(&reply).map_err(|_| ForwardFault::Unknown)?
     }
 
     /// A request by a server's own duty, under no key.

@@ -26,7 +26,7 @@ const PIECE: usize = 256 << 10;
 
 /// Asks the leader instead, whose log files are the ones that agents push to.
 async fn leader(context: &Context) -> Option<AssayClient<tonic::transport::Channel>> {
-    let channel = context.channels.to(&context.leader_address()?).ok()?;
+    let channel = context.channels.to(&context.node.leader_address()?).ok()?;
     Some(
         AssayClient::new(channel)
             .max_decoding_message_size(proto::MESSAGE_MAX)

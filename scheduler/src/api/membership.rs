@@ -15,7 +15,7 @@ pub async fn change(
     user: &str,
     change: Change,
 ) -> Result<v1::DoneReply, Status> {
-    if !context.node.status().is_leader() {
+    if !context.node.leads() {
         return forward(context, change).await;
     }
     tracing::info!(user, ?change, "membership change asked for");
@@ -45,7 +45,7 @@ async fn forward(context: &Context, change: Change) -> Result<v1::DoneReply, Sta
         let hint = "`assay cluster status` shows the servers";
         error::status("unavailable", "no leader is known", hint, true)
     };
-    let leader = context.leader_address().ok_or_else(none)?;
+    let leader = context.node.leader_address().ok_or_else(none)?;
     let channel = context.channels.to(&leader).map_err(|_| none())?;
     let request = v1::MembershipRequest { change: Some(change) };
     let reply = AssayClient::new(channel).membership(request).await?;

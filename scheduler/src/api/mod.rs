@@ -6,6 +6,7 @@ pub mod channels;
 mod context;
 mod error;
 mod follow;
+mod forward;
 mod identity;
 mod lead;
 mod log_hub;
@@ -27,6 +28,7 @@ use crate::consensus::{
 use blobs::BlobService;
 use context::Context;
 use domain::{ReplicaId, port::Signer};
+use forward::Forwarder;
 use log_hub::LogHub;
 use proto::v1::{
     agents_server::AgentsServer, assay_server::AssayServer, blobs_server::BlobsServer,
@@ -132,6 +134,8 @@ pub async fn serve(
         replica: ReplicaConfig::new(config.id),
     })?;
     let (events, heard) = mpsc::channel(EVENTS);
+    let (forwarder, forwarding) =
+        Forwarder::start(config.cluster.clone(), node.clone(), channels.clone());
     let context = Arc::new(Context {
         me: config.id,
         cluster: config.cluster,
@@ -139,6 +143,7 @@ pub async fn serve(
         blobs: BlobService::new(config.id, store, channels.clone()),
         hub,
         channels,
+        forwarder,
         signer,
         sessions: Sessions::default(),
         events,
@@ -148,6 +153,7 @@ pub async fn serve(
     let result = listen(&context, config.listen, server_tls, shutdown).await;
     node.stop().await;
     duties.abort();
+    forwarding.abort();
     result
 }
 

@@ -1,21 +1,15 @@
 //! What servers say to each other.
 
-use super::{
-    context::{Context, ForwardFault, Forwarded},
-    error,
-    identity::Identity,
-};
-use crate::{
-    consensus::snapshot::{Incoming, SnapshotError},
-    state::command::Request as Asked,
-};
+use super::{context::Context, error, forward, identity::Identity};
+use crate::consensus::snapshot::{Incoming, SnapshotError};
 use domain::ReplicaId;
-use proto::{
-    frame,
-    v1::{Ack, ForwardReply, ForwardRequest, Frame, SnapshotAck, SnapshotChunk, peer_server::Peer},
+use proto::v1::{
+    Ack, ForwardReply, ForwardRequest, Frame, SnapshotAck, SnapshotChunk, peer_server::Peer,
 };
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
+
+const CHECK: &str = "check ids, addresses and the cluster's name in the configuration";
 
 /// The service of one server.
 #[derive(Clone)]
@@ -34,8 +28,7 @@ impl PeerService {
         } else {
             return Ok(());
         };
-        let hint = "check ids, addresses and the cluster's name in the configuration";
-        Err(error::status("refused", fault, hint, false))
+        Err(error::status("refused", fault, CHECK, false))
     }
 }
 
@@ -92,14 +85,12 @@ impl Peer for PeerService {
     ) -> Result<Response<ForwardReply>, Status> {
         Identity::of(&request)?.server()?;
         let request = request.into_inner();
-        let answer: Forwarded = if request.cluster == self.0.cluster {
-            match frame::decode::<Asked>(&request.request) {
-                Ok(asked) => self.0.node.propose(asked).await.map_err(Into::into),
-                Err(fault) => Err(ForwardFault::Refused(fault.to_string())),
-            }
-        } else {
-            Err(ForwardFault::Refused(format!("this is cluster `{}`", self.0.cluster)))
-        };
-        Ok(Response::new(ForwardReply { reply: frame::encode(&answer) }))
+        if request.cluster != self.0.cluster {
+            let fault =
+                format!("request of cluster `{}` came to `{}`", request.cluster, self.0.cluster);
+            return Err(error::status("refused", fault, CHECK, false));
+        }
+        let replies = forward::answer(&self.0.node, &request.requests).await;
+        Ok(Response::new(ForwardReply { replies: replies.into() }))
     }
 }

@@ -287,6 +287,20 @@ impl<M: Machine + Send + 'static> Node<M> {
         self.shared.status.borrow().clone()
     }
 
+    /// Whether this server leads, as far as it knows.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.shared.status.borrow().is_leader()
+    }
+
+    /// The address of the leader, if it is another server.
+    #[must_use]
+    pub fn leader_address(&self) -> Option<String> {
+        let status = self.shared.status.borrow();
+        let leader = status.leader.filter(|leader| *leader != status.id)?;
+        status.members.get(&leader).map(|member| member.address.clone())
+    }
+
     /// Tells whenever role, term, leader or members change.
     #[must_use]
     pub fn status_changes(&self) -> watch::Receiver<Status> {
