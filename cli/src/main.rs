@@ -21,6 +21,11 @@ use exit::Exit;
 use fault::Fault;
 use std::process::ExitCode;
 
+/// Servers make many small allocations on many threads: the system's allocator took a sixth of
+/// their time. RocksDB keeps to the system's, which serves its few large blocks better.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = command::output(&cli.global);
@@ -42,7 +47,12 @@ fn start(cli: Cli) -> Result<Exit, Fault> {
     }
     let runtime = match &cli.command {
         Command::Server(_) | Command::Agent(_) => {
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()
+            // The other half is for the log, the disk and, on an agent, the tasks.
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads((cores / 2).max(1))
+                .enable_all()
+                .build()
         }
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
     };

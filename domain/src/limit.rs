@@ -21,6 +21,11 @@ pub const PROPOSE_QUEUE: usize = 16_384;
 pub const SPEC_MAX: Bytes = Bytes(64 << 10);
 /// Jobs in one submit request.
 pub const SUBMIT_BATCH_MAX: usize = 1_000;
+/// Parts of submits that are larger than one entry, kept until their last part comes.
+pub const PARTS_MAX: Bytes = Bytes(64 << 20);
+/// Time for which such a part is kept.
+/// Source: six times [`CALL_TIMEOUT`], within which all parts of one call come.
+pub const PART_KEPT: Millis = Millis(60_000);
 /// Elements of one array.
 pub const ARRAY_MAX: u32 = 1_000_000;
 /// Tasks of one gang.
@@ -78,5 +83,7 @@ const _: () = assert!(PROPOSAL_MAX.0 < RAFT_MESSAGE_MAX.0);
 const _: () = assert!(RAFT_MESSAGE_MAX.0 + PROPOSAL_MAX.0 < WIRE_MESSAGE_MAX.0);
 const _: () = assert!(BLOB_CHUNK.0 < WIRE_MESSAGE_MAX.0);
 const _: () = assert!(SPEC_MAX.0 < PROPOSAL_MAX.0);
+const _: () = assert!(2 * WIRE_MESSAGE_MAX.0 < PARTS_MAX.0, "one large submit always fits");
+const _: () = assert!(PART_KEPT.0 > 2 * CALL_TIMEOUT.0);
 const _: () = assert!(LEASE_TTL.0 >= 3 * HEARTBEAT.0 + ELECTION_MAX.0);
 const _: () = assert!(LEASE_GRACE.0 < LEASE_TTL.0);

@@ -5,12 +5,23 @@ use crate::{
     port::{Row, RowChange, RowRead},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    ops::Bound,
+};
 
 /// An overlay over the rows as they stood before an entry.
 pub struct Scratch<'a, R: RowRead> {
     base: &'a R,
-    changed: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    changed: BTreeMap<Vec<u8>, Changed>,
+}
+
+/// A row as the entry leaves it.
+struct Changed {
+    /// Its bytes; none when it is removed.
+    value: Option<Vec<u8>>,
+    /// Whether there was no such row before the entry, so that none is to be looked for.
+    fresh: bool,
 }
 
 impl<'a, R: RowRead> Scratch<'a, R> {
@@ -21,13 +32,28 @@ impl<'a, R: RowRead> Scratch<'a, R> {
 
     /// Sets a row.
     pub fn put(&mut self, key: Vec<u8>, value: &impl BorshSerialize) {
-        let bytes = borsh::to_vec(value).expect("writing to memory cannot fail");
-        self.changed.insert(key, Some(bytes));
+        self.set(key, Some(encode(value)));
+    }
+
+    /// Adds a row of which the caller knows that it was not there before this entry: its key holds
+    /// a number that was never given, or it was looked for in vain.
+    pub fn put_new(&mut self, key: Vec<u8>, value: &impl BorshSerialize) {
+        debug_assert!(self.base.get(&key).is_none(), "row {} is not new", hex::encode(&key));
+        self.changed.insert(key, Changed { value: Some(encode(value)), fresh: true });
     }
 
     /// Removes a row.
     pub fn remove(&mut self, key: Vec<u8>) {
-        self.changed.insert(key, None);
+        self.set(key, None);
+    }
+
+    fn set(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        match self.changed.entry(key) {
+            Entry::Occupied(mut row) => row.get_mut().value = value,
+            Entry::Vacant(row) => {
+                row.insert(Changed { value, fresh: false });
+            }
+        }
     }
 
     /// Reads and decodes a row.
@@ -43,8 +69,9 @@ impl<'a, R: RowRead> Scratch<'a, R> {
     #[must_use]
     pub fn finish(self, mut hash: SetHash) -> (Vec<RowChange>, SetHash) {
         let mut changes = Vec::with_capacity(self.changed.len());
-        for (key, value) in self.changed {
-            if let Some(old) = self.base.get(&key) {
+        for (key, Changed { value, fresh }) in self.changed {
+            let old = if fresh { None } else { self.base.get(&key) };
+            if let Some(old) = old {
                 if value.as_ref() == Some(&old) {
                     continue;
                 }
@@ -80,39 +107,32 @@ pub fn decode<T: BorshDeserialize>(key: &[u8], bytes: &[u8]) -> T {
 impl<R: RowRead> RowRead for Scratch<'_, R> {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         match self.changed.get(key) {
-            Some(value) => value.clone(),
+            Some(changed) => changed.value.clone(),
             None => self.base.get(key),
         }
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Vec<Row> {
-        merged_range(self.base, &self.changed, from, to, limit)
+        if from >= to {
+            return Vec::new();
+        }
+        let bounds = (Bound::Included(from), Bound::Excluded(to));
+        let over: Vec<_> = self.changed.range::<[u8], _>(bounds).collect();
+        let removed = over.iter().filter(|(_, row)| row.value.is_none()).count();
+        let mut rows: BTreeMap<_, _> =
+            self.base.range(from, to, limit.saturating_add(removed)).into_iter().collect();
+        for (key, row) in over {
+            match &row.value {
+                Some(value) => rows.insert(key.clone(), value.clone()),
+                None => rows.remove(key),
+            };
+        }
+        rows.into_iter().take(limit).collect()
     }
 }
 
-/// A range over `base` with `changed` laid over it.
-pub fn merged_range(
-    base: &impl RowRead,
-    changed: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    from: &[u8],
-    to: &[u8],
-    limit: usize,
-) -> Vec<Row> {
-    if from >= to {
-        return Vec::new();
-    }
-    let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(to));
-    let over: Vec<_> = changed.range::<[u8], _>(bounds).collect();
-    let removed = over.iter().filter(|(_, value)| value.is_none()).count();
-    let mut rows: BTreeMap<_, _> =
-        base.range(from, to, limit.saturating_add(removed)).into_iter().collect();
-    for (key, value) in over {
-        match value {
-            Some(value) => rows.insert(key.clone(), value.clone()),
-            None => rows.remove(key),
-        };
-    }
-    rows.into_iter().take(limit).collect()
+fn encode(value: &impl BorshSerialize) -> Vec<u8> {
+    borsh::to_vec(value).expect("writing to memory cannot fail")
 }
 
 /// An incremental hash of a set of rows: the sum of their digests, lane by lane.

@@ -81,7 +81,7 @@ impl Ledger {
         let prev = self.head.map(|head| head.hash);
         let hash = event_hash(&payload, prev);
         let event = AuditEvent { seq, payload, prev, hash, ts_us, signature: None };
-        rows.put(key::event(seq), &event);
+        rows.put_new(key::event(seq), &event);
         self.head = Some(Head { seq, hash, ts_us });
         self.keep(rows);
         seq

@@ -1,6 +1,7 @@
 //! Who speaks on a connection: the subject of its client certificate.
 
 use domain::ReplicaId;
+use std::cell::RefCell;
 use tonic::{Request, Status};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -47,6 +48,12 @@ impl From<IdentityError> for Status {
     }
 }
 
+thread_local! {
+    /// The certificate that this thread read last, and what it says: requests come in runs over
+    /// the same connections, and reading a certificate costs as much as the rest of a small call.
+    static LAST: RefCell<Option<(Vec<u8>, Identity)>> = const { RefCell::new(None) };
+}
+
 impl Identity {
     /// Reads the identity of a request's connection.
     ///
@@ -55,7 +62,19 @@ impl Identity {
     pub fn of<T>(request: &Request<T>) -> Result<Self, IdentityError> {
         let certs = request.peer_certs().ok_or(IdentityError::Missing)?;
         let first = certs.first().ok_or(IdentityError::Missing)?;
-        let (_, cert) = X509Certificate::from_der(first).map_err(|_| IdentityError::Missing)?;
+        LAST.with_borrow_mut(|last| match last {
+            Some((der, identity)) if der[..] == first[..] => Ok(identity.clone()),
+            _ => {
+                let identity = Self::read(first)?;
+                *last = Some((first.to_vec(), identity.clone()));
+                Ok(identity)
+            }
+        })
+    }
+
+    /// Reads the identity in a certificate that TLS has verified.
+    fn read(der: &[u8]) -> Result<Self, IdentityError> {
+        let (_, cert) = X509Certificate::from_der(der).map_err(|_| IdentityError::Missing)?;
         let name = cert.subject().iter_common_name().next().and_then(|cn| cn.as_str().ok());
         Self::parse(name.ok_or(IdentityError::Missing)?)
     }

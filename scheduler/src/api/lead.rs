@@ -10,6 +10,9 @@ use domain::{LeaseId, Millis, audit::EventSignature, limit};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
+/// Time for which effects that follow others wait for more.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// Runs until the replica ends. Duties are held while this server leads and dropped after.
 pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::Receiver<Event>) {
     let started = Instant::now();
@@ -18,16 +21,24 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
     let mut ticks = tokio::time::interval(Duration::from_millis(limit::TICK.0));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut held: Option<(u64, Duties)> = None;
+    let mut gathered = Gathered::default();
     loop {
-        // All arms are cancel-safe: channels, watches and intervals lose nothing.
+        // All arms are cancel-safe: channels, watches, timers and intervals lose nothing.
         let event = tokio::select! {
             more = effects.next() => match more {
                 None => return,
                 Some(mut all) => {
                     all.extend(effects.gathered());
-                    Event::Applied(all)
+                    wake_sessions(&context, &all);
+                    match gathered.add(all, Instant::now()) {
+                        Some(due) => Event::Applied(due),
+                        None => continue,
+                    }
                 }
             },
+            () = tokio::time::sleep_until(gathered.quiet_until), if !gathered.wait.is_empty() => {
+                Event::Applied(gathered.take(Instant::now()))
+            }
             Some(event) = events.recv() => event,
             changed = status.changed() => match changed {
                 Ok(()) => Event::Tick,
@@ -40,7 +51,9 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
             let status = status.borrow_and_update();
             (status.is_leader(), status.term)
         };
-        wake_sessions(&context, &event, effects.missed());
+        if effects.missed() {
+            context.sessions.wake_all();
+        }
         let duties = match (leads, held.take()) {
             (false, before) => {
                 if before.is_some() {
@@ -51,26 +64,71 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
             (true, Some((of, duties))) if of == term => Some(duties),
             (true, _) => None,
         };
-        let read = context.node.read_local(move |cluster, _| {
-            let view = cluster.view();
-            let mut duties = duties.unwrap_or_else(|| Duties::new(now, &view));
-            let todo = duties.on(event, &view, now, wall_clock());
-            (duties, todo)
-        });
-        let Ok((duties, todo)) = read.await else { return };
+        let Some(duties) = consult(&context, duties, event, now).await else { return };
         held = Some((term, duties));
-        for duty in todo {
-            perform(&context, duty);
+    }
+}
+
+/// Lets the duties hear of an event and does what they say; none when the replica has ended.
+async fn consult(
+    context: &Arc<Context>,
+    duties: Option<Duties>,
+    event: Event,
+    now: Millis,
+) -> Option<Duties> {
+    let read = context.node.read_local(move |cluster, _| {
+        let view = cluster.view();
+        let mut duties = duties.unwrap_or_else(|| Duties::new(now, &view));
+        let todo = duties.on(event, &view, now, wall_clock());
+        (duties, todo)
+    });
+    let (duties, todo) = read.await.ok()?;
+    for duty in todo {
+        perform(context, duty);
+    }
+    Some(duties)
+}
+
+/// Effects for the duties. The first one goes on at once; those that follow closely wait for each
+/// other, so that a burst of submits is planned together and not one by one.
+struct Gathered {
+    wait: Vec<Effect>,
+    quiet_until: Instant,
+}
+
+impl Default for Gathered {
+    fn default() -> Self {
+        Self { wait: Vec::new(), quiet_until: Instant::now() }
+    }
+}
+
+impl Gathered {
+    /// Adds what the duties hear; gives it back if it is to be heard now.
+    fn add(&mut self, effects: Vec<Effect>, now: Instant) -> Option<Vec<Effect>> {
+        let mut urgent = now >= self.quiet_until;
+        for effect in effects {
+            match effect {
+                Effect::Plan if self.wait.contains(&Effect::Plan) => {}
+                Effect::Plan => self.wait.push(effect),
+                Effect::Seal { .. } => {
+                    urgent = true;
+                    self.wait.push(effect);
+                }
+                // Signatures gather until a tick; the others are for sessions and watchers.
+                Effect::Sign | Effect::Wanted { .. } | Effect::Changed { .. } => {}
+            }
         }
+        (urgent && !self.wait.is_empty()).then(|| self.take(now))
+    }
+
+    fn take(&mut self, now: Instant) -> Vec<Effect> {
+        self.quiet_until = now + GATHER;
+        std::mem::take(&mut self.wait)
     }
 }
 
 /// Tells the sessions of nodes whose leases have changed.
-fn wake_sessions(context: &Context, event: &Event, missed: bool) {
-    if missed {
-        context.sessions.wake_all();
-    }
-    let Event::Applied(effects) = event else { return };
+fn wake_sessions(context: &Context, effects: &[Effect]) {
     for effect in effects {
         if let Effect::Wanted { node } = effect {
             context.sessions.changed(*node);

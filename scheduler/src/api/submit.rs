@@ -6,12 +6,17 @@ use super::{
     identity::Identity,
 };
 use crate::state::command::{Command, NewJob, Reply};
-use domain::{LogIndex, limit};
+use domain::{Digest, LogIndex, RequestKey, limit};
 use proto::{
     convert::{self, WireError},
     v1,
 };
 use tonic::{Request, Status};
+
+/// Bytes of jobs in one entry, with room for key, actor and the numbers of earlier parts.
+const PART_BYTES: usize = limit::PROPOSAL_MAX.0 as usize - (8 << 10);
+
+const _: () = assert!(limit::SPEC_MAX.0 < PART_BYTES as u64);
 
 fn invalid(fault: &WireError) -> Status {
     error::status("invalid", fault.to_string(), "correct the request", false)
@@ -48,14 +53,61 @@ pub async fn submit(
         let recipe = registry::seal::recipe::recipe(&spec);
         jobs.push(NewJob { spec, recipe });
     }
-    let command = Command::Submit { jobs };
-    match context.propose(keyed(key, format!("user:{user}"), command)).await? {
+    match propose(context, key, &format!("user:{user}"), jobs).await? {
         Reply::Submitted { jobs, at } => Ok(v1::SubmitReply {
             jobs: jobs.into_iter().map(|job| job.0).collect(),
             log_index: at.0,
         }),
         other => Err(unexpected(other)),
     }
+}
+
+/// Proposes jobs in as many entries as they take; the last takes all in.
+async fn propose(
+    context: &Context,
+    key: RequestKey,
+    actor: &str,
+    jobs: Vec<NewJob>,
+) -> Result<Reply, Status> {
+    let mut earlier = cut(jobs);
+    let last = earlier.pop().unwrap_or_default();
+    let mut parts = Vec::with_capacity(earlier.len());
+    for (number, jobs) in earlier.into_iter().enumerate() {
+        let request = keyed(part_key(key, number), actor.to_owned(), Command::SubmitPart { jobs });
+        match context.propose(request).await? {
+            Reply::Part { number } => parts.push(number),
+            other => return Ok(other),
+        }
+    }
+    let command = match parts.is_empty() {
+        true => Command::Submit { jobs: last },
+        false => Command::SubmitLast { parts, jobs: last },
+    };
+    context.propose(keyed(key, actor.to_owned(), command)).await
+}
+
+/// Cuts a batch at whole jobs; the same batch is always cut alike, so that it may be repeated.
+fn cut(jobs: Vec<NewJob>) -> Vec<Vec<NewJob>> {
+    let mut parts = vec![Vec::new()];
+    let mut size = 0;
+    for job in jobs {
+        let more = borsh::object_length(&job).unwrap_or(PART_BYTES);
+        if size + more > PART_BYTES && size > 0 {
+            parts.push(Vec::new());
+            size = 0;
+        }
+        size += more;
+        parts.last_mut().expect("there is one from the start").push(job);
+    }
+    parts
+}
+
+/// The key of an earlier part, which follows from that of the whole.
+fn part_key(whole: RequestKey, number: usize) -> RequestKey {
+    let digest = Digest::of_value(&("part of a submit", whole.0, number as u64));
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest.0[..16]);
+    RequestKey(key)
 }
 
 /// Ends a job or one element of an array.
@@ -126,5 +178,28 @@ fn unexpected(reply: Reply) -> Status {
             "the request key may belong to another request; use a new one",
             false,
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::script;
+    use domain::job::JobSpec;
+
+    fn job(name: String) -> NewJob {
+        let spec = JobSpec { name, ..script::job(1, 1) };
+        NewJob { recipe: Digest::of_value(&spec), spec }
+    }
+
+    #[test]
+    fn a_batch_is_cut_at_whole_jobs_and_each_part_fits_an_entry() {
+        let sizes = [10, 200_000, 200_000, 200_000, 10];
+        let jobs: Vec<_> = sizes.iter().map(|size| job("x".repeat(*size))).collect();
+        let parts = cut(jobs.clone());
+        assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [3, 2]);
+        assert!(parts.iter().all(|part| borsh::object_length(part).unwrap() <= PART_BYTES + 4));
+        assert_eq!(parts.concat(), jobs);
+        assert_ne!(part_key(RequestKey([1; 16]), 0), part_key(RequestKey([1; 16]), 1));
     }
 }

@@ -312,6 +312,7 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
 
     fn tick(&mut self, out: &mut Vec<Output>) {
         self.ticks += 1;
+        self.writes.flush();
         // A lone voter elects itself within one call, and raft-rs then takes its whole log for
         // durable: it must be.
         let lone = self.node.raft.prs().is_singleton();

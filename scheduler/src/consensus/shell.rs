@@ -23,7 +23,7 @@ use super::{
     store::{Checkpointed, Identity, Store, StoreError},
     write::WriteOp,
 };
-use crate::state::command::{Command, Effect, Reply, Request};
+use crate::state::command::{Effect, Reply, Request};
 use bytes::Bytes;
 use domain::{LogIndex, ReplicaId, limit};
 use mail::{Gauges, Mail, Mailbox};
@@ -180,7 +180,7 @@ impl<M: Machine + Send + 'static> Node<M> {
     /// [`ProposeError::Unknown`] when it may or may not take effect: repeat it with its key. All
     /// others when it certainly has no effect.
     pub async fn propose(&self, request: Request) -> Result<Reply, ProposeError> {
-        let submits = matches!(request.command, Command::Submit { .. });
+        let submits = request.command.submits();
         match self.shared.mail.space() {
             Space::Low { free } if submits => return Err(ProposeError::DiskFull { free }),
             Space::Full { free } => return Err(ProposeError::DiskFull { free }),

@@ -34,6 +34,14 @@ pub struct Request {
     pub command: Command,
 }
 
+impl Command {
+    /// Whether it brings new jobs.
+    #[must_use]
+    pub fn submits(&self) -> bool {
+        matches!(self, Self::Submit { .. } | Self::SubmitPart { .. } | Self::SubmitLast { .. })
+    }
+}
+
 impl Entry {
     /// The version byte before the encoding.
     pub const VERSION: u8 = 1;
@@ -78,6 +86,18 @@ pub enum Command {
     /// Take in jobs. All or none.
     Submit {
         /// Each with the recipe that the API computed for it.
+        jobs: Vec<NewJob>,
+    },
+    /// Keep jobs of a submit that is larger than one entry.
+    SubmitPart {
+        /// As in [`Command::Submit`].
+        jobs: Vec<NewJob>,
+    },
+    /// Take in the jobs of earlier parts and these. All or none.
+    SubmitLast {
+        /// The earlier parts, by the numbers that [`Reply::Part`] gave, in order.
+        parts: Vec<u64>,
+        /// As in [`Command::Submit`].
         jobs: Vec<NewJob>,
     },
     /// End a job or one element of an array.
@@ -197,6 +217,11 @@ pub enum Reply {
         jobs: Vec<JobId>,
         /// The entry that holds them.
         at: LogIndex,
+    },
+    /// A part was kept.
+    Part {
+        /// Its number.
+        number: u64,
     },
     /// Done; nothing to add.
     Done {

@@ -18,6 +18,7 @@ const REPLY_AGE: u8 = 0x0b;
 const QUEUE: u8 = 0x0c;
 /// Jobs that have not ended, so that a start need not read those that have.
 const LIVE: u8 = 0x0d;
+const PART: u8 = 0x0e;
 
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
@@ -32,10 +33,12 @@ pub fn job_spec(job: JobId) -> Vec<u8> {
     [&[JOB_SPEC], &job.0.to_be_bytes()[..]].concat()
 }
 
+/// The progress of a job that has ended.
 pub fn job(job: JobId) -> Vec<u8> {
     [&[JOB], &job.0.to_be_bytes()[..]].concat()
 }
 
+/// The progress of a job that has not ended.
 pub fn live(job: JobId) -> Vec<u8> {
     [&[LIVE], &job.0.to_be_bytes()[..]].concat()
 }
@@ -112,6 +115,10 @@ pub fn reply(key: RequestKey) -> Vec<u8> {
 
 pub fn reply_age(number: u64) -> Vec<u8> {
     [&[REPLY_AGE], &number.to_be_bytes()[..]].concat()
+}
+
+pub fn part(number: u64) -> Vec<u8> {
+    [&[PART], &number.to_be_bytes()[..]].concat()
 }
 
 pub fn queues() -> (Vec<u8>, Vec<u8>) {

@@ -29,9 +29,10 @@ impl Sched {
             sched.names.insert(row.inventory.name.clone(), id);
             sched.nodes.insert(id, Node::new(row));
         });
-        each(rows, key::live_jobs(), |key, _| {
+        each(rows, key::live_jobs(), |key, value| {
             let id = key::job_in(key);
-            sched.jobs.insert(id, load_job(rows, id));
+            let job = Job { progress: scratch::decode(key, value), ..load_job(rows, id) };
+            sched.jobs.insert(id, job);
         });
         each(rows, key::leases(), |key, value| {
             let lease: Lease = scratch::decode(key, value);
@@ -51,11 +52,8 @@ impl Sched {
 }
 
 fn load_job(rows: &impl RowRead, id: JobId) -> Job {
-    let read = |key: Vec<u8>| {
-        let value = rows.get(&key).expect("a live job has its rows");
-        (key, value)
-    };
-    let (key, value) = read(key::job_spec(id));
+    let key = key::job_spec(id);
+    let value = rows.get(&key).expect("a live job has its specification");
     let submitted: Submitted = scratch::decode(&key, &value);
     let mut job = Job::new(submitted.brief());
     each(rows, key::elements(id), |key, value| {
@@ -71,8 +69,6 @@ fn load_job(rows: &impl RowRead, id: JobId) -> Job {
             job.requeue(position);
         }
     });
-    let (key, value) = read(key::job(id));
-    job.progress = scratch::decode(&key, &value);
     job
 }
 

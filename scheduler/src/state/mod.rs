@@ -7,6 +7,7 @@ pub mod invariant;
 mod key;
 mod load;
 mod node;
+mod part;
 mod place;
 #[cfg(feature = "planted")]
 pub mod planted;
@@ -22,6 +23,8 @@ pub mod view;
 
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod part_test;
 #[cfg(test)]
 pub(crate) mod script;
 #[cfg(test)]
@@ -99,11 +102,11 @@ impl Cluster {
             ordinal: 0,
             effects: Vec::new(),
             events: Events::default(),
+            kept: Vec::new(),
         };
         let replies: Vec<_> =
             entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
-        let stored = entry.members.len() as u64;
-        replies::forget(&mut step, &mut self.sched.meta, stored);
+        replies::close(&mut step, &mut self.sched.meta);
         std::mem::take(&mut step.events).flush(&mut self.ledger, &mut step.rows, now);
         if self.ledger.unsigned() > 0 {
             step.effect(command::Effect::Sign);
@@ -144,6 +147,8 @@ impl Cluster {
         let sched = &mut self.sched;
         match command {
             Command::Submit { jobs } => sched.submit(step, actor, jobs),
+            Command::SubmitPart { jobs } => sched.submit_part(step, jobs),
+            Command::SubmitLast { parts, jobs } => sched.submit_last(step, actor, &parts, jobs),
             Command::Cancel { element } => sched.cancel(step, actor, element),
             Command::Register { inventory, held } => sched.register(step, actor, inventory, &held),
             Command::Drain { node, reason } => sched.drain(step, actor, &node, reason),

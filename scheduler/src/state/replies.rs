@@ -8,8 +8,8 @@ use super::{
 };
 use domain::{Digest, RequestKey, limit, port::RowRead};
 
-/// Replies forgotten by one entry at most, beside as many as it stores.
-const FORGET: u64 = 16;
+/// Replies beyond as many as it stores after which an entry forgets no more.
+const FORGET: usize = 16;
 
 /// What is known of a key.
 pub enum Known {
@@ -40,25 +40,35 @@ pub fn keep<R: RowRead>(
     if matches!(reply, Reply::Refused(Refusal::NotYet { .. })) {
         return;
     }
-    step.rows.put(key::reply(request), &ReplyRow { command, reply: reply.clone() });
-    step.rows.put(key::reply_age(meta.reply_next), &ReplyAge { key: request, time: step.now });
-    meta.reply_next += 1;
+    step.rows.put_new(key::reply(request), &ReplyRow { command, reply: reply.clone() });
+    step.kept.push(request);
+    meta.replies += 1;
 }
 
-/// Forgets the oldest replies that are too old or too many.
-pub fn forget<R: RowRead>(step: &mut Step<'_, R>, meta: &mut Meta, stored: u64) {
-    for _ in 0..stored + FORGET {
-        if meta.reply_first == meta.reply_next {
-            return;
-        }
+/// Ends an entry: gives the replies that it kept their place in the order of age, and forgets the
+/// oldest that are too old or too many.
+pub fn close<R: RowRead>(step: &mut Step<'_, R>, meta: &mut Meta) {
+    let keys = std::mem::take(&mut step.kept);
+    let may_forget = keys.len() + FORGET;
+    if !keys.is_empty() {
+        let age = ReplyAge { keys, time: step.now };
+        step.rows.put_new(key::reply_age(meta.reply_next), &age);
+        meta.reply_next += 1;
+    }
+    let mut forgotten = 0;
+    while forgotten < may_forget && meta.reply_first < meta.reply_next {
         let age_key = key::reply_age(meta.reply_first);
         let Some(age) = step.rows.read::<ReplyAge>(&age_key) else { return };
-        let too_many = meta.reply_next - meta.reply_first > limit::REPLIES_MAX;
+        let too_many = meta.replies > limit::REPLIES_MAX;
         if !too_many && step.now.minus(age.time) < limit::REPLY_KEPT {
             return;
         }
-        step.rows.remove(key::reply(age.key));
-        step.rows.remove(age_key);
+        forgotten += age.keys.len();
+        meta.replies -= age.keys.len() as u64;
         meta.reply_first += 1;
+        for old in age.keys {
+            step.rows.remove(key::reply(old));
+        }
+        step.rows.remove(age_key);
     }
 }

@@ -13,7 +13,7 @@ use domain::{
 use registry::seal::recipe;
 use std::collections::BTreeSet;
 
-use super::command::Reply;
+use super::command::{NewJob, Reply};
 
 /// Counters of the whole cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -26,9 +26,17 @@ pub struct Meta {
     pub jobs: u64,
     /// Nodes ever registered.
     pub nodes: u32,
-    /// Number of the oldest stored reply.
+    /// Number of the oldest part of a submit that may be kept.
+    pub part_first: u64,
+    /// Number of the next part of a submit.
+    pub part_next: u64,
+    /// Bytes of all parts that are kept.
+    pub part_bytes: u64,
+    /// Stored replies.
+    pub replies: u64,
+    /// Number of the oldest entry whose replies are stored.
     pub reply_first: u64,
-    /// Number of the next stored reply.
+    /// Number of the next entry whose replies are stored.
     pub reply_next: u64,
     /// The newest entry with a plan, whether or not anything of it still held.
     pub planned: LogIndex,
@@ -308,11 +316,22 @@ pub struct ReplyRow {
     pub reply: Reply,
 }
 
-/// A stored reply's place in the order of age.
+/// Jobs of a submit whose last part has not come.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct PartRow {
+    /// When it was kept.
+    pub time: Millis,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The jobs.
+    pub jobs: Vec<NewJob>,
+}
+
+/// The place of one entry's stored replies in the order of age.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct ReplyAge {
-    /// Its key.
-    pub key: RequestKey,
-    /// When it was stored.
+    /// Their keys.
+    pub keys: Vec<RequestKey>,
+    /// When they were stored.
     pub time: Millis,
 }

@@ -239,12 +239,13 @@ impl Sched {
         if over {
             progress.ended = Some(step.now);
         }
-        step.rows.put(key::job(id), &*progress);
         step.effect(Effect::Changed { job: id });
         if over {
+            step.rows.put_new(key::job(id), &*progress);
             step.rows.remove(key::live(id));
             self.jobs.remove(&id);
         } else {
+            step.rows.put(key::live(id), &*progress);
             self.wait(id);
         }
         Some(result)

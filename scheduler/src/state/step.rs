@@ -6,7 +6,7 @@ use super::{
     record::Events,
     row::Submitted,
 };
-use domain::{JobId, LogIndex, Millis, port::RowRead, scratch::Scratch};
+use domain::{JobId, LogIndex, Millis, RequestKey, port::RowRead, scratch::Scratch};
 
 /// What one entry reads, changes and asks for.
 pub struct Step<'a, R: RowRead> {
@@ -22,6 +22,8 @@ pub struct Step<'a, R: RowRead> {
     pub effects: Vec<Effect>,
     /// Events of record.
     pub events: Events,
+    /// Keys under which this entry has kept a reply.
+    pub kept: Vec<RequestKey>,
 }
 
 impl<R: RowRead> Step<'_, R> {

@@ -421,5 +421,5 @@ fn a_queued_job_is_small_and_costs_the_same_however_many_wait() {
     for _ in 0..100 {
         script.submit(job(1, 1));
     }
-    assert_eq!(script.rows.len() - rows, 400, "specification, progress, live, event");
+    assert_eq!(script.rows.len() - rows, 300, "specification, progress, event");
 }

@@ -93,9 +93,8 @@ impl Sched {
         let submitted =
             Submitted { spec: new.spec, recipe: new.recipe, time: step.now, at: step.at, pin };
         let job = Job::new(submitted.brief());
-        step.rows.put(key::job_spec(id), &submitted);
-        step.rows.put(key::live(id), &());
-        step.rows.put(key::job(id), &job.progress);
+        step.rows.put_new(key::job_spec(id), &submitted);
+        step.rows.put_new(key::live(id), &job.progress);
         self.jobs.insert(id, job);
         self.wait(id);
         id

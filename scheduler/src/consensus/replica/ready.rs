@@ -117,6 +117,12 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         }
     }
 
+    /// The write of what is applied and waits for a reason to be written, before an orderly end.
+    pub fn rest(&mut self) -> Option<Output> {
+        self.writes.flush();
+        self.writes.take().map(|(seq, op)| Output::Write { seq, op })
+    }
+
     /// Forgets entries that are applied and that followers are not likely to need.
     fn compact(&mut self) {
         let (kept, kept_bytes) = (self.config.log_kept, self.config.log_kept_bytes);

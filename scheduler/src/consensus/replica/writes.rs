@@ -11,17 +11,21 @@ struct Flight {
     messages: Vec<Message>,
 }
 
+/// Changed rows after which a write that nothing waits for is handed out all the same.
+const ROWS_MAX: usize = 1_024;
+
 /// The write that is being put together, and those under way.
 pub(super) struct Writes {
     /// The write that this step puts together.
     pub(super) op: WriteOp,
+    due: bool,
     seq: u64,
     flights: VecDeque<Flight>,
 }
 
 impl Writes {
     pub(super) fn new() -> Self {
-        Self { op: WriteOp::default(), seq: 1, flights: VecDeque::new() }
+        Self { op: WriteOp::default(), due: false, seq: 1, flights: VecDeque::new() }
     }
 
     /// The number of the write that is being put together.
@@ -54,9 +58,18 @@ impl Writes {
         }
     }
 
-    /// Hands out the write that was put together, if there is one.
+    /// Has the next step hand out its write, whatever is in it.
+    pub(super) fn flush(&mut self) {
+        self.due = true;
+    }
+
+    /// Hands out the write that was put together, if it is worth one.
+    ///
+    /// Changed rows that nothing waits for go with the next synced write: after a crash they come
+    /// out of the log again.
     pub(super) fn take(&mut self) -> Option<(u64, WriteOp)> {
-        if self.op.is_empty() {
+        let due = std::mem::take(&mut self.due);
+        if self.op.is_empty() || !(self.op.sync || due || self.op.rows.len() >= ROWS_MAX) {
             return None;
         }
         let seq = self.seq;

@@ -141,6 +141,9 @@ impl<M: Machine + Send + 'static> Pump<M> {
             }
             self.step();
         }
+        if let Some(output) = self.parts.replica.rest() {
+            self.perform(output);
+        }
         let why = self.ended.take().unwrap_or_default();
         self.parts.ended.send_replace(Some(why));
     }
@@ -271,8 +274,11 @@ impl<M: Machine + Send + 'static> Pump<M> {
             Output::Applied { index } => {
                 self.parts.applied.send_replace(index);
             }
+            // Duties are the leader's; a new one finds out from state.
             Output::Effects(effects) => {
-                if self.parts.effects.try_send(effects).is_err() {
+                if self.parts.replica.role().0 == Role::Leader
+                    && self.parts.effects.try_send(effects).is_err()
+                {
                     self.parts.missed.store(true, Ordering::Relaxed);
                 }
             }

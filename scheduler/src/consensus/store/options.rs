@@ -52,6 +52,9 @@ pub(super) fn family_options(name: &str) -> Options {
             table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE));
             table.set_bloom_filter(10.0, false);
             options.set_block_based_table_factory(&table);
+            // Most keys that are looked up are new ones: a bloom filter says so at once.
+            options.set_memtable_prefix_bloom_ratio(0.05);
+            options.set_memtable_whole_key_filtering(true);
         }
     }
     options
