@@ -190,6 +190,11 @@ impl JobSpec {
         if self.tasks == 0 || self.tasks > limit::GANG_MAX {
             fault("tasks", format!("is {}", self.tasks), "give 1 to 4096");
         }
+        let gpus = u64::from(self.tasks) * u64::from(self.resources.gpus);
+        if gpus > limit::GANG_GPUS_MAX {
+            let why = format!("asks for {gpus} GPUs over its {} tasks", self.tasks);
+            fault("gpus", why, "ask for at most 65536 in one gang");
+        }
         if let Some(array) = self.array
             && (array.count == 0 || array.count > limit::ARRAY_MAX)
         {

@@ -30,6 +30,8 @@ pub const PART_KEPT: Millis = Millis(60_000);
 pub const ARRAY_MAX: u32 = 1_000_000;
 /// Tasks of one gang.
 pub const GANG_MAX: u32 = 4_096;
+/// GPUs of one gang, over all of its tasks: a gang is granted whole, by one proposal.
+pub const GANG_GPUS_MAX: u64 = 65_536;
 /// Jobs that are not finished, over all queues.
 pub const JOBS_MAX: usize = 2_000_000;
 /// Nodes of one cluster.

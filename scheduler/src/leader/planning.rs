@@ -2,12 +2,9 @@
 
 use crate::{
     planner,
-    state::{
-        command::{Placement, PlanRecord},
-        view::View,
-    },
+    state::{command::PlanRecord, view::View},
 };
-use domain::{LogIndex, Millis, limit};
+use domain::{LogIndex, Millis};
 
 /// Gangs that one plan tries at most.
 const BUDGET_STEPS: u64 = 4_096;
@@ -15,8 +12,6 @@ const BUDGET_STEPS: u64 = 4_096;
 const PATIENCE: Millis = Millis(2_000);
 /// Time between two looks at what waits when nothing has asked for one: an effect may be lost.
 const LOOK_EVERY: Millis = Millis(1_000);
-/// Encoded bytes of placements in one proposal: what is left beside the rest of the request.
-const PLACEMENTS_MAX: usize = limit::PROPOSAL_MAX.0 as usize - (16 << 10);
 
 /// When to plan next.
 #[derive(Clone, Debug)]
@@ -61,25 +56,11 @@ impl Planning {
             return None;
         }
         let plan = planner::plan(view, wall.max(view.now()), BUDGET_STEPS);
-        let mut record = plan.record;
-        let cut = cut(&mut record.placements);
-        if record.placements.is_empty() {
+        if plan.record.placements.is_empty() {
             return None;
         }
-        self.wanted = cut || plan.exhausted;
-        self.on_its_way = Some((record.base, now));
-        Some(record)
+        self.wanted = plan.exhausted;
+        self.on_its_way = Some((plan.record.base, now));
+        Some(plan.record)
     }
-}
-
-/// Keeps as many whole gangs as fit into one proposal. Says whether some were left out.
-fn cut(placements: &mut Vec<Placement>) -> bool {
-    let mut size = 0;
-    let keep = placements.iter().position(|placement| {
-        size += borsh::object_length(placement).unwrap_or(PLACEMENTS_MAX + 1);
-        size > PLACEMENTS_MAX
-    });
-    let Some(keep) = keep else { return false };
-    placements.truncate(keep);
-    true
 }

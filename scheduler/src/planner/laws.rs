@@ -1,12 +1,13 @@
 //! Laws of every plan.
 
-use super::{HOLD_AFTER, plan, why};
+use super::{HOLD_AFTER, ReplayFault, plan, replay, why};
 use crate::state::{
-    command::Reply,
+    Cluster,
+    command::{PlanRecord, Reply},
     script::{Script, array, job, machine},
 };
 use domain::{
-    Bytes, CpuMillis, ElementId, JobId, Millis, NodeId,
+    Bytes, CpuMillis, Digest, ElementId, JobId, Millis, NodeId,
     job::{EndCause, JobSpec},
     link::Report,
 };
@@ -142,6 +143,27 @@ proptest! {
         }
     }
 
+    /// The indexes that a view is read from are carried on from entry to entry; a state that is
+    /// loaded from rows has built them anew. Both give one plan, so passes need no memory.
+    #[test]
+    fn what_is_on_record_makes_every_plan_again_from_the_rows_of_its_base_alone(
+        (nodes, rounds) in any_cluster(), budget in 1u64..12
+    ) {
+        let mut script = build(&nodes);
+        for (submits, ended) in rounds {
+            for asked in submits {
+                script.submit(spec(asked));
+            }
+            let record = plan(&script.view(), script.now, budget).record;
+            let loaded = Cluster::load(&script.rows);
+            let again = replay(&loaded.view(), &record).map(|made| made.record);
+            prop_assert_eq!(again, Ok(record.clone()));
+            script.place(record);
+            end_some(&mut script, ended);
+            script.now = script.now.plus(Millis(40_000));
+        }
+    }
+
     #[test]
     fn small_budgets_reach_the_same_end_as_one_large_one(
         (nodes, rounds) in any_cluster(), budget in 1u64..4
@@ -165,6 +187,43 @@ proptest! {
         small.plan();
         prop_assert_eq!(running(&small), running(&large));
     }
+}
+
+#[test]
+fn a_plan_that_cannot_be_made_again_is_refused_by_name() {
+    let mut script = Script::new();
+    script.register(machine("a", 2, "H100"));
+    script.submit(job(1, 1));
+    let record = plan(&script.view(), script.now, 10).record;
+    let fault = |script: &Script, record| replay(&script.view(), &record).unwrap_err();
+    let other = PlanRecord { policy_version: 9, ..record.clone() };
+    assert!(matches!(fault(&script, other), ReplayFault::Policy { recorded: 9, .. }));
+    let other = PlanRecord { view: Digest::of(b"other rows"), ..record.clone() };
+    assert!(matches!(fault(&script, other), ReplayFault::View { .. }));
+    let mut favoured = record.clone();
+    favoured.placements[0].members[0].tasks[0].gpus = vec![1];
+    favoured.plan = PlanRecord::digest_of(&favoured.placements);
+    assert!(matches!(fault(&script, favoured), ReplayFault::Plan { .. }), "a GPU of its choice");
+    script.submit(job(1, 1));
+    let words = fault(&script, record).to_string();
+    assert_eq!(words, "plan on entry 2 cannot be made on entry 3; load the rows as of entry 2");
+}
+
+#[test]
+fn what_makes_a_plan_again_is_in_the_audit_chain_with_the_leases_that_it_gave() {
+    let mut script = Script::new();
+    script.register(machine("a", 2, "H100"));
+    script.submit(job(1, 1));
+    let record = plan(&script.view(), script.now, 10).record;
+    script.place(record.clone());
+    let page = script.view().audit(&script.rows, 1, 100);
+    let granted = page.events.iter().find(|event| event.payload.contains("lease.granted"));
+    let payload: serde_json::Value = serde_json::from_str(&granted.unwrap().payload).unwrap();
+    let told = &payload["plans"][0];
+    assert_eq!(told["view"], record.view.to_string());
+    assert_eq!(told["plan"], record.plan.to_string());
+    assert_eq!((&told["base"], &told["budgetSteps"]), (&"2".into(), &"10".into()));
+    assert_eq!(told["nowMs"], record.now.0.to_string());
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod fit;
 mod free;
 mod pass;
 mod reason;
+mod replay;
 mod shortage;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub use fit::place_gang;
 pub use free::FreeNode;
 pub use pass::{HOLD_AFTER, Plan, plan};
 pub use reason::why;
+pub use replay::{ReplayFault, replay};
 
 /// Version of the rules by which plans are made, recorded with each plan.
 pub const POLICY_VERSION: u32 = 1;

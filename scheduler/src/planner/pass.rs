@@ -6,7 +6,7 @@ use crate::state::{
     sched::{Job, Shape, WaitKey},
     view::View,
 };
-use domain::{JobId, Millis, NodeId};
+use domain::{JobId, Millis, NodeId, limit};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -18,6 +18,13 @@ use std::{
 pub const HOLD_AFTER: Millis = Millis(60_000);
 /// Shapes that did not fit, which later ones are compared with.
 const FAILED_MAX: usize = 64;
+/// Encoded bytes of placements in one plan: what one proposal holds beside the rest of the
+/// request. A part of the policy, so that a plan that is made again is cut at the same gang.
+const PLACEMENTS_MAX: u64 = limit::PROPOSAL_MAX.0 - (16 << 10);
+/// One gang always fits: a task takes its rank and the length of its list beside its GPUs, and
+/// at most a node of its own with the length of that node's list.
+const _: () =
+    assert!(limit::GANG_GPUS_MAX * 4 + limit::GANG_MAX as u64 * 16 + 64 <= PLACEMENTS_MAX);
 
 /// What a pass found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +33,7 @@ pub struct Plan {
     pub record: PlanRecord,
     /// Gangs that were tried.
     pub steps: u64,
-    /// Whether the budget ended the pass before its end.
+    /// Whether the budget, or the size of one proposal, ended the pass before its end.
     pub exhausted: bool,
     /// The job that nodes are kept for.
     pub held_for: Option<JobId>,
@@ -52,6 +59,8 @@ pub fn plan(view: &View<'_>, now: Millis, budget_steps: u64) -> Plan {
         room: BTreeMap::new(),
         held_for: None,
         placements: Vec::new(),
+        size: 0,
+        full: false,
     };
     let exhausted = pass.run();
     Plan {
@@ -63,6 +72,8 @@ pub fn plan(view: &View<'_>, now: Millis, budget_steps: u64) -> Plan {
             now,
             budget_steps,
             policy_version: POLICY_VERSION,
+            view: view.digest(),
+            plan: PlanRecord::digest_of(&pass.placements),
             placements: pass.placements,
         },
     }
@@ -79,10 +90,14 @@ struct Pass<'a> {
     room: BTreeMap<JobId, u32>,
     held_for: Option<JobId>,
     placements: Vec<Placement>,
+    /// Encoded bytes of the placements.
+    size: u64,
+    /// Whether the next gang no longer fits into the proposal.
+    full: bool,
 }
 
 impl<'a> Pass<'a> {
-    /// Looks at the first waiting job over all shapes, then at the next. Says whether the budget
+    /// Looks at the first waiting job over all shapes, then at the next. Says whether a bound
     /// ended it.
     fn run(&mut self) -> bool {
         let mut heads: BinaryHeap<Reverse<(WaitKey, &'a Shape)>> = self
@@ -99,7 +114,11 @@ impl<'a> Pass<'a> {
                 return true;
             }
             let Some(job) = self.view.live_job(key.1) else { continue };
-            if self.place_all(key.1, job, shape) {
+            let fits = self.place_all(key.1, job, shape);
+            if self.full {
+                return true;
+            }
+            if fits {
                 if let Some(next) = after(&self.view, shape, key) {
                     heads.push(Reverse((next, shape)));
                 }
@@ -126,8 +145,14 @@ impl<'a> Pass<'a> {
                 fits = false;
                 break;
             };
+            let placement = Placement { element: job.brief.element(id, position), members };
+            self.size += borsh::object_length(&placement).unwrap_or(usize::MAX) as u64;
+            if self.size > PLACEMENTS_MAX {
+                self.full = true;
+                break;
+            }
             room -= 1;
-            self.placements.push(Placement { element: job.brief.element(id, position), members });
+            self.placements.push(placement);
         }
         self.room.insert(id, room);
         fits

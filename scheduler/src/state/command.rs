@@ -195,8 +195,26 @@ pub struct PlanRecord {
     pub budget_steps: u64,
     /// Version of the policy.
     pub policy_version: u32,
+    /// Digest of the view: of all rows as they stood at `base`.
+    pub view: Digest,
+    /// Digest of the placements.
+    pub plan: Digest,
     /// What to place.
     pub placements: Vec<Placement>,
+}
+
+impl PlanRecord {
+    /// Whether the placements are those that were planned.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.plan == Self::digest_of(&self.placements)
+    }
+
+    /// The digest of a plan's placements.
+    #[must_use]
+    pub fn digest_of(placements: &Vec<Placement>) -> Digest {
+        Digest::of_value(placements)
+    }
 }
 
 /// One gang's place.

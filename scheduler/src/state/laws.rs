@@ -132,6 +132,8 @@ fn place_anything(script: &Script, job: u64, index: Option<u32>, members: Member
         now: script.now,
         budget_steps: 0,
         policy_version: 0,
+        view: Digest::default(),
+        plan: PlanRecord::digest_of(&placements),
         placements,
     };
     Command::Place { plan }

@@ -82,7 +82,7 @@ impl Cluster {
     /// What others may see.
     #[must_use]
     pub fn view(&self) -> view::View<'_> {
-        view::View::new(&self.sched, &self.ledger)
+        view::View::new(&self.sched, &self.ledger, self.hash)
     }
 
     /// Applies one committed entry.

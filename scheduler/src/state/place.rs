@@ -1,7 +1,7 @@
 //! Granting leases: each placement of a plan is checked again on the state as it is.
 
 use super::{
-    command::{Effect, Placement, PlanRecord, Reply},
+    command::{Effect, Placement, PlanRecord, Refusal, Reply},
     key,
     record::Kind,
     row::AttemptRow,
@@ -16,7 +16,7 @@ use domain::{
     port::RowRead,
     resource::TaskResources,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a GPU of this model is what a specification asks for.
@@ -33,11 +33,22 @@ impl Sched {
         actor: &str,
         plan: PlanRecord,
     ) -> Reply {
+        if !plan.is_whole() {
+            return Reply::Refused(Refusal::Spec(format!(
+                "plan on entry {}: its placements are not those of plan {}; it is to be made anew",
+                plan.base, plan.plan
+            )));
+        }
         self.meta.planned = step.at;
+        let granted = step.ordinal;
+        let evidence = evidence(&plan);
         for placement in plan.placements {
             if let Some(class) = self.still_holds(&placement) {
                 self.grant(step, actor, placement, class);
             }
+        }
+        if step.ordinal > granted {
+            step.events.explain(Kind::LeaseGranted, actor, evidence);
         }
         step.done()
     }
@@ -104,6 +115,19 @@ impl Sched {
             self.leases.insert(id, lease);
         }
     }
+}
+
+/// What makes a plan again, for the record: it outlives the log. Numbers are the proposer's own
+/// and may be too large for JSON.
+fn evidence(plan: &PlanRecord) -> Value {
+    json!({
+        "base": plan.base.to_string(),
+        "budgetSteps": plan.budget_steps.to_string(),
+        "nowMs": plan.now.0.to_string(),
+        "plan": plan.plan.to_string(),
+        "policyVersion": plan.policy_version,
+        "view": plan.view.to_string(),
+    })
 }
 
 /// The class that an element is bound to: by its first grant, or by the run it repeats.

@@ -57,19 +57,35 @@ impl Kind {
 /// What one entry gathers.
 #[derive(Default)]
 pub struct Events {
-    gathered: BTreeMap<(Kind, String), Vec<Value>>,
+    gathered: BTreeMap<(Kind, String), Gathered>,
+}
+
+/// What one event tells.
+#[derive(Default)]
+struct Gathered {
+    members: Vec<Value>,
+    /// Plans that the members came from: never by digest alone, since few words make each again.
+    plans: Vec<Value>,
 }
 
 impl Events {
     /// Adds a member: an object of strings and integers.
     pub fn add(&mut self, kind: Kind, actor: &str, member: Value) {
-        self.gathered.entry((kind, actor.to_owned())).or_default().push(member);
+        self.gathered.entry((kind, actor.to_owned())).or_default().members.push(member);
+    }
+
+    /// Adds the evidence of a plan to the event that its members are in.
+    pub fn explain(&mut self, kind: Kind, actor: &str, plan: Value) {
+        self.gathered.entry((kind, actor.to_owned())).or_default().plans.push(plan);
     }
 
     /// Chains one event for each kind and actor.
     pub fn flush<R: RowRead>(self, ledger: &mut Ledger, rows: &mut Scratch<'_, R>, now: Millis) {
-        for ((kind, actor), members) in self.gathered {
+        for ((kind, actor), Gathered { members, plans }) in self.gathered {
             let mut body = Map::new();
+            if !plans.is_empty() {
+                body.insert("plans".into(), Value::Array(plans));
+            }
             if members.len() > LISTED_MAX {
                 let count = members.len();
                 let list = canonical::to_string(&Value::Array(members))

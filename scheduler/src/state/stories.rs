@@ -308,7 +308,9 @@ fn a_plan_that_no_longer_holds_is_skipped_gang_by_gang() {
         record.placements[0].members.pop();
         record
     };
-    script.place(half);
+    let damaged = script.place(half.clone());
+    assert!(matches!(refused(damaged), Refusal::Spec(_)), "not the plan that was made");
+    script.place(PlanRecord { plan: PlanRecord::digest_of(&half.placements), ..half });
     assert_eq!(script.word(JobId(3)), "waiting", "a gang is granted whole or not at all");
 }
 
@@ -396,6 +398,8 @@ fn a_plan_from_another_time_is_only_a_command() {
         now: Millis(u64::MAX),
         budget_steps: u64::MAX,
         policy_version: u32::MAX,
+        view: Digest::default(),
+        plan: PlanRecord::digest_of(&Vec::new()),
         placements: Vec::new(),
     };
     assert!(matches!(script.place(plan), Reply::Done { .. }));

@@ -9,13 +9,13 @@ use super::{
     sched::{Job, Node, Sched, Shape, WaitKey},
 };
 use domain::{
-    JobId, LeaseId, LogIndex, Millis, NodeId,
+    Digest, JobId, LeaseId, LogIndex, Millis, NodeId,
     artifact::SealTicket,
     checkpoint::Checkpoint,
     lease::{Lease, Phase},
     link::WantedLease,
     port::RowRead,
-    scratch,
+    scratch::{self, SetHash},
 };
 use registry::ledger::{Head, Ledger};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,11 +28,19 @@ const CHECKPOINTS_TOLD: usize = 1_000;
 pub struct View<'a> {
     pub(super) sched: &'a Sched,
     pub(super) ledger: &'a Ledger,
+    hash: SetHash,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(sched: &'a Sched, ledger: &'a Ledger) -> Self {
-        Self { sched, ledger }
+    pub(super) fn new(sched: &'a Sched, ledger: &'a Ledger, hash: SetHash) -> Self {
+        Self { sched, ledger, hash }
+    }
+
+    /// Digest of all that the view shows. Costs the same however much that is: it is the set
+    /// hash of the rows, which every apply carries on, and the view is a function of the rows.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.hash.digest()
     }
 
     /// The newest applied entry.
