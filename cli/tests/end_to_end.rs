@@ -100,7 +100,10 @@ impl Dev {
 
 fn submit(dev: &Dev, number: usize) {
     let name = format!("e{number}");
-    let script = format!("sleep 0.2; echo {number} > \"$ASSAY_OUTPUT_DIR/answer\"");
+    // Verifiers of models leave `.gitattributes` out, so it must not count for the root.
+    let script = format!(
+        "sleep 0.2; cd \"$ASSAY_OUTPUT_DIR\"; echo {number} > answer; echo x > .gitattributes"
+    );
     let words = ["submit", "--name", &name, "--retries", "5", "--cpus", "0.5", "--gpus", "1"];
     let output = dev.assay(&[&words[..], &["--json", "--", "sh", "-c", &script]].concat());
     let said = String::from_utf8_lossy(&output.stderr);
@@ -120,6 +123,13 @@ fn strangers_agree(dev: &Dev) {
     let keys = format!("{to}/model.pub.pem");
     let offline = || dev.assay(&["verify", "--offline", to, "--keys", &keys]).status.code();
     assert_eq!(offline(), Some(0));
+    std::fs::write(export.join("model/.gitignore"), "*.tmp").unwrap();
+    assert_eq!(verdict(), Some(0), "files of a version control are no part of a model");
+    assert_eq!(offline(), Some(0), "nor are they for us");
+    std::fs::write(export.join("model/.gitmodules"), "").unwrap();
+    assert_eq!(verdict(), Some(1), "any other file that was not signed is refused");
+    assert_eq!(offline(), Some(7), "by us too");
+    std::fs::remove_file(export.join("model/.gitmodules")).unwrap();
     let answer = export.join("model/answer");
     let mut bytes = std::fs::read(&answer).unwrap();
     bytes[0] ^= 1;

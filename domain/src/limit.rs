@@ -42,8 +42,8 @@ pub const NODE_GPUS_MAX: usize = 64;
 pub const REPLIES_MAX: u64 = 1_000_000;
 /// Time for which a stored reply is kept, at least, while fewer than [`REPLIES_MAX`].
 pub const REPLY_KEPT: Millis = Millis(24 * 3_600_000);
-/// Committed checkpoints kept for one element.
-pub const CHECKPOINTS_KEPT: usize = 3;
+/// Digests of committed checkpoints kept for one element. One more, and every second is dropped.
+pub const CHECKPOINT_DIGESTS_KEPT: usize = 512;
 /// Rows of a list in one answer.
 pub const PAGE_MAX: usize = 1_000;
 /// Files of one captured tree.
@@ -84,6 +84,7 @@ pub const BLOB_COPIES: usize = 2;
 const _: () = assert!(PROPOSAL_MAX.0 < RAFT_MESSAGE_MAX.0);
 const _: () = assert!(RAFT_MESSAGE_MAX.0 + PROPOSAL_MAX.0 < WIRE_MESSAGE_MAX.0);
 const _: () = assert!(BLOB_CHUNK.0 < WIRE_MESSAGE_MAX.0);
+const _: () = assert!(CHECKPOINT_DIGESTS_KEPT.is_multiple_of(2), "so that the newest one stays");
 const _: () = assert!(SPEC_MAX.0 < PROPOSAL_MAX.0);
 const _: () = assert!(2 * WIRE_MESSAGE_MAX.0 < PARTS_MAX.0, "one large submit always fits");
 const _: () = assert!(PART_KEPT.0 > 2 * CALL_TIMEOUT.0);

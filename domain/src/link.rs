@@ -183,6 +183,9 @@ pub struct WantedLease {
     pub checkpoints: Vec<Checkpoint>,
     /// Identity of the cluster, for the provenance.
     pub cluster: String,
+    /// The machines of a gang over several nodes, in the order of its members, for the provenance.
+    /// Told to the lead alone; empty where the gang is on one node, which knows itself.
+    pub inventories: Vec<Inventory>,
 }
 
 impl WantedLease {

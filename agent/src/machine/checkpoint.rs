@@ -3,7 +3,7 @@
 use super::{AgentMachine, Output, lease::Step};
 use domain::{
     LeaseId,
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, thin},
     job::EndCause,
     link::{Report, WantedLease},
 };
@@ -100,6 +100,7 @@ impl AgentMachine {
         held.commits.landed(checkpoint.step, true);
         if held.wanted.checkpoints.iter().all(|it| it.step < checkpoint.step) {
             held.wanted.checkpoints.push(checkpoint);
+            thin(&mut held.wanted.checkpoints);
         }
         self.store_next_checkpoint(lease);
         self.store_output_if_settled(lease);

@@ -75,6 +75,7 @@ pub(super) fn lease(id: LeaseId, gang: &[u32], phase: Phase) -> WantedLease {
         master_addr: "a".into(),
         checkpoints: vec![],
         cluster: "c".into(),
+        inventories: vec![],
     }
 }
 

@@ -180,6 +180,25 @@ fn job(script: &str) -> WantedLease {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_a_version_control_in_an_output_are_no_part_of_the_model() {
+    let mut world = World::new().await;
+    let mut agent = world.agent().await;
+    let wanted = job("
+        cd $ASSAY_OUTPUT_DIR; mkdir -p .git sub; echo w > weights; echo a > .gitattributes
+        echo h > .git/HEAD; echo s > sub/.gitignore
+    ");
+    let Report::Ended { output, .. } = world.run(&mut agent, wanted).await else {
+        panic!("not ended")
+    };
+    let tree = Tree::decode(world.blob(output.tree).as_bytes()).unwrap();
+    let names: Vec<_> = tree.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(names, ["sub/.gitignore", "weights"]);
+    assert_eq!((tree.root(), output.files), (output.root, 2));
+    assert!(!world.blob(output.statement).contains("\"name\":\".gitattributes\""));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_runs_under_exactly_the_contract_and_its_output_is_uploaded() {
     let mut world = World::new().await;
     let mut agent = world.agent().await;

@@ -20,6 +20,12 @@ pub(super) fn hash(folder: &Path) -> Result<Tree, EndCause> {
     })
 }
 
+/// What of an output is part of the model.
+pub(super) fn model_part(mut tree: Tree) -> Tree {
+    tree.files.retain(|file| !statement::is_left_out(&file.path));
+    tree
+}
+
 /// The payload of the model's signature.
 pub(super) fn model(sealing: &Sealing, tree: &Tree) -> Vec<u8> {
     statement::model_statement(&sealing.wanted.spec.name, tree)
@@ -28,6 +34,10 @@ pub(super) fn model(sealing: &Sealing, tree: &Tree) -> Vec<u8> {
 /// The payload of the signed provenance.
 pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Vec<u8> {
     let wanted = &sealing.wanted;
+    let inventories = match wanted.inventories.as_slice() {
+        [] => vec![sealing.inventory.clone()],
+        gang => gang.to_vec(),
+    };
     statement::provenance(&Provenance {
         name: wanted.spec.name.clone(),
         root: tree.root(),
@@ -35,7 +45,7 @@ pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Vec<u8>
         recipe: recipe::recipe_of_element(&wanted.spec, wanted.lease.element.index),
         build_key: wanted.lease.build_key,
         hardware_class: sealing.inventory.hardware_class(),
-        inventories: vec![sealing.inventory.clone()],
+        inventories,
         lease: wanted.lease.clone(),
         cluster: wanted.cluster.clone(),
         started: sealing.started,

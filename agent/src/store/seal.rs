@@ -47,7 +47,7 @@ pub async fn checkpoint(
     folder: PathBuf,
     blobs: &impl Blobs,
 ) -> Result<Checkpoint, EndCause> {
-    let (tree, uploads, before) = blocking(move || gather(folder)).await?;
+    let (tree, uploads, before) = blocking(move || gather(folder, |tree| tree)).await?;
     let stored =
         Checkpoint { step, root: tree.root(), tree: tree.digest(), size: tree.size(), lease };
     upload(uploads, before, blobs).await?;
@@ -65,7 +65,7 @@ pub async fn output(sealing: Sealing, blobs: &impl Blobs) -> Result<OutputDigest
 }
 
 fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp), EndCause> {
-    let (tree, mut uploads, before) = gather(sealing.dirs.out())?;
+    let (tree, mut uploads, before) = gather(sealing.dirs.out(), describe::model_part)?;
     if tree.files.is_empty() && sealing.wanted.spec.outputs == Outputs::Required {
         return Err(EndCause::NoOutput);
     }
@@ -86,10 +86,11 @@ fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp
     Ok((digests, uploads, before))
 }
 
-/// The folder's tree, everything of it that is to be uploaded, and how it looked before.
-fn gather(folder: PathBuf) -> Result<(Tree, Vec<Blob>, Stamp), EndCause> {
+/// What counts of the folder's tree, everything of it that is to be uploaded, and how it looked
+/// before.
+fn gather(folder: PathBuf, counts: fn(Tree) -> Tree) -> Result<(Tree, Vec<Blob>, Stamp), EndCause> {
     let before = Stamp::of(folder)?;
-    let tree = describe::hash(&before.folder)?;
+    let tree = counts(describe::hash(&before.folder)?);
     let mut uploads = vec![Blob::bytes(tree.encode())];
     for file in &tree.files {
         let path = before.folder.join(&file.path);

@@ -9,7 +9,7 @@ use domain::{
     checkpoint::Checkpoint,
     contract,
     job::{Captured, JobSpec},
-    lease::Lease,
+    lease::{Lease, Member, TaskPlace},
     node::Inventory,
 };
 use serde_json::{Map, Value, json};
@@ -34,7 +34,7 @@ pub struct Provenance {
     pub build_key: Digest,
     /// Hardware class of the node.
     pub hardware_class: String,
-    /// The nodes as they were.
+    /// The nodes as they were, in the order of the lease's members: ascending by first rank.
     pub inventories: Vec<Inventory>,
     /// The lease under which it ended.
     pub lease: Lease,
@@ -80,26 +80,8 @@ pub fn provenance(told: &Provenance) -> Vec<u8> {
 fn internal(told: &Provenance) -> Value {
     let environment: Map<String, Value> =
         contract::recorded().into_iter().map(|(name, value)| (name, value.into())).collect();
-    let nodes: Vec<Value> = told
-        .inventories
-        .iter()
-        .map(|node| {
-            let gpus: Vec<Value> = node
-                .gpus
-                .iter()
-                .map(|gpu| json!({ "model": gpu.model, "uuid": gpu.uuid }))
-                .collect();
-            json!({
-                "cpuLevel": node.cpu_level,
-                "cpuModel": node.cpu_model,
-                "cudaVersion": node.cuda_version,
-                "driverVersion": node.driver_version,
-                "gpus": gpus,
-                "kernel": node.kernel,
-                "name": node.name,
-            })
-        })
-        .collect();
+    let members = told.lease.members.iter().zip(&told.inventories);
+    let nodes: Vec<Value> = members.map(|(member, has)| node(member, has)).collect();
     json!({
         "buildKey": told.build_key.to_string(),
         "contract": contract::digest().to_string(),
@@ -109,6 +91,26 @@ fn internal(told: &Provenance) -> Value {
         "queue": told.spec.queue,
         "recipe": told.recipe.to_string(),
         "user": told.spec.user,
+    })
+}
+
+/// A member of the gang: the machine, and which of its GPUs each rank had.
+fn node(member: &Member, has: &Inventory) -> Value {
+    let gpus = |task: &TaskPlace| -> Vec<Value> {
+        let used = has.gpus.iter().filter(|gpu| task.gpus.contains(&gpu.index));
+        used.map(|gpu| json!({ "model": gpu.model, "uuid": gpu.uuid })).collect()
+    };
+    let ranks: Vec<Value> =
+        member.tasks.iter().map(|task| json!({ "gpus": gpus(task), "rank": task.rank })).collect();
+    json!({
+        "agentVersion": has.agent_version,
+        "cpuLevel": has.cpu_level,
+        "cpuModel": has.cpu_model,
+        "cudaVersion": has.cuda_version,
+        "driverVersion": has.driver_version,
+        "kernel": has.kernel,
+        "name": has.name,
+        "ranks": ranks,
     })
 }
 
@@ -127,6 +129,17 @@ fn dependencies(spec: &JobSpec) -> Vec<Value> {
     code.chain(sets).collect()
 }
 
+/// The log of the lead's ranks; the other nodes' stays with the servers that streamed it.
+fn log(told: &Provenance) -> Value {
+    let lead = told.lease.members.first();
+    let ranks: Vec<u32> = lead.iter().flat_map(|it| &it.tasks).map(|task| task.rank).collect();
+    json!({
+        "annotations": { "ranks": ranks },
+        "digest": { "sha256": told.log.to_string() },
+        "name": "log",
+    })
+}
+
 fn run(told: &Provenance) -> Value {
     let time = |millis: Millis| crate::ledger::rfc3339(millis.0.saturating_mul(1_000));
     let checkpoints: Vec<Value> = told
@@ -141,7 +154,7 @@ fn run(told: &Provenance) -> Value {
         .collect();
     let agent = told.inventories.first().map_or("", |node| node.agent_version.as_str());
     let mut byproducts = checkpoints;
-    byproducts.push(json!({ "digest": { "sha256": told.log.to_string() }, "name": "log" }));
+    byproducts.push(log(told));
     byproducts.push(json!({ "annotations": { "last": told.metrics }, "name": "metrics" }));
     json!({
         "builder": {
@@ -191,5 +204,112 @@ pub fn check_provenance(payload: &[u8], ticket: &SealTicket) -> Result<(), Strin
     match run {
         Some(run) if run.ends_with(&wanted) => Ok(()),
         other => Err(format!("invocation is {other:?}, the ticket says `…{wanted}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{
+        AttemptNo, Bytes, CpuMillis, JobId, LeaseId, NodeId,
+        job::{OnDisconnect, Outputs, Restart},
+        lease::Phase,
+        resource::{Gpu, TaskResources},
+    };
+    use std::collections::BTreeMap;
+
+    fn spec() -> JobSpec {
+        JobSpec {
+            name: "gang".into(),
+            user: "ada".into(),
+            queue: "default".into(),
+            priority: 0,
+            tasks: 3,
+            resources: TaskResources::default(),
+            command: vec!["train".into()],
+            env: BTreeMap::new(),
+            code: None,
+            datasets: BTreeMap::new(),
+            hyperparameters: BTreeMap::new(),
+            seed: 1,
+            outputs: Outputs::Required,
+            time_limit: None,
+            retries: 0,
+            on_disconnect: OnDisconnect::Stop,
+            restart: Restart::Lease,
+            array: None,
+            reproduces: None,
+        }
+    }
+
+    fn machine(name: &str) -> Inventory {
+        let gpu = |index: u32| Gpu {
+            index,
+            uuid: format!("GPU-{name}-{index}"),
+            model: "H100".into(),
+            memory: Bytes(80 << 30),
+            compute_capability: "9.0".into(),
+        };
+        Inventory {
+            name: name.into(),
+            boot_id: "boot".into(),
+            cpu: CpuMillis(1_000),
+            memory: Bytes(1),
+            gpus: (0..4).map(gpu).collect(),
+            driver_version: format!("550.{name}"),
+            cuda_version: "12.4".into(),
+            cpu_model: "cpu".into(),
+            cpu_level: "x86-64-v3".into(),
+            kernel: "6.1".into(),
+            agent_version: "0.1.0".into(),
+        }
+    }
+
+    #[test]
+    fn every_node_of_a_gang_is_listed_by_rank_with_its_driver_and_the_gpus_that_each_rank_had() {
+        let task = |rank, gpus: &[u32]| TaskPlace { rank, gpus: gpus.to_vec() };
+        let members = vec![
+            Member { node: NodeId(7), tasks: vec![task(0, &[2]), task(1, &[0, 3])] },
+            Member { node: NodeId(3), tasks: vec![task(2, &[1])] },
+        ];
+        let told = Provenance {
+            name: "gang".into(),
+            root: Digest::of(b"root"),
+            spec: spec(),
+            recipe: Digest::of(b"recipe"),
+            build_key: Digest::of(b"build"),
+            hardware_class: "class".into(),
+            inventories: vec![machine("b"), machine("a")],
+            lease: Lease {
+                id: LeaseId { index: 9, ordinal: 0 },
+                element: JobId(1).into(),
+                attempt: AttemptNo(1),
+                granted: Millis(0),
+                members,
+                phase: Phase::Started { done: Default::default() },
+                resume_from: None,
+                build_key: Digest::of(b"build"),
+            },
+            cluster: "c".into(),
+            started: Millis(0),
+            finished: Millis(1),
+            checkpoints: Vec::new(),
+            log: Digest::of(b"log"),
+            metrics: String::new(),
+        };
+        let payload: Value = serde_json::from_slice(&provenance(&told)).unwrap();
+        let nodes = &payload["predicate"]["buildDefinition"]["internalParameters"]["nodes"];
+        let gpu = |uuid: &str| json!({ "model": "H100", "uuid": uuid });
+        assert_eq!(nodes.as_array().map(Vec::len), Some(2));
+        assert_eq!((&nodes[0]["name"], &nodes[1]["name"]), (&json!("b"), &json!("a")));
+        assert_eq!(nodes[1]["driverVersion"], "550.a");
+        let first = [gpu("GPU-b-0"), gpu("GPU-b-3")];
+        assert_eq!(
+            nodes[0]["ranks"],
+            json!([{ "gpus": [gpu("GPU-b-2")], "rank": 0 }, { "gpus": first, "rank": 1 }])
+        );
+        assert_eq!(nodes[1]["ranks"], json!([{ "gpus": [gpu("GPU-a-1")], "rank": 2 }]));
+        let log = &payload["predicate"]["runDetails"]["byproducts"][0];
+        assert_eq!((&log["name"], &log["annotations"]["ranks"]), (&json!("log"), &json!([0, 1])));
     }
 }

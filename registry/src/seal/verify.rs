@@ -1,6 +1,6 @@
 //! Checking an exported artifact point by point, with a public key and nothing else.
 
-use super::{bundle, bundle::Bundle, canonical, dsse, dsse::Envelope, walk};
+use super::{bundle, bundle::Bundle, canonical, dsse, dsse::Envelope, statement::is_under, walk};
 use domain::{Digest, node::build_key, tree::Tree};
 use p256::{
     ecdsa::{Signature, VerifyingKey, signature::Verifier},
@@ -90,7 +90,7 @@ fn model_checks(
     let key = report.add("trusted key", trusted(&hint, keys_pem))?;
     report.add("signature", check_signature(&key, &payload, &sig));
     let listed = report.add("statement", parse_statement(&payload))?;
-    let tree = report.add("files readable", hash(model))?;
+    let tree = report.add("files readable", hash(model, &listed.ignored))?;
     report.add("files", compare(&listed.files, &tree));
     let root = tree.root();
     report.add(
@@ -144,6 +144,8 @@ fn check_signature(key: &VerifyingKey, payload: &[u8], sig: &[u8]) -> Result<(()
 struct Listed {
     root: String,
     files: BTreeMap<String, String>,
+    /// Paths in the folder that the signer left out.
+    ignored: Vec<String>,
 }
 
 fn parse_statement(payload: &[u8]) -> Result<(Listed, String), String> {
@@ -163,13 +165,22 @@ fn parse_statement(payload: &[u8]) -> Result<(Listed, String), String> {
         files.insert(field("name").to_owned(), field("digest").to_owned());
     }
     let root = text("/subject/0/digest/sha256").to_owned();
+    let ignored = value.pointer("/predicate/serialization/ignore_paths").and_then(Value::as_array);
+    let ignored = ignored.into_iter().flatten().filter_map(Value::as_str);
+    let ignored = ignored.filter(|path| !path.is_empty()).map(str::to_owned).collect();
     let detail = format!("{} files of `{}`", files.len(), text("/subject/0/name"));
-    Ok((Listed { root, files }, detail))
+    Ok((Listed { root, files, ignored }, detail))
 }
 
-fn hash(model: &Path) -> Result<(Tree, String), String> {
-    let tree = walk::hash_tree(model).map_err(|fault| fault.to_string())?;
-    let detail = format!("{} files, {}", tree.files.len(), tree.size());
+/// The folder's files without those that the signed statement says it leaves out.
+fn hash(model: &Path, ignored: &[String]) -> Result<(Tree, String), String> {
+    let mut tree = walk::hash_tree(model).map_err(|fault| fault.to_string())?;
+    let all = tree.files.len();
+    tree.files.retain(|file| !is_under(&file.path, ignored.iter().map(String::as_str)));
+    let mut detail = format!("{} files, {}", tree.files.len(), tree.size());
+    if let skipped @ 1.. = all - tree.files.len() {
+        detail += &format!("; {skipped} left out as signed: {}", ignored.join(" "));
+    }
     Ok((tree, detail))
 }
 
@@ -301,6 +312,31 @@ mod tests {
         let failed = checks.iter().find(|check| !check.ok).unwrap();
         assert_eq!(failed.name, "files");
         assert!(failed.detail.contains("weights.bin"), "{}", failed.detail);
+    }
+
+    #[test]
+    fn what_the_signer_left_out_may_stand_in_the_folder_and_nothing_else_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = dir.path().join("model");
+        std::fs::create_dir_all(model.join(".git")).unwrap();
+        std::fs::write(model.join("weights"), "w").unwrap();
+        let signer = LocalSigner::create(&dir.path().join("keys")).unwrap();
+        let payload = model_statement("m", &walk::hash_tree(&model).unwrap());
+        let sig = signer.sign_model(&dsse::pae(&payload)).unwrap();
+        let (file, pem) = (dir.path().join("model.sig"), signer.model_public_pem());
+        std::fs::write(&file, bundle::model_bundle(&payload, &sig, &pem)).unwrap();
+
+        std::fs::write(model.join(".git/HEAD"), "ref").unwrap();
+        std::fs::write(model.join(".gitattributes"), "* binary").unwrap();
+        let checks = verify_model(&model, &file, &pem);
+        assert!(good(&checks), "{checks:#?}");
+        let readable = checks.iter().find(|check| check.name == "files readable").unwrap();
+        assert!(readable.detail.contains("2 left out as signed"), "{}", readable.detail);
+        std::fs::create_dir(model.join("sub")).unwrap();
+        std::fs::write(model.join("sub/.gitattributes"), "* binary").unwrap();
+        let checks = verify_model(&model, &file, &pem);
+        let failed = checks.iter().find(|check| !check.ok).unwrap();
+        assert!(failed.detail.contains("sub/.gitattributes` is in the folder but not signed"));
     }
 
     #[test]

@@ -82,6 +82,9 @@ async fn complete(
     if tree.root() != output.root {
         return Err(damaged(format!("root is {}, declared {}", tree.root(), output.root)));
     }
+    if let Some(file) = tree.files.iter().find(|file| statement::is_left_out(&file.path)) {
+        return Err(damaged(format!("`{}` is no part of a model: verifiers skip it", file.path)));
+    }
     let mut needed: Vec<Digest> = tree.files.iter().map(|file| file.digest).collect();
     needed.extend([output.tree, output.statement, output.provenance, output.log]);
     needed.sort_unstable();

@@ -10,9 +10,10 @@ use super::{
 use domain::{
     LeaseId, NodeId,
     artifact::{OutputDigests, SealTicket},
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, thin},
     job::ElementState,
     lease::{Lease, Phase},
+    limit,
     link::Report,
     port::RowRead,
 };
@@ -87,6 +88,15 @@ impl Sched {
         step.events.add(Kind::CheckpointCommitted, actor, member);
         step.rows.put(key::checkpoint(element.job, position, checkpoint.step), &checkpoint);
         row.newest = Some(checkpoint);
+        row.checkpoints += 1;
+        if row.checkpoints as usize > limit::CHECKPOINT_DIGESTS_KEPT {
+            let (from, to) = key::checkpoints(element.job, position);
+            let mut all = step.rows.range(&from, &to, row.checkpoints as usize);
+            for (dropped, _) in thin(&mut all) {
+                step.rows.remove(dropped);
+            }
+            row.checkpoints = all.len() as u32;
+        }
         step.rows.put(key::element(element.job, position), &*row);
         step.effect(Effect::Changed { job: element.job });
         step.done()

@@ -245,6 +245,8 @@ pub struct ElementRow {
     pub avoid: BTreeSet<NodeId>,
     /// The newest committed checkpoint.
     pub newest: Option<Checkpoint>,
+    /// Rows of committed checkpoints.
+    pub checkpoints: u32,
 }
 
 impl Default for ElementRow {
@@ -257,6 +259,7 @@ impl Default for ElementRow {
             build: None,
             avoid: BTreeSet::new(),
             newest: None,
+            checkpoints: 0,
         }
     }
 }

@@ -13,14 +13,12 @@ use domain::{
     artifact::Artifact,
     checkpoint::Checkpoint,
     job::{ElementState, EndCause},
+    limit,
     port::RowRead,
     scratch,
 };
 use registry::ledger::{Ledger, SealInput};
 use serde_json::json;
-
-/// Checkpoints that an artifact lists.
-const CHECKPOINTS_LISTED: usize = 10_000;
 
 /// What completes a ticket.
 pub(super) struct Completion {
@@ -55,7 +53,7 @@ impl Sched {
             return step.done();
         };
         let (from, to) = key::checkpoints(id, position);
-        let found = step.rows.range(&from, &to, CHECKPOINTS_LISTED);
+        let found = step.rows.range(&from, &to, limit::CHECKPOINT_DIGESTS_KEPT);
         let checkpoints: Vec<Checkpoint> =
             found.iter().map(|(key, value)| scratch::decode(key, value)).collect();
         let artifact: Artifact = ledger.seal(

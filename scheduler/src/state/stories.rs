@@ -94,6 +94,12 @@ fn a_gang_over_two_nodes_starts_when_both_are_ready_and_ends_when_both_are_done(
     assert!(matches!(phase(&script), Phase::Preparing { .. }), "no task before all are ready");
     script.report(b, Report::Prepared { lease });
     assert!(matches!(phase(&script), Phase::Started { .. }));
+    let machines = |node| -> Vec<String> {
+        let wanted = script.view().wanted(node, "c", &script.rows);
+        wanted[0].inventories.iter().map(|has| has.name.clone()).collect()
+    };
+    assert_eq!(machines(a), ["a", "b"], "the lead tells of every node in the provenance");
+    assert!(machines(b).is_empty());
     let early = script.report(a, Report::Ended { lease, output: output(1) });
     assert!(matches!(refused(early), Refusal::NotYet { .. }));
     script.report(b, Report::Done { lease });
@@ -143,6 +149,29 @@ fn a_job_fails_after_its_retries_and_a_nodes_fault_does_not_count() {
     assert_eq!(part.attempts.len(), 4);
     let cause = EndCause::ExitCode { rank: 0, code: 3 };
     assert_eq!(part.state, ElementState::Failed { cause });
+}
+
+#[test]
+fn checkpoints_without_end_leave_a_bounded_chain_from_which_only_the_newest_is_resumed() {
+    let (mut script, node, lease) = running(job(1, 1));
+    let last = 3 * limit::CHECKPOINT_DIGESTS_KEPT as u64;
+    for step in 1..=last {
+        script.report(node, checkpoint(lease, step));
+        let chain = &document(&script, JobId(1)).parts[0].checkpoints;
+        assert!(chain.len() <= limit::CHECKPOINT_DIGESTS_KEPT);
+        assert_eq!((chain[0].step, chain[chain.len() - 1].step), (1, step));
+    }
+    let chain = document(&script, JobId(1)).parts[0].checkpoints.clone();
+    script.report(node, Report::Failed { lease, cause: EndCause::NodeLost });
+    script.report(node, Report::Stopped { lease });
+    script.plan();
+    let next = script.lease_of("j1");
+    let resumed = script.view().lease(next).unwrap().resume_from.clone();
+    assert_eq!(resumed.as_ref(), chain.last());
+    script.finish(next, 1);
+    script.seal(next);
+    let artifact = script.view().artifact(&script.rows, domain::ArtifactId(1)).unwrap().artifact;
+    assert_eq!(artifact.checkpoints, chain, "the artifact lists the chain as it is kept");
 }
 
 #[test]

@@ -13,15 +13,14 @@ use domain::{
     artifact::SealTicket,
     checkpoint::Checkpoint,
     lease::{Lease, Phase},
+    limit,
     link::WantedLease,
+    node::Inventory,
     port::RowRead,
     scratch::{self, SetHash},
 };
 use registry::ledger::{Head, Ledger};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Checkpoints that an agent is told of, for the provenance.
-const CHECKPOINTS_TOLD: usize = 1_000;
 
 /// A read-only view. A function of replicated rows only.
 #[derive(Clone, Copy)]
@@ -143,11 +142,12 @@ impl<'a> View<'a> {
             Phase::Stopping { remaining, .. } => remaining.contains(&id),
             Phase::Preparing { .. } | Phase::Started { .. } => true,
         });
-        needs.filter_map(|lease| self.wanted_lease(lease, cluster, rows)).collect()
+        needs.filter_map(|lease| self.wanted_lease(id, lease, cluster, rows)).collect()
     }
 
     fn wanted_lease(
         &self,
+        node: NodeId,
         lease: &Lease,
         cluster: &str,
         rows: &impl RowRead,
@@ -165,9 +165,19 @@ impl<'a> View<'a> {
             spec: submitted.spec,
             recipe,
             master_addr,
-            checkpoints: checkpoints(rows, lease.element.job, position, CHECKPOINTS_TOLD),
+            checkpoints: checkpoints(rows, lease.element.job, position),
             cluster: cluster.to_owned(),
+            inventories: if node == lease.lead() { self.inventories(lease) } else { Vec::new() },
         })
+    }
+
+    /// The machines of a gang over several nodes.
+    fn inventories(&self, lease: &Lease) -> Vec<Inventory> {
+        if lease.members.len() == 1 {
+            return Vec::new();
+        }
+        let nodes = lease.members.iter().filter_map(|member| self.node(member.node));
+        nodes.map(|row| row.inventory.clone()).collect()
     }
 
     /// The entry that held the newest plan.
@@ -194,8 +204,8 @@ fn submitted(rows: &impl RowRead, id: JobId) -> Option<Submitted> {
     Some(scratch::decode(&key, &rows.get(&key)?))
 }
 
-fn checkpoints(rows: &impl RowRead, job: JobId, position: u32, limit: usize) -> Vec<Checkpoint> {
+fn checkpoints(rows: &impl RowRead, job: JobId, position: u32) -> Vec<Checkpoint> {
     let (from, to) = super::key::checkpoints(job, position);
-    let page = rows.range(&from, &to, limit);
+    let page = rows.range(&from, &to, limit::CHECKPOINT_DIGESTS_KEPT);
     page.iter().map(|(key, value)| scratch::decode(key, value)).collect()
 }

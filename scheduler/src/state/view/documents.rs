@@ -21,8 +21,6 @@ const LOOKED_AT_MAX: usize = 100_000;
 const PARTS_MAX: usize = 1_000;
 /// Attempts of one element in one document.
 const ATTEMPTS_MAX: usize = 200;
-/// Checkpoints of one element in one document.
-const CHECKPOINTS_MAX: usize = 10_000;
 
 /// Which jobs a list shows; none of a field means any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,7 +124,7 @@ impl View<'_> {
                 id: submitted.spec.element(id, position),
                 state: row.state,
                 attempts: self.attempts(rows, id, position),
-                checkpoints: checkpoints(rows, id, position, CHECKPOINTS_MAX),
+                checkpoints: checkpoints(rows, id, position),
             }
         };
         found.iter().map(part).collect()
