@@ -64,10 +64,28 @@ pub enum Audit {
         limit: u32,
     },
     /// Check the chain from its first event to its head
-    Verify,
+    Verify(AuditVerify),
     /// Write all events, one JSON object a line
     Export {
         /// File to make
         file: PathBuf,
+        /// File to make with the signers' public keys, for `audit verify --keys`
+        #[arg(long, value_name = "FILE")]
+        signers: Option<PathBuf>,
     },
+}
+
+/// `assay audit verify`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct AuditVerify {
+    /// Where the head that holds is kept: the chain must extend it, and it moves on. Made if
+    /// it is not there; keep it where no server can change it
+    #[arg(long, value_name = "FILE")]
+    pub head_file: Option<PathBuf>,
+    /// Public keys of the signers to trust, in place of those that the server names
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+    /// Check what `audit export` wrote, without a cluster
+    #[arg(long, value_name = "FILE", requires = "keys")]
+    pub offline: Option<PathBuf>,
 }

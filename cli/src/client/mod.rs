@@ -125,7 +125,7 @@ impl Client {
                         return Ok(response.into_inner());
                     }
                     Ok(Err(status)) => status,
-                    Err(_) => Status::deadline_exceeded("no answer in time"),
+                    Err(_) => late(),
                 };
                 connected |= wire_fault::came_from_server(&status);
                 let fault = of_status(&status, &server.address);
@@ -158,6 +158,30 @@ impl Client {
             .await?;
         answer(&document)
     }
+
+    /// Asks every server of the profile for a document, each once.
+    pub async fn query_each<T: DeserializeOwned>(
+        &self,
+        what: What,
+    ) -> Vec<(String, Result<Answer<T>, Fault>)> {
+        let request = v1::QueryRequest { stale: false, what: Some(what) };
+        let mut answers = Vec::with_capacity(self.servers.len());
+        for server in &self.servers {
+            let mut service = service(&server.channel);
+            let call = tokio::time::timeout(ANSWER, service.query(request.clone()));
+            let result = match call.await {
+                Ok(Ok(document)) => answer(document.get_ref()),
+                Ok(Err(status)) => Err(of_status(&status, &server.address)),
+                Err(_) => Err(of_status(&late(), &server.address)),
+            };
+            answers.push((server.address.clone(), result));
+        }
+        answers
+    }
+}
+
+fn late() -> Status {
+    Status::deadline_exceeded("no answer in time")
 }
 
 fn nobody() -> Fault {

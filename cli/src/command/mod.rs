@@ -90,7 +90,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Reproduce(args) => reproduce::run(&context()?, &args.which).await,
         Command::Diff(args) => diff::run(&context()?, &args).await,
         Command::Cluster(args) => cluster::run(&context()?, args).await,
-        Command::Audit(args) => audit::run(&context()?, args).await,
+        Command::Audit(args) => audit::run(global, args).await,
         Command::Dev(args) => crate::dev::run(global, args).await,
         Command::Server(args) => process::server(&args.config).await,
         Command::Agent(args) => process::agent(&args.config).await,

@@ -143,6 +143,24 @@ pub fn rfc3339(ts_us: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
 }
 
+/// Reads what [`rfc3339`] writes, and nothing else.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let micros = number(20..26)?;
+    let shifted = (month + 9) % 12;
+    let year = (year + u64::from(shifted < 10)).checked_sub(1)?;
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * shifted + 2) / 5 + day.checked_sub(1)?;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100;
+    let days = (days + day_of_year).checked_sub(719_468)?;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    let ts_us = seconds * 1_000_000 + micros;
+    (rfc3339(ts_us) == text).then_some(ts_us)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +171,16 @@ mod tests {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000Z");
         assert_eq!(rfc3339(951_782_400_000_001), "2000-02-29T00:00:00.000001Z");
         assert_eq!(rfc3339(1_795_522_603_500_000), "2026-11-24T12:16:43.500000Z");
+    }
+
+    #[test]
+    fn a_time_is_read_as_it_is_written_and_no_other_text_is() {
+        for ts_us in [0, 951_782_400_000_001, 1_735_689_599_999_999, 1_795_522_603_500_000] {
+            assert_eq!(parse_rfc3339(&rfc3339(ts_us)), Some(ts_us));
+        }
+        for text in ["", "2026-11-24", "2026-02-30T00:00:00.000000Z", "2026-11-24T12:16:43.5Z"] {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod key;
 mod seal;
 pub mod view;
 
-pub use chain::{Head, LedgerRefusal, event_hash, rfc3339};
+pub use chain::{Head, LedgerRefusal, event_hash, parse_rfc3339, rfc3339};
 pub use seal::SealInput;
 
 use borsh::{BorshDeserialize, BorshSerialize};

@@ -1,10 +1,24 @@
 //! Checking the audit chain from its genesis, with public keys alone.
 
 use super::canonical;
-use crate::ledger::event_hash;
-use domain::{Digest, audit::AuditEvent};
+use crate::ledger::{event_hash, rfc3339};
+use domain::{
+    Digest,
+    audit::{AuditEvent, EventSignature},
+};
 use ed25519_dalek::{Signature, VerifyingKey, pkcs8::DecodePublicKey};
 use std::collections::BTreeMap;
+
+/// A head that was verified before and kept outside of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The number of its newest event.
+    pub seq: u64,
+    /// That event's hash.
+    pub hash: Digest,
+    /// The newest event that had a signature.
+    pub signed: u64,
+}
 
 /// What a checked chain ends with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +88,24 @@ pub enum ChainFault {
         /// What is known.
         anchored: u64,
     },
+    /// An event is not the one that was verified before.
+    #[error("event {seq} is {found}, but was {anchored} when it was verified before")]
+    Rewritten {
+        /// Which.
+        seq: u64,
+        /// Its hash now.
+        found: Digest,
+        /// Its hash then.
+        anchored: Digest,
+    },
+    /// Signatures that were there are gone.
+    #[error("event {anchored} was signed when it was verified before, now none after {signed} is")]
+    Unsigned {
+        /// The newest signed one now.
+        signed: u64,
+        /// The newest signed one then.
+        anchored: u64,
+    },
 }
 
 /// Checks a chain piece by piece, in order.
@@ -81,6 +113,7 @@ pub struct ChainCheck {
     keys: BTreeMap<String, VerifyingKey>,
     checked: Checked,
     ts_us: u64,
+    anchor: Option<Anchor>,
 }
 
 impl ChainCheck {
@@ -95,7 +128,7 @@ impl ChainCheck {
             Ok((signer.clone(), key))
         };
         let keys = keys.iter().map(read).collect::<Result<_, String>>()?;
-        Ok(Self { keys, checked: Checked::default(), ts_us: 0 })
+        Ok(Self { keys, checked: Checked::default(), ts_us: 0, anchor: None })
     }
 
     /// Starts within a chain, at event `seq` whose predecessor has the hash `prev`: what comes
@@ -111,6 +144,12 @@ impl ChainCheck {
         let before = seq.saturating_sub(1);
         let checked = Checked { seq: before, hash: prev, signed: before };
         Ok(Self { checked, ..Self::new(keys)? })
+    }
+
+    /// The chain must extend this head.
+    #[must_use]
+    pub fn extending(self, anchor: Option<Anchor>) -> Self {
+        Self { anchor, ..self }
     }
 
     /// Takes the next event.
@@ -129,20 +168,17 @@ impl ChainCheck {
         if computed != event.hash {
             return Err(ChainFault::Hash { seq, computed, stored: event.hash });
         }
+        if let Some(anchor) = self.anchor.filter(|anchor| anchor.seq == seq)
+            && anchor.hash != computed
+        {
+            return Err(ChainFault::Rewritten { seq, found: computed, anchored: anchor.hash });
+        }
         check_payload(event)?;
         if event.ts_us <= self.ts_us {
             return Err(ChainFault::Time { seq });
         }
         if let Some(signature) = &event.signature {
-            let fault = |why: String| ChainFault::Signature { seq, why };
-            let key = self
-                .keys
-                .get(&signature.signer)
-                .ok_or_else(|| fault(format!("no public key of signer `{}`", signature.signer)))?;
-            let bytes = Signature::from_slice(&signature.bytes)
-                .map_err(|_| fault("the signature is not 64 bytes long".into()))?;
-            key.verify_strict(&event.hash.0, &bytes)
-                .map_err(|_| fault(format!("not signed by `{}`", signature.signer)))?;
+            self.check_signature(event, signature)?;
             self.checked.signed = seq;
         }
         self.checked.seq = seq;
@@ -151,16 +187,42 @@ impl ChainCheck {
         Ok(())
     }
 
-    /// Ends the check. `anchored` is an event that is known to exist, from elsewhere.
+    /// Signatures are attached in order, so one after a gap means that others were taken away.
+    fn check_signature(
+        &self,
+        event: &AuditEvent,
+        signature: &EventSignature,
+    ) -> Result<(), ChainFault> {
+        let seq = event.seq;
+        let fault = |why: String| ChainFault::Signature { seq, why };
+        if self.checked.signed + 1 != seq {
+            let missing = self.checked.signed + 1;
+            return Err(fault(format!("it is signed, though event {missing} before it is not")));
+        }
+        let key = self
+            .keys
+            .get(&signature.signer)
+            .ok_or_else(|| fault(format!("no public key of signer `{}`", signature.signer)))?;
+        let bytes = Signature::from_slice(&signature.bytes)
+            .map_err(|_| fault("the signature is not 64 bytes long".into()))?;
+        key.verify_strict(&event.hash.0, &bytes)
+            .map_err(|_| fault(format!("not signed by `{}`", signature.signer)))
+    }
+
+    /// Ends the check. `head` is the newest event that is said to exist.
     ///
     /// # Errors
-    /// When the chain ends before it.
-    pub fn finish(self, anchored: Option<u64>) -> Result<Checked, ChainFault> {
-        match anchored {
-            Some(anchored) if anchored > self.checked.seq => {
-                Err(ChainFault::Cut { seq: self.checked.seq, anchored })
+    /// When the chain ends before it, or before the head that it must extend.
+    pub fn finish(self, head: Option<u64>) -> Result<Checked, ChainFault> {
+        let known = head.max(self.anchor.map(|anchor| anchor.seq)).unwrap_or(0);
+        if known > self.checked.seq {
+            return Err(ChainFault::Cut { seq: self.checked.seq, anchored: known });
+        }
+        match self.anchor {
+            Some(anchor) if anchor.signed > self.checked.signed => {
+                Err(ChainFault::Unsigned { signed: self.checked.signed, anchored: anchor.signed })
             }
-            _ => Ok(self.checked),
+            Some(_) | None => Ok(self.checked),
         }
     }
 }
@@ -174,6 +236,9 @@ fn check_payload(event: &AuditEvent) -> Result<(), ChainFault> {
     }
     if value.get("sequence").and_then(serde_json::Value::as_u64) != Some(event.seq) {
         return Err(fault("its `sequence` is another".into()));
+    }
+    if value.get("ts").and_then(serde_json::Value::as_str) != Some(&rfc3339(event.ts_us)) {
+        return Err(fault("its `ts` is another than the event's time".into()));
     }
     Ok(())
 }
@@ -223,7 +288,7 @@ mod tests {
 
     #[test]
     fn any_edit_gap_or_cut_is_found() {
-        let edits: [(&str, Edit); 7] = [
+        let edits: [(&str, Edit); 9] = [
             ("payload", |events| {
                 events[1].payload = events[1].payload.replace("ada", "eve");
             }),
@@ -232,6 +297,8 @@ mod tests {
             ("order", |events| events.swap(1, 2)),
             ("genesis", |events| drop(events.remove(0))),
             ("time", |events| events[2].ts_us = 1),
+            ("time that keeps the order", |events| events[3].ts_us += 1),
+            ("signature taken away", |events| events[1].signature = None),
             ("signature", |events| events[0].signature.as_mut().unwrap().bytes[5] ^= 1),
         ];
         for (what, edit) in edits {
@@ -239,6 +306,27 @@ mod tests {
             edit(&mut events);
             assert!(check(&events, &keys).is_err(), "{what}");
         }
+    }
+
+    #[test]
+    fn a_chain_that_does_not_extend_a_head_that_was_verified_before_is_refused() {
+        let (events, keys) = chain();
+        let anchored = |anchor: Anchor, events: &[AuditEvent]| {
+            let mut check = ChainCheck::new(&keys).unwrap().extending(Some(anchor));
+            events.iter().try_for_each(|event| check.next(event))?;
+            check.finish(None)
+        };
+        let known = Anchor { seq: 3, hash: events[2].hash, signed: 3 };
+        assert!(anchored(known, &events).is_ok());
+        let cut = ChainFault::Cut { seq: 2, anchored: 3 };
+        assert_eq!(anchored(known, &events[..2]), Err(cut));
+        let other = Anchor { hash: Digest::of(b"another history"), ..known };
+        let fault = anchored(other, &events).unwrap_err();
+        assert!(matches!(fault, ChainFault::Rewritten { seq: 3, .. }), "{fault}");
+        let mut stripped = events.clone();
+        stripped[2].signature = None;
+        let unsigned = ChainFault::Unsigned { signed: 2, anchored: 3 };
+        assert_eq!(anchored(known, &stripped), Err(unsigned));
     }
 
     #[test]

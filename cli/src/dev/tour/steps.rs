@@ -2,7 +2,7 @@
 
 use super::{super::layout::Layout, guide::Guide};
 use crate::{
-    args::selector::Selector,
+    args::{operator::AuditVerify, selector::Selector},
     capture::Capture,
     client::follow::Watch,
     command::{
@@ -280,7 +280,7 @@ pub async fn why(context: &Context, guide: &mut Guide) -> Result<(), Fault> {
 /// When it does not hold.
 pub async fn audit(context: &Context, guide: &mut Guide) -> Result<(), Fault> {
     guide.command("audit verify")?;
-    let found = audit::verify(context).await?;
+    let found = audit::verify::online(context, &AuditVerify::default()).await?;
     let what = format!("{} events from genesis to head, signed by {}", found.events, found.signer);
     guide.holds(&what, found.events > 0)
 }

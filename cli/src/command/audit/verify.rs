@@ -1,0 +1,211 @@
+//! `assay audit verify`: from the first event to the head, which must extend the one that was
+//! verified before and be the same on every server.
+
+use super::{Context, each, head::HeadFile, row, signers::Signers};
+use crate::{
+    args::operator::AuditVerify,
+    command::artifact,
+    fault::Fault,
+    output::{Output, Style},
+};
+use domain::{Digest, view::AuditPage};
+use proto::v1::{AuditQuery, query_request::What};
+use registry::seal::audit::{Anchor, ChainCheck, Checked};
+use serde::Serialize;
+use std::{collections::BTreeMap, path::Path};
+
+/// What a check of the whole chain found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// Events that were checked, from the first on.
+    pub events: u64,
+    /// Hash of the newest.
+    pub head_hash: Option<Digest>,
+    /// Newest event with a signature.
+    pub signed: u64,
+    /// Whose signatures they are.
+    pub signer: String,
+    /// Events of the head that was verified before and that this one extends.
+    pub extends: Option<u64>,
+    /// Servers that tell the same head.
+    pub servers: Vec<String>,
+    /// Servers that did not answer.
+    pub silent: Vec<String>,
+}
+
+/// Keys by signer, and the signer whose key a head file keeps.
+struct Trusted {
+    keys: BTreeMap<String, String>,
+    signer: String,
+}
+
+impl Trusted {
+    fn of_file(path: &Path) -> Result<Self, Fault> {
+        let all = Signers::load(path)?;
+        let last = all.signers.last().ok_or_else(|| Fault::file(path, &"names no signer"))?;
+        Ok(Self { signer: last.signer_kid.clone(), keys: all.keys() })
+    }
+
+    async fn of_server(context: &Context) -> Result<Self, Fault> {
+        let keys = artifact::keys(&context.client).await?;
+        let signer = keys.event_signer;
+        Ok(Self { keys: [(signer.clone(), keys.event_public_pem)].into(), signer })
+    }
+
+    fn pem(&self, signer: &str) -> &str {
+        self.keys.get(signer).map_or("", String::as_str)
+    }
+}
+
+fn broken(why: &dyn std::fmt::Display) -> Fault {
+    Fault::mismatch("audit_chain", why.to_string())
+        .hint("keep a copy of the evidence: assay audit export FILE")
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the chain does not hold, or nobody answers.
+pub async fn run(
+    context: impl FnOnce() -> Result<Context, Fault>,
+    output: &Output,
+    args: &AuditVerify,
+) -> Result<(), Fault> {
+    let found = match (&args.offline, &args.keys) {
+        (Some(file), Some(keys)) => offline(file, keys, args)?,
+        _ => online(&context()?, args).await?,
+    };
+    output.show("audit_verification", &found, |style| text(style, &found, args))
+}
+
+/// Checks an exported chain with public keys and nothing else.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn offline(file: &Path, keys: &Path, args: &AuditVerify) -> Result<Verified, Fault> {
+    let trusted = Trusted::of_file(keys)?;
+    let (mut check, before) = begin(args, &trusted)?;
+    row::each(file, |event| check.next(event).map_err(|fault| broken(&fault)))?;
+    let checked = check.finish(None).map_err(|fault| broken(&fault))?;
+    end(args, &trusted, checked, before, Verified::default())
+}
+
+/// Checks the chain of a cluster.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub async fn online(context: &Context, args: &AuditVerify) -> Result<Verified, Fault> {
+    let trusted = match &args.keys {
+        Some(file) => Trusted::of_file(file)?,
+        None => Trusted::of_server(context).await?,
+    };
+    let (mut check, before) = begin(args, &trusted)?;
+    let (head, head_hash) =
+        each(context, |event| check.next(event).map_err(|fault| broken(&fault))).await?;
+    let checked = check.finish(Some(head)).map_err(|fault| broken(&fault))?;
+    if checked.hash != head_hash {
+        return Err(broken(&"the chain's last event is not the head that the server names"));
+    }
+    let found = compare(context, checked).await?;
+    end(args, &trusted, checked, before, found)
+}
+
+fn begin(args: &AuditVerify, trusted: &Trusted) -> Result<(ChainCheck, Option<Anchor>), Fault> {
+    let before = args.head_file.as_deref().map(HeadFile::load).transpose()?.flatten();
+    if let Some(before) = &before
+        && trusted.pem(&before.signer) != before.signer_public_pem
+    {
+        let why = format!(
+            "the chain was signed by `{}` when it was verified before; that key is none of those \
+             that are trusted now",
+            before.signer
+        );
+        return Err(broken(&why));
+    }
+    let anchor = before.map(|before| before.anchor());
+    let check = ChainCheck::new(&trusted.keys)
+        .map_err(|fault| Fault::usage("public_key", fault))?
+        .extending(anchor);
+    Ok((check, anchor))
+}
+
+fn end(
+    args: &AuditVerify,
+    trusted: &Trusted,
+    checked: Checked,
+    before: Option<Anchor>,
+    found: Verified,
+) -> Result<Verified, Fault> {
+    if let (Some(path), Some(hash)) = (&args.head_file, checked.hash) {
+        let anchor = Anchor { seq: checked.seq, hash, signed: checked.signed };
+        HeadFile::new(anchor, &trusted.signer, trusted.pem(&trusted.signer)).save(path)?;
+    }
+    Ok(Verified {
+        events: checked.seq,
+        head_hash: checked.hash,
+        signed: checked.signed,
+        signer: trusted.signer.clone(),
+        extends: before.map(|anchor| anchor.seq),
+        ..found
+    })
+}
+
+/// Asks every server of the profile for the newest event that was checked.
+async fn compare(context: &Context, checked: Checked) -> Result<Verified, Fault> {
+    let mut found = Verified::default();
+    let Some(hash) = checked.hash else { return Ok(found) };
+    let what = What::Audit(AuditQuery { from: checked.seq, limit: 1 });
+    for (address, answer) in context.client.query_each::<AuditPage>(what).await {
+        let Ok(page) = answer else {
+            found.silent.push(address);
+            continue;
+        };
+        match page.value.events.first() {
+            Some(event) if event.seq == checked.seq && event.hash == hash => {
+                found.servers.push(address);
+            }
+            Some(event) if event.seq == checked.seq => {
+                let why = format!(
+                    "event {} is {hash} on others, on server {address} it is {}",
+                    checked.seq, event.hash
+                );
+                return Err(broken(&why));
+            }
+            Some(_) | None => {
+                let why = format!(
+                    "event {} is missing on server {address}, whose chain ends at {}",
+                    checked.seq, page.value.head
+                );
+                return Err(broken(&why));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn text(style: Style, found: &Verified, args: &AuditVerify) -> String {
+    let mut out = style.good(&format!(
+        "chain holds from event 1 to its head {}; signed by {} up to event {}\n",
+        found.events, found.signer, found.signed
+    ));
+    match (found.extends, &args.head_file) {
+        (Some(events), Some(file)) => {
+            out += &format!("it extends the {events} events of {}\n", file.display());
+        }
+        (None, Some(file)) => {
+            let file = file.display();
+            out += &format!("{file} is new: from now on the chain must extend this head\n");
+        }
+        (_, None) => {
+            out += "next: keep the head where no server can change it: \
+                    assay audit verify --head-file FILE\n";
+        }
+    }
+    if !found.servers.is_empty() {
+        out += &format!("the same head on {}\n", found.servers.join(", "));
+    }
+    if !found.silent.is_empty() {
+        out += &style.bad(&format!("no answer from {}\n", found.silent.join(", ")));
+    }
+    out
+}
