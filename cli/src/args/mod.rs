@@ -51,6 +51,10 @@ pub struct Global {
     /// Answer with one JSON document a line, as things happen
     #[arg(long, global = true)]
     pub jsonl: bool,
+    /// Read what one server has applied, even without a leader: it may lag, and says at which
+    /// log entry it is
+    #[arg(long, global = true)]
+    pub stale: bool,
     /// Give up waiting after this time, with exit code 124
     #[arg(long, global = true, value_name = "TIME", value_parser = quantity::duration)]
     pub timeout: Option<Millis>,

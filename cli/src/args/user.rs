@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// `assay submit`.
 #[derive(Args, Debug)]
 pub struct Submit {
-    /// Job file (.toml, .json), or a script with #ASSAY or #SBATCH lines
+    /// Job file (.toml, .json, .yaml), or a script with #ASSAY or #SBATCH lines
     #[arg(value_name = "FILE", required_unless_present = "command")]
     pub file: Option<PathBuf>,
     /// What the job is.
@@ -31,7 +31,7 @@ pub struct Submit {
 #[derive(Args, Debug)]
 pub struct Jobs {
     /// Which: j7, j10-j20, last, name=TEXT; all by default
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", conflicts_with_all = ["state", "user", "mine", "name", "queue"])]
     pub which: Vec<Selector>,
     /// Only those in this state
     #[arg(long, value_parser = STATES)]
@@ -39,6 +39,9 @@ pub struct Jobs {
     /// Only this user's
     #[arg(long)]
     pub user: Option<String>,
+    /// Only your own
+    #[arg(long, conflicts_with = "user")]
+    pub mine: bool,
     /// Only those of this name
     #[arg(long)]
     pub name: Option<String>,

@@ -45,6 +45,8 @@ pub struct Client {
     servers: Vec<Server>,
     /// The one that answered last.
     current: Cell<usize>,
+    /// Whether a server may answer from what it has applied, without asking a leader.
+    stale: bool,
 }
 
 /// A document with the log index that it shows.
@@ -79,7 +81,19 @@ impl Client {
             Ok(Server { address: address.clone(), channel: endpoint.connect_lazy() })
         };
         let servers = profile.servers.iter().map(server).collect::<Result<_, Fault>>()?;
-        Ok(Self { servers, current: Cell::new(0) })
+        Ok(Self { servers, current: Cell::new(0), stale: false })
+    }
+
+    /// Lets any server answer from what it has applied, even without a leader.
+    #[must_use]
+    pub fn stale(self, stale: bool) -> Self {
+        Self { stale, ..self }
+    }
+
+    /// Whether [`Client::stale`] was asked for.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.stale
     }
 
     /// Asks this server first from now on, if the profile names it.
@@ -149,7 +163,7 @@ impl Client {
     /// # Errors
     /// When nobody answers, or what is asked for is not there.
     pub async fn query<T: DeserializeOwned>(&self, what: What) -> Result<Answer<T>, Fault> {
-        let request = v1::QueryRequest { stale: false, what: Some(what) };
+        let request = v1::QueryRequest { stale: self.stale, what: Some(what) };
         let document = self
             .call(|mut service| {
                 let request = request.clone();

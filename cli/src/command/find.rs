@@ -1,7 +1,7 @@
 //! From what a user wrote to the jobs that they mean.
 
 use super::Context;
-use crate::{args::selector::Selector, fault::Fault};
+use crate::{args::selector::Selector, fault::Fault, render::jobs::Jobs};
 use domain::{
     ElementId, JobId,
     view::{ArtifactView, JobLine, JobView},
@@ -20,7 +20,7 @@ pub async fn all(context: &Context, which: &Selector) -> Result<Vec<ElementId>, 
             let view = context.client.query::<ArtifactView>(what).await?.value;
             return Ok(vec![view.artifact.ticket.element]);
         }
-        Selector::Last => JobsQuery { limit: 1, ..JobsQuery::default() },
+        Selector::Last => JobsQuery { limit: 1, mine: true, ..JobsQuery::default() },
         Selector::Name(name) => JobsQuery { name: name.clone(), ..JobsQuery::default() },
         Selector::Range(_, last) => {
             JobsQuery { before: last.0.saturating_add(1), ..JobsQuery::default() }
@@ -30,10 +30,10 @@ pub async fn all(context: &Context, which: &Selector) -> Result<Vec<ElementId>, 
         Selector::Range(first, _) => *first,
         _ => JobId(0),
     };
-    let jobs = pages(context, query, first).await?;
+    let jobs = pages(context, query, first).await?.jobs;
     if jobs.is_empty() {
         let detail = match which {
-            Selector::Last => "there are no jobs yet".to_owned(),
+            Selector::Last => "you have no jobs yet".to_owned(),
             other => format!("no job matches `{other}`"),
         };
         return Err(Fault::not_found(detail).hint("assay jobs"));
@@ -45,20 +45,18 @@ pub async fn all(context: &Context, which: &Selector) -> Result<Vec<ElementId>, 
 ///
 /// # Errors
 /// When nobody answers.
-pub async fn pages(
-    context: &Context,
-    mut query: JobsQuery,
-    first: JobId,
-) -> Result<Vec<JobLine>, Fault> {
+pub async fn pages(context: &Context, mut query: JobsQuery, first: JobId) -> Result<Jobs, Fault> {
     let wanted = match query.limit {
         0 => usize::MAX,
         limit => limit as usize,
     };
     let mut found: Vec<JobLine> = Vec::new();
+    let mut log_index = u64::MAX;
     loop {
-        let page: Vec<JobLine> = context.client.query(What::Jobs(query.clone())).await?.value;
-        let last = page.last().map(|job| job.id);
-        found.extend(page.into_iter().filter(|job| job.id >= first));
+        let page = context.client.query::<Vec<JobLine>>(What::Jobs(query.clone())).await?;
+        log_index = log_index.min(page.log_index);
+        let last = page.value.last().map(|job| job.id);
+        found.extend(page.value.into_iter().filter(|job| job.id >= first));
         match last {
             Some(last) if last > first && found.len() < wanted && last.0 > 1 => {
                 query.before = last.0;
@@ -67,7 +65,7 @@ pub async fn pages(
         }
     }
     found.truncate(wanted);
-    Ok(found)
+    Ok(Jobs { jobs: found, log_index })
 }
 
 /// The jobs that several words name, in order.

@@ -10,7 +10,7 @@ use crate::{
     exit::Exit,
     fault::Fault,
     output::Form,
-    render::job::Job,
+    render::{job::Job, jobs::Jobs},
 };
 use domain::{ElementId, JobId, view::JobView};
 
@@ -84,7 +84,7 @@ pub async fn wait(context: &Context, which: &[Selector]) -> Result<Exit, Fault> 
         find::every(context, which).await?.into_iter().map(|element| element.job).collect();
     jobs.dedup();
     let mut exit = Exit::Ok;
-    let mut ended = Vec::new();
+    let mut ended = Jobs { jobs: Vec::new(), log_index: u64::MAX };
     for job in jobs {
         let end = tokio::select! {
             end = until_end(context, job) => end?,
@@ -96,11 +96,14 @@ pub async fn wait(context: &Context, which: &[Selector]) -> Result<Exit, Fault> 
         match context.output.form {
             Form::Text => context.output.text(&progress::epilogue(&end.job))?,
             Form::JsonLines => context.output.document("job", &end)?,
-            Form::Json => ended.push(end.job.line),
+            Form::Json => {
+                ended.log_index = ended.log_index.min(end.log_index);
+                ended.jobs.push(end.job.line);
+            }
         }
     }
     if context.output.form == Form::Json {
-        context.output.document("jobs", &crate::render::jobs::Jobs { jobs: ended })?;
+        context.output.document("jobs", &ended)?;
     }
     Ok(exit)
 }

@@ -5,7 +5,7 @@ use crate::{
     args::{selector::Selector, user},
     exit::Exit,
     fault::Fault,
-    render,
+    render::{self, jobs::Jobs},
 };
 use domain::{
     JobId,
@@ -19,8 +19,7 @@ use proto::v1::{ArtifactsQuery, JobsQuery, NodesQuery, query_request::What};
 /// When nobody answers.
 pub async fn jobs(context: &Context, args: user::Jobs) -> Result<Exit, Fault> {
     let text = |word: Option<String>| word.unwrap_or_default();
-    let mut jobs = Vec::new();
-    if args.which.is_empty() {
+    let list = if args.which.is_empty() {
         let query = JobsQuery {
             state: text(args.state),
             user: text(args.user),
@@ -28,13 +27,19 @@ pub async fn jobs(context: &Context, args: user::Jobs) -> Result<Exit, Fault> {
             queue: text(args.queue),
             before: 0,
             limit: args.limit,
+            mine: args.mine,
         };
-        jobs = find::pages(context, query, JobId(0)).await?;
-    }
-    for element in find::every(context, &args.which).await? {
-        jobs.push(find::job(context, element.job).await?.line);
-    }
-    let list = render::jobs::Jobs { jobs };
+        find::pages(context, query, JobId(0)).await?
+    } else {
+        let mut list = Jobs { jobs: Vec::new(), log_index: u64::MAX };
+        for element in find::every(context, &args.which).await? {
+            let job = context.client.query::<JobView>(What::Job(element.job.to_string())).await?;
+            list.log_index = list.log_index.min(job.log_index);
+            list.jobs.push(job.value.line);
+        }
+        list
+    };
+    context.mark(list.log_index);
     context.output.show("jobs", &list, |style| render::jobs::text(style, &list))?;
     Ok(Exit::Ok)
 }
@@ -50,6 +55,7 @@ pub async fn job(context: &Context, which: &Selector) -> Result<Exit, Fault> {
     if element.index.is_some() {
         job.parts.retain(|part| part.id == element);
     }
+    context.mark(answer.log_index);
     let document = render::job::Job { job, log_index: answer.log_index };
     context.output.show("job", &document, |style| render::job::text(style, &document.job))?;
     Ok(Exit::Ok)
@@ -72,6 +78,7 @@ pub async fn why(context: &Context, which: &Selector) -> Result<Exit, Fault> {
 /// When nobody answers.
 pub async fn nodes(context: &Context) -> Result<Exit, Fault> {
     let answer = context.client.query::<Vec<NodeView>>(What::Nodes(NodesQuery {})).await?;
+    context.mark(answer.log_index);
     let list = render::node::Nodes { nodes: answer.value, log_index: answer.log_index };
     context.output.show("nodes", &list, |style| render::node::text(style, &list))?;
     Ok(Exit::Ok)
@@ -84,6 +91,7 @@ pub async fn nodes(context: &Context) -> Result<Exit, Fault> {
 pub async fn artifacts(context: &Context, page: &user::Page) -> Result<Exit, Fault> {
     let query = ArtifactsQuery { after: page.after.map_or(0, |id| id.0), limit: page.limit };
     let answer = context.client.query::<Vec<ArtifactView>>(What::Artifacts(query)).await?;
+    context.mark(answer.log_index);
     let list = render::artifact::Artifacts { artifacts: answer.value, log_index: answer.log_index };
     context.output.show("artifacts", &list, |style| render::artifact::list(style, &list))?;
     Ok(Exit::Ok)

@@ -39,8 +39,15 @@ impl Context {
     /// When there is no profile, or it cannot be used.
     pub fn new(global: &Global) -> Result<Self, Fault> {
         let path = Places::of_process(global.profile.clone()).find()?;
-        let client = Client::new(&profile::load(&path)?)?;
+        let client = Client::new(&profile::load(&path)?)?.stale(global.stale);
         Ok(Self { client, output: output(global) })
+    }
+
+    /// Tells a person who asked for `--stale` what they see.
+    fn mark(&self, log_index: u64) {
+        if self.client.is_stale() {
+            self.output.note(&format!("as of log entry {log_index}; later ones may be missing"));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod node;
 pub mod reader;
+pub mod yaml;
 
 use crate::fault::Fault;
 use node::Node;

@@ -84,13 +84,16 @@ fn a_program_of_the_code_folder_needs_one() {
 }
 
 #[test]
-fn yaml_is_refused_by_name() {
+fn yaml_is_read_like_toml_with_the_line_of_every_fault() {
     faults(
         "job.yaml",
-        "name: train\n",
+        "comand: [\"true\"]\nseed: seven\nresources:\n  gpu: 2\n",
         expect![[r#"
-        job.yaml: 1 fault, nothing was submitted
-          job file: is YAML, which this release does not read; write it as .toml or .json"#]],
+        job.yaml: 4 faults, nothing was submitted
+          line 1: comand: is not a known key; did you mean `command`?
+          line 2: seed: is "seven"; give a whole number from 0
+          line 4: resources.gpu: is not a known key; did you mean `resources.gpus`?
+          command: is empty; give a program and its arguments"#]],
     );
 }
 

@@ -9,6 +9,7 @@ use crate::{
     document::{
         node::{self, Malformed, Node},
         reader::{FieldFault, Reader},
+        yaml,
     },
     fault::Fault,
 };
@@ -67,11 +68,7 @@ pub fn read(path: &Path, text: &str) -> Read {
     let read = match form(path, text) {
         Form::Toml => document(&mut reader, node::from_toml(text), base),
         Form::Json => document(&mut reader, node::from_json(text), base),
-        Form::Yaml => {
-            let fault = "is YAML, which this release does not read".to_owned();
-            reader.fault(None, "job file", fault, "write it as .toml or .json");
-            None
-        }
+        Form::Yaml => document(&mut reader, yaml::from_yaml(text), base),
         Form::Script => {
             let script = script::read(&mut reader, text, base);
             notes = script.notes;

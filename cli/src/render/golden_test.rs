@@ -7,6 +7,7 @@ use insta::{assert_json_snapshot, assert_snapshot};
 fn jobs() -> jobs::Jobs {
     jobs::Jobs {
         jobs: vec![sample::array().line, sample::line(8, "waiting"), sample::line(7, "running")],
+        log_index: 101,
     }
 }
 

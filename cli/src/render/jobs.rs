@@ -13,6 +13,8 @@ use serde::Serialize;
 pub struct Jobs {
     /// The jobs, newest first.
     pub jobs: Vec<JobLine>,
+    /// The log index that the list shows, the oldest where it was read in several pages.
+    pub log_index: u64,
 }
 
 const HEADING: [&str; 8] =

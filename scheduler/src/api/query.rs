@@ -53,11 +53,16 @@ pub async fn query(
     context: &Context,
     request: Request<v1::QueryRequest>,
 ) -> Result<v1::Document, Status> {
-    Identity::of(&request)?;
+    let who = Identity::of(&request)?;
     let request = request.into_inner();
-    let Some(what) = request.what else {
+    let Some(mut what) = request.what else {
         return Err(error::status("invalid", "the query asks for nothing", "set `what`", false));
     };
+    if let What::Jobs(asked) = &mut what
+        && asked.mine
+    {
+        asked.user = who.user()?;
+    }
     match what {
         What::Cluster(_) => cluster(context).await,
         What::Keys(_) => keys(context),

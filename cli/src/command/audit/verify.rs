@@ -209,3 +209,36 @@ fn text(style: Style, found: &Verified, args: &AuditVerify) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::stable;
+    use expect_test::expect;
+
+    fn found() -> Verified {
+        Verified {
+            events: 41,
+            head_hash: Some(Digest::of(b"head")),
+            signed: 40,
+            signer: "assay-audit-1".into(),
+            extends: Some(12),
+            servers: vec!["127.0.0.1:7601".into(), "127.0.0.1:7602".into()],
+            silent: vec!["127.0.0.1:7603".into()],
+        }
+    }
+
+    #[test]
+    fn a_verification_says_what_holds_since_when_and_where() {
+        let args = AuditVerify { head_file: Some("head.json".into()), ..AuditVerify::default() };
+        expect![[r#"
+            chain holds from event 1 to its head 41; signed by assay-audit-1 up to event 40
+            it extends the 12 events of head.json
+            the same head on 127.0.0.1:7601, 127.0.0.1:7602
+            no answer from 127.0.0.1:7603
+        "#]]
+        .assert_eq(&text(Style::PLAIN, &found(), &args));
+        let document = stable::document("audit_verification", &found());
+        insta::assert_json_snapshot!("audit_verification.json", document);
+    }
+}
