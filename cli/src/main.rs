@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod authority;
 mod capture;
 mod client;
 mod command;

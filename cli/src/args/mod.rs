@@ -107,7 +107,7 @@ pub enum Command {
     /// Run a whole cluster on this machine
     Dev(process::Dev),
     /// Run a server
-    Server(process::Configured),
+    Server(process::Server),
     /// Run an agent
     Agent(process::Configured),
     /// Run a node's supervisor; agents start it themselves

@@ -1,7 +1,8 @@
 //! Arguments of the processes.
 
-use clap::Args;
-use std::path::PathBuf;
+use clap::{Args, Subcommand};
+use domain::ReplicaId;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// `assay dev`.
 #[derive(Args, Debug)]
@@ -15,6 +16,9 @@ pub struct Dev {
     /// Start from what an earlier run left in the folder
     #[arg(long)]
     pub keep: bool,
+    /// Only write the cluster's files; its processes are yours to start
+    #[arg(long, conflicts_with_all = ["tour", "keep"])]
+    pub set_up: bool,
     /// The NVML library that plays the GPUs; by default beside this program
     #[arg(long, value_name = "FILE")]
     pub nvml: Option<PathBuf>,
@@ -29,6 +33,47 @@ pub struct Configured {
     /// Its configuration
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// `assay server`.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Server {
+    /// What to do instead of running one.
+    #[command(subcommand)]
+    pub action: Option<ServerAction>,
+    /// Its configuration
+    #[arg(long, value_name = "FILE", required = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// What `assay server` does beside running one.
+#[derive(Debug, Subcommand)]
+pub enum ServerAction {
+    /// Write the configuration of a server that is to join the cluster
+    Init(ServerInit),
+}
+
+/// `assay server init`.
+#[derive(Args, Debug)]
+pub struct ServerInit {
+    /// Its id, never used before: r4
+    pub id: ReplicaId,
+    /// Folder for its configuration, certificate and data; must not exist or be empty
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where it listens: 0.0.0.0:7601
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Where others reach it, host:port; by default where it listens
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+    /// Folder with a copy of the cluster's signing keys
+    #[arg(long, value_name = "DIR")]
+    pub keys: PathBuf,
+    /// Key of the cluster's authority, to sign the certificate here; else a request is written
+    #[arg(long, value_name = "FILE")]
+    pub ca_key: Option<PathBuf>,
 }
 
 /// `assay supervisor`.

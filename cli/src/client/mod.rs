@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tonic::{
-    Response, Status,
+    Code, Response, Status,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
@@ -141,13 +141,18 @@ impl Client {
                     Ok(Err(status)) => status,
                     Err(_) => late(),
                 };
-                connected |= wire_fault::came_from_server(&status);
+                let answered = wire_fault::came_from_server(&status);
+                connected |= answered;
                 let fault = of_status(&status, &server.address);
-                if !fault.retry_safe {
+                // What a server said holds for all; what its connection said, for it alone.
+                if !fault.retry_safe && (answered || !status_is_silence(&status)) {
                     self.current.set(number);
                     return Err(fault);
                 }
                 last = Some(fault);
+            }
+            if let Some(fault) = last.take_if(|fault| !fault.retry_safe) {
+                return Err(fault);
             }
             deaf = if connected { 0 } else { deaf + 1 };
             if deaf >= DEAF_ROUNDS || start.elapsed() + pause > PATIENCE {
@@ -196,6 +201,11 @@ impl Client {
 
 fn late() -> Status {
     Status::deadline_exceeded("no answer in time")
+}
+
+/// Whether the call may not have reached a server at all.
+fn status_is_silence(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Unknown)
 }
 
 fn nobody() -> Fault {

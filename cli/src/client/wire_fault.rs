@@ -7,6 +7,9 @@ use tonic::{Code, Status};
 /// Metadata key of the error document.
 const KEY: &str = "assay-error";
 
+/// What the transport says when one side does not accept the other's certificate.
+const TLS: [&str; 2] = ["invalid peer certificate", "received fatal alert"];
+
 /// Whether a server said this, rather than the network.
 pub fn came_from_server(status: &Status) -> bool {
     status.metadata().contains_key(KEY)
@@ -20,6 +23,13 @@ pub fn of_status(status: &Status, address: &str) -> Fault {
         return fault;
     }
     let why = chain(status);
+    if TLS.iter().any(|words| why.contains(words)) {
+        let detail = format!("server {address} and this profile do not trust each other: {why}");
+        return Fault::new(Kind::NotAuthorised, "certificate", detail).hint(
+            "the profile's `ca`, `cert` and `key` must be of this cluster's authority and not \
+             expired: use another --profile, or ask an admin for new ones",
+        );
+    }
     match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => {
             Fault::new(Kind::NotAuthorised, "identity", format!("server {address}: {why}"))
@@ -34,6 +44,8 @@ pub fn of_status(status: &Status, address: &str) -> Fault {
             format!("no server answered; {address}: {why}"),
         )
         .hint("repeat the command, it is safe; a cluster on this machine: assay dev"),
+        Code::OutOfRange => Fault::usage("too_large", format!("the request is too large: {why}"))
+            .hint("ask for less at once; large inputs go as files of the job's code or data"),
         _ => Fault::internal("server", format!("server {address}: {why}")),
     }
 }
@@ -74,5 +86,14 @@ mod tests {
             assert_eq!((fault.code, fault.retry_safe), (Kind::Unavailable, true));
         }
         assert!(!of_status(&Status::internal("bug"), "a:1").retry_safe);
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_accepted_is_no_silence() {
+        for words in ["invalid peer certificate: BadSignature", "received fatal alert: UnknownCA"] {
+            let fault = of_status(&Status::unavailable(words), "a:1");
+            assert_eq!((fault.code, fault.retry_safe), (Kind::NotAuthorised, false));
+            assert!(fault.hint.contains("`ca`"), "{}", fault.hint);
+        }
     }
 }

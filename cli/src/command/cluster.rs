@@ -17,7 +17,8 @@ pub async fn run(context: &Context, args: Cluster) -> Result<Exit, Fault> {
             return Ok(Exit::Ok);
         }
         Cluster::Add { id, address } => {
-            let said = format!("{id} at {address} joins; start it with `join = true`");
+            let said =
+                format!("{id} may join from {address}; start it: assay server --config FILE");
             (Change::Add(AddServer { id: id.0, address }), said)
         }
         Cluster::Remove { id } => (Change::Remove(id.0), format!("{id} has left for good")),

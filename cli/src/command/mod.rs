@@ -11,11 +11,12 @@ pub mod list;
 pub mod process;
 pub mod progress;
 pub mod reproduce;
+pub mod server_init;
 pub mod submit;
 pub mod verify;
 
 use crate::{
-    args::{Cli, Command, Global},
+    args::{Cli, Command, Global, process as process_args},
     client::Client,
     config::profile::{self, Places},
     exit::Exit,
@@ -99,9 +100,18 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Cluster(args) => cluster::run(&context()?, args).await,
         Command::Audit(args) => audit::run(global, args).await,
         Command::Dev(args) => crate::dev::run(global, args).await,
-        Command::Server(args) => process::server(&args.config).await,
+        Command::Server(args) => server(global, args).await,
         Command::Agent(args) => process::agent(&args.config).await,
         Command::Supervisor(args) => process::supervisor(&args.dir),
         Command::Completions(args) => process::completions(args.shell),
+    }
+}
+
+async fn server(global: &Global, args: process_args::Server) -> Result<Exit, Fault> {
+    match (args.action, args.config) {
+        (Some(process_args::ServerAction::Init(args)), _) => server_init::run(global, args).await,
+        (None, Some(config)) => process::server(&config).await,
+        // The command line was checked before.
+        (None, None) => Err(Fault::usage("config", "no configuration is named").hint("--config")),
     }
 }

@@ -45,6 +45,34 @@ pub struct Server {
     pub keys: PathBuf,
 }
 
+impl Server {
+    /// The file that says this.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let path = |path: &Path| text(&path.display().to_string());
+        let mut out = format!("id = {}\n", self.id.0);
+        let lines = [
+            ("cluster", text(&self.cluster)),
+            ("listen", text(&self.listen.to_string())),
+            ("advertise", text(&self.advertise)),
+            ("dir", path(&self.dir)),
+            ("keys", path(&self.keys)),
+            ("ca", path(&self.ca)),
+            ("cert", path(&self.cert)),
+            ("key", path(&self.key)),
+        ];
+        out.extend(lines.map(|(name, value)| format!("{name} = {value}\n")));
+        if self.join {
+            out.push_str("join = true\n");
+        } else {
+            out.push_str("\n[members]\n");
+            out.extend(self.members.iter().map(|(id, at)| format!("{id} = {}\n", text(at))));
+        }
+        out
+    }
+}
+
 /// Reads a server's configuration. Its paths are relative to its folder.
 ///
 /// # Errors
@@ -91,7 +119,12 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
         dir: dir?,
         listen: listen?,
         advertise: advertise?,
-        members: reader.wanted("members", members)?,
+        // A server that joins learns the members from the log.
+        members: if join {
+            members.unwrap_or_default()
+        } else {
+            reader.wanted("members", members)?
+        },
         join,
         ca: ca?,
         cert: cert?,
@@ -157,6 +190,23 @@ r1 = "127.0.0.1:7601"
         assert_eq!(server.members[&ReplicaId(1)], "127.0.0.1:7601");
         assert!(!server.join);
         assert_eq!(server.keys, Path::new("/keys"));
+    }
+
+    #[test]
+    fn a_server_that_joins_names_no_founders() {
+        let (head, _) = GOOD.split_once("[members]").unwrap();
+        let server = of(&format!("{head}join = true\n")).unwrap();
+        assert!(server.join && server.members.is_empty());
+        assert!(of(head).unwrap_err().detail.contains("members: is missing"));
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let founder = of(GOOD).unwrap();
+        let joiner = Server { join: true, members: BTreeMap::new(), ..founder.clone() };
+        for server in [founder, joiner] {
+            assert_eq!(of(&server.to_toml()).unwrap(), server);
+        }
     }
 
     #[test]

@@ -193,6 +193,17 @@ fn roles(layout: &Layout) -> Vec<Role> {
     servers.into_iter().chain(agents).collect()
 }
 
+/// The command line of each process, as a shell takes it.
+#[must_use]
+pub fn commands(layout: &Layout, program: &Path) -> Vec<String> {
+    let command = |role: &Role| {
+        let gpus = role.gpus.iter().map(|path| format!("FAKE_NVML_STATE={} ", path.display()));
+        let (program, config) = (program.display(), role.config.display());
+        format!("{}{program} {} --config {config}", gpus.collect::<String>(), role.command)
+    };
+    roles(layout).iter().map(command).collect()
+}
+
 fn spawn(role: &Role, program: &Path) -> Result<Child, Fault> {
     let failed = |fault: &std::io::Error| Fault::file(&role.log, fault);
     let log = OpenOptions::new().create(true).append(true).open(&role.log);

@@ -1,12 +1,15 @@
 //! The files of a development cluster.
 
-use super::ca::{self, Authority};
-use crate::{config::profile, fault::Fault};
+use crate::{
+    authority::{self, Authority, Subject},
+    config::{self, profile},
+    fault::Fault,
+};
 use domain::ReplicaId;
 use registry::sign::local::LocalSigner;
 use std::{
     fs,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
 };
 
@@ -115,20 +118,22 @@ impl Layout {
             fs::create_dir_all(&path).map_err(|fault| Fault::file(&path, &fault))?;
         }
         let authority = Authority::create(&self.tls())?;
-        let hosts = ["localhost", "127.0.0.1"];
+        let issue = |file: &str, name: String, hosts: &[&str]| {
+            authority.issue(&self.tls(), file, Subject { name: &name, hosts })
+        };
         for id in SERVERS {
-            authority.issue(&server_name(id), &format!("server:{}", id.0), &hosts)?;
+            issue(&server_name(id), format!("server:{}", id.0), &["localhost", "127.0.0.1"])?;
         }
         for node in NODES {
-            authority.issue(node, &format!("node:{node}"), &[])?;
+            issue(node, format!("node:{node}"), &[])?;
         }
-        authority.issue("user", &format!("user:{user}"), &[])?;
+        issue("user", format!("user:{user}"), &[])?;
         LocalSigner::create(&self.keys())
             .map_err(|fault| Fault::internal("keys", fault.to_string()))?;
         self.link_nvml(nvml)?;
         let addresses = addresses()?;
         for (id, address) in SERVERS.iter().zip(&addresses) {
-            let text = self.server_config(*id, address, &addresses);
+            let text = self.server_config(*id, *address, &addresses);
             write(&self.config(&server_name(*id)), &text)?;
         }
         for node in NODES {
@@ -148,31 +153,29 @@ impl Layout {
         std::os::unix::fs::symlink(nvml, &link).map_err(|fault| Fault::file(&link, &fault))
     }
 
-    fn server_config(&self, id: ReplicaId, address: &str, all: &[String]) -> String {
+    fn server_config(&self, id: ReplicaId, address: SocketAddr, all: &[SocketAddr]) -> String {
         let name = server_name(id);
-        let members: Vec<_> = SERVERS
-            .iter()
-            .zip(all)
-            .map(|(id, address)| format!("{id} = {}\n", text(address)))
-            .collect();
-        let pair = ca::pair(&self.tls(), &name);
-        format!(
-            "id = {}\ncluster = \"dev\"\nlisten = {address}\nadvertise = {address}\n\
-             dir = {}\nkeys = {}\nca = {}\ncert = {}\nkey = {}\n\n[members]\n{}",
-            id.0,
-            path(&self.data(&name)),
-            path(&self.keys()),
-            path(&ca::ca_file(&self.tls())),
-            path(&pair.cert),
-            path(&pair.key),
-            members.concat(),
-            address = text(address),
-        )
+        let pair = authority::pair(&self.tls(), &name);
+        let members = SERVERS.iter().zip(all).map(|(id, address)| (*id, address.to_string()));
+        let server = config::server::Server {
+            id,
+            cluster: "dev".into(),
+            dir: self.data(&name),
+            listen: address,
+            advertise: address.to_string(),
+            members: members.collect(),
+            join: false,
+            ca: authority::ca_file(&self.tls()),
+            cert: pair.cert,
+            key: pair.key,
+            keys: self.keys(),
+        };
+        server.to_toml()
     }
 
-    fn agent_config(&self, node: &str, all: &[String]) -> String {
-        let pair = ca::pair(&self.tls(), node);
-        let servers: Vec<_> = all.iter().map(|address| text(address)).collect();
+    fn agent_config(&self, node: &str, all: &[SocketAddr]) -> String {
+        let pair = authority::pair(&self.tls(), node);
+        let servers: Vec<_> = all.iter().map(|address| text(&address.to_string())).collect();
         format!(
             "name = {}\nservers = [{}]\ndir = {}\nnvml = {}\nca = {}\ncert = {}\nkey = {}\n\
              cpus = 8\nmemory = \"8GiB\"\n",
@@ -180,7 +183,7 @@ impl Layout {
             servers.join(", "),
             path(&self.data(node)),
             path(&self.nvml()),
-            path(&ca::ca_file(&self.tls())),
+            path(&authority::ca_file(&self.tls())),
             path(&pair.cert),
             path(&pair.key),
         )
@@ -193,8 +196,8 @@ pub fn server_name(id: ReplicaId) -> String {
     format!("server-{}", id.0)
 }
 
-fn profile_text(addresses: &[String]) -> String {
-    let servers: Vec<_> = addresses.iter().map(|address| text(address)).collect();
+fn profile_text(addresses: &[SocketAddr]) -> String {
+    let servers: Vec<_> = addresses.iter().map(|address| text(&address.to_string())).collect();
     format!(
         "servers = [{}]\nca = \"tls/ca.pem\"\ncert = \"tls/user.pem\"\nkey = \"tls/user.key\"\n",
         servers.join(", ")
@@ -211,7 +214,7 @@ fn gpus(node: &str) -> String {
 }
 
 /// One free address for each server: the usual ports, or any.
-fn addresses() -> Result<Vec<String>, Fault> {
+fn addresses() -> Result<Vec<SocketAddr>, Fault> {
     let mut held = Vec::new();
     for (number, _) in (0u16..).zip(SERVERS) {
         let usual = TcpListener::bind(("127.0.0.1", FIRST_PORT + number));
@@ -220,9 +223,8 @@ fn addresses() -> Result<Vec<String>, Fault> {
             Fault::internal("ports", format!("no port of 127.0.0.1 is free: {fault}"))
         })?);
     }
-    let address = |listener: &TcpListener| listener.local_addr().map(|at| at.to_string());
     held.iter()
-        .map(address)
+        .map(TcpListener::local_addr)
         .collect::<Result<_, _>>()
         .map_err(|fault| Fault::internal("ports", format!("a port has no address: {fault}")))
 }

@@ -1,6 +1,5 @@
 //! A whole cluster on this machine, from the same processes as any other.
 
-mod ca;
 mod children;
 mod layout;
 mod lock;
@@ -48,6 +47,9 @@ pub async fn run(global: &Global, args: Dev) -> Result<Exit, Fault> {
         layout.set_up(&user(), &nvml)?;
     } else {
         layout.link_nvml(&nvml)?;
+    }
+    if args.set_up {
+        return set_up(&layout, output, &program);
     }
     let mut children = Children::start(&layout, &program)?;
     let outcome = live(&layout, &mut children, &args, output, &program).await;
@@ -120,4 +122,19 @@ async fn greet(context: &Context, layout: &Layout) -> Result<(), Fault> {
             layout.profile().display(),
         )
     })
+}
+
+/// Says how the processes of a cluster that was only set up are started.
+fn set_up(layout: &Layout, output: Output, program: &Path) -> Result<Exit, Fault> {
+    let commands = children::commands(layout, program);
+    let document = serde_json::json!({
+        "folder": layout.dir.display().to_string(),
+        "profile": layout.profile().display().to_string(),
+        "commands": commands,
+    });
+    output.show("set_up", &document, |_| {
+        let lines = commands.join("\n");
+        format!("{lines}\n\nnext: start them; assay --profile {}\n", layout.dir.display())
+    })?;
+    Ok(Exit::Ok)
 }
