@@ -11,6 +11,18 @@ pub const RAFT_MESSAGE_MAX: Bytes = Bytes(1 << 20);
 pub const WIRE_MESSAGE_MAX: Bytes = Bytes(4 << 20);
 /// Largest piece of a blob in one message.
 pub const BLOB_CHUNK: Bytes = Bytes(1 << 20);
+/// Connections to one server at the same time; fewer where the system grants fewer files.
+/// Source: an agent holds two, and a server that is alone for a moment has all of them.
+pub const CONNECTIONS_MAX: usize = 49_152;
+/// Longest time in which a connection must say its first byte, and then end its TLS handshake.
+pub const GREETING: Millis = Millis(5_000);
+/// Free bytes on a server's disk below which it takes no new jobs and gives the lead away, so that
+/// known jobs can still end.
+pub const DISK_LOW: Bytes = Bytes(256 << 20);
+/// Free bytes that blobs and task logs leave to the replicated log.
+pub const DISK_KEPT: Bytes = Bytes(96 << 20);
+/// Free bytes below which a leader proposes nothing, so that what is under way can be written.
+pub const DISK_FULL: Bytes = Bytes(32 << 20);
 /// Uncommitted bytes in a leader's log before proposals are refused as busy.
 pub const UNCOMMITTED_MAX: Bytes = Bytes(64 << 20);
 /// Appends in flight to one follower.
@@ -89,4 +101,7 @@ const _: () = assert!(SPEC_MAX.0 < PROPOSAL_MAX.0);
 const _: () = assert!(2 * WIRE_MESSAGE_MAX.0 < PARTS_MAX.0, "one large submit always fits");
 const _: () = assert!(PART_KEPT.0 > 2 * CALL_TIMEOUT.0);
 const _: () = assert!(LEASE_TTL.0 >= 3 * HEARTBEAT.0 + ELECTION_MAX.0);
+const _: () = assert!(DISK_LOW.0 > DISK_KEPT.0 && DISK_KEPT.0 > DISK_FULL.0);
+const _: () = assert!(DISK_FULL.0 > 8 * RAFT_MESSAGE_MAX.0);
+const _: () = assert!(CONNECTIONS_MAX > 2 * NODES_MAX);
 const _: () = assert!(LEASE_GRACE.0 < LEASE_TTL.0);

@@ -1,6 +1,9 @@
 //! A content-addressed store in a folder: verified on write and on read.
 
-use super::pack::{self, Pack};
+use super::{
+    pack::{self, Pack},
+    room,
+};
 use domain::Digest;
 use sha2::Digest as _;
 use std::{
@@ -25,7 +28,7 @@ const PACKED: &str = "zst";
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
     /// The disk is full.
-    #[error("no space left for blobs at {}; free space there, then repeat", path.display())]
+    #[error("no room for blobs at {}; free some there, or add a disk", path.display())]
     DiskFull {
         /// Where.
         path: PathBuf,
@@ -123,6 +126,14 @@ impl BlobStore {
             || self.file(digest, PACKED).exists()
     }
 
+    /// Refuses bytes that would take what is kept for the replicated log.
+    ///
+    /// # Errors
+    /// When there is no room for `more` bytes.
+    pub fn check_room(&self, more: u64) -> Result<(), BlobError> {
+        room::check(&self.0.dir, more).map_err(|source| BlobError::of(&self.0.dir, source))
+    }
+
     /// Stores small blobs together, with one fsync.
     ///
     /// # Errors
@@ -134,15 +145,17 @@ impl BlobStore {
                 return Err(BlobError::Mismatch { wanted: *wanted, got });
             }
         }
+        self.check_room(blobs.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
         let mut pack = self.0.pack.write().expect("no holder of this lock can panic");
         pack.append(blobs)
     }
 
-    /// Starts to write a large blob.
+    /// Starts to write a large blob of about `size` bytes.
     ///
     /// # Errors
-    /// When the disk fails.
-    pub fn writer(&self) -> Result<BlobWriter, BlobError> {
+    /// When the disk fails or has no room for it.
+    pub fn writer(&self, size: u64) -> Result<BlobWriter, BlobError> {
+        self.check_room(size)?;
         let number = self.0.temporary.fetch_add(1, Ordering::Relaxed);
         let path = self.0.dir.join("tmp").join(number.to_string());
         let file = File::create_new(&path).map_err(|source| BlobError::of(&path, source))?;
@@ -336,7 +349,7 @@ mod tests {
 
     fn put(store: &BlobStore, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
-        let mut writer = store.writer().unwrap();
+        let mut writer = store.writer(0).unwrap();
         writer.write(bytes).unwrap();
         writer.finish(digest).unwrap();
         digest
@@ -375,7 +388,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = BlobStore::open(dir.path()).unwrap();
         let wanted = Digest::of(b"right");
-        let mut writer = store.writer().unwrap();
+        let mut writer = store.writer(0).unwrap();
         writer.write(b"wrong").unwrap();
         assert!(matches!(writer.finish(wanted), Err(BlobError::Mismatch { .. })));
         let both = [(Digest::of(b"a"), b"a".to_vec()), (wanted, b"wrong".to_vec())];

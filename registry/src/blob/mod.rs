@@ -2,3 +2,4 @@
 
 pub mod local;
 mod pack;
+pub mod room;

@@ -145,7 +145,7 @@ struct Large {
 impl Large {
     fn start(store: BlobStore, digest: Digest, size: u64) -> Result<Self, Status> {
         let (feed, mut pieces) = mpsc::channel::<bytes::Bytes>(QUEUE);
-        let mut writer: BlobWriter = store.writer().map_err(|why| fault(&why))?;
+        let mut writer: BlobWriter = store.writer(size).map_err(|why| fault(&why))?;
         let writer = tokio::task::spawn_blocking(move || {
             let mut received = 0;
             while let Some(piece) = pieces.blocking_recv() {
@@ -257,7 +257,7 @@ impl BlobService {
             .channels
             .to(from)
             .map_err(|why| error::status("invalid", why.to_string(), "", false))?;
-        let writer = self.store.writer().map_err(|why| fault(&why))?;
+        let writer = self.store.writer(0).map_err(|why| fault(&why))?;
         let mut writer = Sink(writer);
         transfer::get(&channel, digest, &mut writer)
             .await

@@ -26,6 +26,8 @@ use tonic::Status;
 
 /// First and longest pause between two tries to find a leader.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+/// Longest wait for a leader whose disk is full to give its leadership away.
+const HANDOVER: Duration = Duration::from_secs(3);
 
 /// One server's parts.
 pub struct Context {
@@ -68,7 +70,8 @@ impl Context {
     /// When there is no leader in time, or the request can never be proposed. A refusal by the
     /// state machine is a reply, not an error.
     pub async fn propose(&self, request: Request) -> Result<Reply, Status> {
-        let deadline = Instant::now() + Duration::from_millis(limit::CALL_TIMEOUT.0);
+        let start = Instant::now();
+        let deadline = start + Duration::from_millis(limit::CALL_TIMEOUT.0);
         let mut pause = PAUSE.0;
         loop {
             let fault = match self.propose_once(&request).await {
@@ -78,6 +81,7 @@ impl Context {
             let repeat = match &fault {
                 ForwardFault::NotLeader | ForwardFault::Busy => true,
                 ForwardFault::Unknown => request.key.is_some(),
+                ForwardFault::NoRoom(_) => start.elapsed() < HANDOVER,
                 ForwardFault::Refused(_) => false,
             };
             if !repeat || Instant::now() + pause > deadline {
@@ -121,6 +125,9 @@ fn status_of(fault: &ForwardFault) -> Status {
         ),
         ForwardFault::Busy => {
             error::status("busy", "the leader's queue is full", "repeat it in a moment", true)
+        }
+        ForwardFault::NoRoom(why) => {
+            error::status("refused", why.clone(), "free space there, then repeat it", false)
         }
         ForwardFault::Refused(why) => {
             error::status("refused", why.clone(), "see the message", false)

@@ -2,7 +2,7 @@
 
 use crate::state::command::Refusal;
 use serde::Serialize;
-use tonic::{Code, Status, metadata::MetadataValue};
+use tonic::{Code, Status, codegen::http::HeaderValue, metadata::MetadataValue};
 
 /// Metadata key of the document.
 pub const KEY: &str = "assay-error";
@@ -23,14 +23,22 @@ struct Document<'a> {
 #[must_use]
 pub fn status(code: &str, reason: impl Into<String>, hint: &str, retry_safe: bool) -> Status {
     let reason = reason.into();
-    let document = Document { code, reason: &reason, detail: &reason, hint, retry_safe };
-    let json = serde_json::to_string(&document).unwrap_or_default();
+    let document = document(code, &reason, hint, retry_safe);
     let mut status = Status::new(wire_code(code), reason);
-    // Metadata is ASCII; other characters travel as JSON escapes.
-    if let Ok(value) = MetadataValue::try_from(escape(&json)) {
+    let value = document.and_then(|value| MetadataValue::try_from(value.as_bytes()).ok());
+    if let Some(value) = value {
         status.metadata_mut().insert(KEY, value);
     }
     status
+}
+
+/// The document of a fault, as a header's value.
+#[must_use]
+pub fn document(code: &str, reason: &str, hint: &str, retry_safe: bool) -> Option<HeaderValue> {
+    let document = Document { code, reason, detail: reason, hint, retry_safe };
+    let json = serde_json::to_string(&document).unwrap_or_default();
+    // Metadata is ASCII; other characters travel as JSON escapes.
+    HeaderValue::try_from(escape(&json)).ok()
 }
 
 fn wire_code(code: &str) -> Code {

@@ -54,6 +54,9 @@ pub enum ForwardFault {
     /// It can never be proposed.
     #[error("{0}")]
     Refused(String),
+    /// The leader's disk is full; another may lead soon.
+    #[error("{0}")]
+    NoRoom(String),
 }
 
 impl From<ProposeError> for ForwardFault {
@@ -62,6 +65,7 @@ impl From<ProposeError> for ForwardFault {
             ProposeError::NotLeader { .. } => Self::NotLeader,
             ProposeError::Unknown => Self::Unknown,
             ProposeError::Busy { .. } => Self::Busy,
+            full @ ProposeError::DiskFull { .. } => Self::NoRoom(full.to_string()),
             other => Self::Refused(other.to_string()),
         }
     }

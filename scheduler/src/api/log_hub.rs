@@ -1,6 +1,7 @@
 //! What tasks write, as the agents push it: files by lease on this server's disk.
 
 use domain::{LeaseId, link::LogSource};
+use registry::blob::room;
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
@@ -86,6 +87,7 @@ impl LogHub {
         offset: u64,
         bytes: &[u8],
     ) -> io::Result<u64> {
+        let dir = self.dir.clone();
         self.with(lease, source, |file| {
             let end = offset + bytes.len() as u64;
             if offset > file.len || end <= file.len || end > FILE_MAX {
@@ -96,8 +98,13 @@ impl LogHub {
                 let dir = file.path.parent().expect("the path has a lease folder");
                 std::fs::create_dir_all(dir)?;
             }
+            room::check(&dir, fresh.len() as u64)?;
             let mut out = OpenOptions::new().create(true).append(true).open(&file.path)?;
-            out.write_all(fresh)?;
+            if let Err(fault) = out.write_all(fresh) {
+                // A part that was written would stand there twice.
+                out.set_len(file.len)?;
+                return Err(fault);
+            }
             file.len = end;
             if matches!(source, LogSource::Metrics { .. }) {
                 let text = String::from_utf8_lossy(fresh);

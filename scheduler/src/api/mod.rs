@@ -4,7 +4,9 @@ mod agents;
 mod blobs;
 pub mod channels;
 mod context;
+mod door;
 mod error;
+mod explained;
 mod follow;
 mod forward;
 mod identity;
@@ -28,6 +30,7 @@ use crate::consensus::{
 use blobs::BlobService;
 use context::Context;
 use domain::{ReplicaId, port::Signer};
+use explained::Explained;
 use forward::Forwarder;
 use log_hub::LogHub;
 use proto::v1::{
@@ -43,7 +46,7 @@ use std::{
     collections::BTreeMap, future::Future, net::SocketAddr, path::PathBuf, sync::Arc,
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{net::TcpListener, sync::mpsc};
 
 /// Contacts and answers that wait for the leader's duties.
 const EVENTS: usize = 4_096;
@@ -101,6 +104,18 @@ pub enum ServeError {
     Listen {
         /// The address.
         listen: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The certificate, its key or the authority.
+    #[error("certificate, key and authority cannot be used together; check that they are PEM")]
+    Certificate {
+        /// Why.
+        source: tonic::transport::Error,
+    },
+    /// The transport failed.
+    #[error("the public port cannot be served any longer")]
+    Transport {
         /// Why.
         source: tonic::transport::Error,
     },
@@ -164,36 +179,37 @@ async fn listen(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let max = proto::MESSAGE_MAX;
-    let fault = |source| ServeError::Listen { listen, source };
+    let fault = |source| ServeError::Transport { source };
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.map_err(|source| ServeError::Listen { listen, source })?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let router = tonic::transport::Server::builder()
-        .tls_config(tls)
-        .map_err(fault)?
-        .tcp_nodelay(true)
+        .tls_config(tls.timeout(door::PATIENCE))
+        .map_err(|source| ServeError::Certificate { source })?
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(16 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
-        .add_service(
+        .add_service(Explained(
             AssayServer::new(service::PublicService(context.clone()))
                 .max_decoding_message_size(max)
                 .max_encoding_message_size(max),
-        )
-        .add_service(
+        ))
+        .add_service(Explained(
             AgentsServer::new(agents::AgentService(context.clone()))
                 .max_decoding_message_size(max)
                 .max_encoding_message_size(max),
-        )
-        .add_service(
+        ))
+        .add_service(Explained(
             PeerServer::new(peer::PeerService(context.clone()))
                 .max_decoding_message_size(max)
                 .max_encoding_message_size(max),
-        )
-        .add_service(
+        ))
+        .add_service(Explained(
             BlobsServer::new(context.blobs.clone())
                 .max_decoding_message_size(max)
                 .max_encoding_message_size(max),
-        );
-    let serving = router.serve_with_shutdown(listen, async {
+        ));
+    let serving = router.serve_with_incoming_shutdown(door::open(listener), async {
         let _ = stopped.await;
     });
     tokio::pin!(serving);

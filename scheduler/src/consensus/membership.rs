@@ -146,7 +146,7 @@ pub enum ChangeError {
         id: ReplicaId,
     },
     /// There is no such member.
-    #[error("{id} is not a {wanted}; `assay cluster` shows the members")]
+    #[error("{id} is not a {wanted}; `assay cluster status` shows the members")]
     NoSuch {
         /// The id.
         id: ReplicaId,
@@ -181,7 +181,9 @@ pub enum ChangeError {
         needed: u64,
     },
     /// The outcome is not known.
-    #[error("the leader changed meanwhile; `assay cluster` shows whether the change was made")]
+    #[error(
+        "the leader changed meanwhile; `assay cluster status` shows whether the change was made"
+    )]
     Unknown,
     /// The change was in the log but could not be made.
     #[error("the change could not be made: {why}")]

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::state::command::{Effect, Reply, Request};
 use bytes::Bytes;
-use domain::{LogIndex, ReplicaId, limit};
+use domain::{Bytes as Size, LogIndex, ReplicaId, limit};
 use mail::{Gauges, Mail, Mailbox};
 use space::Space;
 use std::{
@@ -182,8 +182,8 @@ impl<M: Machine + Send + 'static> Node<M> {
     pub async fn propose(&self, request: Request) -> Result<Reply, ProposeError> {
         let submits = request.command.submits();
         match self.shared.mail.space() {
-            Space::Low { free } if submits => return Err(ProposeError::DiskFull { free }),
-            Space::Full { free } => return Err(ProposeError::DiskFull { free }),
+            Space::Low { free } if submits => return Err(self.full(free, limit::DISK_LOW)),
+            Space::Full { free } => return Err(self.full(free, limit::DISK_FULL)),
             Space::Enough | Space::Low { .. } => {}
         }
         let busy = ProposeError::Busy { retry_after_ms: 200 };
@@ -193,6 +193,15 @@ impl<M: Machine + Send + 'static> Node<M> {
             return Err(ProposeError::Stopped);
         }
         answer.await.unwrap_or(Err(ProposeError::Unknown))
+    }
+
+    fn full(&self, free: u64, needed: Size) -> ProposeError {
+        let status = self.shared.status.borrow();
+        match status.is_leader() {
+            true => ProposeError::DiskFull { server: status.id, free: Size(free), needed },
+            // Another may have more room.
+            false => ProposeError::NotLeader { leader: status.leader },
+        }
     }
 
     /// Reads what was acknowledged before now, on any server with a quorum behind it.
@@ -337,9 +346,10 @@ impl<M: Machine + Send + 'static> Node<M> {
 
     async fn hand_over(&self) {
         let status = self.status();
-        let voters = status.members.iter().filter(|(id, member)| {
-            **id != status.id && member.active && member.role != status::LEARNER
-        });
+        let voters = status
+            .members
+            .iter()
+            .filter(|(id, member)| **id != status.id && member.active && member.may_lead());
         let heir = voters.max_by_key(|(_, member)| member.matched).map(|(id, _)| *id);
         if let (Role::Leader, Some(heir)) = (status.role, heir) {
             // Without a successor in time the others elect one.

@@ -9,7 +9,7 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use domain::{LogIndex, ReplicaId};
+use domain::{Bytes as Size, LogIndex, ReplicaId};
 
 /// Something that happens to a replica.
 #[derive(Debug)]
@@ -227,10 +227,18 @@ pub enum ProposeError {
     #[error("the outcome is unknown: the leader changed; repeat it with the same key")]
     Unknown,
     /// It was not put in the log: the disk is nearly full.
-    #[error("the leader's disk is nearly full ({free} bytes are free); free some space there")]
+    #[error(
+        "the disk of {server}, which leads, has {} MiB left and {} are needed: nothing was taken \
+         in; free some there, or let a server with more room lead: `assay cluster transfer`",
+        free.0 >> 20, needed.0 >> 20
+    )]
     DiskFull {
+        /// The server.
+        server: ReplicaId,
         /// Bytes that are free.
-        free: u64,
+        free: Size,
+        /// Bytes that have to be.
+        needed: Size,
     },
     /// This server is ending.
     #[error("this server is stopping; ask another one")]

@@ -1,9 +1,6 @@
 //! The mailbox of the thread that owns a replica.
 
-use super::{
-    Rows,
-    space::{self, Space},
-};
+use super::{Rows, space::Space};
 use crate::{
     consensus::{
         membership::{ChangeError, MemberChange},
@@ -14,6 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use domain::{LogIndex, ReplicaId, limit};
+use registry::blob::room;
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -72,7 +70,7 @@ impl Gauges {
 
     /// Looks how much room is left.
     pub(super) fn measure(&self) -> Space {
-        self.free.store(space::free(&self.dir), Ordering::Relaxed);
+        self.free.store(room::free(&self.dir), Ordering::Relaxed);
         self.space()
     }
 

@@ -4,6 +4,7 @@ use super::{
     Peers, Status,
     mail::{Gauges, Mail, Task},
     persist::Job,
+    space::Space,
 };
 use crate::{
     consensus::{
@@ -36,6 +37,8 @@ const QUIET: Duration = Duration::from_millis(2);
 const BATCH_MAX: usize = 4_096;
 /// Ticks between two looks at the disk's free space.
 const SPACE_TICKS: u32 = 20;
+/// Least time between two times that a full disk has a leader give its leadership away.
+const HANDOVER_EVERY: Duration = Duration::from_secs(30);
 
 /// The system's randomness.
 pub(super) type Entropy = Box<dyn FnMut() -> u64 + Send>;
@@ -91,6 +94,8 @@ pub(super) struct Pump<M: Machine> {
     settling: BTreeMap<u64, oneshot::Sender<bool>>,
     inputs: Vec<Input>,
     ticks: u32,
+    space: Space,
+    handed_over: Option<Instant>,
     ended: Option<String>,
 }
 
@@ -104,6 +109,8 @@ impl<M: Machine + Send + 'static> Pump<M> {
             settling: BTreeMap::new(),
             inputs: Vec::new(),
             ticks: 0,
+            space: Space::Enough,
+            handed_over: None,
             ended: None,
         }
     }
@@ -152,11 +159,37 @@ impl<M: Machine + Send + 'static> Pump<M> {
         self.inputs.push(Input::Tick);
         self.show();
         self.ticks += 1;
-        if self.ticks.is_multiple_of(SPACE_TICKS)
-            && self.parts.gauges.measure().is_critical()
+        if self.ticks.is_multiple_of(SPACE_TICKS) {
+            self.look_at_the_disk();
+        }
+    }
+
+    /// Tells of a disk that fills, and has a leader give its leadership away: another may have
+    /// more room. Not often: all may be full, and it would go round and round.
+    fn look_at_the_disk(&mut self) {
+        let space = self.parts.gauges.measure();
+        if std::mem::discriminant(&space) != std::mem::discriminant(&self.space) {
+            match space {
+                Space::Enough => tracing::info!("disk has room again"),
+                Space::Low { free } => tracing::warn!(
+                    free_bytes = free,
+                    needed_bytes = limit::DISK_LOW.0,
+                    "disk is nearly full, no new jobs are taken: free some space"
+                ),
+                Space::Full { free } => tracing::error!(
+                    free_bytes = free,
+                    "disk is full, nothing is proposed: free some space"
+                ),
+            }
+            self.space = space;
+        }
+        let lately = self.handed_over.is_some_and(|at| at.elapsed() < HANDOVER_EVERY);
+        if space != Space::Enough
+            && !lately
             && let Some(to) = self.heir()
         {
             tracing::warn!(%to, "disk nearly full, leadership given away");
+            self.handed_over = Some(Instant::now());
             self.inputs.push(Input::Transfer { to });
         }
     }

@@ -24,6 +24,14 @@ pub struct MemberStatus {
     pub active: bool,
 }
 
+impl MemberStatus {
+    /// Whether it has a vote.
+    #[must_use]
+    pub fn may_lead(&self) -> bool {
+        self.role != LEARNER
+    }
+}
+
 /// What a replica is and knows of the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
