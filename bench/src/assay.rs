@@ -1,148 +1,244 @@
-//! An Assay cluster on three loopback servers, as `assay dev` starts it.
+//! An Assay cluster on three loopback servers and two nodes, as `assay dev` starts it.
 
-use crate::{cpu, load};
+use crate::{
+    child::{self, Ending, Process},
+    cpu,
+};
 use anyhow::{Context as _, Result, bail};
-use proto::v1::{self, assay_client::AssayClient};
+use domain::view::{ClusterView, JobLine};
+use proto::v1::{self, assay_client::AssayClient, query_request::What};
 use std::{
+    fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
+/// A client of one server.
+pub type Client = AssayClient<Channel>;
+
+/// Longest wait for the cluster to take work, and for a killed server to be back.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// A running cluster; ends with its value.
 pub struct Assay {
-    dev: Child,
+    _dev: Process,
     servers: Vec<String>,
     tls: ClientTlsConfig,
     dir: PathBuf,
 }
 
-impl Drop for Assay {
-    fn drop(&mut self) {
-        // SIGTERM lets it stop its servers and agents.
-        let _ = Command::new("kill").arg(self.dev.id().to_string()).status();
-        let _ = self.dev.wait();
+/// The program that is measured: it stands beside this one.
+///
+/// # Errors
+/// When it is not there.
+pub fn program() -> Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name("assay");
+    if !program.is_file() {
+        bail!("{} is missing; build it: cargo build -p cli -p fake-nvml", program.display());
     }
+    Ok(program)
 }
 
 impl Assay {
-    /// Starts `assay dev` with data under `dir`, and waits until it takes a write.
+    /// Starts `assay dev` with data under `dir`; waits until it takes a write and has its nodes.
+    ///
+    /// # Errors
+    /// When it does not come up.
     pub async fn start(dir: &Path) -> Result<Self> {
-        let program = std::env::current_exe()?.with_file_name("assay");
+        let program = program()?;
         let dir = dir.join("assay");
-        let mut dev = Command::new(&program)
-            .args(["dev", "--dir"])
-            .arg(&dir)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .with_context(|| format!("{} does not start; build it first", program.display()))?;
-        let out = dev.stdout.take().context("its output is piped")?;
+        let mut command = Command::new(&program);
+        command.args(["dev", "--dir"]).arg(&dir);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut dev = Process::start(&mut command, Ending::Ask)
+            .with_context(|| format!("{} does not start", program.display()))?;
+        let out = dev.child().stdout.take().context("its output is piped")?;
         std::thread::spawn(move || BufReader::new(out).lines().for_each(drop));
-        let patience = Instant::now() + Duration::from_secs(30);
+        let patience = Instant::now() + PATIENCE;
         let profile = dir.join("profile.toml");
-        while !profile.exists() && Instant::now() < patience {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        while !profile.exists() && dev.runs() && Instant::now() < patience {
+            tokio::time::sleep(LOOK).await;
         }
-        let text = std::fs::read_to_string(&profile).context("assay dev wrote no profile")?;
+        let text = fs::read_to_string(&profile).context("assay dev wrote no profile")?;
         let table: toml::Table = text.parse()?;
         let file = |name: &str| -> Result<Vec<u8>> {
             let path = table[name].as_str().context("the profile names its files")?;
-            Ok(std::fs::read(dir.join(path))?)
+            Ok(fs::read(dir.join(path))?)
         };
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(file("ca")?))
             .identity(Identity::from_pem(file("cert")?, file("key")?));
         let servers = table["servers"].as_array().context("the profile names servers")?;
         let servers = servers.iter().filter_map(|s| s.as_str().map(str::to_owned)).collect();
-        let assay = Self { dev, servers, tls, dir };
-        while Instant::now() < patience {
-            let mut client = assay.client(0)?;
-            if client.submit(request(1)).await.is_ok() {
-                return Ok(assay);
+        let mut assay = Self { _dev: dev, servers, tls, dir };
+        while !assay.is_ready().await {
+            if Instant::now() > patience || !assay._dev.runs() {
+                bail!("assay has no leader with two nodes after {PATIENCE:?}");
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(LOOK).await;
         }
-        bail!("assay took no job within 30 s")
+        Ok(assay)
     }
 
-    fn client(&self, server: usize) -> Result<AssayClient<Channel>> {
+    async fn is_ready(&self) -> bool {
+        let nodes = What::Nodes(v1::NodesQuery {});
+        let nodes = self.query::<Vec<domain::view::NodeView>>(0, nodes).await;
+        let ready = |node: &domain::view::NodeView| node.status == domain::node::NodeState::Ready;
+        nodes.is_ok_and(|nodes| nodes.iter().filter(|node| ready(node)).count() == 2)
+    }
+
+    /// Number of servers.
+    pub fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// The folder that names the profile on the command line.
+    pub fn profile(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A client of one server, with a connection of its own.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn client(&self, server: usize) -> Result<Client> {
         let address = &self.servers[server % self.servers.len()];
         let endpoint = Endpoint::from_shared(format!("https://{address}"))?;
-        let channel = endpoint.tls_config(self.tls.clone())?.tcp_nodelay(true).connect_lazy();
-        Ok(AssayClient::new(channel))
+        let endpoint = endpoint.tls_config(self.tls.clone())?.tcp_nodelay(true);
+        Ok(AssayClient::new(endpoint.connect_lazy())
+            .max_decoding_message_size(proto::MESSAGE_MAX)
+            .max_encoding_message_size(proto::MESSAGE_MAX))
     }
 
-    /// The server processes.
-    fn pids(&self) -> Vec<u32> {
-        let pattern = format!("server.*{}", self.dir.display());
-        let found = Command::new("pgrep").args(["-f", &pattern]).output();
-        let text = found.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
-        text.unwrap_or_default().lines().filter_map(|line| line.parse().ok()).collect()
+    /// A linearizable read of one document at one server.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn query<T: serde::de::DeserializeOwned>(
+        &self,
+        server: usize,
+        what: What,
+    ) -> Result<T> {
+        let request = v1::QueryRequest { stale: false, what: Some(what) };
+        let document = self.client(server)?.query(request).await?.into_inner();
+        Ok(serde_json::from_slice(&document.json)?)
     }
 
-    /// Submits of one job each by `clients` persistent clients over all servers, with as many
-    /// connections as etcd's clients have. Also gives CPU µs for each submit.
-    pub async fn submits(&self, clients: usize, time: Duration) -> Result<(load::Outcome, f64)> {
-        let mut all = Vec::new();
-        for n in 0..clients {
-            all.push(self.client(n)?);
-        }
-        let pids = self.pids();
-        let failures = Arc::new(AtomicU64::new(0));
-        let before = cpu::of(&pids);
-        let outcome = load::run(all, time, move |mut client, _| {
-            let failures = failures.clone();
-            async move {
-                let answer = client.submit(request(1)).await;
-                if let Err(status) = &answer
-                    && failures.fetch_add(1, Ordering::Relaxed) == 0
+    /// The cluster as a server sees it.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn cluster(&self, server: usize) -> Result<ClusterView> {
+        self.query(server, What::Cluster(v1::ClusterQuery {})).await
+    }
+
+    /// Jobs below `before` (0: all), newest first, in a state (empty: any).
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn jobs(
+        &self,
+        server: usize,
+        state: &str,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<JobLine>> {
+        let query =
+            v1::JobsQuery { state: state.to_owned(), before, limit, ..v1::JobsQuery::default() };
+        self.query(server, What::Jobs(query)).await
+    }
+
+    /// The process of a server, as `assay dev` notes it.
+    pub fn pid(&self, server: usize) -> Option<u32> {
+        let text = fs::read_to_string(self.dir.join("config/pids")).ok()?;
+        let name = format!("server-{} ", server + 1);
+        text.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse().ok())
+    }
+
+    /// The processes of all servers that run.
+    pub fn pids(&self) -> Vec<u32> {
+        (0..self.servers()).filter_map(|server| self.pid(server)).collect()
+    }
+
+    /// All processes of the cluster, agents and supervisors among them.
+    pub fn all_pids(&self) -> Vec<u32> {
+        cpu::processes_of(&self.dir)
+    }
+
+    /// The server that leads, and the term.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn leader(&self) -> Result<(usize, u64)> {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            for server in 0..self.servers() {
+                if let Ok(view) = self.cluster(server).await
+                    && let Some(leader) = view.leader
+                    && leader == view.answered_by
+                    && let Ok(number) = usize::try_from(leader.0)
                 {
-                    eprintln!("first failure: {}", status.message());
+                    return Ok((number - 1, view.term));
                 }
-                (client, answer.is_ok())
             }
-        })
-        .await;
-        let spent = cpu::of(&pids) - before;
-        // CPU was counted over the warm-up too, which is a sixth of the whole.
-        let per_submit = spent.as_micros() as f64 / (outcome.done as f64 * 1.2);
-        Ok((outcome, per_submit))
+            if Instant::now() > patience {
+                bail!("no server leads after {PATIENCE:?}");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
-    /// Batches of `size` distinct jobs in one request, one after another.
-    pub async fn batches(&self, size: usize, time: Duration) -> Result<load::Outcome> {
-        let client = self.client(0)?;
-        Ok(load::run(vec![client], time, move |mut client, _| async move {
-            let good = client.submit(request(size)).await.is_ok();
-            (client, good)
-        })
-        .await)
+    /// Kills a server with SIGKILL; `assay dev` starts it again.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&self, server: usize) -> Result<Instant> {
+        let pid = self.pid(server).with_context(|| format!("server {} not found", server + 1))?;
+        let at = Instant::now();
+        if !child::kill(pid) {
+            bail!("server {} does not run", server + 1);
+        }
+        Ok(at)
     }
 
-    /// One array of `count` elements, one request after another.
-    pub async fn arrays(&self, count: u32, time: Duration) -> Result<load::Outcome> {
-        let client = self.client(0)?;
-        Ok(load::run(vec![client], time, move |mut client, _| async move {
-            let mut request = request(1);
-            request.jobs[0].array_count = count;
-            let good = client.submit(request).await.is_ok();
-            (client, good)
-        })
-        .await)
+    /// Waits until a server that was process `old` runs anew; gives the time from its start to
+    /// its first linearizable answer.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn back(&self, server: usize, old: u32) -> Result<Duration> {
+        let patience = Instant::now() + PATIENCE;
+        let mut started = None;
+        while Instant::now() < patience {
+            let anew = || self.pid(server).is_some_and(|pid| pid != old);
+            if started.is_none() && anew() {
+                started = Some(Instant::now());
+            }
+            if let Some(started) = started
+                && self.jobs(server, "", 0, 1).await.is_ok()
+            {
+                return Ok(started.elapsed());
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        bail!("server {} did not come back within {PATIENCE:?}", server + 1)
     }
 }
 
-/// Jobs that no node of the cluster can hold, so that only the submit is measured.
-fn request(jobs: usize) -> v1::SubmitRequest {
+/// A key that no other request has.
+pub fn key() -> Vec<u8> {
     let mut key = [0; 16];
     getrandom::fill(&mut key).expect("the system gives random numbers");
+    key.to_vec()
+}
+
+/// Jobs that no node of the cluster can hold, so that only the submit is measured.
+pub fn request(jobs: usize) -> v1::SubmitRequest {
     let job = |n: usize| v1::Job {
         name: format!("bench-{n}"),
         command: vec!["true".into()],
@@ -152,5 +248,5 @@ fn request(jobs: usize) -> v1::SubmitRequest {
         env: [("PAYLOAD".to_owned(), "x".repeat(180))].into(),
         ..v1::Job::default()
     };
-    v1::SubmitRequest { key: key.to_vec().into(), jobs: (0..jobs).map(job).collect() }
+    v1::SubmitRequest { key: key().into(), jobs: (0..jobs).map(job).collect() }
 }

@@ -1,5 +1,6 @@
 //! A closed loop of clients: each sends its next request when the last was acknowledged.
 
+use crate::cpu;
 use hdrhistogram::Histogram;
 use std::{
     future::Future,
@@ -8,17 +9,35 @@ use std::{
 
 /// What one load gave.
 pub struct Outcome {
-    /// Requests acknowledged.
+    /// Requests acknowledged within the window.
     pub done: u64,
-    /// Requests that failed.
+    /// Requests that failed within the window.
     pub failed: u64,
-    /// Wall time of the measured part.
+    /// Wall time of the window.
     pub elapsed: Duration,
     /// Latencies in µs.
     pub latency: Histogram<u64>,
+    /// CPU of the observed processes within the window.
+    pub cpu: Duration,
 }
 
 impl Outcome {
+    /// Nothing yet.
+    pub fn none() -> Self {
+        let (elapsed, cpu) = (Duration::ZERO, Duration::ZERO);
+        Self { done: 0, failed: 0, elapsed, latency: empty(), cpu }
+    }
+
+    /// This window and another one.
+    pub fn and(mut self, more: &Self) -> Self {
+        self.done += more.done;
+        self.failed += more.failed;
+        self.elapsed += more.elapsed;
+        self.cpu += more.cpu;
+        self.latency.add(&more.latency).expect("histograms of one shape add up");
+        self
+    }
+
     /// Acknowledged requests a second.
     pub fn rate(&self) -> f64 {
         self.done as f64 / self.elapsed.as_secs_f64()
@@ -33,10 +52,16 @@ impl Outcome {
     pub fn p99_ms(&self) -> f64 {
         self.latency.value_at_quantile(0.99) as f64 / 1_000.0
     }
+
+    /// CPU of the observed processes for each acknowledged request.
+    pub fn cpu_each(&self) -> Duration {
+        cpu::each(self.cpu, self.done)
+    }
 }
 
-/// Runs `clients` loops for `time`, after a warm-up of a fifth of it.
-pub async fn run<C, F, R>(clients: Vec<C>, time: Duration, call: F) -> Outcome
+/// Runs `clients` loops for `time`, after a warm-up of a fifth of it, and counts what is
+/// acknowledged within that window and the CPU that `pids` take meanwhile.
+pub async fn run<C, F, R>(clients: Vec<C>, time: Duration, pids: &[u32], call: F) -> Outcome
 where
     C: Send + 'static,
     F: Fn(C, u64) -> R + Clone + Send + Sync + 'static,
@@ -52,36 +77,46 @@ where
             let (mut done, mut failed, mut turn) = (0u64, 0u64, (number as u64) << 40);
             loop {
                 let sent = Instant::now();
-                if sent >= end {
-                    return (done, failed, latency);
-                }
                 let (again, good) = call(client, turn).await;
                 client = again;
                 turn += 1;
-                if sent < begin {
+                let answered = Instant::now();
+                if answered >= end {
+                    return (done, failed, latency);
+                }
+                if answered < begin {
                     continue;
                 }
                 if good {
                     done += 1;
-                    latency.saturating_record(sent.elapsed().as_micros() as u64);
+                    let micros = u64::try_from((answered - sent).as_micros()).unwrap_or(u64::MAX);
+                    latency.saturating_record(micros);
                 } else {
                     failed += 1;
                 }
             }
         });
     }
-    let mut latency = empty();
-    let (mut done, mut failed) = (0, 0);
+    tokio::time::sleep_until(begin.into()).await;
+    let before = cpu::of(pids);
+    tokio::time::sleep_until(end.into()).await;
+    let mut sum = Outcome { cpu: cpu::of(pids) - before, elapsed: time, ..Outcome::none() };
     while let Some(ended) = loops.join_next().await {
-        let (more, lost, histogram) = ended.expect("a client loop does not panic");
-        done += more;
-        failed += lost;
-        latency.add(histogram).expect("histograms of one shape add up");
+        let (done, failed, histogram) = ended.expect("a client loop does not panic");
+        sum.done += done;
+        sum.failed += failed;
+        sum.latency.add(histogram).expect("histograms of one shape add up");
     }
-    Outcome { done, failed, elapsed: time, latency }
+    sum
 }
 
 /// Latencies from 1 µs to a minute, to three digits.
 fn empty() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are valid")
+}
+
+/// The middle of some times; the upper one of two.
+pub fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }

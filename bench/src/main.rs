@@ -1,14 +1,31 @@
 //! Benchmarks: each figure beside its peer or its bound, as a ratio from one run.
 #![forbid(unsafe_code)]
 
+mod arrays;
 mod assay;
+mod batch;
+mod burst;
+mod child;
 mod cpu;
+mod crew;
+mod disk;
+mod elections;
 mod etcd;
+mod idle;
+mod kills;
 mod load;
+mod noop;
+mod queued;
+mod report;
+mod seal;
+mod shells;
+mod slurm;
+mod submits;
+mod tls;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 #[derive(Parser)]
 #[command(name = "assay-bench", about = "Figures beside their peers, as ratios from one run")]
@@ -17,7 +34,7 @@ struct Arguments {
     command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Clone, Subcommand)]
 enum Command {
     /// Acknowledged durable submits on three replicas, beside etcd's puts.
     Submits {
@@ -25,89 +42,143 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "1,16,128,512")]
         clients: Vec<usize>,
         /// Measured seconds for each.
+        #[arg(long, default_value_t = 6)]
+        seconds: u64,
+    },
+    /// 1,000 distinct jobs in one request, beside Slurm's sbatch.
+    Batch {
+        /// Measured seconds.
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
-    /// Many jobs in one request, and arrays.
-    Bulk {
+    /// Submits through the command by eight shells, beside sbatch.
+    Shells {
+        /// Submits of each shell.
+        #[arg(long, default_value_t = 100)]
+        turns: u64,
+    },
+    /// Arrays of 1,000 and of 100,000.
+    Arrays {
         /// Measured seconds for each.
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
+    /// Idle cluster: submit to the job's first instruction, beside Slurm.
+    Idle {
+        /// Samples of each.
+        #[arg(long, default_value_t = 20)]
+        samples: usize,
+    },
+    /// No-op jobs submitted, run and sealed, beside Slurm and the bound of process spawn.
+    Noop {
+        /// Jobs.
+        #[arg(long, default_value_t = 1_000)]
+        jobs: usize,
+    },
+    /// The leader killed in mid-burst: jobs lost, and gaps beside etcd's.
+    Kills {
+        /// Kills of our leader.
+        #[arg(long, default_value_t = 50)]
+        kills: usize,
+        /// Kills of etcd's.
+        #[arg(long, default_value_t = 10)]
+        etcd: usize,
+    },
+    /// Elections while all cores are saturated and nothing is killed.
+    Elections {
+        /// Seconds.
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// Hashing and sealing a tree of 1 GiB files, beside the cores' SHA-256 and the disk.
+    Seal {
+        /// Files of 1 GiB.
+        #[arg(long, default_value_t = 8)]
+        gib: u64,
+        /// Where to put them; the system's folder for temporary files by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Many queued jobs: memory, restart, latency.
+    Queued {
+        /// Jobs.
+        #[arg(long, default_value_t = 100_000)]
+        jobs: usize,
+        /// Measured seconds before and after.
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
-    /// All of them.
+    /// All of them, with the numbers above.
     All,
 }
 
-async fn submits(clients: &[usize], time: Duration) -> Result<()> {
-    println!(
-        "acknowledged durable writes, three replicas on loopback; etcd without TLS, ours with"
-    );
-    let dir = tempfile::tempdir()?;
-    let mut peer = Vec::new();
-    {
-        let etcd = etcd::Etcd::start(dir.path()).await?;
-        for count in clients {
-            peer.push(etcd.puts(*count, time).await?);
+impl Command {
+    /// What `all` runs.
+    fn all() -> Vec<Self> {
+        let words = [
+            "submits",
+            "batch",
+            "shells",
+            "arrays",
+            "idle",
+            "noop",
+            "kills",
+            "elections",
+            "seal",
+            "queued",
+        ];
+        words.map(|word| Arguments::parse_from(["assay-bench", word]).command).into()
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Submits { .. } => "submits",
+            Self::Batch { .. } => "batch",
+            Self::Shells { .. } => "shells",
+            Self::Arrays { .. } => "arrays",
+            Self::Idle { .. } => "idle",
+            Self::Noop { .. } => "noop",
+            Self::Kills { .. } => "kills",
+            Self::Elections { .. } => "elections",
+            Self::Seal { .. } => "seal",
+            Self::Queued { .. } => "queued",
+            Self::All => "all",
         }
     }
-    let assay = assay::Assay::start(dir.path()).await?;
-    for (count, (theirs, their_cpu)) in clients.iter().zip(peer) {
-        let (ours, our_cpu) = assay.submits(*count, time).await?;
-        println!(
-            "{count:>4} clients: assay {:>8.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms  {:>4.0} us CPU  \
-             failed {}",
-            ours.rate(),
-            ours.median_ms(),
-            ours.p99_ms(),
-            our_cpu,
-            ours.failed,
-        );
-        println!(
-            "              etcd  {:>8.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms  {:>4.0} us CPU  failed {}",
-            theirs.rate(),
-            theirs.median_ms(),
-            theirs.p99_ms(),
-            their_cpu,
-            theirs.failed,
-        );
-        println!(
-            "              ratio {:.2}x in rate, {:.2}x in median latency, {:.2}x in CPU",
-            ours.rate() / theirs.rate(),
-            theirs.median_ms() / ours.median_ms(),
-            their_cpu / our_cpu,
-        );
-    }
-    Ok(())
-}
 
-async fn bulk(time: Duration) -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let assay = assay::Assay::start(dir.path()).await?;
-    let batches = assay.batches(1_000, time).await?;
-    println!(
-        "1,000 distinct jobs in one request: {:.0} jobs/s, {:.1} ms a request, failed {}",
-        batches.rate() * 1_000.0,
-        batches.median_ms(),
-        batches.failed,
-    );
-    for count in [1_000, 100_000] {
-        let arrays = assay.arrays(count, time).await?;
-        println!("array of {count}: acknowledged in {:.2} ms (median)", arrays.median_ms());
+    async fn run(self) -> Result<()> {
+        let seconds = Duration::from_secs;
+        match self {
+            Self::Submits { clients, seconds: time } => submits::run(&clients, seconds(time)).await,
+            Self::Batch { seconds: time } => batch::run(seconds(time)).await,
+            Self::Shells { turns } => shells::run(turns).await,
+            Self::Arrays { seconds: time } => arrays::run(seconds(time)).await,
+            Self::Idle { samples } => idle::run(samples).await,
+            Self::Noop { jobs } => noop::run(jobs).await,
+            Self::Kills { kills, etcd } => kills::run(kills, etcd).await,
+            Self::Elections { seconds: time } => elections::run(seconds(time)).await,
+            Self::Seal { gib, dir } => seal::run(gib, dir.as_deref()).await,
+            Self::Queued { jobs, seconds: time } => queued::run(jobs, seconds(time)).await,
+            Self::All => bail!("`all` is made of the others"),
+        }
     }
-    Ok(())
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    match Arguments::parse().command {
-        Command::Submits { clients, seconds } => {
-            submits(&clients, Duration::from_secs(seconds)).await
-        }
-        Command::Bulk { seconds } => bulk(Duration::from_secs(seconds)).await,
-        Command::All => {
-            let time = Duration::from_secs(5);
-            submits(&[1, 16, 128, 512], time).await?;
-            bulk(time).await
+    let asked = Arguments::parse().command;
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    println!("{profile} profile, {} cores", std::thread::available_parallelism()?);
+    let commands = if let Command::All = asked { Command::all() } else { vec![asked] };
+    for command in commands {
+        let name = command.name();
+        if let Err(why) = command.run().await {
+            report::left_out(name, &why);
         }
     }
+    let left_out = report::summary();
+    if !left_out.is_empty() {
+        bail!("not measured: {}", left_out.join(", "));
+    }
+    Ok(())
 }

@@ -1,0 +1,225 @@
+//! The leader is killed in mid-burst, again and again: what was acknowledged is there afterwards,
+//! and the pause between acknowledged writes is short. etcd's leader is killed in the same way.
+
+use crate::{
+    assay::{self, Assay},
+    burst::{self, Ack, Writer},
+    etcd::{self, Etcd, Kv, Wire},
+    load,
+    report::{self, Figure, Quantity, Target},
+};
+use anyhow::{Result, bail};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// Clients that submit.
+const CLIENTS: usize = 16;
+/// Kills of one cluster before a fresh one takes over, so that the job table stays bounded.
+const EACH: usize = 50;
+/// Rows of one page when what was acknowledged is read back.
+const PAGE: u32 = 1_000;
+
+/// A client that submits one job at a time, under the same key until it is acknowledged.
+struct Submitter {
+    servers: Vec<assay::Client>,
+    number: usize,
+    turn: u64,
+    pending: Option<proto::v1::SubmitRequest>,
+}
+
+impl Writer for Submitter {
+    /// The job's number and the name that was given to it.
+    type Receipt = (u64, String);
+
+    async fn write(&mut self, server: usize) -> Option<Self::Receipt> {
+        if self.pending.is_none() {
+            let mut request = assay::request(1);
+            request.jobs[0].name = format!("burst-{}-{}", self.number, self.turn);
+            self.pending = Some(request);
+        }
+        let request = self.pending.clone()?;
+        let name = request.jobs[0].name.clone();
+        let server = server % self.servers.len();
+        let reply = self.servers[server].submit(request).await.ok()?.into_inner();
+        self.pending = None;
+        self.turn += 1;
+        reply.jobs.first().map(|job| (*job, name))
+    }
+}
+
+/// A client that puts one key at a time.
+struct Putter {
+    members: Vec<Kv>,
+    turn: u64,
+}
+
+impl Writer for Putter {
+    type Receipt = ();
+
+    async fn write(&mut self, server: usize) -> Option<()> {
+        let server = server % self.members.len();
+        self.members[server].put(etcd::put(self.turn)).await.ok()?;
+        self.turn += 1;
+        Some(())
+    }
+}
+
+/// What all kills gave.
+#[derive(Default)]
+struct Tally {
+    gaps: Vec<Duration>,
+    acknowledged: u64,
+    lost: u64,
+}
+
+/// Kills the leader `kills` times on one cluster.
+async fn ours(dir: &Path, kills: usize, tally: &mut Tally) -> Result<()> {
+    let assay = Assay::start(dir).await?;
+    for round in 0..kills {
+        let writers = (0..CLIENTS).map(|client| {
+            let servers =
+                (0..assay.servers()).map(|n| assay.client(n)).collect::<Result<Vec<_>>>()?;
+            let turn = round as u64 * 1_000_000;
+            Ok(Submitter { servers, number: client, turn, pending: None })
+        });
+        let writers = writers.collect::<Result<Vec<_>>>()?;
+        let (leader, _) = assay.leader().await?;
+        let old = assay.pid(leader).unwrap_or_default();
+        let (acks, killed) = burst::around(writers, async || assay.kill(leader)).await?;
+        tally.gaps.push(burst::gap(&acks, killed));
+        tally.acknowledged += acks.len() as u64;
+        tally.lost += lost(&assay, (leader + 1) % assay.servers(), &acks).await?;
+        assay.back(leader, old).await?;
+    }
+    Ok(())
+}
+
+/// How many acknowledged jobs a linearizable read does not show under their names.
+async fn lost(assay: &Assay, server: usize, acks: &[Ack<(u64, String)>]) -> Result<u64> {
+    let mut wanted: BTreeMap<u64, &str> = BTreeMap::new();
+    let mut lost = 0;
+    for ack in acks {
+        let (id, name) = &ack.receipt;
+        // One number for two jobs would be the loss of one of them.
+        if wanted.insert(*id, name).is_some_and(|other| other != name) {
+            lost += 1;
+        }
+    }
+    let Some(oldest) = wanted.keys().next().copied() else { bail!("no submit was acknowledged") };
+    let mut before = 0;
+    loop {
+        let page = read(assay, server, before).await?;
+        for line in &page {
+            if wanted.get(&line.id.0).is_some_and(|name| *name == line.name) {
+                wanted.remove(&line.id.0);
+            }
+        }
+        match page.last() {
+            Some(last) if last.id.0 > oldest => before = last.id.0,
+            _ => break,
+        }
+    }
+    for (id, name) in wanted.iter().take(3) {
+        println!("    LOST: j{id} `{name}` was acknowledged and is not there");
+    }
+    Ok(lost + wanted.len() as u64)
+}
+
+/// A page, from any server that answers: an election may be under way.
+async fn read(assay: &Assay, server: usize, before: u64) -> Result<Vec<domain::view::JobLine>> {
+    let mut last = None;
+    for turn in 0..100 {
+        match assay.jobs((server + turn) % assay.servers(), "", before, PAGE).await {
+            Ok(page) => return Ok(page),
+            Err(why) => last = Some(why),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(last.unwrap_or_else(|| anyhow::anyhow!("no server was asked")))
+}
+
+/// etcd's gaps, measured in the same way.
+async fn peer(dir: &Path, kills: usize) -> Result<Vec<Duration>> {
+    let mut etcd = Etcd::start(dir, Wire::Plain).await?;
+    let mut gaps = Vec::new();
+    for round in 0..kills {
+        let writers = (0..CLIENTS).map(|client| {
+            let members = (0..3).map(|member| etcd.client(member)).collect::<Result<Vec<_>>>()?;
+            Ok(Putter { members, turn: ((round * CLIENTS + client) as u64) << 32 })
+        });
+        let writers = writers.collect::<Result<Vec<_>>>()?;
+        let mut victim = 0;
+        let (acks, killed) = burst::around(writers, async || -> Result<Instant> {
+            let (member, at) = etcd.kill_leader().await?;
+            victim = member;
+            Ok(at)
+        })
+        .await?;
+        gaps.push(burst::gap(&acks, killed));
+        etcd.restart(victim).await?;
+    }
+    Ok(gaps)
+}
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// When a cluster does not come up, or an acknowledged job is lost.
+pub async fn run(kills: usize, peer_kills: usize) -> Result<()> {
+    report::section("The leader is killed with SIGKILL in mid-burst; 16 clients submit");
+    let mut tally = Tally::default();
+    let mut left = kills;
+    while left > 0 {
+        let dir = tempfile::tempdir()?;
+        let now = left.min(EACH);
+        ours(dir.path(), now, &mut tally).await?;
+        left -= now;
+        if left > 0 {
+            println!("    {} kills, {} lost so far", kills - left, tally.lost);
+        }
+    }
+    let dir = tempfile::tempdir()?;
+    let mut theirs = match peer(dir.path(), peer_kills).await {
+        Ok(gaps) => gaps,
+        Err(why) => {
+            report::left_out("kills: etcd", &why);
+            Vec::new()
+        }
+    };
+    show(kills, &mut tally, &mut theirs);
+    if tally.lost > 0 {
+        bail!("{} acknowledged jobs were lost", tally.lost);
+    }
+    Ok(())
+}
+
+fn show(kills: usize, tally: &mut Tally, theirs: &mut [Duration]) {
+    let none = Quantity::Count(0);
+    Figure::new(format!("acknowledged jobs lost in {kills} kills"), Quantity::Count(tally.lost))
+        .target(Target::AtMost(none, none))
+        .note(format!(
+            "{} acknowledged, each read back under its name; issue: Slurm lost 198 of 200",
+            tally.acknowledged
+        ))
+        .print();
+    let (median, their_median) = (load::median(&mut tally.gaps), load::median(theirs));
+    let worst = |gaps: &[Duration]| gaps.iter().max().copied().unwrap_or_default();
+    let (most, their_most) = (worst(&tally.gaps), worst(theirs));
+    for (name, ours, peer, at_most) in [
+        ("longest gap between submits, median", median, their_median, 0.6),
+        ("longest gap between submits, worst", most, their_most, 1.0),
+    ] {
+        let target = Quantity::Time(Duration::from_secs_f64(at_most));
+        let mut figure =
+            Figure::new(name, Quantity::Time(ours)).target(Target::AtMost(target, target));
+        if !theirs.is_empty() {
+            figure = figure
+                .beside(format!("etcd, {} kills", theirs.len()), Quantity::Time(peer))
+                .note("issue, quiet machine: etcd 1.11 s");
+        }
+        figure.print();
+    }
+}

@@ -1,0 +1,204 @@
+//! Hashing, describing and signing a tree of 1 GiB files, beside the cores' SHA-256 and the disk.
+//!
+//! What is measured is the agent's own call and the proxy's signatures; only the copies to two
+//! servers are left out, for they are bound by network and disk of others.
+
+use crate::{
+    cpu, disk,
+    report::{self, Figure, Quantity, Target},
+};
+use agent::{
+    driver::dirs::LeaseDirs,
+    store::{
+        Blob, Blobs, StoreError,
+        seal::{self, Sealing},
+    },
+};
+use anyhow::{Context as _, Result, bail};
+use domain::{
+    AttemptNo, Digest, JobId, LeaseId, Millis, NodeId,
+    artifact::OutputDigests,
+    job::JobSpec,
+    lease::{Lease, Member, Phase, TaskPlace},
+    link::WantedLease,
+    node::Inventory,
+    port::Signer as _,
+};
+use registry::{
+    seal::{bundle, dsse},
+    sign::local::LocalSigner,
+};
+use sha2::Digest as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Bytes of one file.
+const FILE: u64 = 1 << 30;
+/// Bytes that one core hashes to say how fast it is, in memory.
+const SAMPLE: usize = 64 << 20;
+/// How often it does; the fastest counts, for it is the bound.
+const SAMPLES: usize = 10;
+
+/// Keeps the statements that the proxy would fetch, and nothing else.
+#[derive(Default)]
+struct Statements(Mutex<BTreeMap<Digest, Vec<u8>>>);
+
+impl Blobs for Statements {
+    async fn get(&self, _: Digest, _: fs::File) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn put(&self, blobs: Vec<Blob>) -> Result<(), StoreError> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for blob in blobs {
+            if let Blob::Bytes { digest, bytes } = blob {
+                kept.insert(digest, bytes);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The record of a job of one task that ran on one node.
+fn record(dirs: LeaseDirs) -> Result<Sealing> {
+    let job = proto::v1::Job {
+        name: "sealed".into(),
+        command: vec!["true".into()],
+        tasks: 1,
+        ..proto::v1::Job::default()
+    };
+    let spec: JobSpec = job.into_spec("bench").context("the job is well formed")?;
+    let (node, nothing) = (NodeId(1), Digest::of(b""));
+    let task = TaskPlace { rank: 0, gpus: Vec::new() };
+    let lease = Lease {
+        id: LeaseId { index: 1, ordinal: 0 },
+        element: JobId(1).into(),
+        attempt: AttemptNo(1),
+        granted: Millis(0),
+        members: vec![Member { node, tasks: vec![task] }],
+        phase: Phase::Started { done: BTreeSet::new() },
+        resume_from: None,
+        build_key: nothing,
+    };
+    let wanted = WantedLease {
+        recipe: registry::seal::recipe::recipe(&spec),
+        lease,
+        spec,
+        master_addr: String::new(),
+        checkpoints: Vec::new(),
+        cluster: "bench".into(),
+    };
+    let inventory = Inventory {
+        name: "node".into(),
+        boot_id: String::new(),
+        cpu: domain::CpuMillis(1_000),
+        memory: domain::Bytes(1 << 30),
+        gpus: Vec::new(),
+        driver_version: String::new(),
+        cuda_version: String::new(),
+        cpu_model: String::new(),
+        cpu_level: "x86-64-v3".into(),
+        kernel: String::new(),
+        agent_version: String::new(),
+    };
+    Ok(Sealing { wanted, dirs, inventory, started: Millis(0), ended: Millis(1) })
+}
+
+/// What a job's end costs, up to its signatures.
+async fn seal(sealing: Sealing, signer: &LocalSigner) -> Result<OutputDigests> {
+    let statements = Statements::default();
+    let digests = match seal::output(sealing, &statements).await {
+        Ok(digests) => digests,
+        Err(cause) => bail!("the tree is not sealed: {cause:?}"),
+    };
+    let kept = statements.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let payload = |digest| kept.get(digest).context("the statement was handed over");
+    let model = payload(&digests.statement)?;
+    let signed = signer.sign_model(&dsse::pae(model))?;
+    let signature = bundle::model_bundle(model, &signed, &signer.model_public_pem());
+    let provenance = payload(&digests.provenance)?;
+    let signed = signer.sign_model(&dsse::pae(provenance))?;
+    let envelope = dsse::envelope(provenance, &signed);
+    if signature.is_empty() || envelope.is_empty() {
+        bail!("a signature is empty");
+    }
+    Ok(digests)
+}
+
+/// SHA-256 of one core in bytes a second, from memory.
+fn hash_rate() -> f64 {
+    let bytes = vec![7; SAMPLE];
+    let once = || {
+        let start = Instant::now();
+        std::hint::black_box(sha2::Sha256::digest(std::hint::black_box(&bytes)));
+        start.elapsed()
+    };
+    let fastest = (0..SAMPLES).map(|_| once()).min().unwrap_or(Duration::MAX);
+    SAMPLE as f64 / fastest.as_secs_f64()
+}
+
+/// Runs the benchmark over `count` files of 1 GiB below `place`.
+///
+/// # Errors
+/// When the disk has no room or the tree is not sealed.
+pub async fn run(count: u64, place: Option<&Path>) -> Result<()> {
+    report::section("Hash, describe and sign a tree of 1 GiB files (copies to servers left out)");
+    let dir = match place {
+        Some(place) => tempfile::tempdir_in(place)?,
+        None => tempfile::tempdir()?,
+    };
+    let dirs = LeaseDirs { root: dir.path().join("lease") };
+    dirs.create()?;
+    let files: Vec<_> = (0..count).map(|n| dirs.out().join(format!("part-{n}.bin"))).collect();
+    for (seed, file) in (1..).zip(&files) {
+        disk::fill(file, FILE, seed)?;
+    }
+    fs::write(dirs.log(0), "done\n")?;
+    let signer = LocalSigner::create(&dir.path().join("keys"))?;
+    let size = (count * FILE) as f64;
+    let cores = std::thread::available_parallelism()?.get();
+    let hashed = hash_rate() * cores as f64;
+    disk::forget(&files)?;
+    let read = disk::read_rate(&files, cores)?;
+    let dropped = disk::forget(&files)?;
+    let (cold, cpu) = measure(record(dirs.clone())?, &signer, size).await?;
+    let (warm, _) = measure(record(dirs)?, &signer, size).await?;
+    let (bound, bound_name) =
+        if hashed < read { (hashed, "bound: SHA-256") } else { (read, "bound: disk read") };
+    Figure::new(format!("seal {count} GiB, from disk"), Quantity::Bandwidth(cold))
+        .beside(bound_name, Quantity::Bandwidth(bound))
+        .target(Target::Times(0.85, 0.85))
+        .cpu(cpu::each(cpu, count))
+        .note("CPU is that of one GiB")
+        .note(format!(
+            "SHA-256 of one core {:.2} GB/s x {cores} cores; disk by O_DIRECT {:.2} GB/s; {dropped}",
+            hashed / cores as f64 / 1e9,
+            read / 1e9,
+        ))
+        .print();
+    Figure::new(
+        format!("seal {count} GiB again, where memory holds it"),
+        Quantity::Bandwidth(warm),
+    )
+    .beside("bound: SHA-256", Quantity::Bandwidth(hashed))
+    .print();
+    Ok(())
+}
+
+/// Bytes a second of one seal, and the CPU that it took.
+async fn measure(sealing: Sealing, signer: &LocalSigner, size: f64) -> Result<(f64, Duration)> {
+    let own = [std::process::id()];
+    let before = cpu::of(&own);
+    let start = Instant::now();
+    let digests = seal(sealing, signer).await?;
+    let elapsed = start.elapsed();
+    if digests.size.0 as f64 != size {
+        bail!("{} bytes sealed of {size}", digests.size.0);
+    }
+    Ok((size / elapsed.as_secs_f64(), cpu::of(&own) - before))
+}

@@ -1,0 +1,101 @@
+//! Submission through the command: eight shells that loop over `assay submit`, or over `sbatch`.
+
+use crate::{
+    assay::{self, Assay},
+    cpu,
+    crew::{self, Work},
+    report::{self, Figure, Quantity, Target},
+    slurm::{Slurm, Tuning},
+};
+use anyhow::{Context as _, Result};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+/// Shells at once.
+const SHELLS: u64 = 8;
+
+/// One shell that runs its arguments `turns` times.
+fn shell(turns: u64) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        "n=$1; shift; while [ $n -gt 0 ]; do \"$@\" >/dev/null 2>&1 || exit 1; n=$((n-1)); done",
+        "shell",
+    ]);
+    shell.arg(turns.to_string());
+    shell.stdin(Stdio::null());
+    shell
+}
+
+/// Work with the CPU of the servers in it.
+struct Total {
+    rate: f64,
+    cpu: Duration,
+}
+
+fn measure(pids: &[u32], turns: u64, make: impl Fn() -> Command + Sync) -> Result<Total> {
+    let before = cpu::of(pids);
+    let Work { elapsed, cpu: clients, .. } = crew::run(SHELLS, 1, |_| make())?;
+    let spent = cpu::of(pids).saturating_sub(before) + clients;
+    let count = SHELLS * turns;
+    Ok(Total { rate: count as f64 / elapsed.as_secs_f64(), cpu: cpu::each(spent, count) })
+}
+
+fn slurm(dir: &Path, tuning: Tuning, turns: u64) -> Result<Total> {
+    let slurm = Slurm::start(dir, tuning)?;
+    measure(&slurm.pids(), turns, || {
+        let mut shell = shell(turns);
+        shell.env("SLURM_CONF", slurm.config());
+        shell.args(["sbatch", "-Q", "-H", "-o", "/dev/null"]).arg(slurm.script());
+        shell
+    })
+}
+
+fn ours(assay: &Assay, program: &Path, turns: u64) -> Result<Total> {
+    measure(&assay.pids(), turns, || {
+        let mut shell = shell(turns);
+        shell.arg(program).arg("--profile").arg(assay.profile());
+        shell.args(["submit", "--gpus", "64", "--", "true"]);
+        shell
+    })
+}
+
+/// Runs the benchmark: `turns` submits in each shell.
+///
+/// # Errors
+/// When our cluster does not come up.
+pub async fn run(turns: u64) -> Result<()> {
+    report::section("Eight shells that loop over `assay submit` (TLS), or over `sbatch`");
+    let dir = tempfile::tempdir()?;
+    let peers: Result<Vec<_>> = Tuning::BOTH
+        .into_iter()
+        .map(|tuning| Ok((tuning, slurm(dir.path(), tuning, turns)?)))
+        .collect();
+    let assay = Assay::start(dir.path()).await?;
+    let program = assay::program()?;
+    let total = tokio::task::block_in_place(|| ours(&assay, &program, turns))
+        .context("assay submit in a shell")?;
+    let mut figure = Figure::new("`assay submit`, 8 shells", Quantity::Rate(total.rate))
+        .target(Target::Times(1.2, 2.0))
+        .cpu(total.cpu)
+        .note("CPU is that of the commands, their shells and the servers");
+    match peers {
+        Ok(peers) => {
+            for (tuning, peer) in &peers {
+                figure = figure.note(format!("{}: {:.0}/s", tuning.name(), peer.rate));
+            }
+            let best = peers.into_iter().max_by(|(_, a), (_, b)| a.rate.total_cmp(&b.rate));
+            if let Some((_, best)) = best {
+                figure = figure
+                    .beside("sbatch", Quantity::Rate(best.rate))
+                    .cpu_beside(total.cpu, best.cpu);
+            }
+        }
+        Err(why) => report::left_out("shells: sbatch", &why),
+    }
+    figure.print();
+    Ok(())
+}

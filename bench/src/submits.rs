@@ -1,0 +1,125 @@
+//! Acknowledged durable submits on three replicas, beside etcd's puts, in the clear and with TLS.
+
+use crate::{
+    assay::{self, Assay},
+    etcd::{Etcd, Wire},
+    load::{self, Outcome},
+    report::{self, Figure, Quantity, Target},
+};
+use anyhow::Result;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// What the issue quotes for etcd in the clear on a quiet machine: clients, puts a second.
+const QUOTED: [(usize, &str); 4] =
+    [(1, "0.81 ms median"), (16, "4.8 k/s"), (128, "10 k/s"), (512, "13 k/s")];
+
+/// One load of each system at one number of clients.
+struct Round {
+    ours: Outcome,
+    plain: Outcome,
+    tls: Outcome,
+}
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// When a cluster does not come up.
+pub async fn run(clients: &[usize], time: Duration) -> Result<()> {
+    report::section(
+        "Durable submits, one job a request, persistent clients, three replicas. Assay speaks \
+         mutual TLS; etcd is measured in the clear (the issue's peer) and with mutual TLS",
+    );
+    let dir = tempfile::tempdir()?;
+    let plain = Etcd::start(dir.path(), Wire::Plain).await?;
+    let tls = Etcd::start(dir.path(), Wire::Tls).await?;
+    let assay = Assay::start(dir.path()).await?;
+    for count in clients {
+        let round = round(&assay, &plain, &tls, *count, time).await?;
+        show(*count, &round);
+    }
+    Ok(())
+}
+
+/// Each twice, the second time in the opposite order, so that none is always the first or last.
+async fn round(
+    assay: &Assay,
+    plain: &Etcd,
+    tls: &Etcd,
+    clients: usize,
+    time: Duration,
+) -> Result<Round> {
+    let half = time / 2;
+    let first = Round {
+        plain: plain.puts(clients, half).await?,
+        tls: tls.puts(clients, half).await?,
+        ours: submits(assay, clients, half).await?,
+    };
+    Ok(Round {
+        ours: submits(assay, clients, half).await?.and(&first.ours),
+        tls: tls.puts(clients, half).await?.and(&first.tls),
+        plain: plain.puts(clients, half).await?.and(&first.plain),
+    })
+}
+
+/// Submits of one job each by `clients` persistent clients over all servers.
+///
+/// # Errors
+/// When a client cannot be made.
+pub async fn submits(assay: &Assay, clients: usize, time: Duration) -> Result<Outcome> {
+    let all = (0..clients).map(|n| assay.client(n)).collect::<Result<_>>()?;
+    let told = Arc::new(AtomicBool::new(false));
+    Ok(load::run(all, time, &assay.pids(), move |mut client, _| {
+        let told = told.clone();
+        async move {
+            let answer = client.submit(assay::request(1)).await;
+            if let Err(status) = &answer
+                && !told.swap(true, Ordering::Relaxed)
+            {
+                println!("    first failure: {}", status.message());
+            }
+            (client, answer.is_ok())
+        }
+    })
+    .await)
+}
+
+fn show(clients: usize, round: &Round) {
+    let Round { ours, plain, tls } = round;
+    let quoted = QUOTED.iter().find(|(count, _)| *count == clients).map(|(_, text)| *text);
+    let details = |name: &str, outcome: &Outcome| {
+        format!(
+            "{name:<8} {:>6.0}/s  p50 {:.2} ms  p99 {:.2} ms  CPU {:.0} us  failed {}",
+            outcome.rate(),
+            outcome.median_ms(),
+            outcome.p99_ms(),
+            outcome.cpu_each().as_secs_f64() * 1e6,
+            outcome.failed,
+        )
+    };
+    for (name, peer) in [("etcd", plain), ("etcd TLS", tls)] {
+        let cpu = (ours.cpu_each(), peer.cpu_each());
+        let figure = if clients == 1 {
+            Figure::new("submit, 1 client, median", Quantity::ms(ours.median_ms()))
+                .beside(name, Quantity::ms(peer.median_ms()))
+                .target(Target::Times(1.2, 1.7))
+        } else {
+            Figure::new(format!("submits, {clients} clients"), Quantity::Rate(ours.rate()))
+                .beside(name, Quantity::Rate(peer.rate()))
+                .target(Target::Times(1.3, 1.6))
+        };
+        let mut figure = figure.cpu_beside(cpu.0, cpu.1).note(details(name, peer));
+        if name == "etcd" {
+            figure = figure.note(details("assay", ours));
+            if let Some(quoted) = quoted {
+                figure = figure.note(format!("issue, quiet machine: etcd {quoted}"));
+            }
+        }
+        figure.print();
+    }
+}
