@@ -4,6 +4,7 @@ use crate::{
     assay::{self, Assay},
     load,
     report::{self, Figure, Quantity, Target},
+    submits,
 };
 use anyhow::Result;
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub async fn run(time: Duration) -> Result<()> {
     report::section("Arrays, one request after another by one client");
     let dir = tempfile::tempdir()?;
     let assay = Assay::start(dir.path()).await?;
+    let single = submits::submits(&assay, 1, time).await?;
     for (count, at_most) in TARGETS {
         let client = assay.client(0)?;
         let outcome =
@@ -34,9 +36,9 @@ pub async fn run(time: Duration) -> Result<()> {
             format!("array of {count} acknowledged, median"),
             Quantity::ms(outcome.median_ms()),
         )
-        .beside("bound: the issue's", target)
+        .beside("bound: one job", Quantity::ms(single.median_ms()))
         .target(Target::AtMost(target, target))
-        .cpu(outcome.cpu_each())
+        .cpu_beside(outcome.cpu_each(), single.cpu_each())
         .note(format!(
             "p99 {:.2} ms, {} requests, failed {}",
             outcome.p99_ms(),

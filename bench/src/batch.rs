@@ -59,7 +59,7 @@ pub async fn run(time: Duration) -> Result<()> {
                     .note(format!("sbatch is {}; issue, quiet machine: 459/s", best.name));
             }
         }
-        Err(why) => report::left_out("batch: sbatch", &why),
+        Err(why) => report::failed("batch: sbatch", &why),
     }
     figure.print();
     Ok(())

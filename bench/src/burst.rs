@@ -11,16 +11,16 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Time of the burst before the kill.
-const BEFORE: Duration = Duration::from_millis(250);
+/// Acknowledged writes before the kill.
+const BEFORE: usize = 200;
 /// Time that the burst goes on once writes are acknowledged again.
 const AFTER: Duration = Duration::from_millis(250);
-/// Longest wait for a write to be acknowledged after the kill.
+/// Longest wait for a write to be acknowledged, before or after the kill.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause of a client before it asks the next server.
 const PAUSE: Duration = Duration::from_millis(5);
-/// An acknowledgement so soon after the kill may be of a write that the dead leader committed.
-const ECHO: Duration = Duration::from_millis(20);
+/// A try that begins so long after the kill meets a dead leader for certain.
+const DEAD: Duration = Duration::from_millis(10);
 
 /// A client that writes, and goes on to the next server when one does not acknowledge.
 pub trait Writer: Send + 'static {
@@ -33,7 +33,9 @@ pub trait Writer: Send + 'static {
 
 /// An acknowledged write.
 pub struct Ack<R> {
-    /// When.
+    /// When the try began.
+    pub begun: Instant,
+    /// When it was acknowledged.
     pub at: Instant,
     /// What it said.
     pub receipt: R,
@@ -56,9 +58,10 @@ pub async fn around<W: Writer>(
         loops.spawn(async move {
             let mut server = first;
             while !stop.load(Ordering::Relaxed) {
+                let begun = Instant::now();
                 match writer.write(server).await {
                     Some(receipt) => {
-                        let _ = told.send(Ack { at: Instant::now(), receipt });
+                        let _ = told.send(Ack { begun, at: Instant::now(), receipt });
                     }
                     None => {
                         server += 1;
@@ -69,19 +72,13 @@ pub async fn around<W: Writer>(
         });
     }
     drop(told);
-    tokio::time::sleep(BEFORE).await;
-    let killed = kill().await?;
     let mut acks = Vec::new();
-    let patience = killed + PATIENCE;
-    let again = loop {
-        let next = tokio::time::timeout_at(patience.into(), heard.recv()).await;
-        let Ok(Some(ack)) = next else { bail!("no write was acknowledged after the kill") };
-        let at = ack.at;
-        acks.push(ack);
-        if at > killed + ECHO {
-            break at;
-        }
-    };
+    until(&mut heard, &mut acks, |acks, _| acks.len() >= BEFORE).await?;
+    let killed = kill().await?;
+    // What is acknowledged at first may have been committed by the dead leader: only a try that
+    // met none shows that another leads.
+    until(&mut heard, &mut acks, |_, ack| ack.begun > killed + DEAD).await?;
+    let again = Instant::now();
     tokio::time::sleep_until((again + AFTER).into()).await;
     stop.store(true, Ordering::Relaxed);
     // What is under way is acknowledged or given up by itself; what still comes counts, too.
@@ -94,6 +91,24 @@ pub async fn around<W: Writer>(
     loops.shutdown().await;
     acks.sort_by_key(|ack| ack.at);
     Ok((acks, killed))
+}
+
+/// Collects acknowledgements until one that will do.
+async fn until<R>(
+    heard: &mut mpsc::UnboundedReceiver<Ack<R>>,
+    acks: &mut Vec<Ack<R>>,
+    enough: impl Fn(&[Ack<R>], &Ack<R>) -> bool,
+) -> Result<()> {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let next = tokio::time::timeout_at(patience.into(), heard.recv()).await;
+        let Ok(Some(ack)) = next else { bail!("no write was acknowledged within {PATIENCE:?}") };
+        let done = enough(acks, &ack);
+        acks.push(ack);
+        if done {
+            return Ok(());
+        }
+    }
 }
 
 /// The longest pause between two acknowledgements of which the later one follows the kill.
@@ -111,8 +126,8 @@ mod tests {
     fn the_gap_is_the_longest_one_that_ends_after_the_kill() {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
-        let acks: Vec<_> =
-            [0, 900, 1_000, 1_400, 1_500].map(|ms| Ack { at: at(ms), receipt: () }).into();
+        let ack = |ms| Ack { begun: start, at: at(ms), receipt: () };
+        let acks: Vec<_> = [0, 900, 1_000, 1_400, 1_500].map(ack).into();
         assert_eq!(gap(&acks, at(1_050)), Duration::from_millis(400));
         assert_eq!(gap(&acks[..1], at(1_050)), Duration::ZERO);
     }

@@ -145,7 +145,7 @@ pub async fn run(count: usize) -> Result<()> {
                     .beside(tuning.name(), Quantity::Time(load::median(&mut peer)))
                     .note(format!("issue, quiet machine: {} {quoted}", tuning.name()));
             }
-            Err(why) => report::left_out(&format!("idle: {}", tuning.name()), &why),
+            Err(why) => report::failed(&format!("idle: {}", tuning.name()), &why),
         }
         if tuning == Tuning::Installed {
             figure = figure.note(format!(

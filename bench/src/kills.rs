@@ -99,33 +99,32 @@ async fn ours(dir: &Path, kills: usize, tally: &mut Tally) -> Result<()> {
 
 /// How many acknowledged jobs a linearizable read does not show under their names.
 async fn lost(assay: &Assay, server: usize, acks: &[Ack<(u64, String)>]) -> Result<u64> {
-    let mut wanted: BTreeMap<u64, &str> = BTreeMap::new();
-    let mut lost = 0;
-    for ack in acks {
-        let (id, name) = &ack.receipt;
-        // One number for two jobs would be the loss of one of them.
-        if wanted.insert(*id, name).is_some_and(|other| other != name) {
-            lost += 1;
-        }
-    }
-    let Some(oldest) = wanted.keys().next().copied() else { bail!("no submit was acknowledged") };
+    let Some(oldest) = acks.iter().map(|ack| ack.receipt.0).min() else {
+        bail!("no submit was acknowledged");
+    };
+    let mut there = BTreeMap::new();
     let mut before = 0;
     loop {
         let page = read(assay, server, before).await?;
-        for line in &page {
-            if wanted.get(&line.id.0).is_some_and(|name| *name == line.name) {
-                wanted.remove(&line.id.0);
-            }
-        }
+        there.extend(page.iter().map(|line| (line.id.0, line.name.clone())));
         match page.last() {
             Some(last) if last.id.0 > oldest => before = last.id.0,
             _ => break,
         }
     }
-    for (id, name) in wanted.iter().take(3) {
+    let lost = missing(acks.iter().map(|ack| &ack.receipt), &there);
+    for (id, name) in lost.iter().take(3) {
         println!("    LOST: j{id} `{name}` was acknowledged and is not there");
     }
-    Ok(lost + wanted.len() as u64)
+    Ok(lost.len() as u64)
+}
+
+/// Acknowledged jobs that are not there under the name that was acknowledged.
+fn missing<'a>(
+    acknowledged: impl Iterator<Item = &'a (u64, String)>,
+    there: &BTreeMap<u64, String>,
+) -> Vec<&'a (u64, String)> {
+    acknowledged.filter(|(id, name)| there.get(id) != Some(name)).collect()
 }
 
 /// A page, from any server that answers: an election may be under way.
@@ -185,7 +184,7 @@ pub async fn run(kills: usize, peer_kills: usize) -> Result<()> {
     let mut theirs = match peer(dir.path(), peer_kills).await {
         Ok(gaps) => gaps,
         Err(why) => {
-            report::left_out("kills: etcd", &why);
+            report::failed("kills: etcd", &why);
             Vec::new()
         }
     };
@@ -221,5 +220,19 @@ fn show(kills: usize, tally: &mut Tally, theirs: &mut [Duration]) {
                 .note("issue, quiet machine: etcd 1.11 s");
         }
         figure.print();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_is_gone_or_has_another_name_is_lost() {
+        let job = |id: u64, name: &str| (id, name.to_owned());
+        let acknowledged = [job(1, "a"), job(2, "b"), job(3, "c"), job(3, "d")];
+        let there = [job(1, "a"), job(3, "c"), job(4, "e")].into();
+        let lost: Vec<_> = missing(acknowledged.iter(), &there).into_iter().cloned().collect();
+        assert_eq!(lost, [job(2, "b"), job(3, "d")]);
     }
 }

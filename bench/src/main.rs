@@ -25,7 +25,8 @@ mod tls;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
-use std::{path::PathBuf, time::Duration};
+use std::{future::pending, path::PathBuf, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
 #[command(name = "assay-bench", about = "Figures beside their peers, as ratios from one run")]
@@ -170,15 +171,31 @@ async fn main() -> Result<()> {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     println!("{profile} profile, {} cores", std::thread::available_parallelism()?);
     let commands = if let Command::All = asked { Command::all() } else { vec![asked] };
-    for command in commands {
-        let name = command.name();
-        if let Err(why) = command.run().await {
-            report::left_out(name, &why);
+    let work = async {
+        for command in commands {
+            let name = command.name();
+            if let Err(why) = command.run().await {
+                report::failed(name, &why);
+            }
         }
+    };
+    // What was started ends with the values that are dropped here.
+    tokio::select! {
+        () = work => {}
+        () = stopped() => bail!("stopped"),
     }
-    let left_out = report::summary();
-    if !left_out.is_empty() {
-        bail!("not measured: {}", left_out.join(", "));
+    let failed = report::summary();
+    if !failed.is_empty() {
+        bail!("failed or not measured: {}", failed.join(", "));
     }
     Ok(())
+}
+
+/// Completes when the run is to end early.
+async fn stopped() {
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return pending().await };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }

@@ -118,7 +118,7 @@ pub async fn run(count: usize) -> Result<()> {
                 }
                 figure.print();
             }
-            Err(why) => report::left_out(&format!("noop: {}", tuning.name()), &why),
+            Err(why) => report::failed(&format!("noop: {}", tuning.name()), &why),
         }
     }
     Figure::new(&name, Quantity::Rate(total.rate))

@@ -86,8 +86,8 @@ pub struct Figure {
 
 static MISSED: AtomicU32 = AtomicU32::new(0);
 static PRINTED: AtomicU32 = AtomicU32::new(0);
-/// What could not be measured, and why.
-static LEFT_OUT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// What could not be measured, or failed.
+static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 impl Figure {
     /// A figure that was measured.
@@ -133,7 +133,9 @@ impl Figure {
     }
 
     fn ratio(&self) -> Option<f64> {
-        self.peer.as_ref().map(|(_, peer)| self.ours.times_better(*peer))
+        // Nothing at all is not a number of times better.
+        let ratio = self.peer.as_ref().map(|(_, peer)| self.ours.times_better(*peer));
+        ratio.filter(|ratio| ratio.is_finite())
     }
 
     /// The words of the verdict, and whether the floor is met.
@@ -197,7 +199,11 @@ impl Figure {
 
 fn micros(time: Duration) -> String {
     let micros = time.as_secs_f64() * 1e6;
-    if micros < 10.0 { format!("{micros:.1} us") } else { format!("{micros:.0} us") }
+    match micros {
+        ..10.0 => format!("{micros:.1} us"),
+        10.0..10_000.0 => format!("{micros:.0} us"),
+        _ => format!("{:.0} ms", micros / 1e3),
+    }
 }
 
 /// Begins a section.
@@ -205,17 +211,17 @@ pub fn section(text: &str) {
     println!("\n# {text}");
 }
 
-/// Says that something could not be measured; the run fails at its end.
-pub fn left_out(what: &str, why: &anyhow::Error) {
-    println!("NOT MEASURED: {what}: {why:#}");
-    LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner).push(what.to_owned());
+/// Says that something could not be measured or must not be; the run fails at its end.
+pub fn failed(what: &str, why: &anyhow::Error) {
+    println!("FAILED: {what}: {why:#}");
+    FAILED.lock().unwrap_or_else(PoisonError::into_inner).push(what.to_owned());
 }
 
-/// Says how many figures missed their floor. Returns what could not be measured.
+/// Says how many figures missed their floor. Returns what failed.
 pub fn summary() -> Vec<String> {
     let (printed, missed) = (PRINTED.load(Ordering::Relaxed), MISSED.load(Ordering::Relaxed));
     println!("\n{printed} figures, {missed} below their floor");
-    LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    FAILED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ pub async fn run(turns: u64) -> Result<()> {
                     .cpu_beside(total.cpu, best.cpu);
             }
         }
-        Err(why) => report::left_out("shells: sbatch", &why),
+        Err(why) => report::failed("shells: sbatch", &why),
     }
     figure.print();
     Ok(())

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Longest wait for a daemon to come up, and for jobs to end.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 /// Processors of its one node: as many as both nodes of `assay dev` have together.
