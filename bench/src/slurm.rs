@@ -60,6 +60,7 @@ pub struct Slurm {
     munged: Process,
     config: PathBuf,
     script: PathBuf,
+    dir: PathBuf,
 }
 
 impl Slurm {
@@ -77,25 +78,36 @@ impl Slurm {
         fs::write(&config, configuration(&dir, tuning)?)?;
         let script = dir.join("true.sh");
         fs::write(&script, "#!/bin/sh\ntrue\n")?;
-        let start = |program: &str, more: &[&str]| {
-            let mut command = daemon(program, &dir)?;
-            command.env("SLURM_CONF", &config).arg("-D").arg("-f").arg(&config).args(more);
-            Process::start(&mut command, Ending::Ask)
-                .with_context(|| format!("{program} does not start; {INSTALL}"))
-        };
-        let slurmctld = start("slurmctld", &[])?;
-        let slurmd = start("slurmd", &["-N", "n0"])?;
-        let mut slurm = Self { slurmd, slurmctld, munged, config, script };
+        let slurmctld = run(&dir, "slurmctld", &[])?;
+        let slurmd = run(&dir, "slurmd", &["-N", "n0"])?;
+        let mut slurm = Self { slurmd, slurmctld, munged, config, script, dir };
+        slurm.wait_until_idle()?;
+        Ok(slurm)
+    }
+
+    /// Waits until the node is known and does nothing.
+    fn wait_until_idle(&mut self) -> Result<()> {
         let patience = Instant::now() + PATIENCE;
-        while slurm.answer("sinfo", &["-h", "-o", "%T"]).ok().as_deref() != Some("idle") {
-            if !slurm.slurmctld.runs() || !slurm.slurmd.runs() || Instant::now() > patience {
-                let log = fs::read_to_string(dir.join("log/slurmctld.log")).unwrap_or_default();
+        while self.answer("sinfo", &["-h", "-o", "%T"]).ok().as_deref() != Some("idle") {
+            if !self.slurmctld.runs() || !self.slurmd.runs() || Instant::now() > patience {
+                let log = self.dir.join("log/slurmctld.log");
+                let log = fs::read_to_string(log).unwrap_or_default();
                 let last = log.lines().last().unwrap_or("no log").to_owned();
                 bail!("Slurm's node is not idle: {last}");
             }
             std::thread::sleep(LOOK);
         }
-        Ok(slurm)
+        Ok(())
+    }
+
+    /// Kills the controller with SIGKILL, and starts it again.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn crash(&mut self) -> Result<()> {
+        self.slurmctld.kill();
+        self.slurmctld = run(&self.dir, "slurmctld", &[])?;
+        self.wait_until_idle()
     }
 
     /// Its daemons.
@@ -151,6 +163,15 @@ impl Slurm {
 }
 
 const INSTALL: &str = "scripts/setup-bench installs it (slurm-wlm)";
+
+/// One of Slurm's daemons with the configuration in `dir`.
+fn run(dir: &Path, program: &str, more: &[&str]) -> Result<Process> {
+    let config = dir.join("slurm.conf");
+    let mut command = daemon(program, dir)?;
+    command.env("SLURM_CONF", &config).arg("-D").arg("-f").arg(&config).args(more);
+    Process::start(&mut command, Ending::Ask)
+        .with_context(|| format!("{program} does not start; {INSTALL}"))
+}
 
 /// A daemon whose output goes to a file in `dir`.
 fn daemon(program: &str, dir: &Path) -> Result<Command> {
