@@ -25,7 +25,7 @@ mod tls;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
-use std::{future::pending, path::PathBuf, time::Duration};
+use std::{future::pending, path::PathBuf, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -165,8 +165,18 @@ impl Command {
     }
 }
 
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn start() -> Result<()> {
     let asked = Arguments::parse().command;
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     println!("{profile} profile, {} cores", std::thread::available_parallelism()?);

@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longest wait for a daemon to come up, and for jobs to end.
+/// Longest wait for a daemon to come up.
+const START: Duration = Duration::from_secs(60);
+/// Longest wait for jobs to end.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -87,8 +89,13 @@ impl Slurm {
 
     /// Waits until the node is known and does nothing.
     fn wait_until_idle(&mut self) -> Result<()> {
-        let patience = Instant::now() + PATIENCE;
-        while self.answer("sinfo", &["-h", "-o", "%T"]).ok().as_deref() != Some("idle") {
+        let patience = Instant::now() + START;
+        loop {
+            match self.answer("sinfo", &["-h", "-o", "%T"]) {
+                Ok(state) if state == "idle" => return Ok(()),
+                Err(why) if why.is::<std::io::Error>() => return Err(why.context(INSTALL)),
+                _ => {}
+            }
             if !self.slurmctld.runs() || !self.slurmd.runs() || Instant::now() > patience {
                 let log = self.dir.join("log/slurmctld.log");
                 let log = fs::read_to_string(log).unwrap_or_default();
@@ -97,7 +104,6 @@ impl Slurm {
             }
             std::thread::sleep(LOOK);
         }
-        Ok(())
     }
 
     /// Kills the controller with SIGKILL, and starts it again.
@@ -203,7 +209,7 @@ fn munged(dir: &Path) -> Result<Process> {
     }
     let mut munged = Process::start(&mut command, Ending::Ask)
         .with_context(|| format!("munged does not start; {INSTALL}"))?;
-    let patience = Instant::now() + PATIENCE;
+    let patience = Instant::now() + START;
     while !socket.exists() {
         if !munged.runs() || Instant::now() > patience {
             bail!("munged made no socket; see its output in {}", dir.join("log").display());
