@@ -1,6 +1,6 @@
 //! A client: submits, cancels, and repeats under the same key until it has an answer.
 
-use crate::{chance::Chance, runtime::Work};
+use crate::{chance::Chance, read::ReadOf, runtime::Work};
 use domain::{
     Bytes, CpuMillis, Digest, ElementId, JobId, RequestKey,
     job::{Array, JobSpec, OnDisconnect, Outputs, Restart},
@@ -17,6 +17,8 @@ pub const PATIENCE: u64 = 1_500;
 pub struct Client {
     at: usize,
     chance: Chance,
+    reading: Chance,
+    next_read: u64,
     /// The request that waits for its answer, and its call.
     pub asked: Option<(u64, Request)>,
     next_call: u64,
@@ -39,7 +41,9 @@ impl Client {
     pub fn new(at: usize, chance: Chance) -> Self {
         Self {
             at,
+            reading: chance.branch("read", 0),
             chance,
+            next_read: 0,
             asked: None,
             next_call: 0,
             first_call: 0,
@@ -59,6 +63,24 @@ impl Client {
     /// Which server it asks.
     pub fn server(&mut self, count: usize) -> usize {
         self.chance.below(count as u64) as usize
+    }
+
+    /// Time to the next read. Unit: ms.
+    pub fn read_pause(&mut self) -> u64 {
+        self.reading.between(50, 1_500)
+    }
+
+    /// A read under a new call, and the server that is asked.
+    pub fn read(&mut self, count: usize) -> (u64, ReadOf, usize) {
+        self.next_read += 1;
+        let newest = self.acked.values().map(|job| job.0).max().unwrap_or(0);
+        // The newest job of its own, any, or one that is not there yet.
+        let of = match self.reading.below(4) {
+            0 | 1 => ReadOf::Job(JobId(newest.max(1))),
+            2 => ReadOf::Job(JobId(1 + self.reading.below(newest + 3))),
+            _ => ReadOf::List,
+        };
+        (self.next_read, of, self.reading.below(count as u64) as usize)
     }
 
     /// A new request, or the one that waits, under a new call.

@@ -79,6 +79,30 @@ impl SimDisk {
         Ok((boot, self.shared.clone()))
     }
 
+    /// Writes that are not done.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Entries in the log as synced.
+    #[must_use]
+    pub fn log_len(&self) -> usize {
+        self.durable.log.len()
+    }
+
+    /// Families of rows as written.
+    #[must_use]
+    pub fn families(&self) -> usize {
+        self.shared.0.borrow().1.len()
+    }
+
+    /// The log as synced, and how far the rows have come.
+    #[must_use]
+    pub fn log(&self) -> (&BTreeMap<u64, Vec<u8>>, u64) {
+        (&self.durable.log, self.durable.applied.index)
+    }
+
     /// Takes a write to be done later.
     pub fn queue(&mut self, seq: u64, op: WriteOp) {
         self.queue.push_back((seq, op));

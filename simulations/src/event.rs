@@ -1,5 +1,6 @@
 //! What is due at some virtual time.
 
+use crate::read::{ReadOf, ReadValue};
 use agent::machine::Input as NodeInput;
 use bytes::Bytes;
 use domain::{
@@ -45,10 +46,20 @@ pub enum Event {
     Work { node: usize, boot: u64 },
     /// A client's request reaches a server.
     Ask { server: usize, client: usize, call: u64, request: Box<Request> },
+    /// A client's read reaches a server.
+    AskRead { server: usize, client: usize, call: u64, of: ReadOf },
+    /// What a read shows, as of which entry, reaches a client; none when there is no quorum.
+    ReadAnswer { client: usize, call: u64, answer: Option<(u64, ReadValue)> },
+    /// A client looks at something.
+    Look { client: usize },
     /// An answer reaches a client.
     Answer { client: usize, call: u64, reply: Option<Box<Reply>> },
     /// A client does something, or has waited long enough.
     Client { client: usize, call: u64 },
+    /// The faults are over for so long that a server must lead.
+    MustLead,
+    /// A node is dead for so long that its leases must be released.
+    MustRelease { node: usize },
     /// The next fault.
     Fault,
     /// A server is reached again.

@@ -115,6 +115,7 @@ impl Faults {
     fn partition(&mut self, world: &mut World, at: usize) {
         world.coverage.cuts += 1;
         let one_way = self.chance.one_in(3);
+        world.coverage.one_way += u64::from(one_way);
         let me = at as u64 + 1;
         for other in 1..=world.servers.len() as u64 {
             if other == me || self.chance.one_in(3) {
@@ -139,11 +140,7 @@ impl Faults {
     }
 
     fn restart_agent(&mut self, world: &mut World, node: usize) {
-        if let Some((link, server)) = world.nodes[node].link {
-            world.servers[server].sessions.remove(&link);
-        }
-        let life = world.nodes[node].life;
         let down = self.chance.between(100, 15_000);
-        world.after(down, Event::StartAgent { node, life });
+        world.start_agent_after(node, down);
     }
 }

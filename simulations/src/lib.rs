@@ -3,12 +3,15 @@
 
 pub mod chance;
 pub mod client;
+pub mod coverage;
 pub mod disk;
 pub mod event;
 pub mod fault;
 pub mod law;
 pub mod machine;
 pub mod node;
+pub mod read;
+pub mod record;
 pub mod runtime;
 pub mod server;
 pub mod session;

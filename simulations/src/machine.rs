@@ -1,5 +1,6 @@
 //! The cluster's state machine, with the bugs that a run has planted.
 
+use crate::record::Record;
 use domain::{Digest, LogIndex, port::RowRead};
 use scheduler::{
     consensus::Machine,
@@ -8,7 +9,10 @@ use scheduler::{
         command::{Applied, Entry},
     },
 };
-use std::cell::Cell;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 /// A bug of the state machine that is planted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,8 +35,20 @@ pub fn plant(bug: Bug) {
     BUG.with(|cell| cell.set(bug));
 }
 
-/// The real machine.
-pub struct Planted(pub Cluster);
+thread_local! {
+    static RECORD: RefCell<Rc<RefCell<Record>>> = RefCell::default();
+}
+
+/// Lets every machine that is loaded by this thread from now on write to a new record.
+#[must_use]
+pub fn start_record() -> Rc<RefCell<Record>> {
+    let record = Rc::new(RefCell::new(Record::default()));
+    RECORD.set(Rc::clone(&record));
+    record
+}
+
+/// The real machine, watched.
+pub struct Planted(pub Cluster, Rc<RefCell<Record>>);
 
 impl Machine for Planted {
     #[allow(unused_mut, reason = "nothing is planted without the feature")]
@@ -44,11 +60,13 @@ impl Machine for Planted {
             cluster.planted.no_duplicate_check = bug == Bug::NoDuplicateCheck;
             cluster.planted.stale_lease_accepted = bug == Bug::StaleLeaseAccepted;
         }
-        Self(cluster)
+        Self(cluster, RECORD.with_borrow(Rc::clone))
     }
 
     fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: &Entry) -> Applied {
-        self.0.apply(rows, at, entry)
+        let applied = self.0.apply(rows, at, entry);
+        self.1.borrow_mut().applied(&self.0, rows, at, entry, &applied);
+        applied
     }
 
     fn digest(&self) -> Digest {

@@ -4,9 +4,10 @@ use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use scheduler::consensus::Planted;
 use simulations::{
+    coverage::{self, Coverage},
     law::Broken,
     machine::{self, Bug},
-    world::{Coverage, Plan, World},
+    world::{Plan, World},
 };
 use std::{
     sync::{
@@ -98,7 +99,11 @@ fn run(seeds: u64, first: u64, seconds: u64, trace: bool) -> Result<()> {
                         return;
                     }
                     match run_seed(seed, seconds, trace) {
-                        Ok(ran) => add(&mut total.lock().expect("no panics inside"), &ran),
+                        Ok(ran) => {
+                            let mut total = total.lock().expect("no panics inside");
+                            total.0.add(&ran.coverage);
+                            total.1 += ran.virtual_ms;
+                        }
                         Err(why) => {
                             println!("seed {seed} FAILED {why}");
                             failed.lock().expect("no panics inside").push(seed);
@@ -109,7 +114,7 @@ fn run(seeds: u64, first: u64, seconds: u64, trace: bool) -> Result<()> {
         }
     });
     let (coverage, virtual_ms) = *total.lock().expect("no panics inside");
-    print_coverage(&coverage);
+    print!("{}", coverage::table(&coverage));
     let wall = started.elapsed().as_secs_f64();
     // Each seed runs twice.
     let speed = 2.0 * virtual_ms as f64 / 1_000.0 / wall;
@@ -127,43 +132,14 @@ fn run(seeds: u64, first: u64, seconds: u64, trace: bool) -> Result<()> {
     Ok(())
 }
 
-fn add(total: &mut (Coverage, u64), ran: &Ran) {
-    let (sum, more) = (&mut total.0, &ran.coverage);
-    sum.events += more.events;
-    sum.crashes += more.crashes;
-    sum.agent_kills += more.agent_kills;
-    sum.reboots += more.reboots;
-    sum.cuts += more.cuts;
-    sum.pauses += more.pauses;
-    sum.snapshots += more.snapshots;
-    sum.sealed += more.sealed;
-    sum.jobs += more.jobs;
-    total.1 += ran.virtual_ms;
-}
-
-fn print_coverage(coverage: &Coverage) {
-    println!(
-        "{} events: {} server crashes, {} pauses, {} cuts, {} agents killed, {} reboots, \
-         {} snapshots; {} jobs acknowledged, {} results sealed",
-        coverage.events,
-        coverage.crashes,
-        coverage.pauses,
-        coverage.cuts,
-        coverage.agent_kills,
-        coverage.reboots,
-        coverage.snapshots,
-        coverage.jobs,
-        coverage.sealed,
-    );
-}
-
 /// A bug, as it is named here, in the replica or in the state.
-const BUGS: [(&str, Planted, Bug); 6] = [
+const BUGS: [(&str, Planted, Bug); 7] = [
     ("no duplicate check", Planted::Nothing, Bug::NoDuplicateCheck),
     ("unsynced tail lost", Planted::UnsyncedAcknowledged, Bug::Nothing),
     ("vote not persisted", Planted::VoteForgotten, Bug::Nothing),
     ("message sent before persistence", Planted::SentBeforePersisted, Bug::Nothing),
     ("stale lease accepted", Planted::Nothing, Bug::StaleLeaseAccepted),
+    ("stale read", Planted::StaleRead, Bug::Nothing),
     ("row change lost", Planted::RowLost, Bug::Nothing),
 ];
 

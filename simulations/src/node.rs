@@ -74,6 +74,12 @@ impl Node {
         }
     }
 
+    /// Its id in the cluster, once it was told.
+    #[must_use]
+    pub fn id(&self) -> Option<NodeId> {
+        self.id
+    }
+
     /// Its own clock at a time of the world.
     #[must_use]
     pub fn clock(&self, now: u64) -> Millis {

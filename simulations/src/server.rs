@@ -3,7 +3,10 @@
 use crate::{
     chance::Chance,
     disk::{SharedRows, SimDisk},
+    event,
+    law::log_agreement::Tail,
     machine::Planted,
+    read::{self, ReadOf, ReadValue},
     session::{Caller, Session, Sessions},
 };
 use bytes::Bytes;
@@ -31,6 +34,10 @@ pub enum Ask {
     SendSnapshot(ReplicaId, Bytes),
     /// Answer a client.
     Answer(usize, u64, Option<Reply>),
+    /// Answer a client's read with what it shows, as of which entry.
+    ReadAnswer(usize, u64, Option<(u64, ReadValue)>),
+    /// A plan was made.
+    Planned(Box<Command>),
     /// Tell an agent on a stream.
     Tell(u64, Down),
     /// Close a stream after what was told on it.
@@ -63,6 +70,10 @@ pub struct Server {
     pub sessions: Sessions,
     /// Its chance.
     pub chance: Chance,
+    /// Its log above what it has applied.
+    pub tail: Tail,
+    /// What reached it while it was paused.
+    pub mailbox: Vec<event::Event>,
     waiting: BTreeMap<u64, Caller>,
     next_token: u64,
     duties: Option<Duties>,
@@ -81,6 +92,8 @@ impl Server {
             stopped: None,
             sessions: Sessions::new(),
             chance,
+            tail: Tail::default(),
+            mailbox: Vec::new(),
             waiting: BTreeMap::new(),
             next_token: 0,
             duties: None,
@@ -93,6 +106,8 @@ impl Server {
     /// When the disk does not fit together.
     pub fn boot(&mut self, config: ReplicaConfig) -> Result<(), BootError> {
         let (boot, rows) = self.disk.boot()?;
+        let (log, applied) = self.disk.log();
+        self.tail.restart(applied, log.iter());
         self.life += 1;
         let chance = &mut self.chance;
         self.replica = Some(Replica::new(config, boot, rows, &mut || chance.draw())?);
@@ -105,6 +120,7 @@ impl Server {
         self.life += 1;
         self.sessions.clear();
         self.waiting.clear();
+        self.mailbox.clear();
         self.duties = None;
         self.disk.crash(&mut self.chance);
     }
@@ -136,6 +152,10 @@ impl Server {
     fn output(&mut self, output: Output, now: u64, asks: &mut Vec<Ask>) {
         match output {
             Output::Write { seq, op } => {
+                if let Some(install) = &op.install {
+                    self.tail.skip(install.mark.applied.index);
+                }
+                self.tail.append(op.entries.iter().map(|entry| (entry.index, &entry.bytes)));
                 self.disk.queue(seq, op);
                 asks.push(Ask::Write);
             }
@@ -150,12 +170,7 @@ impl Server {
                     self.answer(caller, None, now, asks);
                 }
             }
-            Output::ReadReady { token, .. } => {
-                if let Some(Caller::Heartbeat { link, seq }) = self.waiting.remove(&token) {
-                    self.contact(link, now, asks);
-                    asks.push(Ask::Tell(link, Down::Contact { seq }));
-                }
-            }
+            Output::ReadReady { token, .. } => self.read_ready(token, now, asks),
             Output::RoleChanged { role, term, .. } => {
                 if role == Role::Leader {
                     asks.push(Ask::Leads(term));
@@ -177,6 +192,36 @@ impl Server {
                 asks.push(Ask::Stopped(reason));
             }
         }
+    }
+
+    fn read_ready(&mut self, token: u64, now: u64, asks: &mut Vec<Ask>) {
+        match self.waiting.remove(&token) {
+            Some(Caller::Heartbeat { link, seq }) => {
+                self.contact(link, now, asks);
+                asks.push(Ask::Tell(link, Down::Contact { seq }));
+            }
+            Some(Caller::Read { client, call, of }) => {
+                let Some(replica) = &self.replica else { return };
+                let (machine, rows) = replica.view();
+                let value = read::read(&machine.0, rows, of);
+                asks.push(Ask::ReadAnswer(client, call, Some((replica.applied().0, value))));
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads on behalf of a client, whether it leads or not.
+    pub fn look(&mut self, client: usize, call: u64, of: ReadOf, now: u64, asks: &mut Vec<Ask>) {
+        self.next_token += 1;
+        let token = self.next_token;
+        self.waiting.insert(token, Caller::Read { client, call, of });
+        self.input(Input::ReadIndex { token }, now, asks);
+    }
+
+    /// Callers that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     fn step_down(&mut self, asks: &mut Vec<Ask>) {
@@ -224,6 +269,7 @@ impl Server {
     fn answer(&mut self, caller: Caller, reply: Option<Reply>, now: u64, asks: &mut Vec<Ask>) {
         match caller {
             Caller::Client { client, call } => asks.push(Ask::Answer(client, call, reply)),
+            Caller::Read { client, call, .. } => asks.push(Ask::ReadAnswer(client, call, None)),
             Caller::Register { node, link } => match reply {
                 Some(Reply::Registered { node: id }) => {
                     let session = Session { node, id: Some(id), dirty: true };
@@ -272,6 +318,9 @@ impl Server {
             match duty {
                 Duty::Propose(command) => {
                     let plan = matches!(command, Command::Place { .. });
+                    if plan {
+                        asks.push(Ask::Planned(Box::new(command.clone())));
+                    }
                     let caller = if plan { Caller::Plan } else { Caller::Duty };
                     self.propose(caller, self.own(command), now, asks);
                 }

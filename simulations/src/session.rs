@@ -1,5 +1,6 @@
 //! A server's side of agents' streams, as the API has it.
 
+use crate::read::ReadOf;
 use domain::NodeId;
 use std::collections::BTreeMap;
 
@@ -9,6 +10,8 @@ use std::collections::BTreeMap;
 pub enum Caller {
     /// A client's call.
     Client { client: usize, call: u64 },
+    /// A client's read.
+    Read { client: usize, call: u64, of: ReadOf },
     /// An agent's registration on a stream.
     Register { node: usize, link: u64 },
     /// An agent's report on a stream.

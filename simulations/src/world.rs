@@ -1,16 +1,20 @@
 //! The world: virtual time, what is due in it, and who is reached.
 
+mod clients;
+mod healing;
 mod nodes;
 mod servers;
 mod streams;
 
 use crate::{
     chance::Chance,
-    client::{self, Client},
+    client::Client,
+    coverage::Coverage,
     disk::SimDisk,
     event::Event,
     fault::Faults,
-    law::{Broken, Laws},
+    law::{self, Broken, Laws},
+    machine,
     node::Node,
     server::Server,
 };
@@ -36,31 +40,6 @@ pub struct Plan {
     pub planted: Planted,
     /// Whether to print every event.
     pub trace: bool,
-}
-
-/// How much of what happened.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Coverage {
-    /// Events.
-    pub events: u64,
-    /// Server crashes.
-    pub crashes: u64,
-    /// Agents killed.
-    pub agent_kills: u64,
-    /// Machines rebooted.
-    pub reboots: u64,
-    /// Links cut.
-    pub cuts: u64,
-    /// Servers paused.
-    pub pauses: u64,
-    /// Snapshots sent.
-    pub snapshots: u64,
-    /// Artifacts sealed.
-    pub sealed: u64,
-    /// Attempts that were granted.
-    pub attempts: u64,
-    /// Jobs acknowledged.
-    pub jobs: u64,
 }
 
 /// One cluster in one thread.
@@ -97,14 +76,23 @@ pub struct World {
     faults: Faults,
     net: Chance,
     next_link: u64,
+    /// The newest arrival on each link between servers.
+    arrival: BTreeMap<(u64, u64), u64>,
+    /// When the world first came to rest, and how far the leader had applied by then.
+    rest_ms: Option<u64>,
+    /// The newest entry by then: all are to have it.
+    pub rest_index: u64,
     /// Delivery times on streams never overtake each other.
     stream_at: BTreeMap<(u64, bool), u64>,
 }
 
+/// Entries kept after a compaction.
+const LOG_KEPT: u64 = 60;
+
 /// Entries between digests, and kept after a compaction, so that runs of minutes see both.
 fn config(id: ReplicaId, planted: Planted) -> ReplicaConfig {
     let base = ReplicaConfig::new(id);
-    ReplicaConfig { planted, log_kept: 60, log_kept_bytes: 40_000, digest_every: 32, ..base }
+    ReplicaConfig { planted, log_kept: LOG_KEPT, log_kept_bytes: 40_000, digest_every: 32, ..base }
 }
 
 impl World {
@@ -135,10 +123,13 @@ impl World {
             healing: false,
             blobs: BTreeMap::new(),
             coverage: Coverage::default(),
-            laws: Laws::default(),
+            laws: Laws::new(machine::start_record()),
             faults: Faults::new(root.branch("fault", 0)),
             net: root.branch("net", 0),
             next_link: 0,
+            arrival: BTreeMap::new(),
+            rest_ms: None,
+            rest_index: 0,
             stream_at: BTreeMap::new(),
         };
         for at in 0..world.servers.len() {
@@ -149,6 +140,7 @@ impl World {
         }
         for at in 0..world.clients.len() {
             world.after(2_000, Event::Client { client: at, call: 0 });
+            world.after(2_000, Event::Look { client: at });
         }
         world.after(5_000, Event::Fault);
         world
@@ -182,7 +174,7 @@ impl World {
             self.coverage.events += 1;
             self.hash.update(self.now.to_be_bytes());
             self.happen(event).map_err(|fault| fault.at(self.now))?;
-            if self.healing && self.now.is_multiple_of(16) && self.is_quiet() {
+            if self.healing && self.now.is_multiple_of(16) && self.has_rested() {
                 break;
             }
         }
@@ -190,29 +182,8 @@ impl World {
         Ok(Digest(self.hash.clone().finalize().into()))
     }
 
-    fn heal(&mut self) {
-        self.healing = true;
-        self.cut.clear();
-        self.loss = 0;
-        self.slow_disk = None;
-        for at in 0..self.servers.len() {
-            self.servers[at].paused_until = 0;
-        }
-    }
-
-    /// Whether all that was asked for has ended, everywhere.
-    fn is_quiet(&self) -> bool {
-        let idle = self.clients.iter().all(|client| client.asked.is_none());
-        idle && self.servers.iter().any(|server| {
-            server.leads()
-                && server
-                    .replica
-                    .as_ref()
-                    .is_some_and(|replica| replica.view().0.0.view().live_jobs() == 0)
-        })
-    }
-
     fn happen(&mut self, event: Event) -> Result<(), Broken> {
+        let Some(event) = self.unless_paused(event) else { return Ok(()) };
         match event {
             Event::Tick { server, life } => self.tick(server, life)?,
             Event::Written { server, life } => self.written(server, life)?,
@@ -264,20 +235,19 @@ impl World {
             }
             Event::Work { node, boot } => self.work(node, boot)?,
             Event::Ask { server, client, call, request } => {
-                let caller = crate::session::Caller::Client { client, call };
-                self.with_server(server, |server, now, asks| {
-                    server.propose(caller, *request, now, asks);
-                })?;
+                self.ask(server, client, call, *request)?;
             }
             Event::Answer { client, call, reply } => {
-                let heard = self.clients[client].hear(call, reply.map(|reply| *reply));
-                heard.map_err(Broken::new)?;
-                if self.clients[client].asked.is_none() {
-                    let pause = self.clients[client].pause();
-                    self.after(pause, Event::Client { client, call: 0 });
-                }
+                self.answer(client, call, reply.map(|reply| *reply))?;
             }
             Event::Client { client, call } => self.client(client, call),
+            Event::Look { client } => self.keep_looking(client),
+            Event::AskRead { server, client, call, of } => {
+                self.ask_read(server, client, call, of)?;
+            }
+            Event::ReadAnswer { client, call, answer } => self.read_answer(client, call, answer)?,
+            Event::MustLead => law::must_lead(self)?,
+            Event::MustRelease { node } => law::must_release(self, node)?,
             Event::Fault => self.fault(),
             Event::Rejoin { server } => {
                 let id = server as u64 + 1;
@@ -287,7 +257,7 @@ impl World {
             Event::Boot { server } => self.boot(server)?,
             Event::Resume { server, life } => {
                 if self.servers[server].life == life {
-                    self.servers[server].paused_until = 0;
+                    self.resume(server);
                 }
             }
             Event::StartAgent { node, life } => {
@@ -310,24 +280,6 @@ impl World {
         self.servers[at].replica.is_some() && self.servers[at].paused_until <= self.now
     }
 
-    fn client(&mut self, at: usize, call: u64) {
-        let waits = self.clients[at].asked.as_ref().map(|(newest, _)| *newest);
-        match (waits, call) {
-            // Answered meanwhile, or asked again.
-            (Some(newest), call) if call != 0 && call != newest => return,
-            (None, call) if call != 0 => return,
-            (None, _) if self.healing => return,
-            _ => {}
-        }
-        let (call, request) = self.clients[at].ask();
-        let count = self.servers.len();
-        let server = self.clients[at].server(count);
-        let wait = 1 + self.net.below(5);
-        let request = Box::new(request);
-        self.after(wait, Event::Ask { server, client: at, call, request });
-        self.after(client::PATIENCE, Event::Client { client: at, call });
-    }
-
     fn boot(&mut self, at: usize) -> Result<(), Broken> {
         if self.servers[at].replica.is_some() {
             return Ok(());
@@ -347,6 +299,21 @@ impl World {
         self.after(1, Event::Connect { node: at, life });
         self.after(1, Event::NodeTick { node: at, life });
         self.after(1, Event::Work { node: at, boot });
+    }
+
+    /// A dead agent comes back after a time.
+    pub fn start_agent_after(&mut self, node: usize, wait: u64) {
+        if let Some((link, server)) = self.nodes[node].link {
+            self.servers[server].sessions.remove(&link);
+        }
+        let life = self.nodes[node].life;
+        self.after(wait, Event::StartAgent { node, life });
+    }
+
+    /// Entries that a log may hold at rest.
+    #[must_use]
+    pub fn log_max(&self) -> usize {
+        2 * LOG_KEPT as usize + 8
     }
 
     fn fault(&mut self) {

@@ -358,7 +358,11 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
             StateRole::Candidate | StateRole::PreCandidate => false,
         };
         if answered && let Some(context) = self.reads.start(self.ticks) {
-            self.node.read_index(context);
+            if self.config.planted.is(Planted::StaleRead) && self.leads() {
+                self.reads.confirm(&context, self.node.raft.raft_log.committed);
+            } else {
+                self.node.read_index(context);
+            }
         }
     }
 

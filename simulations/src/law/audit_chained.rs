@@ -1,9 +1,31 @@
 //! `audit_chained`: the chain has no fork or gap.
 
 use super::{Broken, leader};
-use crate::world::World;
+use crate::{server::Server, world::World};
 use domain::{Digest, audit::AuditEvent};
 use registry::ledger::event_hash;
+use std::collections::BTreeMap;
+
+/// The heads that any replica ever had.
+#[derive(Default)]
+pub struct Heads {
+    hashes: BTreeMap<u64, Digest>,
+}
+
+impl Heads {
+    /// A chain of one length has one head, everywhere and at all times.
+    pub fn check(&mut self, server: &Server) -> Result<(), Broken> {
+        let Some(replica) = &server.replica else { return Ok(()) };
+        let (head, signed) = replica.view().0.0.view().audit_head();
+        let Some(head) = head else { return Ok(()) };
+        let first = *self.hashes.entry(head.seq).or_insert(head.hash);
+        if first != head.hash || signed > head.seq {
+            let (id, seq) = (server.id, head.seq);
+            return Err(Broken::new(format!("audit_chained: {id} has another event {seq}")));
+        }
+        Ok(())
+    }
+}
 
 /// Walks the chain from genesis.
 pub fn check(world: &World) -> Result<(), Broken> {

@@ -37,6 +37,11 @@ impl CheckpointMonotone {
         Ok(())
     }
 
+    /// Whether a lease is or was in the log.
+    pub fn knows(&self, lease: LeaseId) -> bool {
+        self.elements.contains_key(&lease)
+    }
+
     fn look(&mut self, lease: &Lease) -> Result<(), Broken> {
         if self.elements.insert(lease.id, lease.element).is_some() {
             return Ok(());

@@ -2,6 +2,23 @@
 
 use super::{Broken, leader};
 use crate::world::World;
+use domain::lease::Phase;
+
+/// Looks at the leases that a dead node should hold no longer: those that are being stopped may
+/// wait for it, where their jobs ask for certainty.
+pub fn released(world: &World, node: usize) -> Result<(), Broken> {
+    let server = leader(world)?;
+    let (Some(replica), Some(id)) = (&server.replica, world.nodes[node].id()) else {
+        return Ok(());
+    };
+    let view = replica.view().0.0.view();
+    let held = view
+        .all_leases()
+        .find(|lease| lease.member(id).is_some() && !matches!(lease.phase, Phase::Stopping { .. }));
+    held.map_or(Ok(()), |lease| {
+        Err(Broken::new(format!("healed: {} of {id}, which is dead, still counts", lease.id)))
+    })
+}
 
 /// Looks at what is left.
 pub fn check(world: &World) -> Result<(), Broken> {

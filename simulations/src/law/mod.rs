@@ -1,24 +1,34 @@
 //! The laws, each in a file of its own, checked as the world goes.
 
 mod acked_kept;
+mod artifact_immutable;
 mod audit_chained;
+mod bounded;
 mod checkpoint_monotone;
 mod complete_means_sealed;
 mod exactly_once;
+mod gang_whole;
 mod healed;
+mod history_linearizable;
+pub mod log_agreement;
 mod one_leader;
+mod reason_true;
 mod recipe_function;
 mod self_fence;
 mod state_digest;
 mod state_laws;
 
 use crate::{
+    coverage::Coverage,
     node::Node,
+    read::{ReadOf, ReadValue},
+    record::Record,
     server::Server,
-    world::{Coverage, World},
+    world::World,
 };
-use domain::{Digest, LeaseId};
-use std::fmt;
+use domain::{Digest, LeaseId, RequestKey};
+use scheduler::state::command::{Command, Reply};
+use std::{cell::RefCell, fmt, rc::Rc};
 
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +64,35 @@ impl fmt::Display for Broken {
 }
 
 /// What the laws remember.
-#[derive(Default)]
 pub struct Laws {
+    record: Rc<RefCell<Record>>,
     digests: state_digest::StateDigest,
+    entries: log_agreement::LogAgreement,
     checkpoints: checkpoint_monotone::CheckpointMonotone,
     leaders: one_leader::OneLeader,
+    artifacts: artifact_immutable::ArtifactImmutable,
+    audit: audit_chained::Heads,
+    gangs: gang_whole::GangWhole,
+    history: history_linearizable::History,
 }
 
 impl Laws {
+    /// Laws over what machines write into `record`.
+    #[must_use]
+    pub fn new(record: Rc<RefCell<Record>>) -> Self {
+        Self {
+            record,
+            digests: Default::default(),
+            entries: Default::default(),
+            checkpoints: Default::default(),
+            leaders: Default::default(),
+            artifacts: Default::default(),
+            audit: Default::default(),
+            gangs: Default::default(),
+            history: Default::default(),
+        }
+    }
+
     /// A server leads in a term.
     ///
     /// # Errors
@@ -74,15 +105,23 @@ impl Laws {
     ///
     /// # Errors
     /// The law that is broken.
-    pub fn applied(&mut self, server: &Server, coverage: &mut Coverage) -> Result<Digest, Broken> {
+    pub fn applied(
+        &mut self,
+        server: &mut Server,
+        coverage: &mut Coverage,
+    ) -> Result<Digest, Broken> {
+        if let Some(what) = self.record.borrow_mut().broken() {
+            return Err(Broken::new(what));
+        }
+        let index = server.replica.as_ref().map_or(0, |replica| replica.applied().0);
+        self.entries.applied(server.id, &mut server.tail, index)?;
         let digest = self.digests.check(server)?;
         state_laws::check(server)?;
         self.checkpoints.check(server)?;
-        let Some(replica) = &server.replica else { return Ok(digest) };
-        let view = replica.view().0.0.view();
-        if let Some(lease) = view.all_leases().last() {
-            coverage.attempts = coverage.attempts.max(lease.id.index);
-        }
+        self.artifacts.check(server)?;
+        self.audit.check(server)?;
+        coverage.reasons += u64::from(reason_true::check(server)?);
+        coverage.replans = self.record.borrow().replans;
         Ok(digest)
     }
 
@@ -91,15 +130,60 @@ impl Laws {
     /// # Errors
     /// When it is not what it was.
     pub fn restarted(&mut self, server: &Server) -> Result<(), Broken> {
+        self.artifacts.forget(server.id);
         self.digests.check(server).map(drop)
+    }
+
+    /// A node has laid out all that a lease needs.
+    pub fn prepared(&mut self, node: domain::NodeId, lease: LeaseId) {
+        self.gangs.prepared(node, lease);
     }
 
     /// Tasks of a lease have started on a node.
     ///
     /// # Errors
-    /// When others that they exclude still run.
+    /// When others that they exclude still run, or their gang is not prepared.
     pub fn started(&self, nodes: &[Node], at: usize, lease: LeaseId) -> Result<(), Broken> {
-        self_fence::check(nodes, at, lease)
+        self_fence::check(nodes, at, lease)?;
+        let node = nodes[at].id().unwrap_or(domain::NodeId(0));
+        let held = nodes[at].tasks.get(&lease).map(|running| &running.wanted.lease);
+        held.map_or(Ok(()), |held| self.gangs.started(node, held, self.checkpoints.knows(lease)))
+    }
+
+    /// A client asks for something under a key.
+    pub fn calls(&mut self, key: RequestKey) {
+        self.history.calls(key);
+    }
+
+    /// A client has its answer.
+    ///
+    /// # Errors
+    /// When it is not what the log gave, or not at its time.
+    pub fn written(&mut self, key: RequestKey, reply: &Reply) -> Result<(), Broken> {
+        self.history.written(&self.record.borrow(), key, reply)
+    }
+
+    /// A client asks for a read.
+    pub fn reads(&mut self, client: usize, call: u64, of: ReadOf) {
+        self.history.reads(client, call, of);
+    }
+
+    /// A client has its answer to a read, or will have none.
+    ///
+    /// # Errors
+    /// When it is stale, or not what the log gives.
+    pub fn read(
+        &mut self,
+        client: usize,
+        call: u64,
+        answer: Option<(u64, &ReadValue)>,
+    ) -> Result<(), Broken> {
+        self.history.read(&self.record.borrow(), client, call, answer)
+    }
+
+    /// A leader makes a plan.
+    pub fn planned(&self, command: &Command) {
+        self.record.borrow_mut().planned(command);
     }
 
     /// The world has come to rest.
@@ -112,8 +196,26 @@ impl Laws {
         exactly_once::check(world)?;
         complete_means_sealed::check(world)?;
         recipe_function::check(world)?;
+        world.servers.iter().try_for_each(|server| self.artifacts.check_all(server))?;
+        bounded::check(world)?;
         audit_chained::check(world)
     }
+}
+
+/// After the faults: a server leads.
+///
+/// # Errors
+/// When none does.
+pub fn must_lead(world: &World) -> Result<(), Broken> {
+    leader(world).map(drop)
+}
+
+/// After the faults, once a dead node's lease time is over: its leases are released.
+///
+/// # Errors
+/// When one is not.
+pub fn must_release(world: &World, node: usize) -> Result<(), Broken> {
+    healed::released(world, node)
 }
 
 /// The leader, when the world has come to rest.

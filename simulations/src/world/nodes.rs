@@ -7,6 +7,11 @@ use domain::{Digest, LeaseId, limit};
 
 impl World {
     pub(super) fn node_input(&mut self, at: usize, input: NodeInput) -> Result<(), Broken> {
+        if let (NodeInput::Prepared { lease, result: Ok(()) }, Some(id)) =
+            (&input, self.nodes[at].id())
+        {
+            self.laws.prepared(id, *lease);
+        }
         let asks = self.nodes[at].input(input, self.now);
         for ask in asks {
             self.node_asks(at, ask)?;

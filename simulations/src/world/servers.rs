@@ -33,10 +33,6 @@ impl World {
         if self.servers[at].life != life {
             return Ok(());
         }
-        if self.servers[at].paused_until > self.now {
-            self.after(20, Event::Written { server: at, life });
-            return Ok(());
-        }
         self.write_one(at)?;
         Ok(())
     }
@@ -81,6 +77,7 @@ impl World {
                 let to = to.0 as usize - 1;
                 if let Some(wait) = self.hop(id.0, to as u64 + 1) {
                     if self.loss > 0 && self.net.one_in(30) {
+                        self.coverage.duplicates += 1;
                         let again = bytes.clone();
                         self.after(wait + 5, Event::Message { from: id, to, bytes: again });
                     }
@@ -107,6 +104,10 @@ impl World {
                     self.after(1, Event::Answer { client, call, reply });
                 }
             }
+            server::Ask::ReadAnswer(client, call, answer) => {
+                self.after(1, Event::ReadAnswer { client, call, answer });
+            }
+            server::Ask::Planned(command) => self.laws.planned(&command),
             server::Ask::Tell(link, down) => self.tell(link, down),
             server::Ask::Close(link) => self.close(link),
             server::Ask::Seal(ticket) => {
@@ -115,7 +116,8 @@ impl World {
             }
             server::Ask::Leads(term) => self.elected(at, term)?,
             server::Ask::Applied => {
-                let digest = self.laws.applied(&self.servers[at], &mut self.coverage)?;
+                let server = &mut self.servers[at];
+                let digest = self.laws.applied(server, &mut self.coverage)?;
                 self.hash.update(digest.0);
             }
             server::Ask::Stopped(reason) => {

@@ -13,8 +13,15 @@ impl World {
     pub(super) fn hop(&mut self, from: u64, to: u64) -> Option<u64> {
         let lost = self.loss > 0 && self.net.one_in(self.loss);
         let cut = self.cut.contains(&(from, to));
+        if lost || cut {
+            return None;
+        }
         let spread = if self.loss > 0 { 40 } else { 3 };
-        (!lost && !cut).then(|| 1 + self.net.below(spread))
+        let wait = 1 + self.net.below(spread);
+        let newest = self.arrival.entry((from, to)).or_insert(0);
+        self.coverage.overtaken += u64::from(self.now + wait < *newest);
+        *newest = (*newest).max(self.now + wait);
+        Some(wait)
     }
 
     pub(super) fn node_of(&self, link: u64) -> Option<usize> {

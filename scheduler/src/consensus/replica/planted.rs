@@ -12,6 +12,8 @@ pub enum Planted {
     VoteForgotten,
     /// Messages go out before what they depend on is durable.
     SentBeforePersisted,
+    /// A leader answers reads without asking whether it still leads.
+    StaleRead,
     /// Now and then a changed row is not written.
     RowLost,
 }

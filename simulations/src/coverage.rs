@@ -1,0 +1,69 @@
+//! How much of what happened: a fault or an act that never happens shows as a zero.
+
+macro_rules! coverage {
+    ($($(#[$doc:meta])* $field:ident = $words:literal,)*) => {
+        /// Counts over one run, or over many.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct Coverage {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl Coverage {
+            /// Adds another run.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+
+            /// Each count with its words, in order.
+            #[must_use]
+            pub fn lines(&self) -> Vec<(u64, &'static str)> {
+                vec![$((self.$field, $words),)*]
+            }
+        }
+    };
+}
+
+coverage! {
+    /// Events.
+    events = "events",
+    /// Server crashes.
+    crashes = "server crashes",
+    /// Servers paused.
+    pauses = "pauses",
+    /// Messages and calls that a paused server found when it went on.
+    deferred = "found after a pause",
+    /// Links cut.
+    cuts = "cuts",
+    /// Links cut in one direction.
+    one_way = "one-way cuts",
+    /// Messages that came twice.
+    duplicates = "messages twice",
+    /// Messages that overtook an earlier one on the same link.
+    overtaken = "messages overtaken",
+    /// Agents killed.
+    agent_kills = "agents killed",
+    /// Machines rebooted.
+    reboots = "reboots",
+    /// Snapshots sent.
+    snapshots = "snapshots",
+    /// Jobs acknowledged.
+    jobs = "jobs acknowledged",
+    /// Artifacts sealed.
+    sealed = "results sealed",
+    /// Writes whose answer was compared with the log.
+    writes = "writes checked",
+    /// Reads whose value was compared with the log.
+    reads = "reads checked",
+    /// Plans that another replica made again.
+    replans = "plans made again",
+    /// Waiting jobs that were asked for their reasons.
+    reasons = "reasons asked",
+}
+
+/// The counts as lines of a few each.
+#[must_use]
+pub fn table(coverage: &Coverage) -> String {
+    let words: Vec<String> =
+        coverage.lines().iter().map(|(count, words)| format!("{count} {words}")).collect();
+    words.chunks(6).map(|line| format!("  {}\n", line.join(", "))).collect()
+}

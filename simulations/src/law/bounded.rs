@@ -1,0 +1,38 @@
+//! After healing: queues, logs and memory are back within their bounds, and every server that
+//! can be reached holds the same as the leader.
+
+use super::{Broken, leader};
+use crate::{server::Server, world::World};
+
+/// Callers that may wait at rest: heartbeats and duties of the last moment.
+const WAITING_MAX: usize = 16;
+/// Writes that may be on their way at rest.
+const WRITES_MAX: usize = 4;
+
+/// Looks at every server that should have all.
+pub fn check(world: &World) -> Result<(), Broken> {
+    let applied = leader(world)?.replica.as_ref().map_or(0, |replica| replica.applied().0);
+    let wanted = applied.min(world.rest_index);
+    world.servers.iter().filter(|server| world.is_whole(server)).try_for_each(|server| {
+        let held = server.replica.as_ref().map_or(0, |replica| replica.applied().0);
+        if held < wanted {
+            let id = server.id;
+            return Err(Broken::new(format!("bounded: {id} is at entry {held}, not {wanted}")));
+        }
+        sizes(server, world.log_max())
+    })
+}
+
+fn sizes(server: &Server, log_max: usize) -> Result<(), Broken> {
+    let figures = [
+        ("callers wait", server.waiting(), WAITING_MAX),
+        ("writes are on their way", server.disk.pending(), WRITES_MAX),
+        ("entries are in the log", server.disk.log_len(), log_max),
+        ("families of rows are kept", server.disk.families(), 1),
+    ];
+    let over = figures.into_iter().find(|(_, count, max)| count > max);
+    over.map_or(Ok(()), |(what, count, max)| {
+        let id = server.id;
+        Err(Broken::new(format!("bounded: on {id} {count} {what}, {max} are the most")))
+    })
+}

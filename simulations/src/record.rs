@@ -1,0 +1,193 @@
+//! What the log did, entry by entry, as the first machine that applied each entry saw it: the
+//! witness by which histories are judged.
+
+use domain::{
+    Digest, JobId, LogIndex, RequestKey,
+    lease::Phase,
+    port::{Row, RowChange, RowRead},
+    scratch,
+    view::{JobLine, JobView},
+};
+use scheduler::{
+    planner,
+    state::{
+        Cluster,
+        command::{Applied, Command, Effect, Entry, PlanRecord, Refusal, Reply},
+        view::JobFilter,
+    },
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Jobs of one list.
+pub const PAGE: usize = 8;
+
+/// What was applied at which index, and what could be read after it.
+#[derive(Default)]
+pub struct Record {
+    commands: BTreeMap<u64, Digest>,
+    lines: BTreeMap<JobId, BTreeMap<u64, Digest>>,
+    documents: BTreeMap<JobId, BTreeMap<u64, Digest>>,
+    answers: BTreeMap<RequestKey, (u64, Reply)>,
+    plans: BTreeMap<u64, PlanRecord>,
+    /// Plans that were made again.
+    pub replans: u64,
+    broken: Option<String>,
+}
+
+impl Record {
+    /// A machine has applied an entry.
+    pub fn applied<R: RowRead>(
+        &mut self,
+        machine: &Cluster,
+        rows: &R,
+        at: LogIndex,
+        entry: &Entry,
+        applied: &Applied,
+    ) {
+        self.replan(machine, at);
+        let command = Digest::of_value(entry);
+        let newest = self.commands.last_key_value().map_or(0, |(index, _)| *index);
+        match self.commands.get(&at.0) {
+            Some(first) if *first == command => return,
+            Some(_) => return self.disagree(at, "one replica applies another command"),
+            None if at.0 < newest => return self.disagree(at, "others had no command"),
+            None => self.commands.insert(at.0, command),
+        };
+        for (request, reply) in entry.members.iter().zip(&applied.replies) {
+            let answered = !matches!(reply, Reply::Refused(Refusal::NotYet { .. }));
+            if let Some(key) = request.key.filter(|_| answered) {
+                self.answers.entry(key).or_insert_with(|| (at.0, reply.clone()));
+            }
+        }
+        let after = After { rows, changes: changes(&applied.rows) };
+        for job in changed(applied) {
+            let Some(document) = machine.view().job(&after, job) else { continue };
+            self.lines.entry(job).or_default().insert(at.0, line_digest(&document.line));
+            self.documents.entry(job).or_default().insert(at.0, job_digest(document));
+        }
+    }
+
+    fn disagree(&mut self, at: LogIndex, what: &str) {
+        self.broken.get_or_insert(format!("log_agreement: at entry {at} {what}"));
+    }
+
+    /// A leader has made a plan: whoever comes to the same entry must make the same.
+    pub fn planned(&mut self, command: &Command) {
+        if let Command::Place { plan } = command {
+            self.plans.insert(plan.base.0, plan.clone());
+            while self.plans.len() > 64 {
+                self.plans.pop_first();
+            }
+        }
+    }
+
+    fn replan(&mut self, machine: &Cluster, at: LogIndex) {
+        let Some(recorded) = self.plans.get(&at.0) else { return };
+        let again = planner::plan(&machine.view(), recorded.now, recorded.budget_steps).record;
+        self.replans += 1;
+        // A plan is cut to one proposal at whole gangs.
+        if !again.placements.starts_with(&recorded.placements) {
+            let what = format!("planner_replays: the plan of entry {at} is made another way");
+            self.broken.get_or_insert(what);
+        }
+    }
+
+    /// Takes the first law that was broken.
+    pub fn broken(&mut self) -> Option<String> {
+        self.broken.take()
+    }
+
+    /// Where a request was answered first, and how.
+    #[must_use]
+    pub fn answer(&self, key: RequestKey) -> Option<&(u64, Reply)> {
+        self.answers.get(&key)
+    }
+
+    /// The newest job as of an index.
+    #[must_use]
+    pub fn newest_job(&self, at: u64) -> Option<JobId> {
+        let known = |times: &BTreeMap<u64, Digest>| {
+            times.first_key_value().is_some_and(|(first, _)| *first <= at)
+        };
+        self.lines.iter().rev().find(|(_, times)| known(times)).map(|(job, _)| *job)
+    }
+
+    /// A job's document as of an index.
+    #[must_use]
+    pub fn document(&self, job: JobId, at: u64) -> Option<Digest> {
+        latest(self.documents.get(&job)?, at)
+    }
+
+    /// A job's line as of an index.
+    #[must_use]
+    pub fn line(&self, job: JobId, at: u64) -> Option<Digest> {
+        latest(self.lines.get(&job)?, at)
+    }
+}
+
+fn latest(times: &BTreeMap<u64, Digest>, at: u64) -> Option<Digest> {
+    times.range(..=at).next_back().map(|(_, digest)| *digest)
+}
+
+/// A line as it is compared.
+#[must_use]
+pub fn line_digest(line: &JobLine) -> Digest {
+    Digest::of(format!("{line:?}").as_bytes())
+}
+
+/// A document as it is compared: who of a gang is ready or done is told to the gang alone.
+#[must_use]
+pub fn job_digest(mut document: JobView) -> Digest {
+    for attempt in document.parts.iter_mut().flat_map(|part| &mut part.attempts) {
+        match &mut attempt.phase {
+            Some(Phase::Preparing { ready: nodes } | Phase::Started { done: nodes }) => {
+                nodes.clear();
+            }
+            Some(Phase::Stopping { remaining, .. }) => remaining.clear(),
+            None => {}
+        }
+    }
+    Digest::of(format!("{document:?}").as_bytes())
+}
+
+/// The newest jobs of a machine, as a list shows them.
+#[must_use]
+pub fn list(machine: &Cluster, rows: &impl RowRead) -> Vec<(JobId, Digest)> {
+    let lines = machine.view().job_lines(rows, &JobFilter::default(), None, PAGE);
+    lines.iter().map(|line| (line.id, line_digest(line))).collect()
+}
+
+/// Jobs that are new, or whose watchers are told of a change.
+fn changed(applied: &Applied) -> BTreeSet<JobId> {
+    let told = applied.effects.iter().filter_map(|effect| match effect {
+        Effect::Changed { job } => Some(*job),
+        Effect::Wanted { .. } | Effect::Plan | Effect::Seal { .. } | Effect::Sign => None,
+    });
+    let new = applied.replies.iter().filter_map(|reply| match reply {
+        Reply::Submitted { jobs, .. } => Some(jobs.iter().copied()),
+        _ => None,
+    });
+    new.flatten().chain(told).collect()
+}
+
+type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+fn changes(rows: &[RowChange]) -> Changes {
+    rows.iter().map(|change| (change.key.clone(), change.value.clone())).collect()
+}
+
+/// Rows as they stand after an entry whose changes are not laid over them yet.
+struct After<'a, R> {
+    rows: &'a R,
+    changes: Changes,
+}
+
+impl<R: RowRead> RowRead for After<'_, R> {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.changes.get(key).map_or_else(|| self.rows.get(key), Clone::clone)
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Vec<Row> {
+        scratch::merged_range(self.rows, &self.changes, from, to, limit)
+    }
+}

@@ -1,0 +1,99 @@
+//! What the world does once the faults are over, and when it is at rest.
+
+use super::World;
+use crate::{event::Event, server::Server};
+use domain::limit;
+use scheduler::leader::duties::LOST_AFTER;
+
+/// Time from rest to the end, in which what is left over would show. Unit: ms.
+const REST_MS: u64 = 3_000;
+/// Messages and calls that a paused server finds at most when it goes on.
+const MAILBOX_MAX: usize = 4_000;
+
+impl World {
+    /// The faults stop. Servers that are down come back at once; a node dies for longer than its
+    /// leases last.
+    pub(super) fn heal(&mut self) {
+        self.healing = true;
+        self.cut.clear();
+        self.loss = 0;
+        self.slow_disk = None;
+        for at in 0..self.servers.len() {
+            self.resume(at);
+            self.after(0, Event::Boot { server: at });
+        }
+        let elected = 10 * limit::ELECTION_MAX.0;
+        self.after(elected, Event::MustLead);
+        let node = self.plan.seed as usize % self.nodes.len();
+        let released = elected + LOST_AFTER.0 + 2_000;
+        self.coverage.reboots += 1;
+        self.nodes[node].reboot();
+        self.start_agent_after(node, released + 5_000);
+        self.after(released, Event::MustRelease { node });
+    }
+
+    /// A paused server goes on, and finds what has reached it meanwhile, in any order.
+    pub(super) fn resume(&mut self, at: usize) {
+        self.servers[at].paused_until = 0;
+        for event in std::mem::take(&mut self.servers[at].mailbox) {
+            self.coverage.deferred += 1;
+            let wait = self.net.below(6);
+            self.after(wait, event);
+        }
+    }
+
+    /// The event, unless it is for a server that is paused: it then waits there.
+    pub(super) fn unless_paused(&mut self, event: Event) -> Option<Event> {
+        let at = match &event {
+            Event::Tick { server, .. }
+            | Event::Written { server, .. }
+            | Event::Message { to: server, .. }
+            | Event::Snapshot { to: server, .. }
+            | Event::SnapshotReported { server, .. }
+            | Event::SnapshotBuilt { server, .. }
+            | Event::Seal { server, .. }
+            | Event::Ask { server, .. }
+            | Event::AskRead { server, .. } => *server,
+            _ => return Some(event),
+        };
+        let server = &mut self.servers[at];
+        if server.paused_until <= self.now {
+            return Some(event);
+        }
+        if server.mailbox.len() < MAILBOX_MAX {
+            server.mailbox.push(event);
+        }
+        None
+    }
+
+    /// Whether all that was asked for has ended, some time ago.
+    pub(super) fn has_rested(&mut self) -> bool {
+        if !self.is_quiet() {
+            self.rest_ms = None;
+            return false;
+        }
+        let applied = |server: &Server| server.replica.as_ref().map(|replica| replica.applied().0);
+        let newest = self.servers.iter().filter_map(applied).max();
+        let since = *self.rest_ms.get_or_insert_with(|| {
+            self.rest_index = newest.unwrap_or(0);
+            self.now
+        });
+        self.now >= since + REST_MS
+    }
+
+    /// Whether all that was asked for has ended.
+    fn is_quiet(&self) -> bool {
+        let idle = self.clients.iter().all(|client| client.asked.is_none());
+        let done = |server: &Server| {
+            let live = |live: usize| live == 0;
+            server.replica.as_ref().is_some_and(|it| live(it.view().0.0.view().live_jobs()))
+        };
+        idle && self.servers.iter().any(|server| server.leads() && done(server))
+    }
+
+    /// Whether a server should hold all that the leader does, at rest.
+    #[must_use]
+    pub fn is_whole(&self, server: &Server) -> bool {
+        server.replica.is_some()
+    }
+}
