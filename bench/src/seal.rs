@@ -86,6 +86,7 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         build_key: nothing,
     };
     let wanted = WantedLease {
+        inventories: Vec::new(),
         recipe: registry::seal::recipe::recipe(&spec),
         lease,
         spec,
