@@ -72,8 +72,8 @@ impl Peer for PeerService {
             }
         }
         let cut = || error::status("unavailable", "the stream was cut", "send it again", true);
-        let (message, family) = incoming.finish().ok_or_else(cut)?;
-        if !self.0.node.install(who, message, family).await {
+        let (message, received) = incoming.finish().ok_or_else(cut)?;
+        if !self.0.node.install(who, message, received).await {
             return Err(failed(SnapshotError::Unwanted));
         }
         Ok(Response::new(SnapshotAck { next: taken }))

@@ -20,7 +20,8 @@ pub use machine::Machine;
 pub use membership::{ChangeError, MemberChange, Membership};
 pub use overlay::Overlay;
 pub use replica::{
-    Input, Output, Planted, ProposeError, ReadError, Replica, ReplicaConfig, Role, StopReason,
+    Input, Output, Planted, ProposeError, ReadError, Received, Replica, ReplicaConfig, Role,
+    StopReason,
 };
 pub use rows::RocksRows;
 pub use store::{Identity, Store, StoreError};

@@ -17,7 +17,7 @@ mod snapshots;
 mod storage;
 mod writes;
 
-pub use io::{Input, Output, ProposeError, ReadError, Role, StopReason};
+pub use io::{Input, Output, ProposeError, ReadError, Received, Role, StopReason};
 pub use planted::Planted;
 
 use super::{
@@ -287,8 +287,8 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
             Input::Unreachable { to } => self.node.report_unreachable(to.0),
             Input::SnapshotBuilt { to, mark } => self.snapshot_built(to, mark),
             Input::SnapshotReported { to, delivered } => self.snapshot_reported(to, delivered),
-            Input::SnapshotReceived { from, message, family } => {
-                self.snapshot_received(from, &message, family, out);
+            Input::SnapshotReceived { from, message, received } => {
+                self.snapshot_received(from, &message, received, out);
             }
         }
     }

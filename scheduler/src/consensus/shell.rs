@@ -18,7 +18,7 @@ use super::{
     machine::Machine,
     membership::{ChangeError, MemberChange, Membership},
     overlay::Overlay,
-    replica::{Input, Replica, ReplicaConfig, Role},
+    replica::{Input, Received, Replica, ReplicaConfig, Role},
     rows::RocksRows,
     store::{Checkpointed, Identity, Store, StoreError},
     write::WriteOp,
@@ -278,9 +278,9 @@ impl<M: Machine + Send + 'static> Node<M> {
     }
 
     /// Takes a received snapshot in. True when it now counts.
-    pub async fn install(&self, from: ReplicaId, message: Bytes, family: u64) -> bool {
+    pub async fn install(&self, from: ReplicaId, message: Bytes, received: Received) -> bool {
         let (done, answer) = oneshot::channel();
-        self.shared.mail.post(Mail::Snapshot { from, message, family, done })
+        self.shared.mail.post(Mail::Snapshot { from, message, received, done })
             && answer.await.unwrap_or(false)
     }
 

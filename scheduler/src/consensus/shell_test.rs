@@ -45,8 +45,8 @@ impl Peer for Receiver {
             from = ReplicaId(chunk.from);
             incoming.take(chunk).map_err(fault)?;
         }
-        let (message, family) = incoming.finish().ok_or_else(|| Status::internal("cut"))?;
-        match self.0.install(from, message, family).await {
+        let (message, received) = incoming.finish().ok_or_else(|| Status::internal("cut"))?;
+        match self.0.install(from, message, received).await {
             true => Ok(Response::new(SnapshotAck::default())),
             false => Err(Status::internal("unwanted")),
         }

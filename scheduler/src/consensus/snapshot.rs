@@ -5,11 +5,12 @@
 //! on either side.
 
 use super::{
+    replica::Received,
     store::{Checkpointed, Store, StoreError},
     transport::Transport,
 };
 use bytes::Bytes;
-use domain::{Digest, ReplicaId, limit, port::Row};
+use domain::{Digest, ReplicaId, limit, port::Row, scratch::SetHash};
 use proto::v1::{SnapshotChunk, peer_client::PeerClient};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
@@ -137,6 +138,7 @@ pub struct Incoming {
     family: Option<u64>,
     next: u64,
     message: Bytes,
+    hash: SetHash,
     whole: bool,
 }
 
@@ -147,7 +149,8 @@ impl Incoming {
     /// When the store refuses.
     pub fn begin(store: Store) -> Result<Self, SnapshotError> {
         let family = Some(store.create_family()?);
-        Ok(Self { store, family, next: 0, message: Bytes::new(), whole: false })
+        let (message, hash) = (Bytes::new(), SetHash::default());
+        Ok(Self { store, family, next: 0, message, hash, whole: false })
     }
 
     /// Takes the next chunk; true when it was the last.
@@ -166,6 +169,7 @@ impl Incoming {
             .map_err(|_| fault("cannot be decompressed"))?;
         let rows: Vec<Row> = borsh::from_slice(&bytes).map_err(|_| fault("holds no rows"))?;
         self.store.fill(family, &rows)?;
+        rows.iter().for_each(|(key, value)| self.hash.add(key, value));
         if chunk.seq == 0 {
             self.message = chunk.meta;
         }
@@ -177,11 +181,12 @@ impl Incoming {
         Ok(chunk.last)
     }
 
-    /// The message for the replica and the family with the rows, once the last chunk has come.
+    /// The message for the replica and where the rows are, once the last chunk has come.
     #[must_use]
-    pub fn finish(mut self) -> Option<(Bytes, u64)> {
+    pub fn finish(mut self) -> Option<(Bytes, Received)> {
         let family = self.family.take_if(|_| self.whole)?;
-        Some((std::mem::take(&mut self.message), family))
+        let received = Received { family, digest: self.hash.digest() };
+        Some((std::mem::take(&mut self.message), received))
     }
 }
 

@@ -148,6 +148,8 @@ pub(super) struct Cluster {
     pub(super) trace: crc32fast::Hasher,
     /// Snapshots sent.
     pub(super) snapshots: u64,
+    /// Snapshots whose rows are other than those that their senders announce.
+    pub(super) spoiled: u64,
 }
 
 impl Cluster {
@@ -166,6 +168,7 @@ impl Cluster {
             next_token: 1,
             trace: crc32fast::Hasher::new(),
             snapshots: 0,
+            spoiled: 0,
         };
         for id in 1..=count {
             let mut disk = Disk::default();
@@ -346,14 +349,19 @@ impl Cluster {
                 self.input(at, Input::SnapshotReported { to, delivered: delivered == "true" });
             }
             Load::Message(bytes) => self.input(at, Input::Message { from, bytes }),
-            Load::Snapshot(message, rows) => {
+            Load::Snapshot(message, mut rows) => {
+                if self.spoiled > 0 {
+                    self.spoiled -= 1;
+                    rows.insert(b"x".into(), b"y".into());
+                }
                 let up = self.servers[at].replica.is_some();
                 if up {
                     let server = &mut self.servers[at];
                     server.next_family += 1;
-                    let family = server.next_family;
-                    server.shared.0.borrow_mut().1.families.insert(family, rows);
-                    self.input(at, Input::SnapshotReceived { from, message, family });
+                    let digest = SetHash::of_rows(&rows).digest();
+                    let received = Received { family: server.next_family, digest };
+                    server.shared.0.borrow_mut().1.families.insert(received.family, rows);
+                    self.input(at, Input::SnapshotReceived { from, message, received });
                 }
                 self.report(from, to, up);
             }

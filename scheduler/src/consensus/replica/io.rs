@@ -83,9 +83,19 @@ pub enum Input {
         from: ReplicaId,
         /// The message of [`Output::SendSnapshot`].
         message: Bytes,
-        /// The family that holds the rows.
-        family: u64,
+        /// The rows.
+        received: Received,
     },
+}
+
+/// Rows of a snapshot that were received whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The family that holds them.
+    pub family: u64,
+    /// Their set hash. They are taken in only if it is what the snapshot announces, so that a
+    /// sender whose own rows are damaged harms nobody else.
+    pub digest: domain::Digest,
 }
 
 /// Something that a replica asks of its shell, in order.

@@ -31,7 +31,7 @@ pub(super) struct Reads {
     counter: u64,
     waiting: Vec<Waiting>,
     round: Option<Round>,
-    confirmed: BTreeMap<u64, Vec<u64>>,
+    confirmed: BTreeMap<u64, Vec<Waiting>>,
 }
 
 impl Reads {
@@ -63,8 +63,7 @@ impl Reads {
     /// A round was confirmed at `index`.
     pub(super) fn confirm(&mut self, context: &[u8], index: u64) {
         if let Some(round) = self.round.take_if(|round| round.context == context) {
-            let tokens = round.reads.into_iter().map(|read| read.token);
-            self.confirmed.entry(index).or_default().extend(tokens);
+            self.confirmed.entry(index).or_default().extend(round.reads);
         }
     }
 
@@ -74,16 +73,18 @@ impl Reads {
             if *entry.key() > applied {
                 break;
             }
-            let (index, tokens) = entry.remove_entry();
-            let index = LogIndex(index);
-            out.extend(tokens.into_iter().map(|token| Output::ReadReady { token, index }));
+            let (index, reads) = entry.remove_entry();
+            let (index, tokens) = (LogIndex(index), reads.into_iter().map(|read| read.token));
+            out.extend(tokens.map(|token| Output::ReadReady { token, index }));
         }
     }
 
-    /// Fails those that have waited too long for a quorum.
+    /// Fails those that have waited too long for a quorum, or for the entry that it confirmed,
+    /// which never comes to a server that was removed or cut off.
     pub(super) fn expire(&mut self, tick: u64, out: &mut Vec<Output>) {
         let round = self.round.as_mut().map(|round| &mut round.reads);
-        for list in [Some(&mut self.waiting), round].into_iter().flatten() {
+        let confirmed = self.confirmed.values_mut();
+        for list in [Some(&mut self.waiting), round].into_iter().flatten().chain(confirmed) {
             list.retain(|read| {
                 let keep = tick < read.since + DEADLINE_TICKS;
                 if !keep {
@@ -94,14 +95,34 @@ impl Reads {
             });
         }
         self.round.take_if(|round| round.reads.is_empty());
+        self.confirmed.retain(|_, reads| !reads.is_empty());
     }
 
     /// Fails all.
     pub(super) fn stop(&mut self, out: &mut Vec<Output>) {
         let round = self.round.take().map(|round| round.reads).unwrap_or_default();
-        let waiting = self.waiting.drain(..).chain(round).map(|read| read.token);
         let confirmed = std::mem::take(&mut self.confirmed).into_values().flatten();
+        let reads = self.waiting.drain(..).chain(round).chain(confirmed);
         let fail = |token| Output::ReadFailed { token, error: ReadError::Stopped };
-        out.extend(waiting.chain(confirmed).map(fail));
+        out.extend(reads.map(|read| fail(read.token)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_confirmed_read_fails_in_time_when_its_entry_never_comes() {
+        let mut reads = Reads::new(1);
+        reads.ask(7, 0);
+        let context = reads.start(0).expect("a round is due");
+        reads.confirm(&context, 5);
+        let mut out = Vec::new();
+        reads.applied(4, &mut out);
+        reads.expire(DEADLINE_TICKS - 1, &mut out);
+        assert_eq!(out, []);
+        reads.expire(DEADLINE_TICKS, &mut out);
+        assert_eq!(out, [Output::ReadFailed { token: 7, error: ReadError::NoQuorum }]);
     }
 }

@@ -1,6 +1,6 @@
 //! Snapshots: wanted, built, sent, received, installed.
 
-use super::{Output, Replica, StopReason, storage::LogTail};
+use super::{Output, Received, Replica, StopReason, storage::LogTail};
 use crate::consensus::{
     codec::PeerMessage,
     machine::Machine,
@@ -81,12 +81,16 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         &mut self,
         from: ReplicaId,
         message: &[u8],
-        family: u64,
+        received: Received,
         out: &mut Vec<Output>,
     ) {
+        let family = received.family;
+        let announced = |mark: &SnapshotMark| {
+            mark.applied.digest.is_none_or(|digest| digest == received.digest)
+        };
         let busy = self.snapshots.incoming.is_some() || self.snapshots.installing.is_some();
         match self.read_snapshot(from, message) {
-            Some((message, mark)) if !busy => {
+            Some((message, mark)) if !busy && announced(&mark) => {
                 self.snapshots.incoming = Some(Install { family, mark });
                 // An error means that it is of no use; it is then settled as not installed.
                 let _ = self.node.step(message);

@@ -4,7 +4,7 @@ use super::{Rows, space::Space};
 use crate::{
     consensus::{
         membership::{ChangeError, MemberChange},
-        replica::{Input, ProposeError, ReadError},
+        replica::{Input, ProposeError, ReadError, Received},
         store::Checkpointed,
     },
     state::command::{Reply, Request},
@@ -43,7 +43,7 @@ pub(super) enum Mail<M> {
     /// From the writer: a copy for `to`, or none.
     Copied { to: ReplicaId, copy: Option<Checkpointed> },
     /// From the transport: a snapshot was received whole.
-    Snapshot { from: ReplicaId, message: Bytes, family: u64, done: oneshot::Sender<bool> },
+    Snapshot { from: ReplicaId, message: Bytes, received: Received, done: oneshot::Sender<bool> },
     /// The end.
     Stop,
 }

@@ -249,9 +249,9 @@ impl<M: Machine + Send + 'static> Pump<M> {
                 };
                 self.inputs.push(Input::SnapshotBuilt { to, mark });
             }
-            Mail::Snapshot { from, message, family, done } => {
-                self.settling.insert(family, done);
-                self.inputs.push(Input::SnapshotReceived { from, message, family });
+            Mail::Snapshot { from, message, received, done } => {
+                self.settling.insert(received.family, done);
+                self.inputs.push(Input::SnapshotReceived { from, message, received });
             }
             Mail::Stop => self.ended = Some(String::new()),
         }
