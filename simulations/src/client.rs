@@ -61,8 +61,8 @@ impl Client {
     }
 
     /// Which server it asks.
-    pub fn server(&mut self, count: usize) -> usize {
-        self.chance.below(count as u64) as usize
+    pub fn server(&mut self, among: &[usize]) -> usize {
+        among[self.chance.below(among.len() as u64) as usize]
     }
 
     /// Time to the next read. Unit: ms.
@@ -71,7 +71,7 @@ impl Client {
     }
 
     /// A read under a new call, and the server that is asked.
-    pub fn read(&mut self, count: usize) -> (u64, ReadOf, usize) {
+    pub fn read(&mut self, among: &[usize]) -> (u64, ReadOf, usize) {
         self.next_read += 1;
         let newest = self.acked.values().map(|job| job.0).max().unwrap_or(0);
         // The newest job of its own, any, or one that is not there yet.
@@ -80,7 +80,7 @@ impl Client {
             2 => ReadOf::Job(JobId(1 + self.reading.below(newest + 3))),
             _ => ReadOf::List,
         };
-        (self.next_read, of, self.reading.below(count as u64) as usize)
+        (self.next_read, of, among[self.reading.below(among.len() as u64) as usize])
     }
 
     /// A new request, or the one that waits, under a new call.

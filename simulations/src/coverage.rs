@@ -32,6 +32,38 @@ coverage! {
     pauses = "pauses",
     /// Messages and calls that a paused server found when it went on.
     deferred = "found after a pause",
+    /// Syncs that failed.
+    sync_errors = "failed syncs",
+    /// Disks that were full.
+    full_disks = "full disks",
+    /// Times a disk was nearly full.
+    low_disks = "nearly full disks",
+    /// Wall clocks set forward or back.
+    clock_jumps = "clock jumps",
+    /// Wall clocks that stood still.
+    clock_stops = "stopped clocks",
+    /// Bits flipped in a stored log entry.
+    log_flips = "bits of the log",
+    /// Bits flipped in a stored row.
+    row_flips = "bits of rows",
+    /// Bits flipped in memory.
+    memory_flips = "bits of memory",
+    /// Starts that were refused because of damage.
+    refused_starts = "starts refused",
+    /// Replicas that stopped because digests differed.
+    diverged = "diverged stopped",
+    /// Changes of members that were answered.
+    changes = "changes of members",
+    /// Servers added.
+    added = "servers added",
+    /// Servers removed.
+    removed = "servers removed",
+    /// Leaderships given away on request.
+    transfers = "transfers",
+    /// Links cut that never heal.
+    for_ever = "cuts for ever",
+    /// Results with fewer copies in service than when they were sealed.
+    short_copies = "results short of copies",
     /// Links cut.
     cuts = "cuts",
     /// Links cut in one direction.

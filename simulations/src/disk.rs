@@ -60,9 +60,28 @@ impl SimDisk {
     pub fn crash(&mut self, chance: &mut Chance) {
         self.queue.clear();
         let kept = chance.below(self.unsynced.len() as u64 + 1) as usize;
-        for op in self.unsynced.drain(..).take(kept) {
-            self.durable.write(&op);
+        let mut unsynced = std::mem::take(&mut self.unsynced);
+        unsynced.truncate(kept);
+        unsynced.iter().for_each(|op| self.sync(op));
+    }
+
+    /// A sync fails: what was to be written is in the cache, if there was room for it.
+    pub fn fail(&mut self, fits: bool) {
+        if let Some((_, op)) = self.queue.pop_front().filter(|_| fits) {
+            self.unsynced.push(op);
         }
+    }
+
+    /// The stored log entries.
+    pub fn log_mut(&mut self) -> Box<dyn Iterator<Item = &mut Vec<u8>> + '_> {
+        Box::new(self.durable.log.values_mut())
+    }
+
+    /// The values of the stored rows that count.
+    pub fn rows_mut(&mut self) -> Box<dyn Iterator<Item = &mut Vec<u8>> + '_> {
+        let family = self.durable.family;
+        let rows = self.durable.families.get_mut(&family);
+        Box::new(rows.into_iter().flat_map(|rows| rows.values_mut()))
     }
 
     /// What a replica starts from, and the rows it reads.
@@ -138,18 +157,22 @@ impl SimDisk {
         let sync = op.sync;
         self.unsynced.push(op);
         if sync {
-            for op in self.unsynced.drain(..) {
-                if let Some(family) = op.install.as_ref().map(|install| install.family) {
-                    let rows = self.shared.0.borrow().1.get(&family).cloned();
-                    self.durable.families.insert(family, rows.unwrap_or_default());
-                }
-                self.durable.write(&op);
-            }
+            let unsynced = std::mem::take(&mut self.unsynced);
+            unsynced.iter().for_each(|op| self.sync(op));
         }
         if let Some(family) = install {
             self.shared.0.borrow_mut().0 = family;
         }
         Some(seq)
+    }
+
+    /// A write reaches the disk; received rows had reached it before.
+    fn sync(&mut self, op: &WriteOp) {
+        if let Some(family) = op.install.as_ref().map(|install| install.family) {
+            let rows = self.shared.0.borrow().1.get(&family).cloned();
+            self.durable.families.insert(family, rows.unwrap_or_default());
+        }
+        self.durable.write(op);
     }
 
     /// The rows as written, for a snapshot.

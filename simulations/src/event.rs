@@ -60,6 +60,10 @@ pub enum Event {
     MustLead,
     /// A node is dead for so long that its leases must be released.
     MustRelease { node: usize },
+    /// Links are cut that never heal.
+    CutForever,
+    /// The operator looks after the members.
+    Operate,
     /// The next fault.
     Fault,
     /// A server is reached again.

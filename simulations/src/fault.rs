@@ -22,9 +22,10 @@ impl Faults {
 
     /// Does one fault. Gives the time to the next. Unit: ms.
     pub fn strike(&mut self, world: &mut World) -> u64 {
-        let server = self.chance.below(world.servers.len() as u64) as usize;
+        let among = world.in_service();
+        let server = among[self.chance.below(among.len() as u64) as usize];
         let node = self.chance.below(world.nodes.len() as u64) as usize;
-        match self.chance.below(18) {
+        match self.chance.below(28) {
             0..=2 => self.crash(world, server),
             3 => {
                 if let Some(leader) = world.servers.iter().position(|server| server.leads()) {
@@ -50,12 +51,47 @@ impl Faults {
             14 => world.slow_disk = Some(server),
             15 => world.slow_disk = None,
             16 => world.raise_zombie(),
+            17 => world.servers[server].next_sync_fails = Some(true),
+            18 => world.servers[server].next_sync_fails = Some(false),
+            19 => {
+                let low = !world.servers[server].low_space;
+                world.servers[server].low_space = low;
+                world.coverage.low_disks += u64::from(low);
+            }
+            20 => self.jump(world, server),
+            21 => {
+                let leader = world.servers.iter().position(|server| server.leads());
+                self.jump(world, leader.unwrap_or(server));
+            }
+            22 => {
+                world.coverage.clock_stops += 1;
+                let now = world.now;
+                world.servers[server].clock.stop(now);
+            }
+            23 | 24 => {
+                let down = self.chance.between(50, 5_000);
+                world.damage(server, false, down);
+            }
+            25 => world.damage(server, true, 0),
             _ => {
                 world.cut.clear();
                 world.loss = 0;
             }
         }
-        self.chance.between(500, 9_000)
+        self.chance.between(300, 6_000)
+    }
+
+    /// A wall clock is set wrong by anything up to three days, or right again by as much.
+    fn jump(&mut self, world: &mut World, at: usize) {
+        world.coverage.clock_jumps += 1;
+        let most = [2_000, 60_000, 3_600_000, 3 * 86_400_000][self.chance.below(4) as usize];
+        let by = self.chance.below(most) as i64;
+        world.servers[at].clock.jump(if self.chance.one_in(2) { by } else { -by });
+        if self.chance.one_in(2) {
+            // What it stamps so is answered by another.
+            let (wait, down) = (self.chance.between(100, 3_000), self.chance.between(50, 5_000));
+            world.after(wait, Event::Crash { server: at, down });
+        }
     }
 
     /// The leader dies, and others with it for moments, while they vote for the next.
@@ -63,7 +99,8 @@ impl Faults {
         let leader = world.servers.iter().position(|server| server.leads()).unwrap_or(0);
         world.after(0, Event::Crash { server: leader, down: self.chance.between(100, 3_000) });
         for _ in 0..8 {
-            let server = self.chance.below(world.servers.len() as u64) as usize;
+            let among = world.in_service();
+            let server = among[self.chance.below(among.len() as u64) as usize];
             let (wait, down) = (self.chance.between(300, 1_600), self.chance.between(1, 30));
             world.after(wait, Event::Crash { server, down });
         }
@@ -89,13 +126,7 @@ impl Faults {
         }
         world.coverage.crashes += 1;
         world.servers[at].crash();
-        for node in 0..world.nodes.len() {
-            if let Some((link, server)) = world.nodes[node].link
-                && server == at
-            {
-                world.after(10, Event::Broken { node, link });
-            }
-        }
+        world.break_streams(at);
         world.after(down, Event::Boot { server: at });
     }
 

@@ -3,7 +3,9 @@
 
 pub mod chance;
 pub mod client;
+pub mod clock;
 pub mod coverage;
+pub mod damage;
 pub mod disk;
 pub mod event;
 pub mod fault;

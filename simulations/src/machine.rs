@@ -48,7 +48,14 @@ pub fn start_record() -> Rc<RefCell<Record>> {
 }
 
 /// The real machine, watched.
-pub struct Planted(pub Cluster, Rc<RefCell<Record>>);
+pub struct Planted(pub Cluster, Rc<RefCell<Record>>, Cell<bool>);
+
+impl Planted {
+    /// From now on its memory differs from what it wrote: a bit of it has flipped.
+    pub fn flip(&self) {
+        self.2.set(true);
+    }
+}
 
 impl Machine for Planted {
     #[allow(unused_mut, reason = "nothing is planted without the feature")]
@@ -60,7 +67,7 @@ impl Machine for Planted {
             cluster.planted.no_duplicate_check = bug == Bug::NoDuplicateCheck;
             cluster.planted.stale_lease_accepted = bug == Bug::StaleLeaseAccepted;
         }
-        Self(cluster, RECORD.with_borrow(Rc::clone))
+        Self(cluster, RECORD.with_borrow(Rc::clone), Cell::new(false))
     }
 
     fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: &Entry) -> Applied {
@@ -70,6 +77,8 @@ impl Machine for Planted {
     }
 
     fn digest(&self) -> Digest {
-        self.0.digest()
+        let mut digest = self.0.digest();
+        digest.0[0] ^= u8::from(self.2.get());
+        digest
     }
 }

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use scheduler::consensus::Planted;
 use simulations::{
     coverage::{self, Coverage},
+    damage,
     law::Broken,
     machine::{self, Bug},
     world::{Plan, World},
@@ -70,6 +71,7 @@ fn once(plan: Plan) -> (Result<domain::Digest, Broken>, Ran) {
     let mut coverage = world.coverage;
     coverage.jobs = world.clients.iter().map(|client| client.acked.len() as u64).sum();
     coverage.sealed = world.sealed();
+    coverage.short_copies = world.short_copies();
     (result, Ran { coverage, virtual_ms: world.now })
 }
 
@@ -182,7 +184,15 @@ fn catch(seeds: u64, seconds: u64, replica: Planted, state: Bug) -> Option<(u64,
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
-        Command::Run { seeds, first, seconds, trace } => run(seeds, first, seconds, trace),
+        Command::Run { seeds, first, seconds, trace } => {
+            let report = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |words| {
+                if !damage::panic_is_expected() {
+                    report(words);
+                }
+            }));
+            run(seeds, first, seconds, trace)
+        }
         Command::Planted { seeds, seconds } => {
             std::panic::set_hook(Box::new(|_| {}));
             planted(seeds, seconds)

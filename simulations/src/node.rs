@@ -10,10 +10,18 @@ use domain::{
     artifact::OutputDigests,
     checkpoint::Checkpoint,
     job::EndCause,
+    limit,
     link::{Down, Up, WantedLease},
     node::Inventory,
     resource::Gpu,
 };
+use scheduler::leader::duties::LOST_AFTER;
+
+/// How far an agent's clock may run fast or slow: beside a server that is off by as much the
+/// other way, all of the drift margin within the time of a lease. Unit: thousandths.
+pub const DRIFT_MAX: u64 = 35;
+const _: () =
+    assert!(DRIFT_MAX * (limit::LEASE_TTL.0 + LOST_AFTER.0) <= limit::DRIFT_MARGIN.0 * 1_000);
 
 /// One node.
 pub struct Node {
@@ -57,7 +65,7 @@ impl Node {
     /// A node with `gpus` GPUs.
     #[must_use]
     pub fn new(at: usize, gpus: u32, mut chance: Chance) -> Self {
-        let drift = chance.below(21) as i64 - 10;
+        let drift = chance.below(2 * DRIFT_MAX + 1) as i64 - DRIFT_MAX as i64;
         Self {
             at,
             machine: None,

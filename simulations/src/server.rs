@@ -1,26 +1,27 @@
 //! A server: the replica, the leader's duties, and the sessions before them.
 
+mod agents;
+
 use crate::{
     chance::Chance,
+    clock::Clock,
+    damage::{self, Damage, Service},
     disk::{SharedRows, SimDisk},
     event,
     law::log_agreement::Tail,
     machine::Planted,
+    node::DRIFT_MAX,
     read::{self, ReadOf, ReadValue},
     session::{Caller, Session, Sessions},
 };
 use bytes::Bytes;
-use domain::{
-    Digest, LeaseId, Millis, ReplicaId, RequestKey,
-    audit::EventSignature,
-    link::{Down, Up},
-};
+use domain::{LeaseId, ReplicaId, audit::EventSignature, link::Down};
 use scheduler::{
-    consensus::{BootError, Input, Output, Replica, ReplicaConfig, Role, StopReason},
+    consensus::{Input, MemberChange, Output, Replica, ReplicaConfig, Role, StopReason},
     leader::duties::{Duties, Duty, Event},
-    state::command::{Command, Effect, Refusal, Reply, Request},
+    state::command::{Command, Refusal, Reply, Request},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a server asks of the world.
 pub enum Ask {
@@ -48,6 +49,8 @@ pub enum Ask {
     Leads(u64),
     /// Entries were applied.
     Applied,
+    /// The members were changed, or not.
+    Changed(bool),
     /// The replica found that it must not go on.
     Stopped(StopReason),
 }
@@ -64,8 +67,18 @@ pub struct Server {
     pub life: u64,
     /// Paused until then: nothing happens to it.
     pub paused_until: u64,
-    /// Why it must not serve any more.
-    pub stopped: Option<StopReason>,
+    /// Whether it has written down that it is never to serve again.
+    pub condemned: bool,
+    /// What is wrong with it.
+    pub damage: Option<Damage>,
+    /// Where it stands with its operator.
+    pub service: Service,
+    /// Its clocks.
+    pub clock: Clock,
+    /// The next sync fails; whether there is room for what it writes.
+    pub next_sync_fails: Option<bool>,
+    /// Its disk is nearly full: no new jobs, and rather no leadership.
+    pub low_space: bool,
     /// Streams to it.
     pub sessions: Sessions,
     /// Its chance.
@@ -82,14 +95,20 @@ pub struct Server {
 impl Server {
     /// A server with a founder's disk.
     #[must_use]
-    pub fn new(id: ReplicaId, disk: SimDisk, chance: Chance) -> Self {
+    pub fn new(id: ReplicaId, disk: SimDisk, mut chance: Chance) -> Self {
+        let drift = chance.below(2 * DRIFT_MAX + 1) as i64 - DRIFT_MAX as i64;
         Self {
             id,
             disk,
             replica: None,
             life: 0,
             paused_until: 0,
-            stopped: None,
+            condemned: false,
+            damage: None,
+            service: Service::In,
+            clock: Clock::new(chance.below(20) as i64, drift),
+            next_sync_fails: None,
+            low_space: false,
             sessions: Sessions::new(),
             chance,
             tail: Tail::default(),
@@ -104,13 +123,19 @@ impl Server {
     ///
     /// # Errors
     /// When the disk does not fit together.
-    pub fn boot(&mut self, config: ReplicaConfig) -> Result<(), BootError> {
-        let (boot, rows) = self.disk.boot()?;
+    pub fn boot(&mut self, config: ReplicaConfig) -> Result<(), String> {
+        let (boot, rows) = self.disk.boot().map_err(|fault| fault.to_string())?;
         let (log, applied) = self.disk.log();
         self.tail.restart(applied, log.iter());
         self.life += 1;
         let chance = &mut self.chance;
-        self.replica = Some(Replica::new(config, boot, rows, &mut || chance.draw())?);
+        let start = || Replica::new(config, boot, rows, &mut || chance.draw());
+        // A damaged row stops the process where it is read.
+        let started = match self.damage {
+            Some(Damage::Row) => damage::expect_panic(start)?,
+            _ => start(),
+        };
+        self.replica = Some(started.map_err(|fault| fault.to_string())?);
         Ok(())
     }
 
@@ -123,6 +148,23 @@ impl Server {
         self.mailbox.clear();
         self.duties = None;
         self.disk.crash(&mut self.chance);
+    }
+
+    /// Where it stands, in words; none when it was removed.
+    #[must_use]
+    pub fn state(&self) -> Option<String> {
+        let members = |set: &BTreeSet<ReplicaId>| set.iter().map(ReplicaId::to_string).collect();
+        let words = match &self.replica {
+            _ if self.service == Service::Gone => return None,
+            Some(replica) => {
+                let ((role, term, _), applied) = (replica.role(), replica.applied());
+                let voters: Vec<String> = members(&replica.membership().voters);
+                let outgoing: Vec<String> = members(&replica.membership().voters_outgoing);
+                format!("{role:?} in {term} at {applied} of {voters:?} from {outgoing:?}")
+            }
+            None => format!("down, {:?}, damage {:?}", self.service, self.damage),
+        };
+        Some(format!("{} {words}", self.id))
     }
 
     /// Whether it leads.
@@ -141,8 +183,7 @@ impl Server {
     pub fn input(&mut self, input: Input, now: u64, asks: &mut Vec<Ask>) {
         let Some(replica) = &mut self.replica else { return };
         let chance = &mut self.chance;
-        // Servers' wall clocks differ a little; the log's clock never runs backwards.
-        let wall = Millis(1_700_000_000_000 + now + self.id.0 * 7);
+        let wall = self.clock.wall(now);
         let outputs = replica.step(input, wall, &mut || chance.draw());
         for output in outputs {
             self.output(output, now, asks);
@@ -186,9 +227,14 @@ impl Server {
             Output::BuildSnapshot { to } => asks.push(Ask::BuildSnapshot(to)),
             Output::SendSnapshot { to, message, .. } => asks.push(Ask::SendSnapshot(to, message)),
             Output::SnapshotSettled { family, installed } => self.disk.settle(family, installed),
-            Output::Changed { .. } | Output::Members(_) => {}
+            Output::Changed { token, result } => {
+                if self.waiting.remove(&token).is_some() {
+                    asks.push(Ask::Changed(result.is_ok()));
+                }
+            }
+            Output::Members(_) => {}
             Output::Stop(reason) => {
-                self.stopped = Some(reason.clone());
+                self.condemned = !matches!(reason, StopReason::NoMajority { .. });
                 asks.push(Ask::Stopped(reason));
             }
         }
@@ -218,6 +264,14 @@ impl Server {
         self.input(Input::ReadIndex { token }, now, asks);
     }
 
+    /// Changes the members on behalf of the operator.
+    pub fn change(&mut self, change: MemberChange, now: u64, asks: &mut Vec<Ask>) {
+        self.next_token += 1;
+        let token = self.next_token;
+        self.waiting.insert(token, Caller::Operator);
+        self.input(Input::Change { token, change }, now, asks);
+    }
+
     /// Callers that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -232,34 +286,11 @@ impl Server {
         self.sessions.clear();
     }
 
-    fn effects(&mut self, effects: Vec<Effect>, now: u64, asks: &mut Vec<Ask>) {
-        for effect in &effects {
-            if let Effect::Wanted { node } = effect {
-                for session in self.sessions.values_mut() {
-                    session.dirty |= session.id == Some(*node);
-                }
-            }
-        }
-        if self.leads() {
-            self.duty(Event::Applied(effects), now, asks);
-        }
-        self.send_wanted(asks);
-    }
-
-    fn send_wanted(&mut self, asks: &mut Vec<Ask>) {
-        let Some(replica) = &self.replica else { return };
-        let (machine, rows) = replica.view();
-        let view = machine.0.view();
-        for (link, session) in &mut self.sessions {
-            let Some(id) = session.id.filter(|_| session.dirty) else { continue };
-            session.dirty = false;
-            let leases = view.wanted(id, "sim", rows);
-            asks.push(Ask::Tell(*link, Down::Wanted { at: view.applied(), leases }));
-        }
-    }
-
     /// Proposes on behalf of a caller.
     pub fn propose(&mut self, caller: Caller, request: Request, now: u64, asks: &mut Vec<Ask>) {
+        if self.low_space && matches!(request.command, Command::Submit { .. }) {
+            return self.answer(caller, None, now, asks);
+        }
         self.next_token += 1;
         let token = self.next_token;
         self.waiting.insert(token, caller);
@@ -289,7 +320,7 @@ impl Server {
                 };
                 asks.push(Ask::Tell(link, Down::Recorded { seq, refused }));
             }
-            Caller::Heartbeat { .. } | Caller::Duty => {}
+            Caller::Heartbeat { .. } | Caller::Operator | Caller::Duty => {}
             Caller::Plan => self.duty(Event::PlanAnswered, now, asks),
             Caller::Seal { ticket } => {
                 if !matches!(reply, Some(Reply::Sealed { .. })) {
@@ -299,11 +330,6 @@ impl Server {
         }
     }
 
-    fn contact(&mut self, link: u64, now: u64, asks: &mut Vec<Ask>) {
-        let Some(node) = self.sessions.get(&link).and_then(|session| session.id) else { return };
-        self.duty(Event::Contact { node }, now, asks);
-    }
-
     /// Lets the leader's duties hear of something.
     pub fn duty(&mut self, event: Event, now: u64, asks: &mut Vec<Ask>) {
         if !self.leads() {
@@ -311,9 +337,9 @@ impl Server {
         }
         let Some(replica) = &self.replica else { return };
         let view = replica.view().0.0.view();
-        let clock = Millis(now);
+        let (clock, wall) = (self.clock.monotonic(now), self.clock.wall(now));
         let duties = self.duties.get_or_insert_with(|| Duties::new(clock, &view));
-        let todo = duties.on(event, &view, clock, Millis(1_700_000_000_000 + now));
+        let todo = duties.on(event, &view, clock, wall);
         for duty in todo {
             match duty {
                 Duty::Propose(command) => {
@@ -346,46 +372,5 @@ impl Server {
     #[must_use]
     pub fn own(&self, command: Command) -> Request {
         Request { key: None, actor: format!("server:{}", self.id.0), command }
-    }
-
-    /// Hears an agent on a stream.
-    pub fn hear(&mut self, link: u64, node: usize, up: Up, now: u64, asks: &mut Vec<Ask>) {
-        match up {
-            Up::Register { inventory, held } => {
-                if !self.leads() {
-                    let leader = self.leader().map(|id| id.0.to_string()).unwrap_or_default();
-                    asks.push(Ask::Tell(link, Down::Redirect { leader }));
-                    asks.push(Ask::Close(link));
-                    return;
-                }
-                let actor = format!("node:{}", inventory.name);
-                let command = Command::Register { inventory, held };
-                let request = Request { key: None, actor, command };
-                self.propose(Caller::Register { node, link }, request, now, asks);
-            }
-            Up::Heartbeat { seq, .. } => {
-                if self.sessions.contains_key(&link) {
-                    self.next_token += 1;
-                    let token = self.next_token;
-                    self.waiting.insert(token, Caller::Heartbeat { link, seq });
-                    self.input(Input::ReadIndex { token }, now, asks);
-                }
-            }
-            Up::Report { seq, report } => {
-                let Some(id) = self.sessions.get(&link).and_then(|session| session.id) else {
-                    return;
-                };
-                let digest = Digest::of_value(&("report", node as u64, seq));
-                let mut key = [0; 16];
-                key.copy_from_slice(&digest.0[..16]);
-                let request = Request {
-                    key: Some(RequestKey(key)),
-                    actor: format!("node:node-{node}"),
-                    command: Command::Report { node: id, report },
-                };
-                self.propose(Caller::Report { link, seq }, request, now, asks);
-            }
-            Up::Log { .. } => {}
-        }
     }
 }

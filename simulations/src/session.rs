@@ -18,6 +18,8 @@ pub enum Caller {
     Report { link: u64, seq: u64 },
     /// An agent's heartbeat on a stream.
     Heartbeat { link: u64, seq: u64 },
+    /// The operator.
+    Operator,
     /// The plan duty.
     Plan,
     /// A seal duty.

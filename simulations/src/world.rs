@@ -1,8 +1,11 @@
 //! The world: virtual time, what is due in it, and who is reached.
 
 mod clients;
+mod damage;
 mod healing;
 mod nodes;
+mod operator;
+mod sealing;
 mod servers;
 mod streams;
 
@@ -10,6 +13,7 @@ use crate::{
     chance::Chance,
     client::Client,
     coverage::Coverage,
+    damage::Service,
     disk::SimDisk,
     event::Event,
     fault::Faults,
@@ -19,8 +23,8 @@ use crate::{
     server::Server,
 };
 use agent::machine::Input as NodeInput;
-use domain::{Digest, ReplicaId};
-use scheduler::consensus::{Input, Membership, Planted, ReplicaConfig, WriteOp};
+use domain::{Digest, ReplicaId, scratch::SetHash};
+use scheduler::consensus::{Input, Membership, Planted, Received, ReplicaConfig, WriteOp};
 use sha2::{Digest as _, Sha256};
 use std::{
     cmp::Reverse,
@@ -60,6 +64,8 @@ pub struct World {
     pub clients: Vec<Client>,
     /// Directed links that carry nothing, between servers or from (1000 + node) to servers.
     pub cut: BTreeSet<(u64, u64)>,
+    /// Directed links that carry nothing any more.
+    pub forever: BTreeSet<(u64, u64)>,
     /// One message in so many is lost; 0 for none.
     pub loss: u64,
     /// A server whose disk takes long to sync.
@@ -72,6 +78,7 @@ pub struct World {
     pub blobs: BTreeMap<Digest, BTreeSet<usize>>,
     /// What happened.
     pub coverage: Coverage,
+    operator: operator::Operator,
     laws: Laws,
     faults: Faults,
     net: Chance,
@@ -89,10 +96,19 @@ pub struct World {
 /// Entries kept after a compaction.
 const LOG_KEPT: u64 = 60;
 
+/// Entries between two exchanges of digests.
+pub const DIGEST_EVERY: u64 = 32;
+
 /// Entries between digests, and kept after a compaction, so that runs of minutes see both.
 fn config(id: ReplicaId, planted: Planted) -> ReplicaConfig {
     let base = ReplicaConfig::new(id);
-    ReplicaConfig { planted, log_kept: LOG_KEPT, log_kept_bytes: 40_000, digest_every: 32, ..base }
+    ReplicaConfig {
+        planted,
+        log_kept: LOG_KEPT,
+        log_kept_bytes: 40_000,
+        digest_every: DIGEST_EVERY,
+        ..base
+    }
 }
 
 impl World {
@@ -117,6 +133,8 @@ impl World {
             nodes: (0..3).map(node).collect(),
             clients: (0..2).map(client).collect(),
             cut: BTreeSet::new(),
+            forever: BTreeSet::new(),
+            operator: operator::Operator::new(&root),
             loss: 0,
             slow_disk: None,
             old_reports: Vec::new(),
@@ -143,6 +161,7 @@ impl World {
             world.after(2_000, Event::Look { client: at });
         }
         world.after(5_000, Event::Fault);
+        world.after(7_000, Event::Operate);
         world
     }
 
@@ -193,8 +212,9 @@ impl World {
             Event::Snapshot { from, to, message, rows } => {
                 self.coverage.snapshots += 1;
                 if self.is_up(to) {
-                    let family = self.servers[to].disk.receive(rows);
-                    self.step(to, Input::SnapshotReceived { from, message, family })?;
+                    let digest = SetHash::of_rows(&rows).digest();
+                    let received = Received { family: self.servers[to].disk.receive(rows), digest };
+                    self.step(to, Input::SnapshotReceived { from, message, received })?;
                 }
             }
             Event::SnapshotReported { server, life, to, delivered } => {
@@ -246,6 +266,8 @@ impl World {
                 self.ask_read(server, client, call, of)?;
             }
             Event::ReadAnswer { client, call, answer } => self.read_answer(client, call, answer)?,
+            Event::CutForever => self.cut_forever(),
+            Event::Operate => self.operate()?,
             Event::MustLead => law::must_lead(self)?,
             Event::MustRelease { node } => law::must_release(self, node)?,
             Event::Fault => self.fault(),
@@ -280,18 +302,6 @@ impl World {
         self.servers[at].replica.is_some() && self.servers[at].paused_until <= self.now
     }
 
-    fn boot(&mut self, at: usize) -> Result<(), Broken> {
-        if self.servers[at].replica.is_some() {
-            return Ok(());
-        }
-        let config = config(self.servers[at].id, self.plan.planted);
-        self.servers[at].boot(config).map_err(|fault| Broken::new(format!("restart: {fault}")))?;
-        self.laws.restarted(&self.servers[at])?;
-        let life = self.servers[at].life;
-        self.after(1, Event::Tick { server: at, life });
-        Ok(())
-    }
-
     /// Starts an agent over what runs on its node.
     pub fn start_agent(&mut self, at: usize) {
         self.nodes[at].start();
@@ -324,6 +334,13 @@ impl World {
         let wait = faults.strike(self);
         self.faults = faults;
         self.after(wait, Event::Fault);
+    }
+
+    /// Servers that are kept running.
+    #[must_use]
+    pub fn in_service(&self) -> Vec<usize> {
+        let count = 0..self.servers.len();
+        count.filter(|at| self.servers[*at].service == Service::In).collect()
     }
 
     /// Artifacts that the leader knows.

@@ -2,7 +2,11 @@
 //! can be reached holds the same as the leader.
 
 use super::{Broken, leader};
-use crate::{server::Server, world::World};
+use crate::{
+    damage::Damage,
+    server::Server,
+    world::{DIGEST_EVERY, World},
+};
 
 /// Callers that may wait at rest: heartbeats and duties of the last moment.
 const WAITING_MAX: usize = 16;
@@ -13,6 +17,7 @@ const WRITES_MAX: usize = 4;
 pub fn check(world: &World) -> Result<(), Broken> {
     let applied = leader(world)?.replica.as_ref().map_or(0, |replica| replica.applied().0);
     let wanted = applied.min(world.rest_index);
+    world.servers.iter().try_for_each(must_have_stopped)?;
     world.servers.iter().filter(|server| world.is_whole(server)).try_for_each(|server| {
         let held = server.replica.as_ref().map_or(0, |replica| replica.applied().0);
         if held < wanted {
@@ -21,6 +26,20 @@ pub fn check(world: &World) -> Result<(), Broken> {
         }
         sizes(server, world.log_max())
     })
+}
+
+/// A replica whose memory differs is found out when digests are compared.
+fn must_have_stopped(server: &Server) -> Result<(), Broken> {
+    let (Some(Damage::Memory { since }), Some(replica)) = (server.damage, &server.replica) else {
+        return Ok(());
+    };
+    let (id, applied) = (server.id, replica.applied().0);
+    if applied < since + 3 * DIGEST_EVERY {
+        return Ok(());
+    }
+    Err(Broken::new(format!(
+        "state_digest: {id} differs since entry {since}, at {applied} it runs"
+    )))
 }
 
 fn sizes(server: &Server, log_max: usize) -> Result<(), Broken> {

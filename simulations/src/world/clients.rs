@@ -23,8 +23,8 @@ impl World {
         }
         let (call, request) = self.clients[at].ask();
         self.laws.calls(request.key.unwrap_or_default());
-        let count = self.servers.len();
-        let server = self.clients[at].server(count);
+        let among = self.in_service();
+        let server = self.clients[at].server(&among);
         let wait = 1 + self.net.below(5);
         let request = Box::new(request);
         self.after(wait, Event::Ask { server, client: at, call, request });
@@ -70,7 +70,8 @@ impl World {
 
     /// A client reads something from some server.
     pub(super) fn look(&mut self, at: usize) {
-        let (call, of, server) = self.clients[at].read(self.servers.len());
+        let among = self.in_service();
+        let (call, of, server) = self.clients[at].read(&among);
         self.laws.reads(at, call, of);
         let wait = 1 + self.net.below(5);
         self.after(wait, Event::AskRead { server, client: at, call, of });

@@ -1,7 +1,7 @@
 //! What the world does once the faults are over, and when it is at rest.
 
 use super::World;
-use crate::{event::Event, server::Server};
+use crate::{damage::Service, event::Event, server::Server};
 use domain::limit;
 use scheduler::leader::duties::LOST_AFTER;
 
@@ -21,7 +21,13 @@ impl World {
         for at in 0..self.servers.len() {
             self.resume(at);
             self.after(0, Event::Boot { server: at });
+            let (now, server) = (self.now, &mut self.servers[at]);
+            (server.low_space, server.next_sync_fails) = (false, None);
+            if server.clock.stands() {
+                server.clock.stop(now);
+            }
         }
+        self.after(2_000, Event::CutForever);
         let elected = 10 * limit::ELECTION_MAX.0;
         self.after(elected, Event::MustLead);
         let node = self.plan.seed as usize % self.nodes.len();
@@ -88,12 +94,35 @@ impl World {
             let live = |live: usize| live == 0;
             server.replica.as_ref().is_some_and(|it| live(it.view().0.0.view().live_jobs()))
         };
-        idle && self.servers.iter().any(|server| server.leads() && done(server))
+        idle && self.is_in_order()
+            && self.servers.iter().any(|server| server.leads() && done(server))
     }
 
     /// Whether a server should hold all that the leader does, at rest.
     #[must_use]
     pub fn is_whole(&self, server: &Server) -> bool {
-        server.replica.is_some()
+        let id = server.id.0;
+        server.service == Service::In
+            && server.damage.is_none()
+            && self.forever.iter().all(|(from, to)| *from != id && *to != id)
+    }
+
+    /// Now and then some links are cut for the rest of time, as long as the members that are not
+    /// at either end of them are a quorum, or those at one end with them.
+    pub(super) fn cut_forever(&mut self) {
+        let Some(members) = self.all_well() else { return };
+        let voters: Vec<u64> = members.voters.iter().map(|id| id.0).collect();
+        let victim = voters[self.net.below(voters.len() as u64) as usize];
+        let others: Vec<u64> = voters.into_iter().filter(|id| *id != victim).collect();
+        let one = others[self.net.below(others.len() as u64) as usize];
+        let cuts: Vec<(u64, u64)> = match self.net.below(6) {
+            0 => others.iter().map(|other| (*other, victim)).collect(),
+            1 => others.iter().map(|other| (victim, *other)).collect(),
+            2 => vec![(victim, one), (one, victim)],
+            3 => vec![(victim, one)],
+            _ => return,
+        };
+        self.coverage.for_ever += cuts.len() as u64;
+        self.forever.extend(cuts);
     }
 }

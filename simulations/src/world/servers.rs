@@ -6,10 +6,9 @@ use crate::{
     law::Broken,
     server::{self, Server},
 };
-use domain::{Digest, LeaseId, ReplicaId, limit};
-use scheduler::{consensus::Input, leader::duties::Event as DutyEvent, state::command::Command};
+use domain::limit;
+use scheduler::{consensus::Input, leader::duties::Event as DutyEvent};
 use sha2::Digest as _;
-use std::collections::BTreeSet;
 
 impl World {
     pub(super) fn tick(&mut self, at: usize, life: u64) -> Result<(), Broken> {
@@ -19,6 +18,7 @@ impl World {
         // Clocks of servers run a little apart.
         let wait = limit::TICK.0 + u64::from(self.net.one_in(20));
         self.after(wait, Event::Tick { server: at, life });
+        self.flee(at)?;
         self.step(at, Input::Tick)?;
         self.with_server(at, |server, now, asks| {
             server.duty(DutyEvent::Tick, now, asks);
@@ -31,6 +31,10 @@ impl World {
 
     pub(super) fn written(&mut self, at: usize, life: u64) -> Result<(), Broken> {
         if self.servers[at].life != life {
+            return Ok(());
+        }
+        if let Some(fits) = self.servers[at].next_sync_fails.take() {
+            self.fail_sync(at, fits);
             return Ok(());
         }
         self.write_one(at)?;
@@ -120,45 +124,10 @@ impl World {
                 let digest = self.laws.applied(server, &mut self.coverage)?;
                 self.hash.update(digest.0);
             }
-            server::Ask::Stopped(reason) => {
-                return Err(Broken::new(format!("state_digest: {id} stops: {reason}")));
-            }
+            server::Ask::Changed(done) => self.coverage.changes += u64::from(done),
+            server::Ask::Stopped(reason) => self.stopped(at, &reason)?,
         }
         Ok(())
-    }
-
-    /// The leader's check of a ticket, and its signature.
-    pub(super) fn seal(&mut self, at: usize, life: u64, ticket: LeaseId) -> Result<(), Broken> {
-        if self.servers[at].life != life || !self.is_up(at) {
-            return Ok(());
-        }
-        let Some(replica) = &self.servers[at].replica else { return Ok(()) };
-        let view = replica.view().0.0.view();
-        let Some(open) = view.ticket(ticket) else { return Ok(()) };
-        let digests = [open.output.tree, open.output.statement, open.output.provenance];
-        let holders: BTreeSet<usize> = digests
-            .iter()
-            .filter_map(|digest| self.blobs.get(digest).cloned())
-            .reduce(|a, b| a.intersection(&b).copied().collect())
-            .unwrap_or_default();
-        let copies: Vec<ReplicaId> = holders.iter().map(|at| self.servers[*at].id).collect();
-        let fails = !self.healing && self.net.one_in(10);
-        let command = Command::CompleteSeal {
-            ticket,
-            signature: Digest::of_value(&("signature", ticket)),
-            provenance: Digest::of_value(&("envelope", ticket)),
-            signer: Digest::of(b"signer"),
-            copies,
-        };
-        self.with_server(at, |server, now, asks| {
-            if fails || holders.len() < limit::BLOB_COPIES {
-                server.duty(DutyEvent::SealFailed { ticket }, now, asks);
-            } else {
-                let request = server.own(command);
-                let caller = crate::session::Caller::Seal { ticket };
-                server.propose(caller, request, now, asks);
-            }
-        })
     }
 
     fn elected(&mut self, at: usize, term: u64) -> Result<(), Broken> {

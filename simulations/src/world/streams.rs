@@ -12,7 +12,7 @@ impl World {
     /// The time of a hop between two places; none when the message is lost.
     pub(super) fn hop(&mut self, from: u64, to: u64) -> Option<u64> {
         let lost = self.loss > 0 && self.net.one_in(self.loss);
-        let cut = self.cut.contains(&(from, to));
+        let cut = self.cut.contains(&(from, to)) || self.forever.contains(&(from, to));
         if lost || cut {
             return None;
         }
@@ -97,8 +97,8 @@ impl World {
         if self.nodes[node].life != life || self.nodes[node].link.is_some() {
             return Ok(());
         }
-        let count = self.servers.len() as u64;
-        let random = self.nodes[node].chance.below(count) as usize;
+        let among = self.in_service();
+        let random = among[self.nodes[node].chance.below(among.len() as u64) as usize];
         let server = self.nodes[node].hint.take().unwrap_or(random);
         let cut = self.cut.contains(&(1_000 + node as u64, server as u64 + 1));
         if !self.is_up(server) || cut {

@@ -1,0 +1,96 @@
+//! The leader's check of a seal ticket: it fetches the bytes, copies them, and signs.
+
+use super::World;
+use crate::{law::Broken, session::Caller};
+use domain::{Digest, LeaseId, ReplicaId, artifact::SealTicket, job::EndCause, limit};
+use scheduler::{leader::duties::Event, state::command::Command};
+use std::collections::BTreeSet;
+
+/// What becomes of a ticket now.
+enum Outcome {
+    /// To be recorded.
+    Record(Command),
+    /// To be tried again.
+    Later,
+}
+
+impl World {
+    pub(super) fn seal(&mut self, at: usize, life: u64, ticket: LeaseId) -> Result<(), Broken> {
+        if self.servers[at].life != life || !self.is_up(at) {
+            return Ok(());
+        }
+        let Some(replica) = &self.servers[at].replica else { return Ok(()) };
+        let members = replica.membership().everyone();
+        let Some(open) = replica.view().0.0.view().ticket(ticket).cloned() else { return Ok(()) };
+        let fails = !self.healing && self.net.one_in(10);
+        let peers: Vec<usize> =
+            members.iter().map(|id| id.0 as usize - 1).filter(|peer| *peer != at).collect();
+        let outcome = if fails { Outcome::Later } else { self.complete(at, &peers, &open) };
+        self.with_server(at, |server, now, asks| match outcome {
+            Outcome::Later => server.duty(Event::SealFailed { ticket }, now, asks),
+            Outcome::Record(command) => {
+                let request = server.own(command);
+                server.propose(Caller::Seal { ticket }, request, now, asks);
+            }
+        })
+    }
+
+    fn complete(&mut self, at: usize, peers: &[usize], open: &SealTicket) -> Outcome {
+        let output = &open.output;
+        let needed = [output.tree, output.statement, output.provenance, output.log];
+        let answering: Vec<usize> =
+            peers.iter().copied().filter(|peer| self.answers(at, *peer)).collect();
+        for digest in needed {
+            let holders = self.blobs.entry(digest).or_default();
+            if !holders.contains(&at) && !answering.iter().any(|peer| holders.contains(peer)) {
+                return match answering.len() == peers.len() {
+                    true => Outcome::Record(Command::AbandonSeal {
+                        ticket: open.lease,
+                        cause: EndCause::BlobsLost,
+                    }),
+                    false => Outcome::Later,
+                };
+            }
+            holders.insert(at);
+        }
+        let wanted = limit::BLOB_COPIES.min(peers.len() + 1);
+        let mut copies: BTreeSet<usize> = [at].into();
+        copies.extend(answering.iter().take(wanted - 1));
+        if copies.len() < wanted {
+            return Outcome::Later;
+        }
+        for digest in needed {
+            self.blobs.entry(digest).or_default().extend(&copies);
+        }
+        Outcome::Record(Command::CompleteSeal {
+            ticket: open.lease,
+            signature: Digest::of_value(&("signature", open.lease)),
+            provenance: Digest::of_value(&("envelope", open.lease)),
+            signer: Digest::of(b"signer"),
+            copies: copies.iter().map(|at| ReplicaId(*at as u64 + 1)).collect(),
+        })
+    }
+
+    /// Whether a call from one server to another is answered.
+    fn answers(&self, from: usize, to: usize) -> bool {
+        let (from, to) = (from as u64 + 1, to as u64 + 1);
+        let cut = |link| self.cut.contains(&link) || self.forever.contains(&link);
+        self.is_up(to as usize - 1) && !cut((from, to)) && !cut((to, from))
+    }
+
+    /// Results that fewer servers in service hold than sealed them: nothing copies them again
+    /// when a server is replaced.
+    #[must_use]
+    pub fn short_copies(&self) -> u64 {
+        let Some(replica) = self.leader().and_then(|at| self.servers[at].replica.as_ref()) else {
+            return 0;
+        };
+        let (machine, rows) = replica.view();
+        let all = machine.0.view().artifacts(rows, domain::ArtifactId(0), 100_000);
+        let short = all.iter().filter(|found| {
+            let holders = self.blobs.get(&found.artifact.ticket.output.tree);
+            holders.map_or(0, BTreeSet::len) < found.artifact.copies.len()
+        });
+        short.count() as u64
+    }
+}
