@@ -203,23 +203,7 @@ impl JobSpec {
         if self.time_limit == Some(Millis(0)) {
             fault("time_limit", "is zero".into(), "give a duration such as `2h30m`, or leave it");
         }
-        for name in self.env.keys() {
-            if crate::contract::is_reserved(name) {
-                let why = format!("sets `{name}`, which the environment contract fixes");
-                fault("env", why, "remove it; `docs/DETERMINISM.md` lists what is fixed");
-            }
-            if name.is_empty() || name.contains(['=', '\0']) {
-                fault("env", format!("has the name `{name}`"), "use a name without `=`");
-            }
-        }
-        for name in self.datasets.keys() {
-            let good =
-                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            if !good {
-                let why = format!("has the name `{name}`");
-                fault("datasets", why, "use letters, digits and `_`, since it names a variable");
-            }
-        }
+        self.check_names(&mut fault);
         let captured = self.code.iter().map(|code| ("code", code));
         let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));
         for (field, captured) in captured {
@@ -237,6 +221,27 @@ impl JobSpec {
             fault("job", why, "move scripts and lists into the code folder");
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// Names that become variables of the task's environment.
+    fn check_names(&self, fault: &mut impl FnMut(&str, String, &str)) {
+        for name in self.env.keys() {
+            if crate::contract::is_reserved(name) {
+                let why = format!("sets `{name}`, which the environment contract fixes");
+                fault("env", why, "remove it; `docs/DETERMINISM.md` lists what is fixed");
+            }
+            if name.is_empty() || name.contains(['=', '\0']) {
+                fault("env", format!("has the name `{name}`"), "use a name without `=`");
+            }
+        }
+        for name in self.datasets.keys() {
+            let good =
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            if !good {
+                let why = format!("has the name `{name}`");
+                fault("datasets", why, "use letters, digits and `_`, since it names a variable");
+            }
+        }
     }
 }
 
