@@ -28,6 +28,17 @@ pub struct OutputDigests {
     pub size: Bytes,
 }
 
+/// What the ranks of one node of a gang printed.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct NodeLog {
+    /// The node, which reported it under its own identity.
+    pub node: NodeId,
+    /// Its ranks, ascending.
+    pub ranks: Vec<u32>,
+    /// Digest of the merged log.
+    pub log: Digest,
+}
+
 /// An ended attempt whose output waits for its signatures and copies.
 ///
 /// Source: rulings, 1. Named by the lease that ended.
@@ -43,6 +54,8 @@ pub struct SealTicket {
     pub node: NodeId,
     /// What it declared.
     pub output: OutputDigests,
+    /// The logs of the gang's other nodes, in order of rank. That of `node` is in `output`.
+    pub logs: Vec<NodeLog>,
     /// Recipe of the job.
     pub recipe: Digest,
     /// Build key of the attempt.

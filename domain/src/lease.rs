@@ -8,7 +8,7 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One task's place on a node.
 #[derive(
@@ -61,8 +61,8 @@ pub enum Phase {
     },
     /// All were ready: tasks may run.
     Started {
-        /// Nodes all of whose tasks have ended well.
-        done: BTreeSet<NodeId>,
+        /// Nodes all of whose tasks have ended well, each with the digest of its log.
+        done: BTreeMap<NodeId, Digest>,
     },
     /// To be stopped: cancelled, failed elsewhere in the gang, or drained.
     Stopping {

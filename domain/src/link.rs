@@ -31,6 +31,8 @@ pub enum Report {
     Done {
         /// The lease.
         lease: LeaseId,
+        /// Digest of what they printed, which is on enough servers.
+        log: Digest,
     },
     /// The attempt ended well and its output is on enough servers. Sent by rank 0's node.
     Ended {
@@ -59,7 +61,7 @@ impl Report {
     pub fn lease(&self) -> LeaseId {
         match self {
             Self::Prepared { lease }
-            | Self::Done { lease }
+            | Self::Done { lease, .. }
             | Self::Ended { lease, .. }
             | Self::Failed { lease, .. }
             | Self::Stopped { lease } => *lease,

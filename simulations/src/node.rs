@@ -203,6 +203,12 @@ impl Node {
             }
             Output::StoreCheckpoint { lease, step } => self.store_checkpoint(lease, step, asks),
             Output::StoreOutput { wanted } => self.store_output(&wanted, asks),
+            Output::StoreLog { wanted, node } => {
+                let lease = wanted.lease.id;
+                let log = Digest::of_value(&("log", node, lease));
+                let input = Input::LogStored { lease, result: Ok(log) };
+                asks.push(Ask::Store(lease, vec![log], Box::new(input)));
+            }
             Output::Forget { lease } => {
                 self.tasks.remove(&lease);
             }

@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
-    LeaseId, Millis, NodeId,
+    Digest, LeaseId, Millis, NodeId,
     artifact::OutputDigests,
     checkpoint::Checkpoint,
     job::EndCause,
@@ -160,6 +160,13 @@ pub enum Input {
         /// What was stored.
         result: Result<OutputDigests, EndCause>,
     },
+    /// The answer to [`Output::StoreLog`].
+    LogStored {
+        /// The lease.
+        lease: LeaseId,
+        /// Digest of what was stored.
+        result: Result<Digest, EndCause>,
+    },
     /// The answer to [`Output::Kill`]: no process of the lease is left.
     Killed {
         /// The lease.
@@ -227,6 +234,13 @@ pub enum Output {
     StoreOutput {
         /// The lease as it is now, with the checkpoints for the provenance.
         wanted: Box<WantedLease>,
+    },
+    /// Merge what this node's ranks printed and upload it. Answer [`Input::LogStored`].
+    StoreLog {
+        /// The lease.
+        wanted: Box<WantedLease>,
+        /// This node.
+        node: NodeId,
     },
     /// Nothing of the lease is needed any more: abandon what is under way, remove its folders.
     Forget {

@@ -5,7 +5,7 @@ use super::{
     script::{checkpoint, inventory, lease, output},
 };
 use domain::{
-    LeaseId, LogIndex, Millis, NodeId,
+    Digest, LeaseId, LogIndex, Millis, NodeId,
     job::{EndCause, OnDisconnect},
     lease::Phase,
     link::{Down, Report, Up, WantedLease},
@@ -25,6 +25,7 @@ enum Move {
     Seen(u64, u64),
     Stored(u64, bool),
     Output(u64, bool),
+    Log(u64, bool),
     Killed(u64),
     Recorded(bool),
     Wait(u64),
@@ -42,6 +43,7 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (id.clone(), 1u64..9).prop_map(|(id, step)| Move::Seen(id, step)),
         2 => (id.clone(), any::<bool>()).prop_map(|(id, ok)| Move::Stored(id, ok)),
         2 => (id.clone(), any::<bool>()).prop_map(|(id, ok)| Move::Output(id, ok)),
+        2 => (id.clone(), any::<bool>()).prop_map(|(id, ok)| Move::Log(id, ok)),
         3 => id.prop_map(Move::Killed),
         4 => prop::bool::weighted(0.8).prop_map(Move::Recorded),
         6 => (1u64..1_500).prop_map(Move::Wait),
@@ -175,6 +177,10 @@ impl World {
             Move::Output(id, ok) => {
                 let result = if ok { Ok(output()) } else { Err(fault()) };
                 self.feed(Input::OutputStored { lease: Self::id(id), result });
+            }
+            Move::Log(id, ok) => {
+                let result = if ok { Ok(Digest::default()) } else { Err(fault()) };
+                self.feed(Input::LogStored { lease: Self::id(id), result });
             }
             Move::Killed(id) => self.feed(Input::Killed { lease: Self::id(id) }),
             Move::Recorded(ok) => {

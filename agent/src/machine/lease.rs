@@ -223,7 +223,7 @@ impl AgentMachine {
             (Phase::Preparing { ready }, Step::Ready) if !ready.contains(&node) => {
                 Some(Report::Prepared { lease })
             }
-            (Phase::Started { done }, Step::Reported(report)) if !done.contains(&node) => {
+            (Phase::Started { done }, Step::Reported(report)) if !done.contains_key(&node) => {
                 Some(report.clone())
             }
             (Phase::Preparing { .. } | Phase::Started { .. }, Step::Dead(cause)) => {

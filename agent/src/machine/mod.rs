@@ -82,6 +82,7 @@ impl AgentMachine {
                 self.checkpoint_stored(lease, step, result);
             }
             Input::OutputStored { lease, result } => self.output_stored(lease, result, now),
+            Input::LogStored { lease, result } => self.log_stored(lease, result),
             Input::Killed { lease } => self.killed(lease),
             Input::Tick => {}
         }

@@ -2,7 +2,7 @@
 
 use super::{AgentMachine, Output, lease::Step};
 use domain::{
-    LeaseId, Millis,
+    Digest, LeaseId, Millis,
     artifact::OutputDigests,
     job::EndCause,
     lease::Phase,
@@ -123,12 +123,28 @@ impl AgentMachine {
         }
     }
 
+    /// A node without rank 0 is done once its log is where the record can name it.
+    pub(super) fn log_stored(&mut self, lease: LeaseId, result: Result<Digest, EndCause>) {
+        let Some(held) = self.leases.get_mut(&lease) else { return };
+        if held.step != Step::Storing || held.leads(self.node) {
+            return;
+        }
+        match result {
+            Err(cause) => self.fail(lease, cause),
+            Ok(log) => {
+                let done = Report::Done { lease, log };
+                held.step = Step::Reported(done.clone());
+                self.reports.add(done);
+            }
+        }
+    }
+
     /// Reports the end once the other nodes of the gang are done: theirs may still fail.
     pub(super) fn publish_if_all_done(&mut self, lease: LeaseId) {
         let Some(held) = self.leases.get(&lease) else { return };
         let Phase::Started { done } = &held.wanted.lease.phase else { return };
         let mut others = held.wanted.lease.members.iter().skip(1);
-        if others.all(|member| done.contains(&member.node)) {
+        if others.all(|member| done.contains_key(&member.node)) {
             self.publish(lease);
         }
     }

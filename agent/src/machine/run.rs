@@ -1,7 +1,7 @@
 //! From the first task's start to the last one's end.
 
-use super::{AgentMachine, Exit, lease::Step};
-use domain::{LeaseId, link::Report};
+use super::{AgentMachine, Exit, Output, lease::Step};
+use domain::LeaseId;
 
 impl AgentMachine {
     pub(super) fn exited(&mut self, lease: LeaseId, rank: u32, exit: Exit) {
@@ -23,10 +23,10 @@ impl AgentMachine {
         if held.leads(self.node) {
             held.step = Step::Settling;
             self.store_output_if_settled(lease);
-        } else {
-            let done = Report::Done { lease };
-            held.step = Step::Reported(done.clone());
-            self.reports.add(done);
+        } else if let Some(node) = self.node {
+            held.step = Step::Storing;
+            let wanted = Box::new(held.wanted.clone());
+            self.out.push(Output::StoreLog { wanted, node });
         }
     }
 }

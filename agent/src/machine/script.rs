@@ -160,6 +160,7 @@ fn input(line: &str) -> Input {
             result: result(3).map(|()| checkpoint(id(), number(2))),
         },
         "output" => Input::OutputStored { lease: id(), result: result(2).map(|()| output()) },
+        "log" => Input::LogStored { lease: id(), result: result(2).map(|()| Digest::default()) },
         "killed" => Input::Killed { lease: id() },
         "tick" => Input::Tick,
         other => panic!("no such happening: {other}"),
@@ -169,12 +170,14 @@ fn input(line: &str) -> Input {
 fn wanted(word: &str) -> WantedLease {
     let mut parts = word.split('/');
     let id = parts.next().unwrap().parse().unwrap();
-    let nodes = |list: &str| nodes_in_order(list).into_iter().collect();
     let phase = parts.next().unwrap();
     let phase = match phase.split_once(':').unwrap_or((phase, "")) {
         ("preparing", _) => Phase::Preparing { ready: [].into() },
         ("started", "") => Phase::Started { done: [].into() },
-        ("started", done) => Phase::Started { done: nodes(done) },
+        ("started", done) => {
+            let done = nodes_in_order(done).into_iter().map(|node| (node, Digest::default()));
+            Phase::Started { done: done.collect() }
+        }
         ("stopping", _) => {
             Phase::Stopping { remaining: [NodeId(1)].into(), cause: EndCause::Cancelled }
         }
@@ -224,6 +227,7 @@ pub(super) fn show(output: &Output) -> String {
             let steps: Vec<_> = wanted.checkpoints.iter().map(|it| it.step).collect();
             format!("store output {} after checkpoints {steps:?}", wanted.lease.id)
         }
+        Output::StoreLog { wanted, node } => format!("store log {} of {node}", wanted.lease.id),
         Output::Forget { lease } => format!("forget {lease}"),
     }
 }
@@ -234,7 +238,7 @@ fn say(report: &Report) -> String {
         Report::Checkpoint { checkpoint } => {
             format!("{} checkpoint {}", checkpoint.lease, checkpoint.step)
         }
-        Report::Done { lease } => format!("{lease} done"),
+        Report::Done { lease, .. } => format!("{lease} done"),
         Report::Ended { lease, .. } => format!("{lease} ended"),
         Report::Failed { lease, cause } => format!("{lease} failed: {cause}"),
         Report::Stopped { lease } => format!("{lease} stopped"),

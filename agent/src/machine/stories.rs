@@ -335,12 +335,13 @@ fn the_lead_reports_the_end_only_after_all_other_nodes_are_done() {
 }
 
 #[test]
-fn a_node_without_rank_0_reports_that_it_is_done() {
+fn a_node_without_rank_0_reports_that_it_is_done_once_its_log_is_stored() {
     check_up(
         "wanted 5 l5.0/started/n2+n1
          prepared l5.0
          seen l5.0 10
-         exited l5.0 1 code 0",
+         exited l5.0 1 code 0
+         log l5.0",
         expect![[r#"
             wanted 5 l5.0/started/n2+n1
                 prepare l5.0
@@ -348,6 +349,8 @@ fn a_node_without_rank_0_reports_that_it_is_done() {
                 start l5.0 ranks [1] node rank 1 until 6000 ms
             seen l5.0 10
             exited l5.0 1 code 0
+                store log l5.0 of n1
+            log l5.0
                 report 1: l5.0 done
         "#]],
     );

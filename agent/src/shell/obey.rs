@@ -9,7 +9,7 @@ use crate::{
         seal::{self, Sealing},
     },
 };
-use domain::{LeaseId, job::EndCause, lease::TaskPlace, link::WantedLease};
+use domain::{LeaseId, NodeId, job::EndCause, lease::TaskPlace, link::WantedLease};
 use std::{fs, future::Future, io, sync::Arc};
 
 impl<B: Blobs> Shell<B> {
@@ -31,6 +31,7 @@ impl<B: Blobs> Shell<B> {
             }
             Output::StoreCheckpoint { lease, step } => self.store_checkpoint(lease, step),
             Output::StoreOutput { wanted } => self.store_output(wanted),
+            Output::StoreLog { wanted, node } => self.store_log(wanted, node),
             Output::Forget { lease } => self.forget(lease),
         }
     }
@@ -126,6 +127,19 @@ impl<B: Blobs> Shell<B> {
                 Err(cause) => tracing::warn!(%lease, %cause, "output not stored"),
             }
             Input::OutputStored { lease, result }
+        });
+    }
+
+    fn store_log(&mut self, wanted: Box<WantedLease>, node: NodeId) {
+        let lease = wanted.lease.id;
+        let dirs = self.dirs.lease(lease);
+        let blobs = Arc::clone(&self.blobs);
+        self.work(lease, async move {
+            let result = seal::log(wanted.lease, node, dirs, &*blobs).await;
+            if let Err(cause) = &result {
+                tracing::warn!(%lease, %cause, "log not stored");
+            }
+            Input::LogStored { lease, result }
         });
     }
 

@@ -3,10 +3,11 @@
 use super::{Blob, Blobs, StoreError, describe};
 use crate::driver::{dirs::LeaseDirs, prepare::blocking};
 use domain::{
-    LeaseId, Millis,
+    Digest, LeaseId, Millis, NodeId,
     artifact::OutputDigests,
     checkpoint::Checkpoint,
     job::{EndCause, Outputs},
+    lease::Lease,
     link::WantedLease,
     node::Inventory,
     tree::Tree,
@@ -64,12 +65,34 @@ pub async fn output(sealing: Sealing, blobs: &impl Blobs) -> Result<OutputDigest
     Ok(digests)
 }
 
+/// Merges and uploads what the ranks of `node` printed, where another node leads.
+///
+/// # Errors
+/// When it cannot be read, or no server takes it.
+pub async fn log(
+    lease: Lease,
+    node: NodeId,
+    dirs: LeaseDirs,
+    blobs: &impl Blobs,
+) -> Result<Digest, EndCause> {
+    let merged = blocking(move || {
+        merged_log(&dirs, &ranks(&lease, node)).map_err(|why| seal_cause(&dirs.logs(), &why))
+    });
+    let log = Blob::bytes(merged.await?);
+    let digest = log.digest();
+    let stored = blobs.put(vec![log]).await;
+    stored.map_err(|fault| EndCause::Seal { detail: fault.to_string() })?;
+    Ok(digest)
+}
+
 fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp), EndCause> {
     let (tree, mut uploads, before) = gather(sealing.dirs.out(), describe::model_part)?;
     if tree.files.is_empty() && sealing.wanted.spec.outputs == Outputs::Required {
         return Err(EndCause::NoOutput);
     }
-    let log = merged_log(sealing).map_err(|why| seal_cause(&sealing.dirs.logs(), &why))?;
+    let ranks = lead_ranks(sealing);
+    let log =
+        merged_log(&sealing.dirs, &ranks).map_err(|why| seal_cause(&sealing.dirs.logs(), &why))?;
     let log = Blob::bytes(log);
     let statement = Blob::bytes(describe::model(sealing, &tree));
     let provenance = Blob::bytes(describe::provenance(sealing, &tree, log.digest()));
@@ -174,12 +197,11 @@ impl Stamp {
     }
 }
 
-/// What this node's ranks printed: one rank's as it is, several with the rank before each line.
-fn merged_log(sealing: &Sealing) -> io::Result<Vec<u8>> {
-    let ranks = ranks(sealing);
+/// What a node's ranks printed: one rank's as it is, several with the rank before each line.
+fn merged_log(dirs: &LeaseDirs, ranks: &[u32]) -> io::Result<Vec<u8>> {
     let mut merged = Vec::new();
-    for rank in &ranks {
-        let bytes = read_up_to(&sealing.dirs.log(*rank), LOG_MAX)?;
+    for rank in ranks {
+        let bytes = read_up_to(&dirs.log(*rank), LOG_MAX)?;
         if ranks.len() == 1 {
             return Ok(bytes);
         }
@@ -196,15 +218,19 @@ fn merged_log(sealing: &Sealing) -> io::Result<Vec<u8>> {
 
 /// The newest line of the first rank's metrics.
 pub(super) fn last_metrics(sealing: &Sealing) -> String {
-    let first = ranks(sealing).first().copied().unwrap_or(0);
+    let first = lead_ranks(sealing).first().copied().unwrap_or(0);
     let bytes = read_up_to(&sealing.dirs.metrics(first), LOG_MAX).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
 }
 
-fn ranks(sealing: &Sealing) -> Vec<u32> {
+fn lead_ranks(sealing: &Sealing) -> Vec<u32> {
     let lease = &sealing.wanted.lease;
-    let mine = lease.member(lease.lead());
+    ranks(lease, lease.lead())
+}
+
+fn ranks(lease: &Lease, node: NodeId) -> Vec<u32> {
+    let mine = lease.member(node);
     mine.into_iter().flat_map(|member| &member.tasks).map(|task| task.rank).collect()
 }
 

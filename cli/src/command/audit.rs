@@ -47,18 +47,21 @@ pub async fn run(global: &Global, args: Audit) -> Result<Exit, Fault> {
             let events = export(&context, &file).await?;
             let document =
                 serde_json::json!({ "file": file, "events": events, "signers": signers });
-            context.output.show("audit_export", &document, |_| exported(events, &file))?;
+            context
+                .output
+                .show("audit_export", &document, |_| exported(events, &file, signers.as_deref()))?;
         }
     }
     Ok(Exit::Ok)
 }
 
-fn exported(events: u64, file: &Path) -> String {
+fn exported(events: u64, file: &Path, signers: Option<&Path>) -> String {
     let file = file.display();
-    format!(
-        "{events} events written to {file}\n\
-         next: assay audit verify --offline {file} --keys SIGNERS\n"
-    )
+    let next = match signers {
+        Some(keys) => format!("assay audit verify --offline {file} --keys {}", keys.display()),
+        None => "the public keys beside it: assay audit export FILE --signers SIGNERS".to_owned(),
+    };
+    format!("{events} events written to {file}\nnext: {next}\n")
 }
 
 async fn page(context: &Context, from: u64, limit: u32) -> Result<AuditPage, Fault> {

@@ -216,6 +216,7 @@ pub fn artifact() -> ArtifactView {
             files: 2,
             size: Bytes(1_500),
         },
+        logs: Vec::new(),
         recipe: digest("recipe"),
         build_key: digest("build key"),
         opened: Millis(START + 20_000),

@@ -5,7 +5,7 @@
 use super::{canonical, recipe};
 use domain::{
     Digest, Millis,
-    artifact::SealTicket,
+    artifact::{NodeLog, SealTicket},
     checkpoint::Checkpoint,
     contract,
     job::{Captured, JobSpec},
@@ -129,15 +129,37 @@ fn dependencies(spec: &JobSpec) -> Vec<Value> {
     code.chain(sets).collect()
 }
 
-/// The log of the lead's ranks; the other nodes' stays with the servers that streamed it.
-fn log(told: &Provenance) -> Value {
+/// The log of the lead's ranks. Those of the other nodes are added from the ticket.
+fn lead_log(told: &Provenance) -> Value {
     let lead = told.lease.members.first();
-    let ranks: Vec<u32> = lead.iter().flat_map(|it| &it.tasks).map(|task| task.rank).collect();
+    let ranks = lead.iter().flat_map(|it| &it.tasks).map(|task| task.rank);
+    log(&ranks.collect::<Vec<_>>(), told.log)
+}
+
+fn log(ranks: &[u32], digest: Digest) -> Value {
     json!({
         "annotations": { "ranks": ranks },
-        "digest": { "sha256": told.log.to_string() },
+        "digest": { "sha256": digest.to_string() },
         "name": "log",
     })
+}
+
+/// The statement with the logs of the gang's other nodes, in order of rank, each as its node
+/// reported it: the lead does not know them when it describes the output.
+///
+/// # Errors
+/// When it is no provenance statement.
+pub fn with_logs(payload: Vec<u8>, logs: &[NodeLog]) -> Result<Vec<u8>, String> {
+    if logs.is_empty() {
+        return Ok(payload);
+    }
+    let text = std::str::from_utf8(&payload).map_err(|fault| fault.to_string())?;
+    let mut value = canonical::parse(text).map_err(|fault| fault.to_string())?;
+    let byproducts = value.pointer_mut("/predicate/runDetails/byproducts");
+    let byproducts = byproducts.and_then(Value::as_array_mut).ok_or("it has no byproducts")?;
+    byproducts.extend(logs.iter().map(|it| log(&it.ranks, it.log)));
+    let text = canonical::to_string(&value).map_err(|fault| fault.to_string())?;
+    Ok(text.into_bytes())
 }
 
 fn run(told: &Provenance) -> Value {
@@ -154,7 +176,7 @@ fn run(told: &Provenance) -> Value {
         .collect();
     let agent = told.inventories.first().map_or("", |node| node.agent_version.as_str());
     let mut byproducts = checkpoints;
-    byproducts.push(log(told));
+    byproducts.push(lead_log(told));
     byproducts.push(json!({ "annotations": { "last": told.metrics }, "name": "metrics" }));
     json!({
         "builder": {
@@ -311,5 +333,17 @@ mod tests {
         assert_eq!(nodes[1]["ranks"], json!([{ "gpus": [gpu("GPU-a-1")], "rank": 2 }]));
         let log = &payload["predicate"]["runDetails"]["byproducts"][0];
         assert_eq!((&log["name"], &log["annotations"]["ranks"]), (&json!("log"), &json!([0, 1])));
+
+        let other = NodeLog { node: NodeId(3), ranks: vec![2], log: Digest::of(b"rank 2") };
+        let whole = with_logs(provenance(&told), &[other]).unwrap();
+        let whole: Value = serde_json::from_slice(&whole).unwrap();
+        let log = whole["predicate"]["runDetails"]["byproducts"].as_array().unwrap().last();
+        let digest = Digest::of(b"rank 2").to_string();
+        assert_eq!(
+            log,
+            Some(&json!({
+                "annotations": { "ranks": [2] }, "digest": { "sha256": digest }, "name": "log",
+            }))
+        );
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: OpenSSF Model Signing v1, method `files`.
 
-pub use super::provenance::{Provenance, check_provenance, provenance};
+pub use super::provenance::{Provenance, check_provenance, provenance, with_logs};
 
 use super::canonical;
 use domain::tree::Tree;

@@ -87,6 +87,7 @@ async fn complete(
     }
     let mut needed: Vec<Digest> = tree.files.iter().map(|file| file.digest).collect();
     needed.extend([output.tree, output.statement, output.provenance, output.log]);
+    needed.extend(ticket.logs.iter().map(|it| it.log));
     needed.sort_unstable();
     needed.dedup();
     fetch(context, &mut peers, &needed).await?;
@@ -97,6 +98,8 @@ async fn complete(
     }
     let provenance_payload = read(&context.blobs, output.provenance)?;
     statement::check_provenance(&provenance_payload, ticket).map_err(damaged)?;
+    let provenance_payload =
+        statement::with_logs(provenance_payload, &ticket.logs).map_err(damaged)?;
 
     let later = |fault: domain::port::SignError| {
         error::status("unavailable", fault.to_string(), "check the signing key", true)

@@ -163,7 +163,7 @@ fn record_grant<R: RowRead>(step: &mut Step<'_, R>, actor: &str, position: u32, 
 /// A gang on one node needs no second phase: its tasks start together anyway.
 fn first_phase(members: &[Member]) -> Phase {
     if members.len() == 1 {
-        Phase::Started { done: BTreeSet::new() }
+        Phase::Started { done: BTreeMap::new() }
     } else {
         Phase::Preparing { ready: BTreeSet::new() }
     }

@@ -8,16 +8,17 @@ use super::{
     step::Step,
 };
 use domain::{
-    LeaseId, NodeId,
-    artifact::{OutputDigests, SealTicket},
+    Digest, LeaseId, NodeId,
+    artifact::{NodeLog, OutputDigests, SealTicket},
     checkpoint::{Checkpoint, thin},
     job::ElementState,
-    lease::{Lease, Phase},
+    lease::{Lease, Member, Phase},
     limit,
     link::Report,
     port::RowRead,
 };
 use serde_json::json;
+use std::collections::BTreeMap;
 
 impl Sched {
     /// Records what a node reports of a lease. Under an ended lease nothing changes.
@@ -35,7 +36,7 @@ impl Sched {
         match report {
             Report::Prepared { .. } => self.prepared(step, id, node),
             Report::Checkpoint { checkpoint } => self.checkpoint(step, actor, checkpoint),
-            Report::Done { .. } => self.member_done(step, id, node),
+            Report::Done { log, .. } => self.member_done(step, id, node, log),
             Report::Ended { output, .. } => {
                 let lease = lease.clone();
                 self.ended(step, actor, node, &lease, output)
@@ -107,10 +108,11 @@ impl Sched {
         step: &mut Step<'_, R>,
         id: LeaseId,
         node: NodeId,
+        log: Digest,
     ) -> Reply {
         let Some(lease) = self.leases.get_mut(&id) else { return step.done() };
         if let Phase::Started { done } = &mut lease.phase {
-            done.insert(node);
+            done.insert(node, log);
             // The lead reports the end of the gang once it knows that all others are done.
             step.effect(Effect::Wanted { node: lease.lead() });
             step.rows.put(key::lease(id), &*lease);
@@ -134,11 +136,12 @@ impl Sched {
                 remedy: "do what its phase says".into(),
             });
         };
-        let others = lease.members.iter().map(|member| member.node).filter(|id| *id != node);
-        if node != lease.lead() || !others.into_iter().all(|other| done.contains(&other)) {
+        let others = lease.members.iter().filter(|member| member.node != node);
+        let logs: Option<Vec<NodeLog>> = others.map(|member| log_of(member, done)).collect();
+        let Some(logs) = logs.filter(|_| node == lease.lead()) else {
             let why = format!("other nodes of lease {} have not reported their end", lease.id);
             return Reply::Refused(Refusal::NotYet { why });
-        }
+        };
         let Some(submitted) = step.submitted(lease.element.job) else { return step.done() };
         let ticket = SealTicket {
             lease: lease.id,
@@ -146,6 +149,7 @@ impl Sched {
             attempt: lease.attempt,
             node,
             output,
+            logs,
             recipe: submitted.recipe_of(lease.element),
             build_key: lease.build_key,
             opened: step.now,
@@ -171,4 +175,10 @@ impl Sched {
         step.effect(Effect::Seal { ticket: lease.id });
         step.done()
     }
+}
+
+/// What a node of a gang has said of its log, if it is done.
+fn log_of(member: &Member, done: &BTreeMap<NodeId, Digest>) -> Option<NodeLog> {
+    let ranks = member.tasks.iter().map(|task| task.rank).collect();
+    done.get(&member.node).map(|log| NodeLog { node: member.node, ranks, log: *log })
 }

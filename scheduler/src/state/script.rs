@@ -202,7 +202,8 @@ impl Script {
             self.report(member.node, Report::Prepared { lease: id });
         }
         for member in &lease.members[1..] {
-            self.report(member.node, Report::Done { lease: id });
+            let log = Digest::of(member.node.to_string().as_bytes());
+            self.report(member.node, Report::Done { lease: id, log });
         }
         let reply = self.report(lease.lead(), Report::Ended { lease: id, output: output(of) });
         assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");

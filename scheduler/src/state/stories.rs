@@ -102,10 +102,14 @@ fn a_gang_over_two_nodes_starts_when_both_are_ready_and_ends_when_both_are_done(
     assert!(machines(b).is_empty());
     let early = script.report(a, Report::Ended { lease, output: output(1) });
     assert!(matches!(refused(early), Refusal::NotYet { .. }));
-    script.report(b, Report::Done { lease });
+    let log = Digest::of(b"what rank 1 printed");
+    script.report(b, Report::Done { lease, log });
     assert!(script.effects.contains(&Effect::Wanted { node: a }), "the lead learns of it");
     let end = script.report(a, Report::Ended { lease, output: output(1) });
     assert!(matches!(end, Reply::Done { .. }));
+    let ticket = script.view().ticket(lease).unwrap();
+    let named = domain::artifact::NodeLog { node: b, ranks: vec![1], log };
+    assert_eq!(ticket.logs, [named], "in the words of the node itself");
 }
 
 #[test]

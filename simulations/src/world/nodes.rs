@@ -65,6 +65,9 @@ impl World {
                 NodeInput::CheckpointStored { lease, step, .. } => {
                     NodeInput::CheckpointStored { lease, step, result: Err(unreached()) }
                 }
+                NodeInput::LogStored { lease, .. } => {
+                    NodeInput::LogStored { lease, result: Err(unreached()) }
+                }
                 _ => NodeInput::OutputStored { lease, result },
             };
             self.after(2_000, Event::Node { node: at, life, input: Box::new(failed) });
