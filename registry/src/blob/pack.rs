@@ -55,6 +55,11 @@ impl Pack {
         Ok(Some(bytes))
     }
 
+    /// Knows a damaged blob no longer.
+    pub fn forget(&mut self, digest: &Digest) {
+        self.index.remove(digest);
+    }
+
     /// Appends what is new; durable when it returns. After a failure the file is as before.
     pub fn append(&mut self, blobs: &[(Digest, Vec<u8>)]) -> Result<(), BlobError> {
         let mut bytes = Vec::new();
