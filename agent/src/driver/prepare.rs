@@ -1,7 +1,7 @@
 //! Lays out what an attempt needs: folders, code, data sets, the checkpoint to resume from.
 
 use super::{dirs::LeaseDirs, pool::FolderPool};
-use crate::store::{Blobs, Cache, CacheError, StoreError};
+use crate::store::{Blobs, Cache, is_full};
 use domain::{Digest, job::EndCause, link::WantedLease};
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -42,13 +42,13 @@ async fn fill(
     what: &str,
     folder: PathBuf,
 ) -> Result<(), EndCause> {
-    let tree = cache.fetch(blobs, tree, what).await.map_err(|fault| cause(&fault))?;
-    let cache = Arc::clone(cache);
-    blocking(move || {
-        std::fs::create_dir_all(&folder).map_err(|why| io_cause("a folder", &why))?;
-        cache.lay_out(&tree, &folder).map_err(|fault| cause(&fault))
+    cache.fill(blobs, tree, what, &folder).await.map_err(|fault| {
+        let detail = fault.to_string();
+        match fault.is_full() {
+            true => EndCause::DiskFull { detail },
+            false => EndCause::Prepare { detail },
+        }
     })
-    .await
 }
 
 /// Runs file work where it may block.
@@ -61,21 +61,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-fn cause(fault: &CacheError) -> EndCause {
-    let io = match fault {
-        CacheError::Write { why, .. } | CacheError::Blob { why: StoreError::Local(why), .. } => why,
-        CacheError::Blob { .. } => return EndCause::Prepare { detail: fault.to_string() },
-    };
-    let detail = fault.to_string();
-    if is_full(io) { EndCause::DiskFull { detail } } else { EndCause::Prepare { detail } }
-}
-
 /// A disk's fault as the cause of an attempt's end.
 pub(crate) fn io_cause(what: &str, why: &io::Error) -> EndCause {
     let detail = format!("{what}: {why}");
     if is_full(why) { EndCause::DiskFull { detail } } else { EndCause::Prepare { detail } }
-}
-
-fn is_full(why: &io::Error) -> bool {
-    matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -243,7 +243,7 @@ impl AgentMachine {
 
 impl Exit {
     /// What it says of the attempt, if the task did not end well.
-    pub(super) fn cause(self, rank: u32) -> Option<EndCause> {
+    pub fn cause(self, rank: u32) -> Option<EndCause> {
         match self {
             Self::Code(0) => None,
             Self::Code(code) => Some(EndCause::ExitCode { rank, code }),

@@ -42,7 +42,9 @@ pub enum AgentError {
         remedy: &'static str,
     },
     /// The node's folder cannot be used.
-    #[error("folder `{path}` cannot be used: {why}; give the agent a folder of its own")]
+    #[error(
+        "folder `{path}` cannot be used: {why}; make room there, or give the agent another folder"
+    )]
     Folder {
         /// The folder.
         path: String,

@@ -43,6 +43,8 @@ const DONE_AHEAD: usize = 1_024;
 const EVENTS_AHEAD: usize = 1_024;
 /// Longest sleep, whatever the machine says: its clock also runs while the system sleeps.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// Free bytes below which a failed task is taken to have failed for want of them.
+const FREE_MIN: u64 = 1 << 20;
 
 /// Runs an agent until `stop` completes. Its tasks go on under the supervisor: the next agent on
 /// this folder takes them over.
@@ -232,12 +234,30 @@ impl<B: Blobs> Shell<B> {
                 self.feed(Input::CheckpointSeen { lease, step });
             }
         }
-        let then = Input::Exited { lease, rank, exit };
+        let then = match self.full_disk(rank, exit) {
+            Some(cause) => Input::Faulted { lease, cause },
+            None => Input::Exited { lease, rank, exit },
+        };
         if let Err(mpsc::error::TrySendError::Full(Tail::Finish { then, .. })) =
             self.tail.try_send(Tail::Finish { lease, then })
         {
             self.feed(then);
         }
+    }
+
+    /// The cause where a task failed on a disk without room: that is the node's fault, not the
+    /// job's, and another node may have more. Only a guess, for programs tell nobody why they end.
+    fn full_disk(&self, rank: u32, exit: Exit) -> Option<EndCause> {
+        let failed = exit.cause(rank).filter(|_| exit != Exit::Killed)?;
+        let figures = rustix::fs::statvfs(&self.dirs.root).ok()?;
+        let free = figures.f_bavail.saturating_mul(figures.f_frsize);
+        let inodes_left = figures.f_files == 0 || figures.f_favail > 0;
+        if free >= FREE_MIN && inodes_left {
+            return None;
+        }
+        let root = self.dirs.root.display();
+        let detail = format!("{failed} when {free} bytes were left at {root}");
+        Some(EndCause::DiskFull { detail })
     }
 
     fn tell(&mut self, tail: Tail) {

@@ -30,6 +30,8 @@ const TREE_MAX: u64 = 512 << 20;
 /// and is fetched anew.
 pub struct Cache {
     dir: PathBuf,
+    /// Held for reading while entries are laid out, for writing while they are removed.
+    in_use: tokio::sync::RwLock<()>,
 }
 
 /// A folder that could not be laid out.
@@ -53,6 +55,25 @@ pub enum CacheError {
     },
 }
 
+impl CacheError {
+    /// Whether the disk has no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Write { why, .. } | Self::Blob { why: StoreError::Local(why), .. } => {
+                is_full(why)
+            }
+            Self::Blob { .. } => false,
+        }
+    }
+}
+
+/// Whether an error says that there is no room.
+#[must_use]
+pub fn is_full(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl Cache {
     /// The cache in `dir`.
     ///
@@ -64,7 +85,65 @@ impl Cache {
             _ => {}
         }
         fs::create_dir_all(dir.join("tmp"))?;
-        Ok(Self { dir })
+        Ok(Self { dir, in_use: tokio::sync::RwLock::default() })
+    }
+
+    /// Lays the tree with this digest out in `folder`, which is made. When the disk is full, what
+    /// earlier jobs left in the cache gives way.
+    ///
+    /// # Errors
+    /// When a blob is lost or the disk refuses.
+    pub async fn fill(
+        self: &Arc<Self>,
+        blobs: &impl Blobs,
+        digest: Digest,
+        what: &str,
+        folder: &Path,
+    ) -> Result<(), CacheError> {
+        match self.try_fill(blobs, digest, what, folder).await {
+            Err(fault) if fault.is_full() => {
+                tracing::warn!(%fault, "disk full, the cache of blobs gives way");
+                self.give_way(folder.to_owned()).await;
+                self.try_fill(blobs, digest, what, folder).await
+            }
+            other => other,
+        }
+    }
+
+    async fn try_fill(
+        self: &Arc<Self>,
+        blobs: &impl Blobs,
+        digest: Digest,
+        what: &str,
+        folder: &Path,
+    ) -> Result<(), CacheError> {
+        let _in_use = self.in_use.read().await;
+        let tree = self.fetch(blobs, digest, what).await?;
+        let (cache, folder) = (Arc::clone(self), folder.to_owned());
+        let laid_out = tokio::task::spawn_blocking(move || {
+            let failed = |why| CacheError::Write { path: folder.display().to_string(), why };
+            fs::create_dir_all(&folder).map_err(failed)?;
+            cache.lay_out(&tree, &folder)
+        });
+        let failed = |why: tokio::task::JoinError| CacheError::Write {
+            path: what.to_owned(),
+            why: io::Error::other(why),
+        };
+        laid_out.await.map_err(failed)?
+    }
+
+    /// Removes every entry, and what of a tree is in `folder`. What was laid out before stays.
+    async fn give_way(self: &Arc<Self>, folder: PathBuf) {
+        let _alone = self.in_use.write().await;
+        let cache = Arc::clone(self);
+        let removed = tokio::task::spawn_blocking(move || {
+            let _ = fs::remove_dir_all(folder);
+            cache.trim(0)
+        });
+        match removed.await.map_err(io::Error::other) {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) | Err(why) => tracing::warn!(%why, "cache not emptied"),
+        }
     }
 
     /// The tree with this digest, and all of its files in the cache.
@@ -268,6 +347,25 @@ mod tests {
         let fault = cache.fetch(&MemoryBlobs::default(), Digest::of(b"x"), "code").await;
         let text = fault.unwrap_err().to_string();
         assert!(text.starts_with("code: blob 2d711642"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_cache_that_gave_way_is_filled_anew_and_what_was_laid_out_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Arc::new(Cache::open(dir.path().join("cache")).unwrap());
+        let blobs = MemoryBlobs::default();
+        let digest = captured(&blobs, &[("big", &vec![7; 100_000], false)]);
+        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+        cache.fill(&blobs, digest, "code", &first).await.unwrap();
+        fs::create_dir(&second).unwrap();
+        fs::write(second.join("part"), "of a tree").unwrap();
+        cache.give_way(second.clone()).await;
+        cache.fill(&blobs, digest, "code", &second).await.unwrap();
+        for folder in [&first, &second] {
+            assert_eq!(fs::read(folder.join("big")).unwrap(), vec![7; 100_000]);
+            assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
+        }
+        assert_eq!(blobs.fetched.lock().unwrap().len(), 4, "tree and file, twice");
     }
 
     #[tokio::test]

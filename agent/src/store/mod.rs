@@ -8,7 +8,7 @@ mod servers;
 #[cfg(test)]
 pub mod memory;
 
-pub use cache::{Cache, CacheError};
+pub use cache::{Cache, CacheError, is_full};
 pub(crate) use servers::channel;
 pub use servers::{Servers, Tls};
 
