@@ -61,7 +61,6 @@ pub struct Global {
 }
 
 /// The commands: verbs for users, nouns for operators, and the processes themselves.
-#[expect(clippy::large_enum_variant, reason = "parsed once")]
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Submit a job: a file, a script with directives, or a program

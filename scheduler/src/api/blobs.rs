@@ -34,8 +34,12 @@ pub struct BlobService {
 }
 
 fn fault(fault: &BlobError) -> Status {
-    let code = if matches!(fault, BlobError::DiskFull { .. }) { "unavailable" } else { "mismatch" };
-    error::status(code, fault.to_string(), "see the message", code == "unavailable")
+    match fault {
+        BlobError::DiskFull { .. } => {
+            error::status("unavailable", fault.to_string(), "free space on that server", true)
+        }
+        _ => error::status("mismatch", fault.to_string(), "ask another server", false),
+    }
 }
 
 impl BlobService {

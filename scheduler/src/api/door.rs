@@ -60,7 +60,7 @@ fn places() -> usize {
     let mut files = getrlimit(Resource::Nofile);
     if files.current != files.maximum {
         files.current = files.maximum;
-        if setrlimit(Resource::Nofile, files.clone()).is_err() {
+        if setrlimit(Resource::Nofile, files).is_err() {
             files = getrlimit(Resource::Nofile);
         }
     }
