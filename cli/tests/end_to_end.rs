@@ -2,99 +2,69 @@
 //! agent while they run: every job is sealed, exactly once.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
-use serde_json::Value;
+mod harness;
+
+use harness::{ASSAY, User, alone, process};
 use std::{
     collections::BTreeMap,
+    ops::Deref,
     path::Path,
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    process::{Child, Command, Stdio},
+    sync::MutexGuard,
 };
 
 const JOBS: usize = 50;
-const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A development cluster that ends with its value.
+/// A development cluster that ends with its value. It starts killed processes again.
 struct Dev {
+    user: User,
     process: Child,
     dir: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
-        let _ = self.process.wait();
+        process::end(&mut self.process);
+    }
+}
+
+impl Deref for Dev {
+    type Target = User;
+
+    fn deref(&self) -> &User {
+        &self.user
     }
 }
 
 impl Dev {
     fn start() -> Self {
+        let alone = alone();
         let dir = tempfile::tempdir().unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_assay"))
-            .args(["dev", "--dir"])
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let dev = Self { process, dir };
-        dev.until("two nodes are ready", |dev| {
-            let nodes = dev.json(&["nodes"])?;
-            let ready = nodes["nodes"].as_array()?.iter();
-            (ready.filter(|node| node["status"]["state"] == "ready").count() == 2).then_some(())
-        });
+        let mut command = Command::new(ASSAY);
+        command.args(["dev", "--dir"]).arg(dir.path());
+        let process = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+        let user = User { profile: dir.path().to_owned() };
+        let dev = Self { user, process, dir, _alone: alone };
+        dev.ready(2);
         dev
     }
 
-    fn assay(&self, words: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_assay"))
-            .arg("--profile")
-            .arg(self.dir.path())
-            .args(words)
-            .output()
-            .unwrap()
-    }
-
-    fn json(&self, words: &[&str]) -> Option<Value> {
-        let output = self.assay(&[words, &["--json"]].concat());
-        serde_json::from_slice(&output.stdout).ok()
-    }
-
-    fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            if let Some(found) = look(self) {
-                return found;
-            }
-            assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Kills the process whose command line holds `words`.
+    /// Kills the process with this configuration.
     fn kill(&self, command: &str, name: &str) {
         let config = format!("{}/config/{name}.toml", self.dir.path().display());
-        for entry in Path::new("/proc").read_dir().unwrap().flatten() {
-            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            if line.contains(&format!(" {command} ")) && line.contains(&config) {
-                let pid = entry.file_name().into_string().unwrap();
-                let killed = Command::new("kill").args(["-9", &pid]).status().unwrap();
-                assert!(killed.success(), "{name} was there to be killed");
-                println!("killed {name}");
-                return;
-            }
+        let found = process::named(&[&format!(" {command} "), &config]);
+        for pid in &found {
+            assert!(process::signal(*pid, "-KILL"), "{name} was there to be killed");
         }
-        println!("{name} is down already");
+        println!("{name}: {}", if found.is_empty() { "down already" } else { "killed" });
     }
 
     /// The leader's number, and a follower's.
     fn roles(&self) -> (String, String) {
-        self.until("there is a leader", |dev| {
-            let cluster = dev.json(&["cluster", "status"])?;
-            let leader = cluster["leader"].as_str()?.strip_prefix('r')?.to_owned();
-            let follower = if leader == "1" { "2" } else { "1" };
-            Some((leader, follower.to_owned()))
-        })
+        let leader = self.leader().replace('r', "");
+        let follower = if leader == "1" { "2" } else { "1" };
+        (leader, follower.to_owned())
     }
 }
 
