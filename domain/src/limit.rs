@@ -52,6 +52,10 @@ pub const NODES_MAX: usize = 20_000;
 pub const NODE_GPUS_MAX: usize = 64;
 /// Stored replies, beyond which the oldest are forgotten.
 pub const REPLIES_MAX: u64 = 1_000_000;
+/// Stored replies that are kept however old they seem. The log's clock is a leader's wall clock,
+/// which may be set wrong by days: age alone must not make a request that is under way new.
+/// Source: ADR-0005.
+pub const REPLIES_MIN: u64 = 65_536;
 /// Time for which a stored reply is kept, at least, while fewer than [`REPLIES_MAX`].
 pub const REPLY_KEPT: Millis = Millis(24 * 3_600_000);
 /// Digests of committed checkpoints kept for one element. One more, and every second is dropped.
@@ -100,6 +104,7 @@ const _: () = assert!(CHECKPOINT_DIGESTS_KEPT.is_multiple_of(2), "so that the ne
 const _: () = assert!(SPEC_MAX.0 < PROPOSAL_MAX.0);
 const _: () = assert!(2 * WIRE_MESSAGE_MAX.0 < PARTS_MAX.0, "one large submit always fits");
 const _: () = assert!(PART_KEPT.0 > 2 * CALL_TIMEOUT.0);
+const _: () = assert!(REPLIES_MIN < REPLIES_MAX);
 const _: () = assert!(LEASE_TTL.0 >= 3 * HEARTBEAT.0 + ELECTION_MAX.0);
 const _: () = assert!(DISK_LOW.0 > DISK_KEPT.0 && DISK_KEPT.0 > DISK_FULL.0);
 const _: () = assert!(DISK_FULL.0 > 8 * RAFT_MESSAGE_MAX.0);

@@ -46,7 +46,7 @@ pub fn keep<R: RowRead>(
 }
 
 /// Ends an entry: gives the replies that it kept their place in the order of age, and forgets the
-/// oldest that are too old or too many.
+/// oldest that are too old or too many, but never the newest [`limit::REPLIES_MIN`].
 pub fn close<R: RowRead>(step: &mut Step<'_, R>, meta: &mut Meta) {
     let keys = std::mem::take(&mut step.kept);
     let may_forget = keys.len() + FORGET;
@@ -59,16 +59,56 @@ pub fn close<R: RowRead>(step: &mut Step<'_, R>, meta: &mut Meta) {
     while forgotten < may_forget && meta.reply_first < meta.reply_next {
         let age_key = key::reply_age(meta.reply_first);
         let Some(age) = step.rows.read::<ReplyAge>(&age_key) else { return };
+        let left = meta.replies - age.keys.len() as u64;
         let too_many = meta.replies > limit::REPLIES_MAX;
-        if !too_many && step.now.minus(age.time) < limit::REPLY_KEPT {
+        let young = !too_many && step.now.minus(age.time) < limit::REPLY_KEPT;
+        if young || left < limit::REPLIES_MIN {
             return;
         }
         forgotten += age.keys.len();
-        meta.replies -= age.keys.len() as u64;
+        meta.replies = left;
         meta.reply_first += 1;
         for old in age.keys {
             step.rows.remove(key::reply(old));
         }
         step.rows.remove(age_key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::record::Events;
+    use domain::{LogIndex, Millis, scratch::Scratch};
+    use std::collections::BTreeMap;
+
+    /// What is left of `count` replies of which the two oldest are a day old.
+    fn left(count: u64) -> u64 {
+        let rows = BTreeMap::new();
+        let now = limit::REPLY_KEPT.plus(Millis(1));
+        let mut step = Step {
+            rows: Scratch::new(&rows),
+            at: LogIndex(1),
+            now,
+            ordinal: 0,
+            effects: Vec::new(),
+            events: Events::default(),
+            kept: Vec::new(),
+        };
+        for (age, time) in [(0, Millis(0)), (1, now)] {
+            let keys = vec![RequestKey([age as u8; 16]), RequestKey([age as u8 + 2; 16])];
+            step.rows.put(key::reply_age(age), &ReplyAge { keys, time });
+        }
+        let mut meta = Meta { replies: count, reply_next: 2, ..Meta::default() };
+        close(&mut step, &mut meta);
+        meta.replies
+    }
+
+    #[test]
+    fn the_newest_replies_are_kept_however_old_they_seem_and_of_others_those_of_a_day() {
+        assert_eq!(left(4), 4);
+        assert_eq!(left(limit::REPLIES_MIN + 1), limit::REPLIES_MIN + 1);
+        assert_eq!(left(limit::REPLIES_MIN + 2), limit::REPLIES_MIN);
+        assert_eq!(left(limit::REPLIES_MIN + 4), limit::REPLIES_MIN + 2);
     }
 }
