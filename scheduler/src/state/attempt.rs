@@ -18,6 +18,8 @@ use serde_json::json;
 
 /// Attempts that may end by nodes' faults before a job is given up.
 pub const NODE_FAULTS_MAX: u32 = 100;
+/// What filling a disk that the element has filled before counts beside: four times are the end.
+const DISK_REFILLED: u32 = NODE_FAULTS_MAX / 4;
 
 impl Sched {
     /// Tells every member of a lease to stop. The first cause is kept, except that a user's word
@@ -92,7 +94,13 @@ impl Sched {
             job.progress.running -= 1;
             if matches!(cause, EndCause::DiskFull { .. }) {
                 let row = job.elements.get_mut(&position)?;
-                row.avoid.extend(lease.members.iter().map(|member| member.node));
+                let nodes = lease.members.iter().map(|member| member.node);
+                // It fills the same disk again, for no other node would have it: most likely what
+                // it needs is nowhere.
+                if nodes.clone().any(|node| row.avoid.contains(&node)) {
+                    row.node_faults = row.node_faults.saturating_add(DISK_REFILLED);
+                }
+                row.avoid.extend(nodes);
             }
             requeue_or_end(step, lease.element.job, job, position, cause)
         });

@@ -179,6 +179,32 @@ fn checkpoints_without_end_leave_a_bounded_chain_from_which_only_the_newest_is_r
 }
 
 #[test]
+fn a_job_that_fills_a_disk_goes_elsewhere_and_fails_when_it_fills_them_over_and_over() {
+    let mut script = Script::new();
+    for name in ["a", "b"] {
+        script.register(machine(name, 1, "H100"));
+    }
+    script.submit(job(1, 1));
+    script.plan();
+    let mut nodes = Vec::new();
+    while script.word(JobId(1)) == "running" {
+        let lease = script.lease_of("j1");
+        let node = script.view().lease(lease).unwrap().lead();
+        nodes.push(node);
+        let cause = EndCause::DiskFull { detail: "/data".into() };
+        script.report(node, Report::Failed { lease, cause });
+        script.report(node, Report::Stopped { lease });
+        script.plan();
+    }
+    assert_eq!(script.word(JobId(1)), "failed");
+    assert_eq!(nodes.len(), 6, "each node once, and four times more: {nodes:?}");
+    assert_ne!(nodes[0], nodes[1]);
+    let part = &document(&script, JobId(1)).parts[0];
+    let cause = EndCause::DiskFull { detail: "/data".into() };
+    assert_eq!(part.state, ElementState::Failed { cause });
+}
+
+#[test]
 fn the_next_attempt_resumes_from_the_newest_committed_checkpoint() {
     let (mut script, node, lease) = running(job(1, 1));
     script.report(node, checkpoint(lease, 10));
