@@ -79,7 +79,7 @@ fn peers(dir: &Path) -> Result<Vec<Peer>> {
                 sbatch.arg(slurm.script());
                 sbatch
             })?;
-            let spent = cpu::of(&slurm.pids()) - before;
+            let spent = cpu::of(&slurm.pids()).saturating_sub(before);
             let name = format!("{}, {how}", tuning.name());
             peers.push(Peer { name, rate: work.rate(), cpu: cpu::each(spent, work.done) });
         }

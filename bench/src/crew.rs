@@ -48,7 +48,7 @@ pub fn run(workers: u64, each: u64, make: impl Fn(u64) -> Command + Sync) -> Res
         crew.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
     })?;
     let elapsed = start.elapsed();
-    Ok(Work { done: workers * each, elapsed, cpu: cpu::of_ended_children() - cpu })
+    Ok(Work { done: workers * each, elapsed, cpu: cpu::of_ended_children().saturating_sub(cpu) })
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ pub async fn run(count: usize) -> Result<()> {
     let pids = assay.all_pids();
     let before = cpu::of(&pids);
     let mut times = tokio::task::block_in_place(|| samples(count, || ours(&assay, &program)))?;
-    let spent = cpu::each(cpu::of(&pids) - before, count as u64);
+    let spent = cpu::each(cpu::of(&pids).saturating_sub(before), count as u64);
     drop(assay);
     let median = load::median(&mut times);
     let target = Target::AtMost(Quantity::ms(11.0), Quantity::ms(5.0));

@@ -59,22 +59,24 @@ impl Outcome {
     }
 }
 
-/// Runs `clients` loops for `time`, after a warm-up of a fifth of it, and counts what is
-/// acknowledged within that window and the CPU that `pids` take meanwhile.
+/// Runs `clients` loops for `time`, after one call of each (which connects) and a warm-up of a
+/// fifth of the time. Counts what is acknowledged within that window and the CPU that `pids` take
+/// meanwhile.
 pub async fn run<C, F, R>(clients: Vec<C>, time: Duration, pids: &[u32], call: F) -> Outcome
 where
     C: Send + 'static,
     F: Fn(C, u64) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = (C, bool)> + Send,
 {
+    let clients = connect(clients, &call).await;
     let begin = Instant::now() + time / 5;
     let end = begin + time;
     let mut loops = tokio::task::JoinSet::new();
-    for (number, mut client) in clients.into_iter().enumerate() {
+    for (mut client, mut turn) in clients {
         let call = call.clone();
         loops.spawn(async move {
             let mut latency = empty();
-            let (mut done, mut failed, mut turn) = (0u64, 0u64, (number as u64) << 40);
+            let (mut done, mut failed) = (0u64, 0u64);
             loop {
                 let sent = Instant::now();
                 let (again, good) = call(client, turn).await;
@@ -100,7 +102,8 @@ where
     tokio::time::sleep_until(begin.into()).await;
     let before = cpu::of(pids);
     tokio::time::sleep_until(end.into()).await;
-    let mut sum = Outcome { cpu: cpu::of(pids) - before, elapsed: time, ..Outcome::none() };
+    let mut sum =
+        Outcome { cpu: cpu::of(pids).saturating_sub(before), elapsed: time, ..Outcome::none() };
     while let Some(ended) = loops.join_next().await {
         let (done, failed, histogram) = ended.expect("a client loop does not panic");
         sum.done += done;
@@ -108,6 +111,22 @@ where
         sum.latency.add(histogram).expect("histograms of one shape add up");
     }
     sum
+}
+
+/// One call of each client, so that no handshake falls into a window; gives its next turn.
+async fn connect<C, F, R>(clients: Vec<C>, call: &F) -> Vec<(C, u64)>
+where
+    C: Send + 'static,
+    F: Fn(C, u64) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = (C, bool)> + Send,
+{
+    let mut calls = tokio::task::JoinSet::new();
+    for (number, client) in clients.into_iter().enumerate() {
+        let call = call.clone();
+        let turn = (number as u64) << 40;
+        calls.spawn(async move { (call(client, turn).await.0, turn + 1) });
+    }
+    calls.join_all().await
 }
 
 /// Latencies from 1 µs to a minute, to three digits.

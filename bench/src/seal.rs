@@ -203,5 +203,5 @@ async fn measure(sealing: Sealing, signer: &LocalSigner, size: f64) -> Result<(f
     if digests.size.0 as f64 != size {
         bail!("{} bytes sealed of {size}", digests.size.0);
     }
-    Ok((size / elapsed.as_secs_f64(), cpu::of(&own) - before))
+    Ok((size / elapsed.as_secs_f64(), cpu::of(&own).saturating_sub(before)))
 }
