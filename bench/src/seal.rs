@@ -30,7 +30,7 @@ use registry::{
 };
 use sha2::Digest as _;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::Path,
     sync::{Mutex, PoisonError},
@@ -81,7 +81,7 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         attempt: AttemptNo(1),
         granted: Millis(0),
         members: vec![Member { node, tasks: vec![task] }],
-        phase: Phase::Started { done: BTreeSet::new() },
+        phase: Phase::Started { done: BTreeMap::new() },
         resume_from: None,
         build_key: nothing,
     };

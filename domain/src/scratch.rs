@@ -113,22 +113,38 @@ impl<R: RowRead> RowRead for Scratch<'_, R> {
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Vec<Row> {
-        if from >= to {
-            return Vec::new();
-        }
-        let bounds = (Bound::Included(from), Bound::Excluded(to));
-        let over: Vec<_> = self.changed.range::<[u8], _>(bounds).collect();
-        let removed = over.iter().filter(|(_, row)| row.value.is_none()).count();
-        let mut rows: BTreeMap<_, _> =
-            self.base.range(from, to, limit.saturating_add(removed)).into_iter().collect();
-        for (key, row) in over {
-            match &row.value {
-                Some(value) => rows.insert(key.clone(), value.clone()),
-                None => rows.remove(key),
-            };
-        }
-        rows.into_iter().take(limit).collect()
+        merged_range(self.base, &self.changed, |row| row.value.as_ref(), from, to, limit)
     }
+}
+
+/// A range over `base` with `changed` laid over it; `value` gives a changed row's bytes, none
+/// when it is removed.
+pub fn merged_range<T>(
+    base: &impl RowRead,
+    changed: &BTreeMap<Vec<u8>, T>,
+    value: impl Fn(&T) -> Option<&Vec<u8>>,
+    from: &[u8],
+    to: &[u8],
+    limit: usize,
+) -> Vec<Row> {
+    if from >= to {
+        return Vec::new();
+    }
+    let bounds = (Bound::Included(from), Bound::Excluded(to));
+    let over: Vec<_> = changed.range::<[u8], _>(bounds).collect();
+    if over.is_empty() {
+        return base.range(from, to, limit);
+    }
+    let removed = over.iter().filter(|(_, row)| value(row).is_none()).count();
+    let mut rows: BTreeMap<_, _> =
+        base.range(from, to, limit.saturating_add(removed)).into_iter().collect();
+    for (key, row) in over {
+        match value(row) {
+            Some(bytes) => rows.insert(key.clone(), bytes.clone()),
+            None => rows.remove(key),
+        };
+    }
+    rows.into_iter().take(limit).collect()
 }
 
 fn encode(value: &impl BorshSerialize) -> Vec<u8> {

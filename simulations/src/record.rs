@@ -140,9 +140,8 @@ pub fn line_digest(line: &JobLine) -> Digest {
 pub fn job_digest(mut document: JobView) -> Digest {
     for attempt in document.parts.iter_mut().flat_map(|part| &mut part.attempts) {
         match &mut attempt.phase {
-            Some(Phase::Preparing { ready: nodes } | Phase::Started { done: nodes }) => {
-                nodes.clear();
-            }
+            Some(Phase::Preparing { ready }) => ready.clear(),
+            Some(Phase::Started { done }) => done.clear(),
             Some(Phase::Stopping { remaining, .. }) => remaining.clear(),
             None => {}
         }
@@ -188,6 +187,6 @@ impl<R: RowRead> RowRead for After<'_, R> {
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Vec<Row> {
-        scratch::merged_range(self.rows, &self.changes, from, to, limit)
+        scratch::merged_range(self.rows, &self.changes, Option::as_ref, from, to, limit)
     }
 }

@@ -271,10 +271,7 @@ impl World {
             Event::MustLead => law::must_lead(self)?,
             Event::MustRelease { node } => law::must_release(self, node)?,
             Event::Fault => self.fault(),
-            Event::Rejoin { server } => {
-                let id = server as u64 + 1;
-                self.cut.retain(|(from, to)| *from != id && *to != id);
-            }
+            Event::Rejoin { server } => self.rejoin(server),
             Event::Crash { server, down } => Faults::crash_for(self, server, down),
             Event::Boot { server } => self.boot(server)?,
             Event::Resume { server, life } => {
@@ -296,6 +293,11 @@ impl World {
             | Event::Seal { .. } => unreachable!("these happen to servers"),
         }
         Ok(())
+    }
+
+    fn rejoin(&mut self, at: usize) {
+        let id = at as u64 + 1;
+        self.cut.retain(|(from, to)| *from != id && *to != id);
     }
 
     fn is_up(&self, at: usize) -> bool {

@@ -208,11 +208,6 @@ fn status_is_silence(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::Unknown)
 }
 
-/// Whether the call may not have reached a server at all.
-fn status_is_silence(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::Unknown)
-}
-
 fn nobody() -> Fault {
     Fault::usage("profile", "the profile names no servers").hint("add `servers` to it")
 }

@@ -1,10 +1,10 @@
 //! Rows as the machine sees them: the store with changes that are not written yet laid over it.
 
-use domain::port::{Row, RowChange, RowRead};
-use std::{
-    collections::BTreeMap,
-    ops::Bound::{Excluded, Included},
+use domain::{
+    port::{Row, RowChange, RowRead},
+    scratch,
 };
+use std::collections::BTreeMap;
 
 /// Changes kept before those that the store already shows are dropped.
 const PURGE_AT: usize = 4_096;
@@ -61,23 +61,7 @@ impl<R: RowRead> RowRead for Overlay<R> {
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Vec<Row> {
-        if from >= to {
-            return Vec::new();
-        }
-        let over: Vec<_> = self.changed.range::<[u8], _>((Included(from), Excluded(to))).collect();
-        if over.is_empty() {
-            return self.base.range(from, to, limit);
-        }
-        let removed = over.iter().filter(|(_, (_, value))| value.is_none()).count();
-        let mut rows: BTreeMap<_, _> =
-            self.base.range(from, to, limit.saturating_add(removed)).into_iter().collect();
-        for (key, (_, value)) in over {
-            match value {
-                Some(value) => rows.insert(key.clone(), value.clone()),
-                None => rows.remove(key),
-            };
-        }
-        rows.into_iter().take(limit).collect()
+        scratch::merged_range(&self.base, &self.changed, |row| row.1.as_ref(), from, to, limit)
     }
 }
 

@@ -6,7 +6,8 @@ use crate::{
     law::Broken,
     server::{self, Server},
 };
-use domain::limit;
+use bytes::Bytes;
+use domain::{ReplicaId, limit};
 use scheduler::{consensus::Input, leader::duties::Event as DutyEvent};
 use sha2::Digest as _;
 
@@ -91,16 +92,7 @@ impl World {
             server::Ask::BuildSnapshot(to) => {
                 self.after(5, Event::SnapshotBuilt { server: at, life, to });
             }
-            server::Ask::SendSnapshot(to, message) => {
-                let hop = self.hop(id.0, to.0);
-                let delivered = hop.is_some();
-                if let Some(wait) = hop {
-                    let rows = self.servers[at].disk.rows();
-                    let to = to.0 as usize - 1;
-                    self.after(wait + 30, Event::Snapshot { from: id, to, message, rows });
-                }
-                self.after(60, Event::SnapshotReported { server: at, life, to, delivered });
-            }
+            server::Ask::SendSnapshot(to, message) => self.send_snapshot(at, to, message),
             server::Ask::Answer(client, call, reply) => {
                 // Answers are lost like anything else.
                 if self.loss == 0 || !self.net.one_in(10) {
@@ -128,6 +120,18 @@ impl World {
             server::Ask::Stopped(reason) => self.stopped(at, &reason)?,
         }
         Ok(())
+    }
+
+    fn send_snapshot(&mut self, at: usize, to: ReplicaId, message: Bytes) {
+        let (from, life) = (self.servers[at].id, self.servers[at].life);
+        let hop = self.hop(from.0, to.0);
+        let delivered = hop.is_some();
+        if let Some(wait) = hop {
+            let rows = self.servers[at].disk.rows();
+            let to = to.0 as usize - 1;
+            self.after(wait + 30, Event::Snapshot { from, to, message, rows });
+        }
+        self.after(60, Event::SnapshotReported { server: at, life, to, delivered });
     }
 
     fn elected(&mut self, at: usize, term: u64) -> Result<(), Broken> {
