@@ -25,13 +25,10 @@ impl Faults {
         let among = world.in_service();
         let server = among[self.chance.below(among.len() as u64) as usize];
         let node = self.chance.below(world.nodes.len() as u64) as usize;
+        let leader = world.servers.iter().position(|server| server.leads());
         match self.chance.below(28) {
             0..=2 => self.crash(world, server),
-            3 => {
-                if let Some(leader) = world.servers.iter().position(|server| server.leads()) {
-                    self.crash(world, leader);
-                }
-            }
+            3 => self.crash(world, leader.unwrap_or(server)),
             4 => self.pause(world, server),
             5 | 6 => self.partition(world, server),
             7 => self.isolate(world, node),
@@ -59,10 +56,7 @@ impl Faults {
                 world.coverage.low_disks += u64::from(low);
             }
             20 => self.jump(world, server),
-            21 => {
-                let leader = world.servers.iter().position(|server| server.leads());
-                self.jump(world, leader.unwrap_or(server));
-            }
+            21 => self.jump(world, leader.unwrap_or(server)),
             22 => {
                 world.coverage.clock_stops += 1;
                 let now = world.now;
@@ -73,6 +67,7 @@ impl Faults {
                 world.damage(server, false, down);
             }
             25 => world.damage(server, true, 0),
+            26 => self.pause(world, leader.unwrap_or(server)),
             _ => {
                 world.cut.clear();
                 world.loss = 0;

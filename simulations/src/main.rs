@@ -11,6 +11,7 @@ use simulations::{
     world::{Plan, World},
 };
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -60,6 +61,12 @@ fn plan(seed: u64, seconds: u64, planted: Planted, trace: bool) -> Plan {
     Plan { seed, fault_ms: seconds * 1_000, heal_ms: HEAL_MS, planted, trace }
 }
 
+/// How a run failed.
+struct Failed {
+    law: String,
+    what: String,
+}
+
 struct Ran {
     coverage: Coverage,
     virtual_ms: u64,
@@ -75,12 +82,22 @@ fn once(plan: Plan) -> (Result<domain::Digest, Broken>, Ran) {
     (result, Ran { coverage, virtual_ms: world.now })
 }
 
+/// One run; an assertion of the product counts as a law.
+fn attempt(plan: Plan) -> Result<(domain::Digest, Ran), Failed> {
+    match std::panic::catch_unwind(|| once(plan)) {
+        Ok((Ok(digest), ran)) => Ok((digest, ran)),
+        Ok((Err(broken), _)) => {
+            Err(Failed { law: broken.law().to_owned(), what: broken.to_string() })
+        }
+        Err(_) => Err(Failed { law: "an assertion".into(), what: "an assertion failed".into() }),
+    }
+}
+
 fn run_seed(seed: u64, seconds: u64, trace: bool) -> Result<Ran, String> {
-    let (first, ran) = once(plan(seed, seconds, Planted::Nothing, trace));
-    let first = first.map_err(|broken| broken.to_string())?;
-    let (second, _) = once(plan(seed, seconds, Planted::Nothing, false));
-    match second {
-        Ok(second) if second == first => Ok(ran),
+    let once = |trace| attempt(plan(seed, seconds, Planted::Nothing, trace));
+    let (first, ran) = once(trace).map_err(|failed| failed.what)?;
+    match once(false) {
+        Ok((second, _)) if second == first => Ok(ran),
         _ => Err("replay: the second run of the seed did other things".into()),
     }
 }
@@ -163,23 +180,30 @@ fn planted(seeds: u64, seconds: u64) -> Result<()> {
     if missed.is_empty() { Ok(()) } else { bail!("not caught: {}", missed.join(", ")) }
 }
 
-/// In how many seeds a bug is caught, and by which law first.
+/// In how many seeds a bug is caught, and by which law in the first of them.
 fn catch(seeds: u64, seconds: u64, replica: Planted, state: Bug) -> Option<(u64, String)> {
-    let mut caught = 0;
-    let mut law = None;
-    for seed in 1..=seeds {
-        machine::plant(state);
-        let outcome = std::panic::catch_unwind(|| once(plan(seed, seconds, replica, false)).0);
-        machine::plant(Bug::Nothing);
-        let by = match outcome {
-            Ok(Ok(_)) => continue,
-            Ok(Err(broken)) => broken.law().to_owned(),
-            Err(_) => "an assertion".to_owned(),
-        };
-        caught += 1;
-        law.get_or_insert(by);
-    }
-    law.map(|law| (caught, law))
+    let next = AtomicU64::new(1);
+    let caught = Mutex::new(BTreeMap::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                machine::plant(state);
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > seeds {
+                        return;
+                    }
+                    if let Err(failed) = attempt(plan(seed, seconds, replica, false)) {
+                        caught.lock().expect("no panics inside").insert(seed, failed.law);
+                    }
+                }
+            });
+        }
+    });
+    let mut caught = caught.into_inner().expect("no panics inside");
+    let count = caught.len() as u64;
+    caught.pop_first().map(|(_, law)| (count, law))
 }
 
 fn main() -> Result<()> {

@@ -22,7 +22,6 @@ use crate::{
     node::Node,
     server::Server,
 };
-use agent::machine::Input as NodeInput;
 use domain::{Digest, ReplicaId, scratch::SetHash};
 use scheduler::consensus::{Input, Membership, Planted, Received, ReplicaConfig, WriteOp};
 use sha2::{Digest as _, Sha256};
@@ -247,12 +246,7 @@ impl World {
                     self.node_input(node, *input)?;
                 }
             }
-            Event::NodeTick { node, life } => {
-                if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
-                    self.node_input(node, NodeInput::Tick)?;
-                    self.after(100, Event::NodeTick { node, life });
-                }
-            }
+            Event::NodeTick { node, life } => self.node_tick(node, life)?,
             Event::Work { node, boot } => self.work(node, boot)?,
             Event::Ask { server, client, call, request } => {
                 self.ask(server, client, call, *request)?;

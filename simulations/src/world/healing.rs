@@ -2,8 +2,9 @@
 
 use super::World;
 use crate::{damage::Service, event::Event, server::Server};
-use domain::limit;
+use domain::{ReplicaId, limit};
 use scheduler::leader::duties::LOST_AFTER;
+use std::collections::BTreeMap;
 
 /// Time from rest to the end, in which what is left over would show. Unit: ms.
 const REST_MS: u64 = 3_000;
@@ -38,12 +39,15 @@ impl World {
         self.after(released, Event::MustRelease { node });
     }
 
-    /// A paused server goes on, and finds what has reached it meanwhile, in any order.
+    /// A paused server goes on, and finds what has reached it meanwhile: what came on one
+    /// connection in order, but a client's call perhaps before the word of a new leader.
     pub(super) fn resume(&mut self, at: usize) {
         self.servers[at].paused_until = 0;
+        let mut waits = BTreeMap::new();
         for event in std::mem::take(&mut self.servers[at].mailbox) {
             self.coverage.deferred += 1;
-            let wait = self.net.below(6);
+            let net = &mut self.net;
+            let wait = *waits.entry(connection(&event)).or_insert_with(|| net.below(6));
             self.after(wait, event);
         }
     }
@@ -124,5 +128,14 @@ impl World {
         };
         self.coverage.for_ever += cuts.len() as u64;
         self.forever.extend(cuts);
+    }
+}
+
+/// Whom an event that waits for a server comes from: another server, a client, or its own timers.
+fn connection(event: &Event) -> (Option<ReplicaId>, Option<usize>) {
+    match event {
+        Event::Message { from, .. } | Event::Snapshot { from, .. } => (Some(*from), None),
+        Event::Ask { client, .. } | Event::AskRead { client, .. } => (None, Some(*client)),
+        _ => (None, None),
     }
 }

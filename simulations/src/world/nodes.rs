@@ -79,6 +79,15 @@ impl World {
         self.after(wait, Event::Node { node: at, life, input });
     }
 
+    pub(super) fn node_tick(&mut self, at: usize, life: u64) -> Result<(), Broken> {
+        if self.nodes[at].life != life || self.nodes[at].machine.is_none() {
+            return Ok(());
+        }
+        self.node_input(at, NodeInput::Tick)?;
+        self.after(100, Event::NodeTick { node: at, life });
+        Ok(())
+    }
+
     pub(super) fn work(&mut self, at: usize, boot: u64) -> Result<(), Broken> {
         if self.nodes[at].boot != boot {
             return Ok(());

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 #[expect(clippy::large_enum_variant, reason = "short-lived and moved once")]
 enum Outcome {
     /// To be recorded.
-    Record(Command),
+    Record(Box<Command>),
     /// To be tried again.
     Later,
 }
@@ -30,7 +30,7 @@ impl World {
         self.with_server(at, |server, now, asks| match outcome {
             Outcome::Later => server.duty(Event::SealFailed { ticket }, now, asks),
             Outcome::Record(command) => {
-                let request = server.own(command);
+                let request = server.own(*command);
                 server.propose(Caller::Seal { ticket }, request, now, asks);
             }
         })
@@ -45,10 +45,10 @@ impl World {
             let holders = self.blobs.entry(digest).or_default();
             if !holders.contains(&at) && !answering.iter().any(|peer| holders.contains(peer)) {
                 return match answering.len() == peers.len() {
-                    true => Outcome::Record(Command::AbandonSeal {
+                    true => Outcome::Record(Box::new(Command::AbandonSeal {
                         ticket: open.lease,
                         cause: EndCause::BlobsLost,
-                    }),
+                    })),
                     false => Outcome::Later,
                 };
             }
@@ -63,13 +63,13 @@ impl World {
         for digest in needed {
             self.blobs.entry(digest).or_default().extend(&copies);
         }
-        Outcome::Record(Command::CompleteSeal {
+        Outcome::Record(Box::new(Command::CompleteSeal {
             ticket: open.lease,
             signature: Digest::of_value(&("signature", open.lease)),
             provenance: Digest::of_value(&("envelope", open.lease)),
             signer: Digest::of(b"signer"),
             copies: copies.iter().map(|at| ReplicaId(*at as u64 + 1)).collect(),
-        })
+        }))
     }
 
     /// Whether a call from one server to another is answered.

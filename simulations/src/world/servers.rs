@@ -78,17 +78,7 @@ impl World {
                 let wait = 1 + self.net.below(spread);
                 self.after(wait, Event::Written { server: at, life });
             }
-            server::Ask::Send(to, bytes) => {
-                let to = to.0 as usize - 1;
-                if let Some(wait) = self.hop(id.0, to as u64 + 1) {
-                    if self.loss > 0 && self.net.one_in(30) {
-                        self.coverage.duplicates += 1;
-                        let again = bytes.clone();
-                        self.after(wait + 5, Event::Message { from: id, to, bytes: again });
-                    }
-                    self.after(wait, Event::Message { from: id, to, bytes });
-                }
-            }
+            server::Ask::Send(to, bytes) => self.send(id, to, bytes),
             server::Ask::BuildSnapshot(to) => {
                 self.after(5, Event::SnapshotBuilt { server: at, life, to });
             }
@@ -132,6 +122,16 @@ impl World {
             self.after(wait + 30, Event::Snapshot { from, to, message, rows });
         }
         self.after(60, Event::SnapshotReported { server: at, life, to, delivered });
+    }
+
+    fn send(&mut self, from: ReplicaId, to: ReplicaId, bytes: Bytes) {
+        let Some(wait) = self.hop(from.0, to.0) else { return };
+        let to = to.0 as usize - 1;
+        if self.loss > 0 && self.net.one_in(30) {
+            self.coverage.duplicates += 1;
+            self.after(wait + 5, Event::Message { from, to, bytes: bytes.clone() });
+        }
+        self.after(wait, Event::Message { from, to, bytes });
     }
 
     fn elected(&mut self, at: usize, term: u64) -> Result<(), Broken> {
