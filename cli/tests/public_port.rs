@@ -136,12 +136,11 @@ async fn garbage_and_what_is_too_large_get_an_answer_that_says_what_to_do() {
     assert!(detail.contains("5242880") && detail.contains("4194304"), "{said}");
     assert!(hint.contains("fewer jobs"), "{said}");
 
-    // Over the limit of a proposal, of one specification, and of jobs in a request.
+    // Over the limit of one specification, and of jobs in a request.
     let mut client = AssayClient::new(channel.clone()).max_encoding_message_size(8 << 20);
     let key = |n: u8| vec![n; 16].into();
     for (n, jobs, words) in [
-        (1, vec![job(60_000); 20], &["524288", "split it"][..]),
-        (2, vec![job(70_000)], &["65536", "code folder"]),
+        (2, vec![job(70_000)], &["65536", "code folder"][..]),
         (3, vec![job(10); 1_001], &["1001 jobs"]),
     ] {
         let request = v1::SubmitRequest { key: key(n), jobs };
@@ -161,5 +160,9 @@ async fn garbage_and_what_is_too_large_get_an_answer_that_says_what_to_do() {
     let said = cluster.user.fails(2, &["submit", file.to_str().unwrap()]);
     assert!(said.contains("65536 bytes") && said.contains("code folder"), "{said}");
     until("nothing of it was taken in", || cluster.user.states().is_empty().then_some(()));
+
+    // Over the limit of a proposal: cut into parts, and taken in whole.
+    let request = v1::SubmitRequest { key: key(1), jobs: vec![job(60_000); 20] };
+    assert_eq!(client.submit(request).await.unwrap().into_inner().jobs.len(), 20);
     cluster.user.run_job("after-garbage");
 }
