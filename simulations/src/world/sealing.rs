@@ -7,7 +7,6 @@ use scheduler::{leader::duties::Event, state::command::Command};
 use std::collections::BTreeSet;
 
 /// What becomes of a ticket now.
-#[expect(clippy::large_enum_variant, reason = "short-lived and moved once")]
 enum Outcome {
     /// To be recorded.
     Record(Box<Command>),
