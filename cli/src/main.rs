@@ -25,7 +25,7 @@ use std::process::ExitCode;
 /// Servers make many small allocations on many threads: the system's allocator took a sixth of
 /// their time. RocksDB keeps to the system's, which serves its few large blocks better.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -5,6 +5,7 @@ use domain::{
     tree::{Tree, TreeError, TreeFile},
 };
 use rayon::prelude::*;
+use rustix::fs::Advice;
 use sha2::Digest as _;
 use std::{
     fs::{File, Metadata},
@@ -14,7 +15,9 @@ use std::{
 };
 
 /// Bytes read at once.
-const READ: usize = 1 << 20;
+const READ: usize = 256 << 10;
+/// Bytes that the disk is asked for before they are needed, so that it reads while a core hashes.
+const AHEAD: u64 = 8 << 20;
 
 /// A folder that cannot be captured.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +116,8 @@ pub fn hash_file(path: &Path, name: &str) -> Result<TreeFile, WalkError> {
     if !before.is_file() {
         return Err(WalkError::Special { path: path.to_owned(), kind: "special file or folder" });
     }
-    let (digest, size) = hash_reader(&mut file).map_err(io_fault(path))?;
+    let mut ahead = ReadAhead { file: &mut file, at: 0, asked: 0 };
+    let (digest, size) = hash_reader(&mut ahead).map_err(io_fault(path))?;
     let after = std::fs::metadata(path).map_err(io_fault(path))?;
     if size != before.len() || mark(&before) != mark(&after) {
         return Err(WalkError::Changed { path: path.to_owned() });
@@ -143,6 +147,27 @@ pub fn hash_reader(reader: &mut impl Read) -> io::Result<(Digest, u64)> {
 }
 
 /// What changes when a file is written or replaced.
+/// A file of which the system is told what will be read next.
+struct ReadAhead<'a> {
+    file: &'a mut File,
+    at: u64,
+    asked: u64,
+}
+
+impl Read for ReadAhead<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.asked < self.at + AHEAD {
+            let length = std::num::NonZeroU64::new(AHEAD);
+            // Advice only: where it is not taken, reading is slower.
+            let _ = rustix::fs::fadvise(&*self.file, self.asked, length, Advice::WillNeed);
+            self.asked += AHEAD;
+        }
+        let read = self.file.read(buffer)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
 fn mark(meta: &Metadata) -> (u64, u64, i64, i64, i64, i64) {
     (meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
 }
