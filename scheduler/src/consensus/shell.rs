@@ -161,6 +161,7 @@ impl<M: Machine + Send + 'static> Node<M> {
             entropy,
             gauges: mail.gauges(),
             jobs,
+            store: store.clone(),
             peers: Arc::clone(&start.peers),
             status: status_out,
             applied: applied_out,

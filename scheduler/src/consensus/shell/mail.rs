@@ -19,6 +19,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
+    time::Duration,
 };
 use tokio::sync::oneshot;
 
@@ -38,8 +39,9 @@ pub(super) enum Mail<M> {
     Read { task: Task<M>, quorum: bool },
     /// From an operator.
     Change { change: MemberChange, reply: oneshot::Sender<Result<LogIndex, ChangeError>> },
-    /// From the writer: done up to `seq`, with the rows now in `family` if they moved.
-    Written { seq: u64, family: Option<u64> },
+    /// From the writer: done up to `seq`, with the rows now in `family` if they moved, and
+    /// how long it took if it was synced.
+    Written { seq: u64, family: Option<u64>, took: Option<Duration> },
     /// From the writer: a copy for `to`, or none.
     Copied { to: ReplicaId, copy: Option<Checkpointed> },
     /// From the transport: a snapshot was received whole.

@@ -3,8 +3,16 @@
 use super::mail::{Mail, Mailbox};
 use crate::consensus::{store::Store, write::WriteOp};
 use domain::ReplicaId;
-use std::{sync::mpsc, thread::JoinHandle};
+use std::{
+    sync::mpsc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
+/// A sync that takes no longer is waited for.
+const QUICK: Duration = Duration::from_micros(300);
+/// Bytes of entries up to which a write is small.
+const QUICK_BYTES: usize = 32 << 10;
 /// Writes merged into one batch at most.
 const BATCH_MAX: usize = 256;
 
@@ -51,9 +59,11 @@ fn run<M: Send + 'static>(store: &Store, mail: &Mailbox<M>, jobs: &mpsc::Receive
             }
         }
         if !ops.is_empty() {
+            let begun = Instant::now();
             write(store, &ops);
+            let took = ops.iter().any(|op| op.sync).then(|| begun.elapsed());
             let family = ops.iter().rev().find_map(|op| Some(op.install.as_ref()?.family));
-            mail.post(Mail::Written { seq: newest, family });
+            mail.post(Mail::Written { seq: newest, family, took });
             ops.clear();
         }
         if let Some(job) = other {
@@ -62,9 +72,17 @@ fn run<M: Send + 'static>(store: &Store, mail: &Mailbox<M>, jobs: &mpsc::Receive
     }
 }
 
+/// Whether a write may be done by whoever asks for it: a few small entries, on a disk whose last
+/// sync took no longer than waking another thread does. Where a sync takes long, or much is to be
+/// written, the next batch gathers meanwhile.
+pub(super) fn is_quick(op: &WriteOp, last_sync: Duration) -> bool {
+    let bytes: usize = op.entries.iter().map(|entry| entry.bytes.len()).sum();
+    last_sync <= QUICK && op.install.is_none() && op.sync && bytes <= QUICK_BYTES
+}
+
 /// After a write that failed nobody knows what is on the disk: a second try could report as
 /// durable what the first has lost. The process ends and starts again from the disk.
-fn write(store: &Store, ops: &[WriteOp]) {
+pub(super) fn write(store: &Store, ops: &[WriteOp]) {
     if let Err(fault) = store.write(ops) {
         let cause = std::error::Error::source(&fault).map(ToString::to_string);
         tracing::error!(%fault, cause, "disk write failed, process ends");
