@@ -43,7 +43,7 @@ impl<T> Reopened<T> {
                     }
                     Err(status) => status,
                 },
-                None => match make(service(&server.channel)).await {
+                None => match make(service(server.channel()?)).await {
                     Ok(response) => {
                         self.open = Some(response.into_inner());
                         continue;

@@ -10,7 +10,7 @@ use domain::limit;
 use proto::v1::{self, assay_client::AssayClient, query_request::What};
 use serde::de::DeserializeOwned;
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     path::Path,
     time::{Duration, Instant},
 };
@@ -37,7 +37,28 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from
 /// One server.
 struct Server {
     address: String,
-    channel: Channel,
+    endpoint: Endpoint,
+    tls: ClientTlsConfig,
+    channel: OnceCell<Channel>,
+}
+
+impl Server {
+    /// The channel, set up when it is first wanted: reading certificates takes a good part of a
+    /// short command, and most ask one server only.
+    fn channel(&self) -> Result<&Channel, Fault> {
+        if self.channel.get().is_none() {
+            let endpoint = self.endpoint.clone().tls_config(self.tls.clone());
+            let endpoint = endpoint.map_err(|why| bad_address(&self.address, &why))?;
+            // Nobody else sets it meanwhile: the cell is not shared between threads.
+            let _ = self.channel.set(endpoint.connect_lazy());
+        }
+        self.channel.get().ok_or_else(nobody)
+    }
+}
+
+fn bad_address(address: &str, why: &dyn std::fmt::Display) -> Fault {
+    Fault::usage("profile", format!("server `{address}`: {why}"))
+        .hint("write `host:port` in the profile's `servers`")
 }
 
 /// The cluster as seen by a client.
@@ -66,21 +87,20 @@ impl Client {
     pub fn new(profile: &Profile) -> Result<Self, Fault> {
         let tls = tls(&profile.ca, &profile.cert, &profile.key)?;
         let server = |address: &String| {
-            let fault = |why: &dyn std::fmt::Display| {
-                Fault::usage("profile", format!("server `{address}`: {why}"))
-                    .hint("write `host:port` in the profile's `servers`")
-            };
             let endpoint = Endpoint::from_shared(format!("https://{address}"))
-                .map_err(|why| fault(&why))?
-                .tls_config(tls.clone())
-                .map_err(|why| fault(&why))?
+                .map_err(|why| bad_address(address, &why))?
                 .connect_timeout(CONNECT)
                 .tcp_nodelay(true)
                 .http2_keep_alive_interval(KEEP_ALIVE.0)
                 .keep_alive_timeout(KEEP_ALIVE.1);
-            Ok(Server { address: address.clone(), channel: endpoint.connect_lazy() })
+            let (address, tls) = (address.clone(), tls.clone());
+            Ok(Server { address, endpoint, tls, channel: OnceCell::new() })
         };
-        let servers = profile.servers.iter().map(server).collect::<Result<_, Fault>>()?;
+        let servers: Vec<Server> =
+            profile.servers.iter().map(server).collect::<Result<_, Fault>>()?;
+        if let Some(first) = servers.first() {
+            first.channel()?;
+        }
         Ok(Self { servers, current: Cell::new(0), stale: false })
     }
 
@@ -112,7 +132,8 @@ impl Client {
 
     /// The channels of all servers, the one that answered last first.
     fn channels(&self) -> impl Iterator<Item = (&str, &Channel)> {
-        self.order().map(|(_, server)| (server.address.as_str(), &server.channel))
+        self.order()
+            .filter_map(|(_, server)| Some((server.address.as_str(), server.channel().ok()?)))
     }
 
     /// Makes one call, at another server when one does not answer, until patience ends.
@@ -132,7 +153,8 @@ impl Client {
             let mut connected = false;
             let mut last = None;
             for (number, server) in self.order() {
-                let call = tokio::time::timeout(ANSWER, make(service(&server.channel)));
+                let channel = server.channel()?;
+                let call = tokio::time::timeout(ANSWER, make(service(channel)));
                 let status = match call.await {
                     Ok(Ok(response)) => {
                         self.current.set(number);
@@ -186,7 +208,14 @@ impl Client {
         let request = v1::QueryRequest { stale: false, what: Some(what) };
         let mut answers = Vec::with_capacity(self.servers.len());
         for server in &self.servers {
-            let mut service = service(&server.channel);
+            let channel = match server.channel() {
+                Ok(channel) => channel,
+                Err(fault) => {
+                    answers.push((server.address.clone(), Err(fault)));
+                    continue;
+                }
+            };
+            let mut service = service(channel);
             let call = tokio::time::timeout(ANSWER, service.query(request.clone()));
             let result = match call.await {
                 Ok(Ok(document)) => answer(document.get_ref()),

@@ -31,8 +31,17 @@ pub async fn change(
         }
         Change::Remove(id) => MemberChange::Remove { id: ReplicaId(id) },
     };
+    let leaving = match &change {
+        MemberChange::Remove { id } => Some(*id),
+        MemberChange::AddLearner { .. } | MemberChange::Promote { .. } => None,
+    };
     match context.node.change(change).await {
-        Ok(LogIndex(log_index)) => Ok(v1::DoneReply { log_index }),
+        Ok(LogIndex(log_index)) => {
+            if let Some(id) = leaving {
+                left(context, id).await?;
+            }
+            Ok(v1::DoneReply { log_index })
+        }
         Err(fault) => {
             let unknown = matches!(fault, ChangeError::Unknown);
             let code = if unknown { "unavailable" } else { "refused" };
@@ -40,6 +49,17 @@ pub async fn change(
             Err(error::status(code, fault.to_string(), hint, unknown))
         }
     }
+}
+
+/// Waits until a server that is removed has left: before that, old and new members decide jointly.
+async fn left(context: &Context, id: ReplicaId) -> Result<(), Status> {
+    let mut changes = context.node.status_changes();
+    let gone = changes.wait_for(|status| !status.members.contains_key(&id));
+    if matches!(tokio::time::timeout(SUCCESSION, gone).await, Ok(Ok(_))) {
+        return Ok(());
+    }
+    let why = format!("{id} is leaving, but has not left yet");
+    Err(error::status("unavailable", why, "`assay cluster status` shows when it has", false))
 }
 
 /// Gives the leadership to a server, and says so only once it leads.
