@@ -14,7 +14,10 @@ use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{
+    Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
 
 /// A client of one server.
 pub type Client = AssayClient<Channel>;
@@ -42,6 +45,29 @@ pub fn program() -> Result<PathBuf> {
         bail!("{} is missing; build it: cargo build -p cli -p fake-nvml", program.display());
     }
     Ok(program)
+}
+
+/// A persistent client that begins at any server and goes on at the leader.
+pub struct Changer {
+    servers: Vec<String>,
+    clients: Vec<Client>,
+    current: usize,
+}
+
+impl Changer {
+    /// Submits, and notes where the leader is.
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub async fn submit(&mut self, request: v1::SubmitRequest) -> Result<(), Status> {
+        let reply = self.clients[self.current].submit(request).await?;
+        if let Some(leader) = reply.metadata().get(proto::LEADER_HEADER)
+            && let Some(server) = self.servers.iter().position(|server| *leader == server.as_str())
+        {
+            self.current = server;
+        }
+        Ok(())
+    }
 }
 
 impl Assay {
@@ -113,6 +139,16 @@ impl Assay {
         Ok(AssayClient::new(endpoint.connect_lazy())
             .max_decoding_message_size(proto::MESSAGE_MAX)
             .max_encoding_message_size(proto::MESSAGE_MAX))
+    }
+
+    /// A client that makes its changes where the replies say that the leader is.
+    ///
+    /// # Errors
+    /// When an address is none.
+    pub fn changer(&self, first: usize) -> Result<Changer> {
+        let clients = (0..self.servers()).map(|n| self.client(n)).collect::<Result<_>>()?;
+        let current = first % self.servers();
+        Ok(Changer { servers: self.servers.clone(), clients, current })
     }
 
     /// A linearizable read of one document at one server.

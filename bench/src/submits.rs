@@ -67,12 +67,12 @@ async fn round(
     })
 }
 
-/// Submits of one job each by `clients` persistent clients over all servers.
+/// Submits of one job each by `clients` persistent clients that begin at all servers.
 ///
 /// # Errors
 /// When a client cannot be made.
 pub async fn submits(assay: &Assay, clients: usize, time: Duration) -> Result<Outcome> {
-    let all = (0..clients).map(|n| assay.client(n)).collect::<Result<_>>()?;
+    let all = (0..clients).map(|n| assay.changer(n)).collect::<Result<_>>()?;
     let told = Arc::new(AtomicBool::new(false));
     Ok(load::run(all, time, &assay.pids(), move |mut client, _| {
         let told = told.clone();

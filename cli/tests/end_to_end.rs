@@ -53,7 +53,7 @@ impl Dev {
     /// Kills the process with this configuration.
     fn kill(&self, command: &str, name: &str) {
         let config = format!("{}/config/{name}.toml", self.dir.path().display());
-        let found = process::named(&[&format!(" {command} "), &config]);
+        let found = process::named(&[&format!("{command} "), &config]);
         for pid in &found {
             assert!(process::signal(*pid, "-KILL"), "{name} was there to be killed");
         }

@@ -13,3 +13,7 @@ pub mod v1 {
 
 /// The longest message that any of our services reads or writes.
 pub const MESSAGE_MAX: usize = domain::limit::WIRE_MESSAGE_MAX.0 as usize;
+
+/// Header of the reply to a change that a follower passed on: where the leader is reached,
+/// `host:port`. A client that makes many changes saves them the detour by asking there.
+pub const LEADER_HEADER: &str = "assay-leader";

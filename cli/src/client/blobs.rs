@@ -16,6 +16,9 @@ impl Client {
     /// # Errors
     /// When a file cannot be read, or too few servers take it.
     pub async fn upload(&self, sources: impl Fn() -> Vec<Source>) -> Result<(), Fault> {
+        if sources().is_empty() {
+            return Ok(());
+        }
         let wanted = limit::BLOB_COPIES.min(self.servers.len());
         let (mut copies, mut last) = (0, None);
         for (address, channel) in self.channels() {

@@ -110,7 +110,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
 async fn server(global: &Global, args: process_args::Server) -> Result<Exit, Fault> {
     match (args.action, args.config) {
         (Some(process_args::ServerAction::Init(args)), _) => server_init::run(global, args).await,
-        (None, Some(config)) => process::server(&config).await,
+        (None, Some(config)) => process::server(&config),
         // The command line was checked before.
         (None, None) => Err(Fault::usage("config", "no configuration is named").hint("--config")),
     }

@@ -1,24 +1,29 @@
 //! The processes of a cluster: wiring, nothing else.
 
 use crate::{
-    args::Cli,
+    args::{Cli, Global, process::Configured},
     config::{agent, server},
     exit::Exit,
     fault::{Fault, Kind},
 };
 use ::agent::{driver::supervisor, store::Tls as AgentTls};
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 use domain::Bytes;
-use scheduler::api::{ServerConfig, Tls};
 use std::{
     env, fs, io,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
+    pin::Pin,
+    process::{self, ExitCode},
 };
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Bytes of verified blobs that a node keeps for later jobs.
 const CACHE_MAX: Bytes = Bytes(64 << 30);
+/// The server's program.
+const SERVER: &str = "assay-server";
 
 /// Completes on SIGTERM or Ctrl-C.
 pub async fn stop_signal() {
@@ -50,26 +55,68 @@ fn log_to_stderr() {
         .try_init();
 }
 
-/// `assay server`.
+/// `assay server --config FILE`: becomes the server's own program, which stands beside this one.
+///
+/// It is a program of its own so that the commands that people type do not load a database.
 ///
 /// # Errors
-/// When the configuration is wrong, or the server cannot run or go on.
-pub async fn server(path: &Path) -> Result<Exit, Fault> {
-    let config = server::load(path)?;
-    log_to_stderr();
-    let wired = ServerConfig {
-        id: config.id,
-        cluster: config.cluster,
-        dir: config.dir,
-        listen: config.listen,
-        advertise: config.advertise,
-        members: config.members,
-        join: config.join,
-        tls: Tls { ca: config.ca, cert: config.cert, key: config.key },
-        keys: config.keys,
+/// When that program cannot be run.
+pub fn server(path: &Path) -> Result<Exit, Fault> {
+    let program = this_program()?.with_file_name(SERVER);
+    let fault = process::Command::new(&program).arg("--config").arg(path).exec();
+    Err(Fault::file(&program, &fault)
+        .hint("`assay-server` belongs beside `assay`: install both of one release"))
+}
+
+/// The arguments of `assay-server`.
+#[derive(Debug, Parser)]
+#[command(name = SERVER, version, about = "One server of an Assay cluster (`assay server`)")]
+struct ServerArgs {
+    #[command(flatten)]
+    configured: Configured,
+}
+
+/// `assay-server`, whole: reads its configuration, calls `serve` and tells how it ended. What is
+/// passed along ends when the process is asked to.
+pub fn serve<F, R, E>(serve: F) -> ExitCode
+where
+    F: FnOnce(server::Server, BoxedStop) -> R,
+    R: Future<Output = Result<(), E>>,
+    E: std::error::Error,
+{
+    let args = ServerArgs::parse();
+    let run = || {
+        let config = server::load(&args.configured.config)?;
+        log_to_stderr();
+        let served = async { serve(config, Box::pin(stop_signal())).await };
+        let served = runtime().map_err(no_runtime)?.block_on(served);
+        served.map_err(|fault| stopped("server", &fault))?;
+        Ok(Exit::Ok)
     };
-    scheduler::api::serve(wired, stop_signal()).await.map_err(|fault| stopped("server", &fault))?;
-    Ok(Exit::Ok)
+    crate::report(super::output(&Global::default()), run())
+}
+
+/// Completes when the process is asked to end.
+pub type BoxedStop = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The event loop of a server or an agent.
+///
+/// # Errors
+/// When the system refuses threads or descriptors.
+pub fn runtime() -> io::Result<Runtime> {
+    // The other half is for the log, the disk and, on an agent, the tasks.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread().worker_threads((cores / 2).max(1)).enable_all().build()
+}
+
+/// The fault of an event loop that cannot be had.
+pub fn no_runtime(fault: io::Error) -> Fault {
+    Fault::internal("runtime", format!("the event loop does not start: {fault}"))
+}
+
+fn this_program() -> Result<PathBuf, Fault> {
+    env::current_exe()
+        .map_err(|fault| Fault::internal("exe", format!("this program has no path: {fault}")))
 }
 
 /// `assay agent`.
@@ -81,8 +128,7 @@ pub async fn agent(path: &Path) -> Result<Exit, Fault> {
     log_to_stderr();
     let read = |path: &PathBuf| fs::read_to_string(path).map_err(|fault| Fault::file(path, &fault));
     let dir = config.dir.display().to_string();
-    let program = env::current_exe()
-        .map_err(|fault| Fault::internal("exe", format!("this program has no path: {fault}")))?;
+    let program = this_program()?;
     let wired = ::agent::Config {
         name: config.name,
         dir: config.dir,

@@ -15,34 +15,49 @@ use tonic::{Request, Response, Status};
 #[derive(Clone)]
 pub struct PublicService(pub Arc<Context>);
 
+impl PublicService {
+    /// The reply to a change, with the leader's address when that is another server.
+    fn change<T>(&self, reply: T) -> Response<T> {
+        let mut response = Response::new(reply);
+        let node = &self.0.node;
+        if !node.leads()
+            && let Some(leader) = node.leader_address()
+            && let Ok(address) = leader.parse()
+        {
+            response.metadata_mut().insert(proto::LEADER_HEADER, address);
+        }
+        response
+    }
+}
+
 #[tonic::async_trait]
 impl Assay for PublicService {
     async fn submit(
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitReply>, Status> {
-        submit::submit(&self.0, request).await.map(Response::new)
+        submit::submit(&self.0, request).await.map(|reply| self.change(reply))
     }
 
     async fn cancel(
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::DoneReply>, Status> {
-        submit::cancel(&self.0, request).await.map(Response::new)
+        submit::cancel(&self.0, request).await.map(|reply| self.change(reply))
     }
 
     async fn drain(
         &self,
         request: Request<v1::DrainRequest>,
     ) -> Result<Response<v1::DoneReply>, Status> {
-        submit::drain(&self.0, request).await.map(Response::new)
+        submit::drain(&self.0, request).await.map(|reply| self.change(reply))
     }
 
     async fn confirm_dead(
         &self,
         request: Request<v1::ConfirmDeadRequest>,
     ) -> Result<Response<v1::DoneReply>, Status> {
-        submit::confirm_dead(&self.0, request).await.map(Response::new)
+        submit::confirm_dead(&self.0, request).await.map(|reply| self.change(reply))
     }
 
     async fn query(

@@ -1,0 +1,62 @@
+//! What users and operators type, and the wiring of a cluster's processes.
+//!
+//! Two programs are built from it. `assay` is the one that people call. `assay-server` holds the
+//! replica with its database, and stands beside it: `assay server` becomes it (ADR 13).
+#![forbid(unsafe_code)]
+
+mod args;
+mod authority;
+mod capture;
+mod client;
+mod command;
+mod config;
+mod dev;
+mod document;
+mod exit;
+mod fault;
+mod jobfile;
+mod output;
+mod quantity;
+mod render;
+
+pub use command::process::serve;
+pub use config::server::Server as ServerConfig;
+
+use args::{Cli, Command};
+use clap::Parser;
+use exit::Exit;
+use fault::Fault;
+use std::process::ExitCode;
+
+/// `assay`, whole: reads the command line, does what it says, and tells how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = command::output(&cli.global);
+    report(output, start(cli))
+}
+
+/// Tells how a process ended, to a person and to its parent.
+fn report(output: output::Output, outcome: Result<Exit, Fault>) -> ExitCode {
+    match outcome {
+        Ok(exit) => exit.into(),
+        // Who read our output has gone: say nothing, as other tools do.
+        Err(fault) if fault.reason == output::BROKEN_PIPE => Exit::of_signal(13).into(),
+        Err(fault) => {
+            output.fault(&fault);
+            fault.exit().into()
+        }
+    }
+}
+
+fn start(cli: Cli) -> Result<Exit, Fault> {
+    // The supervisor makes its own runtime after it has left the agent's session.
+    if let Command::Supervisor(args) = &cli.command {
+        return command::process::supervisor(&args.dir);
+    }
+    let runtime = match &cli.command {
+        Command::Agent(_) => command::process::runtime(),
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+    };
+    runtime.map_err(command::process::no_runtime)?.block_on(command::run(cli))
+}
