@@ -192,7 +192,10 @@ pub async fn run(kills: usize, peer_kills: usize) -> Result<()> {
     while left > 0 {
         let dir = tempfile::tempdir()?;
         let now = left.min(EACH);
-        ours(dir.path(), now, &mut tally).await?;
+        if let Err(why) = ours(dir.path(), now, &mut tally).await {
+            let kept = dir.keep();
+            return Err(why.context(format!("the cluster's files are kept in {}", kept.display())));
+        }
         left -= now;
         if left > 0 {
             println!("    {} kills, {} lost so far", kills - left, tally.lost);

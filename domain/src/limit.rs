@@ -96,6 +96,13 @@ pub const LOG_KEPT_BYTES: Bytes = Bytes(64 << 20);
 pub const CALL_TIMEOUT: Millis = Millis(10_000);
 /// Servers that must hold a blob before it counts as stored.
 pub const BLOB_COPIES: usize = 2;
+/// Results whose copies a leader looks at together.
+pub const COPY_CHECK_PAGE: usize = 8;
+/// Pause between two such looks: 8 results a second are little beside a submit's work, and a
+/// million are looked at in a day and a half.
+pub const COPY_CHECK_PAUSE: Millis = Millis(1_000);
+/// Least time between two rounds over all results.
+pub const COPY_CHECK_ROUND: Millis = Millis(60_000);
 
 const _: () = assert!(PROPOSAL_MAX.0 < RAFT_MESSAGE_MAX.0);
 const _: () = assert!(RAFT_MESSAGE_MAX.0 + PROPOSAL_MAX.0 < WIRE_MESSAGE_MAX.0);

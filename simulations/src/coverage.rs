@@ -62,8 +62,10 @@ coverage! {
     transfers = "transfers",
     /// Links cut that never heal.
     for_ever = "cuts for ever",
-    /// Results with fewer copies in service than when they were sealed.
-    short_copies = "results short of copies",
+    /// Bits flipped in stored blobs.
+    blob_flips = "bits of blobs",
+    /// Results that were copied again, or whose record was corrected.
+    mended = "copies mended",
     /// Links cut.
     cuts = "cuts",
     /// Links cut in one direction.

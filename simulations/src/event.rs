@@ -4,7 +4,7 @@ use crate::read::{ReadOf, ReadValue};
 use agent::machine::Input as NodeInput;
 use bytes::Bytes;
 use domain::{
-    LeaseId, ReplicaId,
+    ArtifactId, LeaseId, ReplicaId,
     link::{Down, Up},
 };
 use scheduler::{
@@ -30,6 +30,8 @@ pub enum Event {
     SnapshotBuilt { server: usize, life: u64, to: ReplicaId },
     /// A seal duty has done its checks.
     Seal { server: usize, life: u64, ticket: LeaseId },
+    /// A leader looks at the copies of results.
+    CheckCopies { server: usize, life: u64, after: ArtifactId },
     /// A message of an agent reaches a server.
     Up { server: usize, link: u64, up: Box<Up> },
     /// A message of a server reaches an agent.

@@ -78,7 +78,6 @@ fn once(plan: Plan) -> (Result<domain::Digest, Broken>, Ran) {
     let mut coverage = world.coverage;
     coverage.jobs = world.clients.iter().map(|client| client.acked.len() as u64).sum();
     coverage.sealed = world.sealed();
-    coverage.short_copies = world.short_copies();
     (result, Ran { coverage, virtual_ms: world.now })
 }
 

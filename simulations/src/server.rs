@@ -15,7 +15,7 @@ use crate::{
     session::{Caller, Session, Sessions},
 };
 use bytes::Bytes;
-use domain::{LeaseId, ReplicaId, audit::EventSignature, link::Down};
+use domain::{ArtifactId, LeaseId, ReplicaId, audit::EventSignature, link::Down};
 use scheduler::{
     consensus::{Input, MemberChange, Output, Replica, ReplicaConfig, Role, StopReason},
     leader::duties::{Duties, Duty, Event},
@@ -45,6 +45,8 @@ pub enum Ask {
     Close(u64),
     /// Check and sign a ticket.
     Seal(LeaseId),
+    /// Look at the copies of the results after one.
+    CheckCopies(ArtifactId),
     /// It leads in a term.
     Leads(u64),
     /// Entries were applied.
@@ -90,6 +92,8 @@ pub struct Server {
     waiting: BTreeMap<u64, Caller>,
     next_token: u64,
     duties: Option<Duties>,
+    /// The members as its duties last heard.
+    members: BTreeSet<ReplicaId>,
 }
 
 impl Server {
@@ -116,6 +120,7 @@ impl Server {
             waiting: BTreeMap::new(),
             next_token: 0,
             duties: None,
+            members: BTreeSet::new(),
         }
     }
 
@@ -339,7 +344,12 @@ impl Server {
         let view = replica.view().0.0.view();
         let (clock, wall) = (self.clock.monotonic(now), self.clock.wall(now));
         let duties = self.duties.get_or_insert_with(|| Duties::new(clock, &view));
-        let todo = duties.on(event, &view, clock, wall);
+        let mut todo = duties.on(event, &view, clock, wall);
+        let members = replica.membership().everyone();
+        if members != self.members {
+            self.members = members;
+            todo.extend(duties.on(Event::MembersChanged, &view, clock, wall));
+        }
         for duty in todo {
             match duty {
                 Duty::Propose(command) => {
@@ -357,6 +367,7 @@ impl Server {
                     self.sessions.retain(|_, session| !of_node(session));
                 }
                 Duty::Seal { ticket } => asks.push(Ask::Seal(ticket)),
+                Duty::CheckCopies { after } => asks.push(Ask::CheckCopies(after)),
                 Duty::Sign { first, count } => {
                     let signature =
                         EventSignature { signer: "sim".into(), bytes: vec![first as u8; 64] };

@@ -1,6 +1,7 @@
 //! The world: virtual time, what is due in it, and who is reached.
 
 mod clients;
+mod copying;
 mod damage;
 mod healing;
 mod nodes;
@@ -229,6 +230,7 @@ impl World {
                 }
             }
             Event::Seal { server, life, ticket } => self.seal(server, life, ticket)?,
+            Event::CheckCopies { server, life, after } => self.check_copies(server, life, after)?,
             other => return self.happen_outside(other),
         }
         Ok(())
@@ -284,7 +286,8 @@ impl World {
             | Event::Snapshot { .. }
             | Event::SnapshotReported { .. }
             | Event::SnapshotBuilt { .. }
-            | Event::Seal { .. } => unreachable!("these happen to servers"),
+            | Event::Seal { .. }
+            | Event::CheckCopies { .. } => unreachable!("these happen to servers"),
         }
         Ok(())
     }

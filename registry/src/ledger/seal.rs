@@ -96,6 +96,37 @@ impl Ledger {
         self.keep(rows);
         row.artifact
     }
+
+    /// Records which servers hold an artifact now; false when there is none of this id.
+    pub fn record_copies<R: RowRead>(
+        &mut self,
+        rows: &mut Scratch<'_, R>,
+        id: ArtifactId,
+        copies: Vec<ReplicaId>,
+        now: Millis,
+        actor: &str,
+    ) -> bool {
+        let key = key::artifact(id);
+        let Some(mut row) = rows.read::<ArtifactRow>(&key) else { return false };
+        if row.artifact.copies == copies {
+            return true;
+        }
+        let body = object(json!({
+            "artifactId": id.to_string(),
+            "artifactRoot": row.artifact.ticket.output.root.to_string(),
+            "copies": names(&copies),
+            "copiesBefore": names(&row.artifact.copies),
+        }));
+        self.record(rows, now, "registry.artifact.copied", actor, body);
+        row.artifact.copies = copies;
+        rows.put(key, &row);
+        self.keep(rows);
+        true
+    }
+}
+
+fn names(copies: &[ReplicaId]) -> Vec<String> {
+    copies.iter().map(ToString::to_string).collect()
 }
 
 fn sources(spec: &JobSpec) -> impl Iterator<Item = Digest> {
@@ -119,12 +150,11 @@ fn registered(id: ArtifactId, input: &SealInput<'_>) -> Map<String, Value> {
         .iter()
         .map(|(name, set)| (name.clone(), set.tree.to_string().into()))
         .collect();
-    let copies: Vec<_> = input.copies.iter().map(ToString::to_string).collect();
     object(json!({
         "artifactId": id.to_string(),
         "artifactRoot": ticket.output.root.to_string(),
         "buildKey": ticket.build_key.to_string(),
-        "copies": copies,
+        "copies": names(&input.copies),
         "datasets": datasets,
         "element": ticket.element.to_string(),
         "lease": ticket.lease.to_string(),

@@ -1,6 +1,6 @@
 //! The shell around the leader's duties: hears effects, time and contacts; performs duties.
 
-use super::{context::Context, context::wall_clock, sealing};
+use super::{context::Context, context::wall_clock, copying, sealing};
 use crate::{
     consensus::shell::Effects,
     leader::duties::{Duties, Duty, Event},
@@ -22,6 +22,7 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut held: Option<(u64, Duties)> = None;
     let mut gathered = Gathered::default();
+    let mut members = Vec::new();
     loop {
         // All arms are cancel-safe: channels, watches, timers and intervals lose nothing.
         let event = tokio::select! {
@@ -47,9 +48,13 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
             _ = ticks.tick() => Event::Tick,
         };
         let now = clock();
-        let (leads, term) = {
+        let (leads, term, changed) = {
             let status = status.borrow_and_update();
-            (status.is_leader(), status.term)
+            let changed = !status.members.keys().eq(members.iter());
+            if changed {
+                members = status.members.keys().copied().collect();
+            }
+            (status.is_leader(), status.term, changed)
         };
         if effects.missed() {
             context.sessions.wake_all();
@@ -65,6 +70,11 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
             (true, _) => None,
         };
         let Some(duties) = consult(&context, duties, event, now).await else { return };
+        let duties = match changed {
+            true => consult(&context, Some(duties), Event::MembersChanged, now).await,
+            false => Some(duties),
+        };
+        let Some(duties) = duties else { return };
         held = Some((term, duties));
     }
 }
@@ -144,6 +154,11 @@ fn perform(context: &Arc<Context>, duty: Duty) {
             Duty::Reconnect { node } => context.sessions.end(node),
             Duty::Seal { ticket } => seal(&context, ticket).await,
             Duty::Sign { first, count } => sign(&context, first, count).await,
+            Duty::CheckCopies { after } => {
+                let (last, mended) = copying::check(&context, after).await;
+                // The replica has ended if nobody hears.
+                let _ = context.events.send(Event::CopiesChecked { last, mended }).await;
+            }
         }
     });
 }

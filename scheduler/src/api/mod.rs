@@ -4,6 +4,7 @@ mod agents;
 mod blobs;
 pub mod channels;
 mod context;
+mod copying;
 mod door;
 mod error;
 mod explained;

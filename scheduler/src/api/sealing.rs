@@ -31,14 +31,15 @@ impl From<Status> for SealFault {
     }
 }
 
-fn damaged(detail: String) -> SealFault {
+/// What can never be sealed or copied.
+pub(super) fn damaged(detail: String) -> SealFault {
     SealFault::Never(EndCause::Seal { detail })
 }
 
 /// Another server with its connection.
-struct Peer {
-    id: ReplicaId,
-    channel: Channel,
+pub(super) struct Peer {
+    pub id: ReplicaId,
+    pub channel: Channel,
     lacks: Vec<Digest>,
 }
 
@@ -123,7 +124,8 @@ async fn complete(
     })
 }
 
-fn peers(context: &Context) -> Vec<Peer> {
+/// All members but this one.
+pub(super) fn peers(context: &Context) -> Vec<Peer> {
     let status = context.node.status();
     let others = status.members.iter().filter(|(id, _)| **id != context.me);
     others
@@ -140,8 +142,30 @@ fn read(blobs: &BlobService, digest: Digest) -> Result<Vec<u8>, SealFault> {
     })
 }
 
+/// A small blob, from here or from any server that has it; nothing is stored.
+pub(super) async fn document(
+    context: &Context,
+    peers: &[Peer],
+    digest: Digest,
+) -> Result<Vec<u8>, SealFault> {
+    if context.blobs.store().has(&digest) {
+        return read(&context.blobs, digest);
+    }
+    for peer in peers {
+        if let Ok(bytes) = transfer::get_bytes(&peer.channel, digest, DOCUMENT_MAX).await {
+            return Ok(bytes);
+        }
+    }
+    let why = format!("blob {digest} is on no server that answers");
+    Err(SealFault::Later(error::status("unavailable", why, "bring servers up", true)))
+}
+
 /// Brings blobs here that are not, from any server that has them.
-async fn fetch(context: &Context, peers: &mut [Peer], digests: &[Digest]) -> Result<(), SealFault> {
+pub(super) async fn fetch(
+    context: &Context,
+    peers: &mut [Peer],
+    digests: &[Digest],
+) -> Result<(), SealFault> {
     let store = context.blobs.store();
     let mut missing: Vec<_> = digests.iter().filter(|d| !store.has(d)).copied().collect();
     if missing.is_empty() {
@@ -171,7 +195,7 @@ async fn fetch(context: &Context, peers: &mut [Peer], digests: &[Digest]) -> Res
 }
 
 /// Makes sure that enough servers hold everything; returns which do, this one first.
-async fn copy_out(
+pub(super) async fn copy_out(
     context: &Context,
     mut peers: Vec<Peer>,
     needed: &[Digest],

@@ -1,11 +1,13 @@
 //! All duties behind one door: what happened goes in, what to do comes out.
 
-use super::{contact::Contacts, planning::Planning, sealing::Sealing, signing::Signing};
+use super::{
+    contact::Contacts, copying::Copying, planning::Planning, sealing::Sealing, signing::Signing,
+};
 use crate::state::{
     command::{Command, Effect},
     view::View,
 };
-use domain::{LeaseId, Millis, NodeId};
+use domain::{ArtifactId, LeaseId, Millis, NodeId};
 
 pub use super::contact::LOST_AFTER;
 
@@ -31,6 +33,15 @@ pub enum Event {
     },
     /// Signing failed: try again later.
     SignFailed,
+    /// Copies of some results were looked at, and made where they were missing.
+    CopiesChecked {
+        /// The last of them; none when there are no more.
+        last: Option<ArtifactId>,
+        /// Whether any was short of copies.
+        mended: bool,
+    },
+    /// Servers have joined the cluster or left it.
+    MembersChanged,
 }
 
 /// What to do.
@@ -57,6 +68,11 @@ pub enum Duty {
         /// How many.
         count: u64,
     },
+    /// Look at the copies of the next results, and propose what was changed.
+    CheckCopies {
+        /// The last result that was looked at.
+        after: ArtifactId,
+    },
 }
 
 /// The duties of one term of leadership.
@@ -66,6 +82,7 @@ pub struct Duties {
     planning: Planning,
     sealing: Sealing,
     signing: Signing,
+    copying: Copying,
 }
 
 impl Duties {
@@ -77,6 +94,7 @@ impl Duties {
             planning: Planning::new(now),
             sealing: Sealing::new(now, view),
             signing: Signing::default(),
+            copying: Copying::new(now),
         }
     }
 
@@ -100,11 +118,14 @@ impl Duties {
             Event::PlanAnswered => self.planning.answered(),
             Event::SealFailed { ticket } => self.sealing.failed(ticket, now),
             Event::SignFailed => self.signing.failed(now),
+            Event::CopiesChecked { last, mended } => self.copying.looked(last, mended, now),
+            Event::MembersChanged => self.copying.begin_again(now),
         }
         let plan = self.planning.next(view, now, wall);
         duties.extend(plan.map(|plan| Duty::Propose(Command::Place { plan })));
         duties.extend(self.sealing.next(view, now));
         duties.extend(self.signing.next(view, now));
+        duties.extend(self.copying.next(now));
         duties
     }
 

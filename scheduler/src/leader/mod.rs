@@ -5,6 +5,7 @@
 //! in the view, so nothing is lost with them, nor with an event that never comes.
 
 mod contact;
+pub mod copying;
 pub mod duties;
 mod planning;
 mod sealing;

@@ -171,6 +171,13 @@ pub enum Command {
         /// One for each event.
         signatures: Vec<EventSignature>,
     },
+    /// Which servers hold a result now: one that held it has left, or has lost a part.
+    RecordCopies {
+        /// The result.
+        artifact: ArtifactId,
+        /// Servers that hold every blob, fsynced.
+        copies: Vec<ReplicaId>,
+    },
 }
 
 /// A job with what the API found out about it.

@@ -7,7 +7,8 @@ use super::{
 };
 use crate::planner;
 use domain::{
-    Bytes, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, ReplicaId, RequestKey,
+    ArtifactId, Bytes, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, ReplicaId,
+    RequestKey,
     audit::EventSignature,
     checkpoint::Checkpoint,
     job::{EndCause, JobSpec, Restart},
@@ -35,6 +36,7 @@ enum Move {
     Report { lease: usize, member: usize, kind: u8, step: u64 },
     Seal { ticket: usize },
     Abandon { ticket: usize, lost: bool },
+    Copies { artifact: u64, server: u64 },
     Sign { first: u64, count: usize },
     Wait { ms: u64 },
 }
@@ -63,6 +65,7 @@ fn any_move() -> impl Strategy<Value = Move> {
             .prop_map(|(lease, member, kind, step)| Move::Report { lease, member, kind, step }),
         3 => (0usize..4).prop_map(|ticket| Move::Seal { ticket }),
         1 => (0usize..4, any::<bool>()).prop_map(|(ticket, lost)| Move::Abandon { ticket, lost }),
+        1 => (0u64..4, 1u64..4).prop_map(|(artifact, server)| Move::Copies { artifact, server }),
         1 => (0u64..40, 0usize..8).prop_map(|(first, count)| Move::Sign { first, count }),
         1 => (0u64..200_000_000).prop_map(|ms| Move::Wait { ms }),
     ]
@@ -181,6 +184,10 @@ fn command(script: &mut Script, step: Move) -> Command {
                 true => EndCause::BlobsLost,
                 false => EndCause::Seal { detail: "root differs".into() },
             },
+        },
+        Move::Copies { artifact, server } => Command::RecordCopies {
+            artifact: ArtifactId(artifact),
+            copies: vec![ReplicaId(server), ReplicaId(1)],
         },
         Move::Sign { first, count } => Command::SignEvents {
             first,

@@ -28,6 +28,8 @@ mod part_test;
 #[cfg(test)]
 pub(crate) mod script;
 #[cfg(test)]
+mod seal_test;
+#[cfg(test)]
 mod stories;
 
 pub use command::Applied;
@@ -175,6 +177,9 @@ impl Cluster {
                 // Signatures for events that another leader has signed change nothing.
                 let _ = self.ledger.sign(&mut step.rows, first, signatures);
                 step.done()
+            }
+            Command::RecordCopies { artifact, copies } => {
+                seal::record_copies(step, &mut self.ledger, actor, artifact, copies)
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{
     step::{Step, absent},
 };
 use domain::{
-    Digest, LeaseId, ReplicaId,
+    ArtifactId, Digest, LeaseId, ReplicaId,
     artifact::Artifact,
     checkpoint::Checkpoint,
     job::{ElementState, EndCause},
@@ -108,5 +108,26 @@ impl Sched {
             requeue_or_end(step, job_id, job, position, cause)
         });
         step.done()
+    }
+}
+
+/// Records which servers hold a result now.
+pub(super) fn record_copies<R: RowRead>(
+    step: &mut Step<'_, R>,
+    ledger: &mut Ledger,
+    actor: &str,
+    artifact: ArtifactId,
+    mut copies: Vec<ReplicaId>,
+) -> Reply {
+    copies.sort_unstable();
+    copies.dedup();
+    if copies.is_empty() {
+        return Reply::Refused(Refusal::Spec(format!(
+            "copies of {artifact}: no server is named; name those that hold every byte"
+        )));
+    }
+    match ledger.record_copies(&mut step.rows, artifact, copies, step.now, actor) {
+        true => step.done(),
+        false => absent(format!("artifact {artifact}"), "artifacts"),
     }
 }

@@ -36,6 +36,9 @@ pub fn check(world: &World) -> Result<(), Broken> {
     if let Some(lease) = view.all_leases().next() {
         return Err(Broken::new(format!("healed: lease {} is left over", lease.id)));
     }
+    if let Some(id) = world.short_of_copies().first() {
+        return Err(Broken::new(format!("healed: {id} is short of copies")));
+    }
     for (at, client) in world.clients.iter().enumerate() {
         if client.asked.is_some() {
             return Err(Broken::new(format!("healed: client {at} has no answer")));

@@ -99,8 +99,8 @@ impl World {
         }
     }
 
-    /// The members, when all of them are up, whole and agree on who they are: then one of them
-    /// may be lost for good.
+    /// The members, when all of them are up, whole and agree on who they are, and hold enough
+    /// copies of every result: then one of them may be lost for good.
     #[must_use]
     pub fn all_well(&self) -> Option<Membership> {
         let servers = self.in_service();
@@ -115,6 +115,7 @@ impl World {
             && replicas.iter().all(|replica| *replica.membership() == members)
             && members.voters.iter().copied().eq(ids)
             && members.voters.len() >= 3
+            && self.short_of_copies().is_empty()
             && !members.is_joint();
         well.then_some(members)
     }
@@ -150,6 +151,10 @@ impl World {
     /// A bit flips on a server, of its disk while it is down or of its memory while it is up.
     pub fn damage(&mut self, at: usize, memory: bool, down: u64) {
         if self.all_well().is_none() || !self.is_idle() || self.servers[at].service != Service::In {
+            return;
+        }
+        if self.net.one_in(3) {
+            self.lose_blob(at);
             return;
         }
         if memory {

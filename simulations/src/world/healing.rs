@@ -62,6 +62,7 @@ impl World {
             | Event::SnapshotReported { server, .. }
             | Event::SnapshotBuilt { server, .. }
             | Event::Seal { server, .. }
+            | Event::CheckCopies { server, .. }
             | Event::Ask { server, .. }
             | Event::AskRead { server, .. } => *server,
             _ => return Some(event),
@@ -99,6 +100,7 @@ impl World {
             server.replica.as_ref().is_some_and(|it| live(it.view().0.0.view().live_jobs()))
         };
         idle && self.is_in_order()
+            && self.short_of_copies().is_empty()
             && self.servers.iter().any(|server| server.leads() && done(server))
     }
 

@@ -72,25 +72,9 @@ impl World {
     }
 
     /// Whether a call from one server to another is answered.
-    fn answers(&self, from: usize, to: usize) -> bool {
+    pub(super) fn answers(&self, from: usize, to: usize) -> bool {
         let (from, to) = (from as u64 + 1, to as u64 + 1);
         let cut = |link| self.cut.contains(&link) || self.forever.contains(&link);
         self.is_up(to as usize - 1) && !cut((from, to)) && !cut((to, from))
-    }
-
-    /// Results that fewer servers in service hold than sealed them: nothing copies them again
-    /// when a server is replaced.
-    #[must_use]
-    pub fn short_copies(&self) -> u64 {
-        let Some(replica) = self.leader().and_then(|at| self.servers[at].replica.as_ref()) else {
-            return 0;
-        };
-        let (machine, rows) = replica.view();
-        let all = machine.0.view().artifacts(rows, domain::ArtifactId(0), 100_000);
-        let short = all.iter().filter(|found| {
-            let holders = self.blobs.get(&found.artifact.ticket.output.tree);
-            holders.map_or(0, BTreeSet::len) < found.artifact.copies.len()
-        });
-        short.count() as u64
     }
 }

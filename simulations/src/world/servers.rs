@@ -100,6 +100,10 @@ impl World {
                 let wait = self.net.between(5, 200);
                 self.after(wait, Event::Seal { server: at, life, ticket });
             }
+            server::Ask::CheckCopies(after) => {
+                let wait = self.net.between(5, 500);
+                self.after(wait, Event::CheckCopies { server: at, life, after });
+            }
             server::Ask::Leads(term) => self.elected(at, term)?,
             server::Ask::Applied => {
                 let server = &mut self.servers[at];
