@@ -13,6 +13,13 @@ fn member(user: &User, id: &str) -> Option<Value> {
     status["replicas"].as_array()?.iter().find(|member| member["id"] == id).cloned()
 }
 
+/// The servers that hold each result, as the cluster records them.
+fn copies(user: &User) -> Option<Vec<Vec<String>>> {
+    let all = user.json(&["artifacts"])?;
+    let all = all["artifacts"].as_array()?.iter();
+    all.map(|it| serde_json::from_value(it["copies"].clone()).ok()).collect()
+}
+
 fn lead(user: &User, id: &str) {
     user.ok(&["cluster", "transfer", id]);
     user.until(&format!("{id} leads"), |user| (user.leader() == id).then_some(()));
@@ -76,7 +83,10 @@ fn know(cluster: &mut Cluster, address: &str) {
 #[test]
 fn a_damaged_server_stops_and_is_replaced_by_a_new_one_that_gets_its_vote() {
     let mut cluster = Cluster::start();
+    // Who leads while a result is sealed holds a copy of it.
+    lead(&cluster.user, "r3");
     cluster.user.run_job("before");
+    assert!(copies(&cluster.user).unwrap()[0].contains(&"r3".to_owned()));
     lead(&cluster.user, "r1");
 
     cluster.kill("server-3");
@@ -91,11 +101,20 @@ fn a_damaged_server_stops_and_is_replaced_by_a_new_one_that_gets_its_vote() {
     cluster.user.run_job("without");
     replace(&mut cluster, "r4");
     cluster.user.run_job("after");
+    cluster.user.until("every result has two copies again", |user| {
+        let held = copies(user)?;
+        let whole = |held: &Vec<String>| held.len() >= 2 && !held.contains(&"r3".to_owned());
+        (held.len() == 3 && held.iter().all(whole)).then_some(())
+    });
 
-    // Of the three members two are left: it takes the new one's vote to go on.
+    // Of the three members two are left: it takes the new one's vote to go on, and no result may
+    // have its only copy on the one that is gone.
     lead(&cluster.user, "r4");
     cluster.kill("server-2");
     cluster.user.run_job("by-its-vote");
+    for name in ["before", "without", "after"] {
+        cluster.user.ok(&["verify", &format!("name={name}")]);
+    }
     let states = cluster.user.states();
     for name in ["before", "without", "after", "by-its-vote"] {
         assert_eq!(states.get(name).map(String::as_str), Some("completed"), "{states:?}");

@@ -7,7 +7,7 @@ use registry::{ledger::event_hash, seal::canonical};
 use serde_json::Value;
 
 fn vectors() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/vectors.json");
+    let path = std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/tests/data/vectors.json";
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

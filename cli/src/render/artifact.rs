@@ -28,7 +28,7 @@ pub struct Detail {
     pub tree: Tree,
 }
 
-const HEADING: [&str; 7] = ["ARTIFACT", "JOB", "NAME", "ROOT", "FILES", "SIZE", "SEALED"];
+const HEADING: [&str; 8] = ["ARTIFACT", "JOB", "NAME", "ROOT", "FILES", "SIZE", "COPIES", "SEALED"];
 
 /// The list as text.
 #[must_use]
@@ -45,6 +45,7 @@ pub fn list(style: Style, all: &Artifacts) -> String {
             ticket.output.root.short(),
             ticket.output.files.to_string(),
             show_size(ticket.output.size),
+            view.artifact.copies.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             show_time(view.artifact.sealed),
         ]
     };

@@ -11,7 +11,7 @@ fn start(dir: &Path, resume: Option<&Path>, delay: &str) -> Child {
     for name in ["out", "ckpt"] {
         std::fs::create_dir_all(dir.join(name)).unwrap();
     }
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/digits.csv");
+    let data = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("data/digits.csv");
     let mut command = Command::new(env!("CARGO_BIN_EXE_assay-train"));
     command
         .args(["--epochs", "3", "--checkpoint-every", "10", "--step-delay-ms", delay])
