@@ -2,11 +2,11 @@
 
 use super::{context::Context, context::wall_clock, copying, sealing};
 use crate::{
-    consensus::shell::Effects,
+    consensus::shell::{Effects, Status},
     leader::duties::{Duties, Duty, Event},
     state::command::{Command, Effect, Reply},
 };
-use domain::{LeaseId, Millis, audit::EventSignature, limit};
+use domain::{LeaseId, Millis, ReplicaId, audit::EventSignature, limit};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
@@ -48,14 +48,7 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
             _ = ticks.tick() => Event::Tick,
         };
         let now = clock();
-        let (leads, term, changed) = {
-            let status = status.borrow_and_update();
-            let changed = !status.members.keys().eq(members.iter());
-            if changed {
-                members = status.members.keys().copied().collect();
-            }
-            (status.is_leader(), status.term, changed)
-        };
+        let (leads, term, changed) = leadership(&status.borrow_and_update(), &mut members);
         if effects.missed() {
             context.sessions.wake_all();
         }
@@ -77,6 +70,16 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
         let Some(duties) = duties else { return };
         held = Some((term, duties));
     }
+}
+
+/// Whether this server leads, in which term, and whether the members are others than `members`,
+/// which is brought up to date.
+fn leadership(status: &Status, members: &mut Vec<ReplicaId>) -> (bool, u64, bool) {
+    let changed = !status.members.keys().eq(members.iter());
+    if changed {
+        *members = status.members.keys().copied().collect();
+    }
+    (status.is_leader(), status.term, changed)
 }
 
 /// Lets the duties hear of an event and does what they say; none when the replica has ended.

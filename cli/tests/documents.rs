@@ -1,0 +1,199 @@
+//! The documents of commands that change or write something: their keys and kinds of values, as
+//! programs have come to rely on them. Those of lists and views are in `cli/src/render/snapshots`.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod harness;
+
+use expect_test::expect;
+use harness::{User, cluster::Cluster, said};
+use serde_json::{Value, json};
+
+/// A document without its values: each is the name of its kind. The schema stays.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Null => json!("null"),
+        Value::Bool(_) => json!("bool"),
+        Value::Number(_) => json!("number"),
+        Value::String(_) => json!("string"),
+        Value::Array(all) => all.first().map_or(json!([]), |first| json!([shape(first)])),
+        Value::Object(all) => {
+            let kept = |(key, value): (&String, &Value)| {
+                let kind = if key == "schema" { value.clone() } else { shape(value) };
+                (key.clone(), kind)
+            };
+            Value::Object(all.iter().map(kept).collect())
+        }
+    }
+}
+
+fn lines(document: &Value) -> String {
+    serde_json::to_string_pretty(&shape(document)).unwrap() + "\n"
+}
+
+/// The shape of what a command answers with.
+fn document(user: &User, words: &[&str]) -> String {
+    let text = user.ok(&[&["--json"], words].concat());
+    lines(&serde_json::from_str(&text).unwrap())
+}
+
+#[test]
+fn documents_of_changes_and_files_keep_their_form() {
+    let cluster = Cluster::start();
+    let user = &cluster.user;
+    let path = |tail: &str| cluster.path(tail).to_str().unwrap().to_owned();
+    let check = |words: &[&str], expected: expect_test::Expect| {
+        expected.assert_eq(&document(user, words));
+    };
+    user.run_job("kept");
+
+    check(
+        &["submit", "--outputs", "none", "--gpus", "8", "--", "sleep", "60"],
+        expect![[r#"
+            {
+              "job": "string",
+              "log_index": "number",
+              "name": "string",
+              "recipe": "string",
+              "schema": "submitted/v1"
+            }
+        "#]],
+    );
+    check(
+        &["cancel", "last"],
+        expect![[r#"
+            {
+              "cancelled": [
+                {
+                  "job": "string",
+                  "log_index": "number"
+                }
+              ],
+              "schema": "cancelled/v1"
+            }
+        "#]],
+    );
+    check(
+        &["submit", "--dry-run", "--", "true"],
+        expect![[r#"
+            {
+              "recipe": "string",
+              "schema": "dry_run/v1",
+              "spec": {
+                "array": "null",
+                "code": "null",
+                "command": [
+                  "string"
+                ],
+                "datasets": {},
+                "env": {},
+                "hyperparameters": {},
+                "name": "string",
+                "on_disconnect": "string",
+                "outputs": "string",
+                "priority": "number",
+                "queue": "string",
+                "reproduces": "null",
+                "resources": {
+                  "cpu_millis": "number",
+                  "gpu_model": "null",
+                  "gpus": "number",
+                  "memory_bytes": "number"
+                },
+                "restart": "string",
+                "retries": "number",
+                "seed": "number",
+                "tasks": "number",
+                "time_limit": "null",
+                "user": "string"
+              }
+            }
+        "#]],
+    );
+    check(
+        &["node", "drain", "node-b", "--reason", "disk"],
+        expect![[r#"
+            {
+              "done": "string",
+              "log_index": "number",
+              "schema": "done/v1"
+            }
+        "#]],
+    );
+    check(
+        &["logs", "name=kept"],
+        expect![[r#"
+            {
+              "element": "string",
+              "rank": "number",
+              "schema": "log/v1",
+              "text": "string"
+            }
+        "#]],
+    );
+    check(
+        &["artifact", "export", "a1", &path("export")],
+        expect![[r#"
+            {
+              "artifact": "string",
+              "dir": "string",
+              "schema": "export/v1"
+            }
+        "#]],
+    );
+    check(
+        &["fetch", "a1", &path("fetched")],
+        expect![[r#"
+            {
+              "artifact": "string",
+              "dir": "string",
+              "files": "number",
+              "schema": "fetched/v1",
+              "size_bytes": "number"
+            }
+        "#]],
+    );
+    let (chain, signers) = (path("chain.jsonl"), path("signers.json"));
+    check(
+        &["audit", "export", &chain, "--signers", &signers],
+        expect![[r#"
+            {
+              "events": "number",
+              "file": "string",
+              "schema": "audit_export/v1",
+              "signers": "string"
+            }
+        "#]],
+    );
+    let (new, keys, ca_key) = (path("new"), path("keys"), path("tls/ca.key"));
+    let init = ["server", "init", "r4", "--dir", &new, "--listen", "127.0.0.1:1"];
+    check(
+        &[&init[..], &["--keys", &keys, "--ca-key", &ca_key]].concat(),
+        expect![[r#"
+            {
+              "certificate": "string",
+              "config": "string",
+              "request": "null",
+              "schema": "server_init/v1",
+              "server": "string"
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_fault_keeps_its_form() {
+    let cluster = Cluster::start();
+    let output = cluster.user.assay(&["job", "j9", "--json"]);
+    assert_eq!(output.status.code(), Some(4));
+    let fault: Value = serde_json::from_str(&said(&output)).unwrap();
+    expect![[r#"
+        {
+          "code": "string",
+          "detail": "string",
+          "hint": "string",
+          "reason": "string",
+          "retry_safe": "bool"
+        }
+    "#]]
+    .assert_eq(&lines(&fault));
+}
