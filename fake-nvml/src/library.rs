@@ -66,6 +66,8 @@ pub extern "C" fn nvmlErrorString(result: nvmlReturn_t) -> *const c_char {
         2 => c"Invalid Argument",
         3 => c"Not Supported",
         6 => c"Not Found",
+        7 => c"Insufficient Size",
+        10 => c"Timeout",
         15 => c"GPU is lost",
         _ => c"Unknown Error",
     };
