@@ -6,6 +6,7 @@ pub mod audit;
 pub mod checkpoint;
 pub mod contract;
 pub mod digest;
+pub mod hardware;
 pub mod id;
 pub mod job;
 pub mod lease;
@@ -21,4 +22,4 @@ pub mod view;
 
 pub use digest::Digest;
 pub use id::{ArtifactId, AttemptNo, ElementId, JobId, LeaseId, NodeId, ReplicaId, RequestKey};
-pub use unit::{Bytes, CpuMillis, LogIndex, Millis};
+pub use unit::{Bytes, CpuMillis, LogIndex, MegaBits, MegaHertz, MilliWatts, Millis};

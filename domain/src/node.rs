@@ -42,11 +42,20 @@ impl Inventory {
     /// Source: rulings, 6.
     #[must_use]
     pub fn hardware_class(&self) -> String {
-        let gpu = self.gpus.first().map_or("no-gpu", |gpu| gpu.model.as_str());
-        let driver = self.driver_version.split('.').next().unwrap_or_default();
-        let driver = if driver.is_empty() { "none" } else { driver };
-        format!("{gpu}/driver-{driver}/{}", self.cpu_level)
+        let model = self.gpus.first().map(|gpu| gpu.model.as_str());
+        hardware_class(model, &self.driver_version, &self.cpu_level)
     }
+}
+
+/// The class of hardware of a GPU model, a driver's version and an instruction-set level.
+///
+/// Of the driver only the first number counts, its branch: the rest are fixes.
+#[must_use]
+pub fn hardware_class(gpu_model: Option<&str>, driver_version: &str, cpu_level: &str) -> String {
+    let gpu = gpu_model.unwrap_or("no-gpu");
+    let driver = driver_version.split('.').next().unwrap_or_default();
+    let driver = if driver.is_empty() { "none" } else { driver };
+    format!("{gpu}/driver-{driver}/{cpu_level}")
 }
 
 /// Whether a node takes new work.

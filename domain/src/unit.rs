@@ -41,6 +41,12 @@ units! {
     Bytes, " B";
     /// An amount of processor time a second. Unit: thousandths of a core.
     CpuMillis, " mCPU";
+    /// A power draw, or a limit of one. Unit: thousandths of a watt.
+    MilliWatts, " mW";
+    /// A clock rate. Unit: MHz.
+    MegaHertz, " MHz";
+    /// A rate of a network. Unit: millions of bits a second.
+    MegaBits, " Mbit/s";
     /// A place in the replicated log, from 1.
     LogIndex, "";
 }

@@ -16,8 +16,8 @@ use crate::{
         checkpoints::{self, CheckpointWatch, Seen},
         clock,
         dirs::NodeDirs,
-        gpu,
-        host::Host,
+        gpu::{self, Gpus},
+        host,
         pool::FolderPool,
         supervisor::Said,
         tasks::{Heard, ORDERS_AHEAD, Order},
@@ -28,6 +28,7 @@ use crate::{
 };
 use domain::{
     LeaseId, Millis,
+    hardware::Hardware,
     job::EndCause,
     link::{Down, Up},
     node::Inventory,
@@ -53,8 +54,14 @@ const FREE_MIN: u64 = 1 << 20;
 /// When the node cannot be set up, or its supervisor hangs.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
     let config = config.checked()?;
-    let inventory = inventory(&config)?;
-    tracing::info!(node = %config.name, gpus = inventory.gpus.len(), "agent starts");
+    let gpus = gpu::open(config.nvml.as_deref())?;
+    let hardware = hardware(&config, &*gpus)?;
+    let inventory = host::inventory(config.name.clone(), &hardware);
+    let class = hardware.class();
+    tracing::info!(node = %config.name, gpus = inventory.gpus.len(), %class, "agent starts");
+    for gpu in &hardware.gpus.unread {
+        tracing::warn!(gpu = gpu.index, why = %gpu.why, "GPU does not answer and is not offered");
+    }
     let setting = |fault: tonic::transport::Error| AgentError::Setting {
         setting: "servers",
         fault: format!("{fault}"),
@@ -96,13 +103,12 @@ pub async fn serve<B: Blobs>(
     served
 }
 
-/// What this node has, as far as the settings let tasks use it.
-fn inventory(config: &Config) -> Result<Inventory, AgentError> {
-    let gpus = gpu::open(config.nvml.as_deref())?.inventory()?;
-    let mut host = Host::read()?;
+/// This machine, as far as the settings let tasks use it.
+fn hardware(config: &Config, gpus: &dyn Gpus) -> Result<Hardware, AgentError> {
+    let mut host = host::read_host()?;
     host.cpu = config.cpu.unwrap_or(host.cpu);
     host.memory = config.memory.unwrap_or(host.memory);
-    Ok(host.inventory(config.name.clone(), gpus))
+    Ok(Hardware { host, gpus: gpus.read()? })
 }
 
 /// All that a running agent holds.
