@@ -9,6 +9,7 @@
 mod alphabet;
 mod checkpoint;
 mod fence;
+pub mod health;
 mod lease;
 mod prepare;
 mod publish;
