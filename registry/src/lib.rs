@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod blob;
+pub mod drift;
 pub mod ledger;
 pub mod seal;
 pub mod sign;
