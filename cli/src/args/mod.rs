@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod debug;
 pub mod operator;
 pub mod process;
 pub mod selector;
@@ -105,6 +106,12 @@ pub enum Command {
     /// List, export or check the audit chain
     #[command(subcommand)]
     Audit(operator::Audit),
+    /// Compare samples of now with those that a model was made with
+    #[command(subcommand)]
+    Drift(debug::Drift),
+    /// Look at documents as Assay sees them
+    #[command(subcommand)]
+    Debug(debug::Debug),
     /// Run a whole cluster on this machine
     Dev(process::Dev),
     /// Run a server

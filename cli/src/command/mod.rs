@@ -2,9 +2,11 @@
 
 pub mod artifact;
 pub mod audit;
+pub mod canonical;
 pub mod change;
 pub mod cluster;
 pub mod diff;
+pub mod drift;
 pub mod find;
 pub mod follow;
 pub mod list;
@@ -99,6 +101,8 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Diff(args) => diff::run(&context()?, &args).await,
         Command::Cluster(args) => cluster::run(&context()?, args).await,
         Command::Audit(args) => audit::run(global, args).await,
+        Command::Drift(args) => drift::run(&output(global), args),
+        Command::Debug(args) => canonical::run(&output(global), args),
         Command::Dev(args) => crate::dev::run(global, args).await,
         Command::Server(args) => server(global, args).await,
         Command::Agent(args) => process::agent(&args.config).await,

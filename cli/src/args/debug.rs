@@ -1,0 +1,62 @@
+//! Arguments of the commands that need no cluster: scores of samples, and looks at documents.
+
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// `assay drift`.
+#[derive(Debug, Subcommand)]
+pub enum Drift {
+    /// Score how far current samples are from reference samples, without a cluster
+    Score(DriftScore),
+}
+
+/// `assay drift score`.
+#[derive(Args, Debug)]
+pub struct DriftScore {
+    /// JSON: an array of numbers or of strings, or an object of such arrays by feature
+    #[arg(long, value_name = "FILE")]
+    pub reference: PathBuf,
+    /// The same, of now
+    #[arg(long, value_name = "FILE")]
+    pub current: PathBuf,
+    /// Significance, after the correction
+    #[arg(long, default_value_t = 0.05)]
+    pub alpha: f64,
+    /// How p-values are corrected for the number of features
+    #[arg(long, value_enum, default_value_t = Correct::BenjaminiHochberg)]
+    pub correction: Correct,
+    /// Samples that each window must have; below 4 no test can reach 5 %
+    #[arg(long, default_value_t = 4)]
+    pub min_samples: u64,
+    /// Population stability index from which on it is drift
+    #[arg(long, default_value_t = 0.1)]
+    pub psi: f64,
+    /// Jensen-Shannon distance from which on it is drift
+    #[arg(long, default_value_t = 0.1)]
+    pub jensen_shannon: f64,
+    /// Wasserstein distance, in standard deviations of the reference, from which on it is drift
+    #[arg(long, default_value_t = 0.1)]
+    pub wasserstein: f64,
+}
+
+/// Which errors are kept rare among many features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Correct {
+    /// Few of those that are named are named wrongly
+    BenjaminiHochberg,
+    /// It is unlikely that any is named wrongly
+    Holm,
+    /// No correction
+    None,
+}
+
+/// `assay debug`.
+#[derive(Debug, Subcommand)]
+pub enum Debug {
+    /// Print the canonical form (RFC 8785) of a JSON document with its SHA-256
+    Canonical {
+        /// The document; `-` is standard input
+        #[arg(value_name = "FILE", default_value = "-")]
+        file: PathBuf,
+    },
+}
