@@ -7,5 +7,6 @@ pub mod dsse;
 pub mod provenance;
 pub mod recipe;
 pub mod statement;
+pub mod tlog;
 pub mod verify;
 pub mod walk;
