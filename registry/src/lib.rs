@@ -3,6 +3,7 @@
 
 pub mod blob;
 pub mod drift;
+pub mod gate;
 pub mod ledger;
 pub mod seal;
 pub mod sign;

@@ -3,7 +3,7 @@
 
 use domain::Digest;
 use ed25519_dalek::{Signature, VerifyingKey, pkcs8::DecodePublicKey};
-use registry::{ledger::event_hash, seal::canonical};
+use registry::{gate::sampled, ledger::event_hash, seal::canonical};
 use serde_json::Value;
 
 fn vectors() -> Value {
@@ -36,5 +36,18 @@ fn canonical_forms_hashes_and_signatures_are_those_of_the_platform() {
         let signature = STANDARD.decode(text(event, "ed25519_signature_b64")).unwrap();
         let signature = Signature::from_slice(&signature).unwrap();
         key.verify_strict(&hash.0, &signature).unwrap();
+    }
+}
+
+#[test]
+fn canary_policies_apply_to_the_requests_that_the_platform_picks() {
+    let vectors = vectors();
+    for case in vectors["canary_sampling"]["cases"].as_array().unwrap() {
+        let id = text(case, "requestId");
+        let percent = case["percent"].as_f64().unwrap() as u32;
+        assert!(!sampled(id, percent), "{id}: the bound lies above {percent} %");
+        assert!(sampled(id, percent + 1), "{id}");
+        assert_eq!(sampled(id, 30), case["applied_at_30"].as_bool().unwrap(), "{id}");
+        assert!(sampled(id, 100) && !sampled(id, 0), "{id}");
     }
 }
