@@ -5,5 +5,6 @@ pub mod blob;
 pub mod drift;
 pub mod gate;
 pub mod ledger;
+pub mod pii;
 pub mod seal;
 pub mod sign;

@@ -59,4 +59,10 @@ pub enum Debug {
         #[arg(value_name = "FILE", default_value = "-")]
         file: PathBuf,
     },
+    /// Look for personal data in a file: where it stands and of what kind, never what it says
+    Pii {
+        /// The file; `-` is standard input
+        #[arg(value_name = "FILE", default_value = "-")]
+        file: PathBuf,
+    },
 }

@@ -1,7 +1,6 @@
 //! `assay debug canonical`: the form of a JSON document over which digests are made.
 
 use crate::{
-    args::debug::Debug,
     exit::Exit,
     fault::{Fault, Kind},
     output::Output,
@@ -26,13 +25,12 @@ struct Canonical {
     size: u64,
 }
 
-/// `assay debug`.
+/// `assay debug canonical`.
 ///
 /// # Errors
 /// When the document cannot be read, or has no canonical form.
-pub fn run(output: &Output, args: Debug) -> Result<Exit, Fault> {
-    let Debug::Canonical { file } = args;
-    let found = of(&read(&file)?).map_err(|fault| refused(&file, &fault))?;
+pub fn run(output: &Output, file: &Path) -> Result<Exit, Fault> {
+    let found = of(&read(file)?).map_err(|fault| refused(file, &fault))?;
     let text = format!("{}\nsha256 {}\n", found.canonical, found.sha256);
     output.show("canonical", &found, |_| text)?;
     Ok(Exit::Ok)

@@ -10,6 +10,7 @@ pub mod drift;
 pub mod find;
 pub mod follow;
 pub mod list;
+pub mod pii;
 pub mod process;
 pub mod progress;
 pub mod reproduce;
@@ -18,7 +19,7 @@ pub mod submit;
 pub mod verify;
 
 use crate::{
-    args::{Cli, Command, Global, process as process_args},
+    args::{Cli, Command, Global, debug::Debug, process as process_args},
     client::Client,
     config::profile::{self, Places},
     exit::Exit,
@@ -102,7 +103,8 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Cluster(args) => cluster::run(&context()?, args).await,
         Command::Audit(args) => audit::run(global, args).await,
         Command::Drift(args) => drift::run(&output(global), args),
-        Command::Debug(args) => canonical::run(&output(global), args),
+        Command::Debug(Debug::Canonical { file }) => canonical::run(&output(global), &file),
+        Command::Debug(Debug::Pii { file }) => pii::run(&output(global), &file),
         Command::Dev(args) => crate::dev::run(global, args).await,
         Command::Server(args) => server(global, args).await,
         Command::Agent(args) => process::agent(&args.config).await,
