@@ -2,14 +2,25 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use domain::Digest;
+use domain::{
+    Digest, Millis,
+    audit::{AuditEvent, EventSignature},
+    scratch::Scratch,
+};
 use ed25519_dalek::{Signer, SigningKey};
-use registry::seal::tlog::{
-    Checkpoint, Frontier, NoteKey, Proof, SignedNote, Tree, consistency_proof, inclusion_proof,
-    leaf_hash,
+use registry::{
+    ledger::{Ledger, prove, view},
+    seal::{
+        audit::ChainCheck,
+        tlog::{
+            Checkpoint, Frontier, NoteKey, Proof, SignedNote, Tree, consistency_proof,
+            inclusion_proof, leaf_hash, verify_inclusion,
+        },
+    },
 };
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     io::Write,
     path::Path,
     process::{Command, Stdio},
@@ -124,4 +135,71 @@ fn a_million_events_are_hashed_in_seconds_and_proved_in_milliseconds() {
         total / 1e3
     );
     assert!(slowest < 5.0);
+}
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A ledger with this many events, and its rows.
+fn ledger(events: u64) -> (Ledger, Rows) {
+    let (mut rows, mut ledger) = (Rows::new(), Ledger::default());
+    let body = json!({ "members": [{ "job": "j17", "user": "ada", "queue": "default" }] });
+    let body = body.as_object().unwrap();
+    for first in (0..events).step_by(1_000) {
+        let mut scratch = Scratch::new(&rows);
+        for _ in first..events.min(first + 1_000) {
+            ledger.record(&mut scratch, Millis(9), "job.submitted", "user:ada", body.clone());
+        }
+        let (changes, _) = scratch.finish(Default::default());
+        for change in changes {
+            rows.insert(change.key, change.value.unwrap());
+        }
+    }
+    (ledger, rows)
+}
+
+/// `cargo test --release -p registry --test tlog -- --ignored --nocapture`
+#[test]
+#[ignore = "measures time: only a release build says anything"]
+fn an_event_among_a_million_is_proved_from_rows_in_milliseconds() {
+    const EVENTS: u64 = 1_000_000;
+    let started = Instant::now();
+    let (ledger, rows) = ledger(EVENTS);
+    println!("1,000,000 events recorded: {:.3} s", started.elapsed().as_secs_f64());
+    let mut times = Vec::new();
+    for n in 0..1_000 {
+        let started = Instant::now();
+        let found = prove(&ledger, &rows, 1 + n * 997).unwrap().unwrap();
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+        let leaf = leaf_hash(found.event.payload.as_bytes());
+        verify_inclusion(&found.hashes, leaf, n * 997, found.size, found.root).unwrap();
+    }
+    times.sort_by(f64::total_cmp);
+    println!("a proof from rows: p50 {:.3} ms, p99 {:.3} ms", times[500], times[990]);
+    assert!(times[990] < 5.0);
+}
+
+/// `cargo test --release -p registry --test tlog -- --ignored --nocapture`
+#[test]
+#[ignore = "measures time: only a release build says anything"]
+fn signed_events_are_verified_by_the_ten_thousand_a_second() {
+    const EVENTS: u64 = 100_000;
+    let (_, rows) = ledger(EVENTS);
+    let (key, _) = key();
+    let pem = ed25519_dalek::pkcs8::EncodePublicKey::to_public_key_pem(
+        &key.verifying_key(),
+        Default::default(),
+    )
+    .unwrap();
+    let sign = |event: AuditEvent| {
+        let bytes = key.sign(&event.hash.0).to_bytes().to_vec();
+        AuditEvent { signature: Some(EventSignature { signer: "k".into(), bytes }), ..event }
+    };
+    let events = view::events(&rows, 1, EVENTS as usize);
+    let events: Vec<_> = events.into_iter().map(sign).collect();
+    let started = Instant::now();
+    let mut check = ChainCheck::new(&[("k".to_owned(), pem)].into()).unwrap();
+    events.iter().for_each(|event| check.next(event).unwrap());
+    assert_eq!(check.finish(Some(EVENTS)).unwrap().signed, EVENTS);
+    let seconds = started.elapsed().as_secs_f64();
+    println!("100,000 signed events verified: {seconds:.3} s, a million {:.1} s", seconds * 10.0);
 }

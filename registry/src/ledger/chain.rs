@@ -82,6 +82,7 @@ impl Ledger {
         let hash = event_hash(&payload, prev);
         let event = AuditEvent { seq, payload, prev, hash, ts_us, signature: None };
         rows.put_new(key::event(seq), &event);
+        self.grow(rows, seq, &event.payload);
         self.head = Some(Head { seq, hash, ts_us });
         self.keep(rows);
         seq

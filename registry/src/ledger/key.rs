@@ -8,6 +8,8 @@ const OF_ELEMENT: u8 = 0x82;
 const OF_BUILD: u8 = 0x83;
 const EVENT: u8 = 0x84;
 const LINEAGE: u8 = 0x85;
+const TREE: u8 = 0x86;
+const NODE: u8 = 0x87;
 
 pub fn meta() -> Vec<u8> {
     vec![META]
@@ -56,4 +58,15 @@ pub fn made_from(source: Digest) -> (Vec<u8>, Vec<u8>) {
     let from = [&[LINEAGE], &source.0[..]].concat();
     let to = [&from[..], &[0xff; 9]].concat();
     (from, to)
+}
+
+/// The right edge of the tree over the events.
+pub fn tree() -> Vec<u8> {
+    vec![TREE]
+}
+
+/// A full subtree of the tree over the events.
+pub fn node(level: u32, index: u64) -> Vec<u8> {
+    let level = u8::try_from(level).expect("a tree of 64-bit size has at most 64 levels");
+    [&[NODE, level], &index.to_be_bytes()[..]].concat()
 }

@@ -3,11 +3,14 @@
 mod chain;
 mod key;
 mod seal;
+mod tree;
 pub mod view;
 
 pub use chain::{Head, LedgerRefusal, event_hash, parse_rfc3339, rfc3339};
 pub use seal::SealInput;
+pub use tree::{EventProof, prove};
 
+use crate::seal::tlog::Frontier;
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{port::RowRead, scratch};
 
@@ -23,6 +26,9 @@ pub struct Ledger {
     head: Option<Head>,
     /// Sequence number of the newest event with a signature.
     signed: u64,
+    /// The right edge of the tree over all events, which has a row of its own.
+    #[borsh(skip)]
+    tree: Frontier,
 }
 
 impl Ledger {
@@ -30,7 +36,8 @@ impl Ledger {
     #[must_use]
     pub fn load(rows: &impl RowRead) -> Self {
         let key = key::meta();
-        rows.get(&key).map(|bytes| scratch::decode(&key, &bytes)).unwrap_or_default()
+        let meta: Option<Self> = rows.get(&key).map(|bytes| scratch::decode(&key, &bytes));
+        Self { tree: Self::load_tree(rows), ..meta.unwrap_or_default() }
     }
 
     /// The newest event of the chain.

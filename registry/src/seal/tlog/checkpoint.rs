@@ -15,6 +15,12 @@ pub struct Checkpoint {
     pub root: Digest,
 }
 
+/// The name of a cluster's log, and of the key that signs it.
+#[must_use]
+pub fn origin(cluster: &str) -> String {
+    format!("assay/{cluster}/audit")
+}
+
 /// Why a head is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointFault {

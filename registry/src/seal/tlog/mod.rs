@@ -12,11 +12,12 @@ mod note;
 mod proof;
 mod tree;
 
-pub use checkpoint::{Checkpoint, CheckpointFault};
+pub use checkpoint::{Checkpoint, CheckpointFault, origin};
 pub use consistency::{consistency_proof, verify_consistency};
 pub use inclusion::{inclusion_proof, verify_inclusion};
 pub use note::{NoteFault, NoteKey, SignedNote};
 pub use proof::{Proof, ProofFault};
+pub(crate) use tree::node_hash;
 pub use tree::{Frontier, Node, NodeRead, Tree, TreeFault, leaf_hash};
 
 #[cfg(test)]

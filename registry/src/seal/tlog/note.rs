@@ -1,7 +1,7 @@
 //! Signed notes (C2SP signed-note): a text with Ed25519 signatures that name their keys.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::{Signature, VerifyingKey, pkcs8::DecodePublicKey};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
@@ -51,6 +51,17 @@ impl NoteKey {
             return Err(NoteFault::Key { text: name.to_owned(), why });
         }
         Ok(Self { name: name.to_owned(), key })
+    }
+
+    /// A key in SPKI in PEM, under a name.
+    ///
+    /// # Errors
+    /// When it is no Ed25519 key, or the name is none.
+    pub fn of_pem(name: &str, pem: &str) -> Result<Self, NoteFault> {
+        let why = "its key is not Ed25519 in PEM";
+        let key = VerifyingKey::from_public_key_pem(pem)
+            .map_err(|_| NoteFault::Key { text: name.to_owned(), why })?;
+        Self::new(name, key)
     }
 
     /// Reads `name+id+key`.

@@ -56,8 +56,7 @@ pub fn leaf_hash(entry: &[u8]) -> Digest {
 }
 
 /// The hash over two subtrees: SHA-256(01 ‖ left ‖ right).
-#[must_use]
-pub(super) fn node_hash(left: Digest, right: Digest) -> Digest {
+pub(crate) fn node_hash(left: Digest, right: Digest) -> Digest {
     Digest(
         Sha256::new()
             .chain_update([1])
