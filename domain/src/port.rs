@@ -60,6 +60,13 @@ pub trait Signer: Send + Sync {
     /// When the key cannot be used now; the caller retries within a bound.
     fn sign_event(&self, hash: &Digest) -> Result<[u8; 64], SignError>;
 
+    /// Ed25519 (pure) over the text of a checkpoint, with the events' key: no such text is 32 bytes
+    /// long, so it cannot stand for an event's hash.
+    ///
+    /// # Errors
+    /// When the key cannot be used now; the caller retries within a bound.
+    fn sign_checkpoint(&self, text: &str) -> Result<[u8; 64], SignError>;
+
     /// The public key for [`Signer::sign_event`]: SPKI in PEM.
     fn event_public_pem(&self) -> String;
 

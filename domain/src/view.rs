@@ -181,6 +181,21 @@ pub struct AuditPage {
     pub signed: u64,
 }
 
+/// An event with what proves it to a stranger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditProofView {
+    /// The event.
+    pub event: AuditEvent,
+    /// The log's public key, as verifiers of transparency logs take it.
+    pub log_key: String,
+    /// The proof, with a signed head of the log (C2SP tlog-proof).
+    pub proof: String,
+    /// Root over all events.
+    pub root: Digest,
+    /// Events under it.
+    pub tree_size: u64,
+}
+
 /// One server of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaView {

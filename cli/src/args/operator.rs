@@ -65,6 +65,8 @@ pub enum Audit {
     },
     /// Check the chain from its first event to its head
     Verify(AuditVerify),
+    /// Prove one event: a file that any verifier of transparency logs checks without a cluster
+    Prove(AuditProve),
     /// Write all events, one JSON object a line
     Export {
         /// File to make
@@ -73,6 +75,20 @@ pub enum Audit {
         #[arg(long, value_name = "FILE")]
         signers: Option<PathBuf>,
     },
+}
+
+/// `assay audit prove`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AuditProve {
+    /// The event's number, as `assay audit list` shows it
+    #[arg(value_name = "EVENT")]
+    pub event: u64,
+    /// File to make with the proof
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Public keys of the signers to trust, in place of those that the server names
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
 }
 
 /// `assay audit verify`.
@@ -88,4 +104,7 @@ pub struct AuditVerify {
     /// Check what `audit export` wrote, without a cluster
     #[arg(long, value_name = "FILE", requires = "keys")]
     pub offline: Option<PathBuf>,
+    /// A proof of `audit prove`, whose signed head must be that of the exported events
+    #[arg(long, value_name = "FILE", requires = "offline")]
+    pub proof: Option<PathBuf>,
 }

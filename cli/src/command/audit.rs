@@ -1,8 +1,10 @@
 //! The audit chain: listed, exported, and checked from its first event.
 
 mod head;
+mod prove;
 mod row;
 mod signers;
+mod tree;
 pub mod verify;
 
 #[cfg(test)]
@@ -38,6 +40,7 @@ pub async fn run(global: &Global, args: Audit) -> Result<Exit, Fault> {
         Audit::Verify(args) => {
             verify::run(|| Context::new(global), &super::output(global), &args).await?;
         }
+        Audit::Prove(args) => prove::run(&Context::new(global)?, &args).await?,
         Audit::Export { file, signers } => {
             let context = Context::new(global)?;
             if let Some(path) = &signers {

@@ -146,6 +146,10 @@ impl Signer for LocalSigner {
         Ok(self.event.sign(&hash.0).to_bytes())
     }
 
+    fn sign_checkpoint(&self, text: &str) -> Result<[u8; 64], SignError> {
+        Ok(self.event.sign(text.as_bytes()).to_bytes())
+    }
+
     fn event_public_pem(&self) -> String {
         self.event_public.clone()
     }

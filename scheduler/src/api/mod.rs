@@ -15,6 +15,7 @@ mod lead;
 mod log_hub;
 mod membership;
 mod peer;
+mod proof;
 mod query;
 mod sealing;
 mod service;

@@ -1,6 +1,6 @@
 //! Documents: what the system shows, as JSON.
 
-use super::{context::Context, error, identity::Identity};
+use super::{context::Context, error, identity::Identity, proof};
 use crate::{
     consensus::shell::{ReadError, Rows},
     planner,
@@ -31,12 +31,12 @@ pub fn unreadable(fault: &ReadError) -> Status {
 /// Either bytes of JSON or why there are none.
 type Answer = Result<Vec<u8>, Status>;
 
-fn json(value: &impl Serialize) -> Answer {
+pub(super) fn json(value: &impl Serialize) -> Answer {
     serde_json::to_vec(value)
         .map_err(|fault| error::status("internal", fault.to_string(), "report this", false))
 }
 
-fn absent(what: &str, list: &str) -> Status {
+pub(super) fn absent(what: &str, list: &str) -> Status {
     let why = format!("there is no {what}");
     error::status("not_found", why, &format!("`assay {list}` shows what there is"), false)
 }
@@ -66,6 +66,7 @@ pub async fn query(
     match what {
         What::Cluster(_) => cluster(context).await,
         What::Keys(_) => keys(context),
+        What::AuditProof(asked) => proof::of(context, asked.event, request.stale).await,
         what => {
             let hub = context.hub.clone();
             let answer = move |cluster: &Cluster, rows: &Rows| {
@@ -150,7 +151,7 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
             }
         }
         What::Audit(asked) => json(&view.audit(rows, asked.from.max(1), page(asked.limit))),
-        What::Cluster(_) | What::Keys(_) => {
+        What::Cluster(_) | What::Keys(_) | What::AuditProof(_) => {
             Err(error::status("internal", "answered elsewhere", "report this", false))
         }
     }

@@ -19,7 +19,10 @@ use domain::{
     port::RowRead,
     scratch::{self, SetHash},
 };
-use registry::ledger::{Head, Ledger};
+use registry::{
+    ledger::{EventProof, Head, Ledger},
+    seal::tlog::TreeFault,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A read-only view. A function of replicated rows only.
@@ -131,6 +134,18 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn audit_head(&self) -> (Option<Head>, u64) {
         (self.ledger.head(), self.ledger.signed())
+    }
+
+    /// An event with what proves it, if there is one.
+    ///
+    /// # Errors
+    /// When rows of the tree over the events are missing.
+    pub fn audit_proof(
+        &self,
+        rows: &impl RowRead,
+        event: u64,
+    ) -> Result<Option<EventProof>, TreeFault> {
+        registry::ledger::prove(self.ledger, rows, event)
     }
 
     /// What a node is to hold.

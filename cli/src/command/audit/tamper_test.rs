@@ -12,7 +12,13 @@ use domain::{
     port::Signer,
     scratch::Scratch,
 };
-use registry::{ledger::Ledger, sign::local::LocalSigner};
+use registry::{
+    ledger::Ledger,
+    seal::tlog::{
+        Checkpoint, NoteKey, Proof, SignedNote, Tree, inclusion_proof, leaf_hash, origin,
+    },
+    sign::local::LocalSigner,
+};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -62,6 +68,31 @@ impl Desk {
         fs::write(&file, lines.join("\n")).unwrap();
         let head_file = anchored.then(|| self.path("head.json"));
         let args = AuditVerify { head_file, ..AuditVerify::default() };
+        offline(&file, &self.path("signers.json"), &args)
+    }
+
+    /// Verifies lines with the proof of one event among all of `events`, as a server gives it.
+    fn verify_proof(
+        &self,
+        lines: &[String],
+        events: &[AuditEvent],
+        index: u64,
+    ) -> Result<Verified, Fault> {
+        let mut tree = Tree::default();
+        events.iter().for_each(|event| tree.push(leaf_hash(event.payload.as_bytes())));
+        let key = NoteKey::of_pem(&origin("test"), &self.signer.event_public_pem()).unwrap();
+        let (size, root) = (tree.frontier().size(), tree.frontier().root());
+        let text = Checkpoint { origin: key.name().to_owned(), size, root }.text();
+        let signature = self.signer.sign_checkpoint(&text).unwrap();
+        let proof = Proof {
+            index,
+            hashes: inclusion_proof(&tree, index, size).unwrap(),
+            checkpoint: SignedNote::new(text, &key, &signature),
+        };
+        let (file, path) = (self.path("chain.jsonl"), self.path("event.tlog-proof"));
+        fs::write(&file, lines.join("\n")).unwrap();
+        fs::write(&path, proof.to_string()).unwrap();
+        let args = AuditVerify { proof: Some(path), ..AuditVerify::default() };
         offline(&file, &self.path("signers.json"), &args)
     }
 }
@@ -156,4 +187,26 @@ fn a_chain_signed_anew_with_another_key_is_refused_by_the_kept_head() {
     let fault = other.verify(&lines(&other.chain(6, "user:ada")), true).unwrap_err();
     assert_eq!(fault.exit(), Exit::Mismatch);
     assert!(fault.detail.contains("none of those that are trusted now"), "{fault}");
+}
+
+#[test]
+fn a_proof_holds_for_the_events_that_it_was_made_of_and_no_others() {
+    let desk = Desk::new();
+    let events = desk.chain(9, "user:ada");
+    let found = desk.verify_proof(&lines(&events), &events[..7], 4).unwrap();
+    assert_eq!((found.events, found.logged), (9, Some(7)), "events may follow its head");
+
+    let cut = desk.verify_proof(&lines(&events[..6]), &events[..7], 4).unwrap_err();
+    assert_eq!((cut.exit(), cut.reason.as_str()), (Exit::Mismatch, "audit_chain"));
+    assert!(cut.detail.contains("the events end at 6, the signed head has 7"), "{}", cut.detail);
+    let other = desk.verify_proof(&lines(&desk.chain(9, "user:eve")), &events, 4).unwrap_err();
+    assert!(other.detail.contains("the signed head says"), "{}", other.detail);
+
+    let stranger = Desk::new();
+    let key = desk.path("signers.json");
+    fs::copy(stranger.path("signers.json"), &key).unwrap();
+    let unsigned: Vec<_> =
+        events.iter().cloned().map(|e| AuditEvent { signature: None, ..e }).collect();
+    let fault = desk.verify_proof(&lines(&unsigned), &events, 4).unwrap_err();
+    assert!(fault.detail.contains("no signature by"), "{}", fault.detail);
 }

@@ -1,7 +1,7 @@
 //! `assay audit verify`: from the first event to the head, which must extend the one that was
 //! verified before and be the same on every server.
 
-use super::{Context, each, head::HeadFile, row, signers::Signers};
+use super::{Context, each, head::HeadFile, row, signers::Signers, tree::EventTree};
 use crate::{
     args::operator::AuditVerify,
     command::artifact,
@@ -25,6 +25,10 @@ pub struct Verified {
     pub signed: u64,
     /// Whose signatures they are.
     pub signer: String,
+    /// Root of the transparency log over the events.
+    pub root: Option<Digest>,
+    /// Newest event under a signed head of the transparency log that was checked.
+    pub logged: Option<u64>,
     /// Events of the head that was verified before and that this one extends.
     pub extends: Option<u64>,
     /// Servers that tell the same head.
@@ -34,30 +38,30 @@ pub struct Verified {
 }
 
 /// Keys by signer, and the signer whose key a head file keeps.
-struct Trusted {
+pub(super) struct Trusted {
     keys: BTreeMap<String, String>,
-    signer: String,
+    pub(super) signer: String,
 }
 
 impl Trusted {
-    fn of_file(path: &Path) -> Result<Self, Fault> {
+    pub(super) fn of_file(path: &Path) -> Result<Self, Fault> {
         let all = Signers::load(path)?;
         let last = all.signers.last().ok_or_else(|| Fault::file(path, &"names no signer"))?;
         Ok(Self { signer: last.signer_kid.clone(), keys: all.keys() })
     }
 
-    async fn of_server(context: &Context) -> Result<Self, Fault> {
+    pub(super) async fn of_server(context: &Context) -> Result<Self, Fault> {
         let keys = artifact::keys(&context.client).await?;
         let signer = keys.event_signer;
         Ok(Self { keys: [(signer.clone(), keys.event_public_pem)].into(), signer })
     }
 
-    fn pem(&self, signer: &str) -> &str {
+    pub(super) fn pem(&self, signer: &str) -> &str {
         self.keys.get(signer).map_or("", String::as_str)
     }
 }
 
-fn broken(why: &dyn std::fmt::Display) -> Fault {
+pub(super) fn broken(why: &dyn std::fmt::Display) -> Fault {
     Fault::mismatch("audit_chain", why.to_string())
         .hint("keep a copy of the evidence: assay audit export FILE")
 }
@@ -85,9 +89,19 @@ pub async fn run(
 pub fn offline(file: &Path, keys: &Path, args: &AuditVerify) -> Result<Verified, Fault> {
     let trusted = Trusted::of_file(keys)?;
     let (mut check, before) = begin(args, &trusted)?;
-    row::each(file, |event| check.next(event).map_err(|fault| broken(&fault)))?;
+    let mut tree = match &args.proof {
+        Some(proof) => EventTree::expecting(proof, &trusted)?,
+        None => EventTree::default(),
+    };
+    row::each(file, |event| {
+        check.next(event).map_err(|fault| broken(&fault))?;
+        tree.push(event);
+        Ok(())
+    })?;
     let checked = check.finish(None).map_err(|fault| broken(&fault))?;
-    end(args, &trusted, checked, before, Verified::default())
+    let logged = tree.check_proof()?;
+    let found = Verified { root: Some(tree.root()), logged, ..Verified::default() };
+    end(args, &trusted, checked, before, found)
 }
 
 /// Checks the chain of a cluster.
@@ -100,13 +114,20 @@ pub async fn online(context: &Context, args: &AuditVerify) -> Result<Verified, F
         None => Trusted::of_server(context).await?,
     };
     let (mut check, before) = begin(args, &trusted)?;
-    let (head, head_hash) =
-        each(context, |event| check.next(event).map_err(|fault| broken(&fault))).await?;
+    let mut tree = EventTree::default();
+    let (head, head_hash) = each(context, |event| {
+        check.next(event).map_err(|fault| broken(&fault))?;
+        tree.push(event);
+        Ok(())
+    })
+    .await?;
     let checked = check.finish(Some(head)).map_err(|fault| broken(&fault))?;
     if checked.hash != head_hash {
         return Err(broken(&"the chain's last event is not the head that the server names"));
     }
+    let logged = tree.check_head(context, &trusted).await?;
     let found = compare(context, checked).await?;
+    let found = Verified { root: Some(tree.root()), logged, ..found };
     end(args, &trusted, checked, before, found)
 }
 
@@ -188,6 +209,9 @@ fn text(style: Style, found: &Verified, args: &AuditVerify) -> String {
         "chain holds from event 1 to its head {}; signed by {} up to event {}\n",
         found.events, found.signer, found.signed
     ));
+    if let (Some(logged), Some(root)) = (found.logged, found.root) {
+        out += &format!("in the transparency log up to event {logged}, root {root}\n");
+    }
     match (found.extends, &args.head_file) {
         (Some(events), Some(file)) => {
             out += &format!("it extends the {events} events of {}\n", file.display());
@@ -222,6 +246,8 @@ mod tests {
             head_hash: Some(Digest::of(b"head")),
             signed: 40,
             signer: "assay-audit-1".into(),
+            root: Some(Digest::of(b"root")),
+            logged: Some(41),
             extends: Some(12),
             servers: vec!["127.0.0.1:7601".into(), "127.0.0.1:7602".into()],
             silent: vec!["127.0.0.1:7603".into()],
@@ -233,6 +259,7 @@ mod tests {
         let args = AuditVerify { head_file: Some("head.json".into()), ..AuditVerify::default() };
         expect![[r#"
             chain holds from event 1 to its head 41; signed by assay-audit-1 up to event 40
+            in the transparency log up to event 41, root 4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2
             it extends the 12 events of head.json
             the same head on 127.0.0.1:7601, 127.0.0.1:7602
             no answer from 127.0.0.1:7603

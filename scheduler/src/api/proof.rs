@@ -1,0 +1,51 @@
+//! Proofs of audit events, under a head of the log that is signed when it is asked for.
+
+use super::{
+    context::Context,
+    error,
+    query::{absent, json, unreadable},
+};
+use domain::{LogIndex, view::AuditProofView};
+use proto::v1;
+use registry::seal::tlog::{Checkpoint, NoteKey, Proof, SignedNote, origin};
+use tonic::Status;
+
+/// Proves one event.
+///
+/// The head is of committed state, so every server signs the same one at the same log index.
+///
+/// # Errors
+/// When there is no such event, this server cannot answer now, or the key cannot be used.
+pub async fn of(context: &Context, event: u64, stale: bool) -> Result<v1::Document, Status> {
+    let answer = move |cluster: &crate::state::Cluster, rows: &crate::consensus::shell::Rows| {
+        let view = cluster.view();
+        (view.audit_proof(rows, event), view.applied())
+    };
+    let read =
+        if stale { context.node.read_local(answer).await } else { context.node.read(answer).await };
+    let (found, LogIndex(log_index)) = read.map_err(|fault| unreadable(&fault))?;
+    let internal = |why: String| error::status("internal", why, "report this", false);
+    let found = found.map_err(|fault| internal(fault.to_string()))?;
+    let found = found.ok_or_else(|| absent(&format!("event {event}"), "audit list"))?;
+    let signer = &context.signer;
+    let key = NoteKey::of_pem(&origin(&context.cluster), &signer.event_public_pem())
+        .map_err(|fault| internal(fault.to_string()))?;
+    let head = Checkpoint { origin: key.name().to_owned(), size: found.size, root: found.root };
+    let text = head.text();
+    let signature = signer
+        .sign_checkpoint(&text)
+        .map_err(|fault| error::status("unavailable", fault.to_string(), "try again", true))?;
+    let proof = Proof {
+        index: found.event.seq - 1,
+        hashes: found.hashes,
+        checkpoint: SignedNote::new(text, &key, &signature),
+    };
+    let document = AuditProofView {
+        event: found.event,
+        log_key: key.to_string(),
+        proof: proof.to_string(),
+        root: found.root,
+        tree_size: found.size,
+    };
+    Ok(v1::Document { json: json(&document)?.into(), log_index })
+}
