@@ -17,4 +17,5 @@ pub mod record;
 pub mod runtime;
 pub mod server;
 pub mod session;
+pub mod workload;
 pub mod world;

@@ -8,6 +8,7 @@ use simulations::{
     damage,
     law::Broken,
     machine::{self, Bug},
+    workload::command as workload,
     world::{Plan, World},
 };
 use std::{
@@ -52,6 +53,8 @@ enum Command {
         #[arg(long, default_value_t = 300)]
         seconds: u64,
     },
+    /// Run policies over a trace of jobs, in virtual time.
+    Workload(workload::Arguments),
 }
 
 /// Virtual time in which a cluster must heal.
@@ -219,6 +222,10 @@ fn main() -> Result<()> {
         Command::Planted { seeds, seconds } => {
             std::panic::set_hook(Box::new(|_| {}));
             planted(seeds, seconds)
+        }
+        Command::Workload(arguments) => {
+            println!("{}", workload::run(&arguments)?.trim_end());
+            Ok(())
         }
     }
 }

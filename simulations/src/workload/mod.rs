@@ -1,0 +1,12 @@
+//! Workloads in virtual time: published and own policies over traces, held against each other.
+
+pub mod command;
+pub mod error;
+pub mod file;
+#[cfg(test)]
+mod given;
+pub mod job;
+pub mod load;
+pub mod name;
+pub mod report;
+pub mod time;
