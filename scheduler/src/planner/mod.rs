@@ -2,9 +2,11 @@
 
 mod fit;
 mod free;
+pub mod mix;
 mod pass;
 mod reason;
 mod replay;
+pub mod room;
 mod shortage;
 
 #[cfg(test)]

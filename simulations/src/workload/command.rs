@@ -2,20 +2,11 @@
 
 use super::{
     error::WorkloadError,
-    job::Trace,
-    load,
     name::{Format, Overhead, PolicyName},
-    report::{Report, Row},
-    time::{
-        cluster::Cluster,
-        easy::Easy,
-        engine,
-        las::Las,
-        metric,
-        order::{By, Fifo, Order},
-    },
+    report::Report,
+    run_share, run_time,
 };
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What to run.
 #[derive(clap::Args, Clone, Debug)]
@@ -30,7 +21,7 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',', required = true)]
     pub policy: Vec<PolicyName>,
     /// Nodes as COUNTxGPUS.
-    #[arg(long, default_value = "8x8", conflicts_with = "node_list")]
+    #[arg(long, default_value = "8x8")]
     pub nodes: String,
     /// Nodes from a table with a column `gpu`.
     #[arg(long)]
@@ -54,73 +45,33 @@ pub struct Arguments {
 /// # Errors
 /// When a file or an option is not as it has to be.
 pub fn run(arguments: &Arguments) -> Result<String, WorkloadError> {
+    check(arguments)?;
     let mut report = Report::default();
-    for path in &arguments.trace {
-        time(arguments, path, &mut report)?;
+    if arguments.format == Format::Openb {
+        run_share::run(arguments, &mut report)?;
+    } else {
+        run_time::run(arguments, &mut report)?;
     }
     Ok(if arguments.json { report.json() } else { report.table() })
 }
 
-fn time(a: &Arguments, path: &Path, report: &mut Report) -> Result<(), WorkloadError> {
-    let mut trace = load::load(path, a.format)?;
-    let cluster = Cluster::new(sizes(&a.nodes)?);
-    if let Some(percent) = a.load {
-        trace.scale_to(percent, cluster.total());
+/// Whether policies and format go together, and the load is a number.
+fn check(a: &Arguments) -> Result<(), WorkloadError> {
+    let pods = a.format == Format::Openb;
+    let wrong =
+        a.policy.iter().find(|policy| !if pods { policy.places() } else { policy.orders() });
+    if let Some(policy) = wrong {
+        let what = if pods {
+            "it orders jobs over time; for openb name random, best-fit, dot-product, packing, \
+             clustering, fgd or assay"
+        } else {
+            "it chooses nodes for pods; for jobs over time name fifo, easy, sjf, srtf, srsf, \
+             tiresias-l or assay"
+        };
+        return Err(WorkloadError::Options(format!("policy `{}`: {what}", policy.word())));
     }
-    for policy in &a.policy {
-        report.rows.push(one(a, path, &trace, &cluster, *policy)?);
+    if a.load.is_some_and(|load| !(load > 0.0 && load <= 10_000.0)) {
+        return Err(WorkloadError::Options("--load must be above 0 and up to 10000".into()));
     }
     Ok(())
-}
-
-fn one(
-    a: &Arguments,
-    path: &Path,
-    trace: &Trace,
-    cluster: &Cluster,
-    policy: PolicyName,
-) -> Result<Row, WorkloadError> {
-    let mut order = order(policy)?;
-    let estimates = trace.jobs.iter().map(|job| job.service_s).collect();
-    let ran = engine::simulate(&trace.jobs, estimates, cluster.clone(), order.as_mut(), a.overhead);
-    let metrics = metric::measure(&ran);
-    Ok(Row {
-        policy: policy.word(),
-        trace: path.display().to_string(),
-        jobs_skipped: trace.skipped,
-        time: Some(metrics),
-    })
-}
-
-fn order(policy: PolicyName) -> Result<Box<dyn Order>, WorkloadError> {
-    Ok(match policy {
-        PolicyName::Fifo => Box::new(Fifo),
-        PolicyName::Easy => Box::new(Easy::default()),
-        PolicyName::Sjf => Box::new(By::sjf()),
-        PolicyName::Srtf => Box::new(By::srtf()),
-        PolicyName::Srsf => Box::new(By::srsf()),
-        PolicyName::TiresiasL => Box::new(Las::default()),
-        other => {
-            let what = format!(
-                "policy `{}` places pods of format openb; for jobs over time name fifo, easy, \
-                 sjf, srtf, srsf, tiresias-l or assay",
-                other.word()
-            );
-            return Err(WorkloadError::Options(what));
-        }
-    })
-}
-
-/// Nodes written as COUNTxGPUS.
-fn sizes(text: &str) -> Result<Vec<u32>, WorkloadError> {
-    let parts = text.split_once('x');
-    let parsed = parts.and_then(|(count, gpus)| {
-        let (count, gpus): (usize, u32) = (count.parse().ok()?, gpus.parse().ok()?);
-        ((1..=100_000).contains(&count) && (1..=1_024).contains(&gpus)).then_some((count, gpus))
-    });
-    let Some((count, gpus)) = parsed else {
-        let what = format!("--nodes is `{text}`; it must be COUNTxGPUS, such as 8x8");
-        return Err(WorkloadError::Options(what));
-    };
-    Ok(vec![gpus; count])
 }

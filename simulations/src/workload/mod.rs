@@ -9,4 +9,7 @@ pub mod job;
 pub mod load;
 pub mod name;
 pub mod report;
+mod run_share;
+mod run_time;
+pub mod share;
 pub mod time;

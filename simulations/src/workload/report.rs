@@ -1,8 +1,8 @@
 //! What is printed: JSON with a stable form, or a table for people.
 
-use super::time::metric::Metrics;
+use super::{name::PolicyName, share::stats::Shares, time::metric::Metrics};
 use serde::Serialize;
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
 /// Name and version of the JSON's form.
 pub const SCHEMA: &str = "assay-sim.workload/1";
@@ -16,6 +16,17 @@ pub struct Row {
     pub jobs_skipped: usize,
     #[serde(flatten)]
     pub time: Option<Metrics>,
+    #[serde(flatten)]
+    pub share: Option<Shares>,
+}
+
+impl Row {
+    /// Without figures yet.
+    #[must_use]
+    pub fn new(policy: PolicyName, trace: &Path) -> Self {
+        let trace = trace.display().to_string();
+        Self { policy: policy.word(), trace, jobs_skipped: 0, time: None, share: None }
+    }
 }
 
 /// All of them.
@@ -36,20 +47,74 @@ impl Report {
     /// For people.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut text = format!(
-            "{:<12} {:>14} {:>14} {:>14} {:>14} {:>8}\n",
-            "policy", "jct avg s", "jct p99 s", "makespan s", "wait p99 s", "used %"
-        );
+        let mut text = String::new();
+        let mut trace = "";
         for row in &self.rows {
-            let Some(time) = &row.time else { continue };
-            let (name, used) = (&row.policy, time.utilisation_pct);
-            let (avg, p99, span) = (time.jct_avg_s, time.jct_p99_s, time.makespan_s);
-            let wait = time.wait_p99_s;
-            let _ = writeln!(
-                text,
-                "{name:<12} {avg:>14.1} {p99:>14.1} {span:>14.1} {wait:>14.1} {used:>8.2}"
-            );
+            if row.trace != trace {
+                trace = &row.trace;
+                heading(&mut text, row);
+            }
+            line(&mut text, row);
         }
         text
+    }
+}
+
+fn heading(text: &mut String, row: &Row) {
+    let _ = writeln!(text, "{}", row.trace);
+    let _ = match (&row.time, &row.share) {
+        (Some(_), _) => writeln!(
+            text,
+            "{:<12}{:>13}{:>13}{:>13}{:>13}{:>13}{:>8}{:>8}{:>9}{:>9}",
+            "policy",
+            "jct avg s",
+            "jct p99 s",
+            "makespan s",
+            "wait avg s",
+            "wait p99 s",
+            "used %",
+            "frag %",
+            "stopped",
+            "unfair"
+        ),
+        _ => writeln!(
+            text,
+            "{:<12}{:>14}{:>8}{:>8}{:>10}",
+            "policy", "unallocated %", "±", "frag %", "failed"
+        ),
+    };
+}
+
+fn line(text: &mut String, row: &Row) {
+    let name = &row.policy;
+    if let Some(t) = &row.time {
+        let _ = writeln!(
+            text,
+            "{name:<12}{:>13.1}{:>13.1}{:>13.1}{:>13.1}{:>13.1}{:>8.2}{:>8.2}{:>9}{:>9.2}",
+            t.jct_avg_s,
+            t.jct_p99_s,
+            t.makespan_s,
+            t.wait_avg_s,
+            t.wait_p99_s,
+            t.utilisation_pct,
+            t.fragmentation_pct,
+            t.preemptions,
+            t.finish_time_fairness_max
+        );
+        for size in &t.wait_by_size {
+            let (from, to) = (size.gpus_min, size.gpus_max);
+            let _ = writeln!(
+                text,
+                "    {from:>4} to {to:>4} GPUs: {:>6} jobs, wait avg {:>12.1} s, p99 {:>12.1} s",
+                size.jobs, size.wait_avg_s, size.wait_p99_s
+            );
+        }
+    }
+    if let Some(s) = &row.share {
+        let _ = writeln!(
+            text,
+            "{name:<12}{:>14.3}{:>8.3}{:>8.3}{:>10.1}",
+            s.unallocated_gpu_pct, s.unallocated_gpu_pct_sd, s.fragmentation_pct, s.pods_failed_avg
+        );
     }
 }

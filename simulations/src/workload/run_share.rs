@@ -1,0 +1,105 @@
+//! The command over lists of pods that come and stay.
+
+use super::{
+    command::Arguments,
+    error::WorkloadError,
+    name::PolicyName,
+    report::{Report, Row},
+    run_time::alike,
+    share::{
+        baseline::{BestFit, Clustering, DotProduct, Packing, Random},
+        engine::{self, Point},
+        fgd::Fgd,
+        openb::{self, Nodes},
+        scorer::Scorer,
+        stats::Shares,
+        stream::Stream,
+    },
+};
+use scheduler::planner::{mix::Mix, room::Ask};
+#[cfg(test)]
+use std::path::Path;
+use std::path::PathBuf;
+
+/// Requests at the end, in percent of capacity, as published.
+const LOAD_PCT: f64 = 130.0;
+/// The usual tasks are the most frequent ones that cover this share of all.
+pub const USUAL_PCT: u64 = 95;
+
+/// Runs every policy over every list.
+pub fn run(a: &Arguments, report: &mut Report) -> Result<(), WorkloadError> {
+    let (lists, pods) = split(a)?;
+    let mut nodes = match lists.as_slice() {
+        [] => Nodes::alike(&alike(&a.nodes)?),
+        [list] => Nodes::load(list)?,
+        _ => return Err(WorkloadError::Options("more than one node list".into())),
+    };
+    for path in &pods {
+        let asks = openb::pods(path, &mut nodes.models)?;
+        for policy in &a.policy {
+            let mut row = Row::new(*policy, path);
+            row.share = Some(shares(a, &nodes, &asks, *policy));
+            report.rows.push(row);
+        }
+    }
+    Ok(())
+}
+
+/// Node lists among the traces are taken as such.
+fn split(a: &Arguments) -> Result<(Vec<PathBuf>, Vec<PathBuf>), WorkloadError> {
+    let mut lists: Vec<PathBuf> = a.node_list.iter().cloned().collect();
+    let mut pods = Vec::new();
+    for path in &a.trace {
+        let into = if openb::is_node_list(path)? { &mut lists } else { &mut pods };
+        into.push(path.clone());
+    }
+    match pods.first() {
+        Some(_) => Ok((lists, pods)),
+        None => Err(WorkloadError::Options("--trace names no pod list".into())),
+    }
+}
+
+fn shares(a: &Arguments, nodes: &Nodes, pods: &[Ask], policy: PolicyName) -> Shares {
+    let mix = Mix::of(pods.iter().copied(), USUAL_PCT);
+    let scorer = scorer(policy, &mix);
+    let load = a.load.unwrap_or(LOAD_PCT);
+    let wanted = (nodes.capacity() as f64 * load / 100.0).ceil() as u64;
+    let runs = (1..=a.seeds).map(|seed| {
+        let stream = Stream::draw(pods, wanted, seed);
+        engine::run(&nodes.rooms, &stream, scorer.as_ref(), &mix, seed, &[load])
+    });
+    let runs: Vec<Vec<Point>> = runs.collect();
+    Shares::of(&runs)
+}
+
+/// A policy with what it knows: the usual tasks.
+pub fn scorer(policy: PolicyName, mix: &Mix) -> Box<dyn Scorer> {
+    match policy {
+        PolicyName::Random => Box::new(Random),
+        PolicyName::BestFit => Box::new(BestFit),
+        PolicyName::DotProduct => Box::new(DotProduct),
+        PolicyName::Packing => Box::new(Packing),
+        PolicyName::Clustering => Box::new(Clustering),
+        _ => Box::new(Fgd::new(mix.clone())),
+    }
+}
+
+/// For tests: the mean and the deviation of a policy on one list, at each load.
+#[cfg(test)]
+pub fn at_loads(path: &Path, list: &Path, policy: PolicyName, loads: &[f64]) -> Vec<(f64, f64)> {
+    let mut nodes = Nodes::load(list).unwrap();
+    let pods = openb::pods(path, &mut nodes.models).unwrap();
+    let mix = Mix::of(pods.iter().copied(), USUAL_PCT);
+    let scorer = scorer(policy, &mix);
+    let most = loads.iter().copied().fold(0.0, f64::max);
+    let wanted = (nodes.capacity() as f64 * most / 100.0).ceil() as u64;
+    let mut at: Vec<Vec<f64>> = vec![Vec::new(); loads.len()];
+    for seed in 1..=10 {
+        let stream = Stream::draw(&pods, wanted, seed);
+        let points = engine::run(&nodes.rooms, &stream, scorer.as_ref(), &mix, seed, loads);
+        for (at, point) in at.iter_mut().zip(points) {
+            at.push(point.unallocated_pct);
+        }
+    }
+    at.iter().map(|values| super::share::stats::mean_sd(values)).collect()
+}
