@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_mix_is_the_most_frequent_that_cover_a_share_of_all() {
-        let tasks = [[ask(1, 1, 500); 6].as_slice(), &[ask(2, 1, 1000); 3], &[ask(3, 0, 0); 1]];
+        let tasks = [vec![ask(1, 1, 500); 6], vec![ask(2, 1, 1000); 3], vec![ask(3, 0, 0)]];
         let mix = Mix::of(tasks.concat(), 90);
         assert_eq!((mix.asks().len(), mix.total()), (2, 9));
         assert_eq!(Mix::of(tasks.concat(), 91).total(), 10);

@@ -7,6 +7,7 @@ mod pass;
 mod reason;
 mod replay;
 pub mod room;
+pub mod score;
 mod shortage;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::{
     report::{Report, Row},
     run_time::alike,
     share::{
+        assay::Assay,
         baseline::{BestFit, Clustering, DotProduct, Packing, Random},
         engine::{self, Point},
         fgd::Fgd,
@@ -16,7 +17,10 @@ use super::{
         stream::Stream,
     },
 };
-use scheduler::planner::{mix::Mix, room::Ask};
+use scheduler::planner::{
+    mix::Mix,
+    room::{Ask, Room},
+};
 #[cfg(test)]
 use std::path::Path;
 use std::path::PathBuf;
@@ -61,7 +65,7 @@ fn split(a: &Arguments) -> Result<(Vec<PathBuf>, Vec<PathBuf>), WorkloadError> {
 
 fn shares(a: &Arguments, nodes: &Nodes, pods: &[Ask], policy: PolicyName) -> Shares {
     let mix = Mix::of(pods.iter().copied(), USUAL_PCT);
-    let scorer = scorer(policy, &mix);
+    let scorer = scorer(policy, &mix, &nodes.rooms);
     let load = a.load.unwrap_or(LOAD_PCT);
     let wanted = (nodes.capacity() as f64 * load / 100.0).ceil() as u64;
     let runs = (1..=a.seeds).map(|seed| {
@@ -73,13 +77,14 @@ fn shares(a: &Arguments, nodes: &Nodes, pods: &[Ask], policy: PolicyName) -> Sha
 }
 
 /// A policy with what it knows: the usual tasks.
-pub fn scorer(policy: PolicyName, mix: &Mix) -> Box<dyn Scorer> {
+pub fn scorer(policy: PolicyName, mix: &Mix, nodes: &[Room]) -> Box<dyn Scorer> {
     match policy {
         PolicyName::Random => Box::new(Random),
         PolicyName::BestFit => Box::new(BestFit),
         PolicyName::DotProduct => Box::new(DotProduct),
         PolicyName::Packing => Box::new(Packing),
         PolicyName::Clustering => Box::new(Clustering),
+        PolicyName::Assay => Box::new(Assay::new(mix, nodes)),
         _ => Box::new(Fgd::new(mix.clone())),
     }
 }
@@ -90,7 +95,7 @@ pub fn at_loads(path: &Path, list: &Path, policy: PolicyName, loads: &[f64]) -> 
     let mut nodes = Nodes::load(list).unwrap();
     let pods = openb::pods(path, &mut nodes.models).unwrap();
     let mix = Mix::of(pods.iter().copied(), USUAL_PCT);
-    let scorer = scorer(policy, &mix);
+    let scorer = scorer(policy, &mix, &nodes.rooms);
     let most = loads.iter().copied().fold(0.0, f64::max);
     let wanted = (nodes.capacity() as f64 * most / 100.0).ceil() as u64;
     let mut at: Vec<Vec<f64>> = vec![Vec::new(); loads.len()];

@@ -1,5 +1,6 @@
 //! Tasks that come and stay: where each goes, on shares of GPUs.
 
+pub mod assay;
 pub mod baseline;
 pub mod engine;
 pub mod fgd;

@@ -36,3 +36,21 @@ fn unallocated_gpus_are_as_published() {
         }
     }
 }
+
+#[test]
+fn our_own_leaves_less_than_fgd_by_more_than_two_deviations() {
+    let (Some(traces), Some(published)) =
+        (given::traces(), given::published("fgd_unallocated.json"))
+    else {
+        return;
+    };
+    for list in LISTS {
+        let pods = traces.join(format!("openb/openb_pod_list_{list}.csv"));
+        let nodes = traces.join("openb/openb_node_list_gpu_node.csv");
+        let (ours, sd) = at_loads(&pods, &nodes, PolicyName::Assay, &[130.0])[0];
+        let fgd = &published["table"][list]["06-FGD"]["130"];
+        let (mean, fgd_sd) = (fgd["mean"].as_f64().unwrap(), fgd["sd"].as_f64().unwrap());
+        println!("{list}: {ours:.3} ± {sd:.3}, FGD {mean:.3} ± {fgd_sd:.3}");
+        assert!(ours + 2.0 * sd.max(fgd_sd) < mean, "{list}: {ours} against {mean}");
+    }
+}

@@ -19,7 +19,7 @@ fn one_seed_gives_one_result_and_nothing_is_given_twice() {
     let pods = [ask(4_000, 1, 300), ask(8_000, 1, 1_000), ask(1_000, 0, 0), ask(9_000, 4, 1_000)];
     let mix = Mix::of(pods, 95);
     for policy in PolicyName::value_variants().iter().filter(|policy| policy.places()) {
-        let scorer = scorer(*policy, &mix);
+        let scorer = scorer(*policy, &mix, &nodes.rooms);
         let run = |seed| {
             let stream = Stream::draw(&pods, nodes.capacity() * 2, seed);
             engine::run(&nodes.rooms, &stream, scorer.as_ref(), &mix, seed, &[50.0, 200.0])
