@@ -4,7 +4,7 @@ BIN := $(TARGET)/debug
 SEEDS ?= 200
 SECONDS ?= 300
 
-.PHONY: demo test build setup bench simulate fmt example
+.PHONY: demo test build setup bench simulate workload fmt example
 
 demo: build example
 	$(BIN)/assay dev --tour --examples examples
@@ -38,3 +38,10 @@ fmt:
 
 setup:
 	@scripts/setup
+
+# For example: make workload TRACE=trace1.csv FORMAT=muri POLICY=fifo,srtf,assay NODES=8x8
+FORMAT ?= csv
+POLICY ?= fifo,sjf,srtf,srsf,tiresias-l,assay
+NODES ?= 8x8
+workload: setup
+	cargo run --locked -q -p simulations --bin assay-sim -- workload --trace $(TRACE) --format $(FORMAT) --policy $(POLICY) $(if $(NODE_LIST),--node-list $(NODE_LIST),--nodes $(NODES)) $(WORKLOAD_FLAGS)

@@ -2,7 +2,9 @@
 
 mod fit;
 mod free;
+pub mod history;
 pub mod mix;
+pub mod order;
 mod pass;
 mod reason;
 mod replay;

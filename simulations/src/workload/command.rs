@@ -2,6 +2,7 @@
 
 use super::{
     error::WorkloadError,
+    estimate::Estimates,
     name::{Format, Overhead, PolicyName},
     report::Report,
     run_share, run_time,
@@ -29,6 +30,10 @@ pub struct Arguments {
     /// When a job pays for its start.
     #[arg(long, default_value = "restart")]
     pub overhead: Overhead,
+    /// What `assay`, `sjf` and `easy` are told of run times: `none` (then the latter two know the
+    /// truth), `exact`, or `noise:PERCENT`.
+    #[arg(long, default_value = "none")]
+    pub estimates: Estimates,
     /// How many seeds; seed k is the k-th from 1 on.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub seeds: u64,

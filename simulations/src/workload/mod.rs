@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod error;
+pub mod estimate;
 pub mod file;
 #[cfg(test)]
 mod given;

@@ -3,12 +3,14 @@
 use super::{
     command::Arguments,
     error::WorkloadError,
+    estimate::Estimates,
     job::Trace,
     load::load,
     name::PolicyName,
     report::{Report, Row},
     share::openb::Nodes,
     time::{
+        assay::{Assay, Known},
         cluster::Cluster,
         easy::Easy,
         engine::{Ran, simulate},
@@ -50,13 +52,18 @@ fn check_ran(report: &Report, path: &Path) -> Result<(), WorkloadError> {
 }
 
 fn one<'a>(a: &Arguments, trace: &'a Trace, cluster: &Cluster, policy: PolicyName) -> Ran<'a> {
-    let mut order = order(policy);
-    let estimates = trace.jobs.iter().map(|job| job.service_s).collect();
+    let mut order = order(a, policy, cluster.total());
+    let estimates = a.estimates.of(&trace.jobs);
     simulate(&trace.jobs, estimates, cluster.clone(), order.as_mut(), a.overhead)
 }
 
-fn order(policy: PolicyName) -> Box<dyn Order> {
+fn order(a: &Arguments, policy: PolicyName, gpus: u32) -> Box<dyn Order> {
+    let known = match a.estimates {
+        Estimates::None => Known::Nothing,
+        Estimates::Exact | Estimates::Noise(_) => Known::Estimates,
+    };
     match policy {
+        PolicyName::Assay => Box::new(Assay::new(known, gpus)),
         PolicyName::Easy => Box::new(Easy::default()),
         PolicyName::Sjf => Box::new(By::sjf()),
         PolicyName::Srtf => Box::new(By::srtf()),

@@ -1,5 +1,6 @@
 //! Jobs that come and end: who runs when, on whole GPUs.
 
+pub mod assay;
 pub mod cluster;
 pub mod easy;
 pub mod engine;

@@ -1,6 +1,7 @@
 //! The published figures of Muri, which the simulator must give again.
 
 use super::{
+    assay::{Assay, Known},
     cluster::Cluster,
     engine::simulate,
     las::Las,
@@ -70,5 +71,22 @@ fn the_testbed_trace_is_near_the_physical_run() {
             let figures = FIGURES.map(|figure| &figures[figure]);
             check(&format!("testbed {name} {overhead:?}"), &ours, figures, 0.03);
         }
+    }
+}
+
+#[test]
+fn our_own_is_below_tiresias_without_estimates_and_below_srtf_with() {
+    if given::traces().is_none() {
+        return;
+    }
+    for trace in ["muri_trace1.csv", "muri_trace3.csv"] {
+        let average = |order: &mut dyn Order| run(trace, order, Overhead::Restart).jct_avg_s;
+        let without = average(&mut Assay::new(Known::Nothing, 64));
+        let with = average(&mut Assay::new(Known::Estimates, 64));
+        let (las, srtf) = (average(&mut Las::default()), average(&mut By::srtf()));
+        println!(
+            "{trace}: without {without:.0}, Tiresias {las:.0}; with {with:.0}, SRTF {srtf:.0}"
+        );
+        assert!(without < las && with < srtf, "{trace}: {without}, {las}; {with}, {srtf}");
     }
 }

@@ -1,6 +1,7 @@
 //! Laws of the loop of events, on small traces.
 
 use super::{
+    assay::{Assay, Known},
     cluster::Cluster,
     easy::Easy,
     engine::{Ran, simulate},
@@ -39,6 +40,8 @@ fn orders() -> Vec<(&'static str, Box<dyn Order>)> {
         ("srtf", Box::new(By::srtf())),
         ("srsf", Box::new(By::srsf())),
         ("las", Box::new(Las::default())),
+        ("assay", Box::new(Assay::new(Known::Nothing, 16))),
+        ("assay with estimates", Box::new(Assay::new(Known::Estimates, 16))),
     ]
 }
 
@@ -87,8 +90,8 @@ fn any_jobs(seed: u64) -> Vec<Job> {
 fn every_job_ends_whole_and_never_too_early() {
     for seed in 0..30 {
         let jobs = any_jobs(seed);
-        for (name, mut order) in orders() {
-            for overhead in [Overhead::Event, Overhead::Restart, Overhead::None] {
+        for overhead in [Overhead::Event, Overhead::Restart, Overhead::None] {
+            for (name, mut order) in orders() {
                 let ran = run(&jobs, order.as_mut(), overhead);
                 for (job, run) in jobs.iter().zip(&ran.state.run) {
                     let end = run.end_s.unwrap_or_else(|| panic!("{name} {seed}: never ends"));

@@ -1,0 +1,154 @@
+//! Who goes first among jobs that may be stopped: a rank from what is known of each.
+//!
+//! - With an estimate: least remaining GPU time, which is what each second of waiting is shared
+//!   over. An estimate that a job has outlived is doubled until it holds again.
+//! - Without one: least work for each job that ends, by what was seen so far (see `history`).
+//! - Of those who have waited beyond patience, the oldest goes before all others; one at a time,
+//!   as with the nodes that a pass keeps for one job. Nobody starves, and a burst that makes
+//!   many overdue does not turn the order into one of arrival.
+
+use super::history::History;
+use std::cmp::Reverse;
+
+/// What the order looks at, of one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// GPUs of the gang.
+    pub gpus: u32,
+    /// GPU-milliseconds it has had.
+    pub attained: u64,
+    /// GPU-milliseconds it is said to take in all.
+    pub estimate: Option<u64>,
+    /// Milliseconds since it came in which it did not run.
+    pub waited_ms: u64,
+    /// Whether it runs.
+    pub running: bool,
+    /// When it came, in milliseconds.
+    pub submitted_ms: u64,
+}
+
+/// With an estimate, what runs goes before what waits unless that is shorter by one part in this.
+/// A stop costs a start.
+const STICKY_KNOWN: u64 = 32;
+/// Without, unless that is shorter by half: levels of what was seen double, so less is not known.
+const STICKY_UNKNOWN: u64 = 2;
+
+impl Standing {
+    /// Work before it counts as served; the least goes first.
+    #[must_use]
+    pub fn cost(&self, history: &History) -> u64 {
+        let (rest, sticky) = match self.estimate {
+            Some(estimate) => (remaining(self.attained, estimate), STICKY_KNOWN),
+            None => (history.cost(self.attained), STICKY_UNKNOWN),
+        };
+        if self.running { rest - rest / sticky } else { rest }
+    }
+}
+
+/// The order in which jobs are served, as places in `jobs`.
+#[must_use]
+pub fn arrange(jobs: &[Standing], history: &History, patience_ms: u64) -> Vec<usize> {
+    let overdue = |at: &usize| jobs[*at].waited_ms > patience_ms;
+    let oldest = |at: &usize| (jobs[*at].submitted_ms, Reverse(jobs[*at].waited_ms), *at);
+    let first = (0..jobs.len()).filter(overdue).min_by_key(oldest);
+    let rank = |at: usize| {
+        let job = &jobs[at];
+        (first != Some(at), job.cost(history), !job.running, job.submitted_ms, at)
+    };
+    let mut ranks: Vec<_> = (0..jobs.len()).map(rank).collect();
+    ranks.sort_unstable();
+    ranks.into_iter().map(|(.., at)| at).collect()
+}
+
+/// What is left of an estimate, which is doubled for as long as it was outlived.
+#[must_use]
+pub fn remaining(attained: u64, estimate: u64) -> u64 {
+    let mut all = estimate.max(1);
+    while all <= attained {
+        all = all.saturating_mul(2);
+        if all == u64::MAX {
+            break;
+        }
+    }
+    all.saturating_sub(attained)
+}
+
+/// How long a job may wait before it goes first.
+///
+/// With estimates: twice the longest wait that anyone would have had so far if jobs ran as they
+/// come, taken as a fluid. Without: four times the longest time that any job which ended was there,
+/// since the first to end are the short ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Patience {
+    backlog: u64,
+    at_ms: u64,
+    longest_ms: u64,
+}
+
+/// Times the longest wait.
+const TIMES: u64 = 2;
+
+impl Patience {
+    /// A job came that is said to take `work` GPU-milliseconds; there are `gpus`.
+    pub fn arrived(&mut self, now_ms: u64, work: u64, gpus: u32) {
+        let gpus = u64::from(gpus.max(1));
+        let done = now_ms.saturating_sub(self.at_ms).saturating_mul(gpus);
+        self.at_ms = self.at_ms.max(now_ms);
+        self.backlog = self.backlog.saturating_sub(done);
+        self.longest_ms = self.longest_ms.max(self.backlog / gpus);
+        self.backlog = self.backlog.saturating_add(work);
+    }
+
+    /// A job ended that was there for so long; for jobs of which nothing is said.
+    pub fn ended(&mut self, there_ms: u64) {
+        self.longest_ms = self.longest_ms.max(there_ms.saturating_mul(TIMES));
+    }
+
+    /// The longest that a job may wait now.
+    #[must_use]
+    pub fn ms(&self) -> u64 {
+        self.longest_ms.saturating_mul(TIMES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(attained: u64, estimate: Option<u64>) -> Standing {
+        Standing { gpus: 1, attained, estimate, waited_ms: 0, running: false, submitted_ms: 5 }
+    }
+
+    fn order(jobs: &[Standing]) -> Vec<usize> {
+        arrange(jobs, &History::default(), 9)
+    }
+
+    #[test]
+    fn less_rest_goes_first_and_what_runs_is_not_stopped_for_little() {
+        let running = Standing { running: true, ..job(0, Some(1_000)) };
+        assert_eq!(order(&[running, job(0, Some(990)), job(0, Some(900))]), [2, 0, 1]);
+        assert_eq!(remaining(1_500, 1_000), 500);
+        assert_eq!(remaining(0, 0), 1);
+    }
+
+    #[test]
+    fn without_estimates_who_had_least_goes_first() {
+        assert_eq!(order(&[job(1 << 30, None), job(0, None), job(1 << 20, None)]), [1, 2, 0]);
+    }
+
+    #[test]
+    fn of_those_who_waited_beyond_patience_the_oldest_goes_first() {
+        let overdue = |submitted_ms| Standing { waited_ms: 10, submitted_ms, ..job(1 << 40, None) };
+        assert_eq!(order(&[job(0, None), overdue(7), overdue(6)]), [2, 0, 1]);
+    }
+
+    #[test]
+    fn patience_is_twice_the_longest_wait_in_order_of_arrival() {
+        let mut patience = Patience::default();
+        patience.arrived(0, 1_000, 2);
+        patience.arrived(100, 1_000, 2);
+        assert_eq!(patience.ms(), 800);
+        patience.arrived(10_000, 1, 2);
+        assert_eq!(patience.ms(), 800);
+    }
+}
