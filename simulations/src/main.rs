@@ -224,7 +224,14 @@ fn main() -> Result<()> {
             planted(seeds, seconds)
         }
         Command::Workload(arguments) => {
-            println!("{}", workload::run(&arguments)?.trim_end());
+            match workload::run(&arguments) {
+                Ok(text) => println!("{}", text.trim_end()),
+                // What was given is wrong, not the program: the chain of causes is enough.
+                Err(error) => {
+                    eprintln!("error: {:#}", anyhow::Error::from(error));
+                    std::process::exit(2);
+                }
+            }
             Ok(())
         }
     }

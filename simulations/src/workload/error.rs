@@ -35,21 +35,4 @@ pub enum WorkloadError {
     /// Options that do not go together.
     #[error("{0}")]
     Options(String),
-    /// A result could not be written.
-    #[error("{path}: cannot be written; check that the folder may be written to")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A plot could not be drawn.
-    #[error("{path}: cannot be drawn: {why}")]
-    Plot {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
 }
