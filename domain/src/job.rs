@@ -295,6 +295,12 @@ pub enum EndCause {
         /// What did not hold.
         detail: String,
     },
+    /// A GPU that it ran on is sick: its bits cannot be trusted. Last, for what is stored counts
+    /// the variants.
+    GpuFault {
+        /// Which GPU, and its symptom.
+        detail: String,
+    },
 }
 
 impl EndCause {
@@ -310,6 +316,7 @@ impl EndCause {
             | Self::Prepare { .. }
             | Self::Seal { .. } => true,
             Self::DiskFull { .. }
+            | Self::GpuFault { .. }
             | Self::NodeLost
             | Self::LeaseExpired
             | Self::Cancelled
@@ -337,6 +344,7 @@ impl std::fmt::Display for EndCause {
             Self::Cancelled => f.write_str("was cancelled"),
             Self::BlobsLost => f.write_str("its result was lost before two servers held it"),
             Self::Seal { detail } => write!(f, "could not be sealed: {detail}"),
+            Self::GpuFault { detail } => write!(f, "its GPU is sick: {detail}"),
         }
     }
 }
