@@ -22,7 +22,7 @@ use std::{
 /// Events that can be registered.
 const SUPPORTED: u64 = (XID | DOUBLE_BIT | SINGLE_BIT) as u64;
 /// Time between two looks at the state.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// NVML's number for "no instance".
 const NO_INSTANCE: c_uint = 0xFFFF_FFFF;
 

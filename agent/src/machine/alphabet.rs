@@ -136,6 +136,15 @@ pub enum Input {
         /// What is wrong.
         cause: EndCause,
     },
+    /// A GPU cannot be trusted any more: what runs on it is to end.
+    GpuFailed {
+        /// Its index in the inventory.
+        index: u32,
+        /// Which GPU it is, and its symptom.
+        detail: String,
+    },
+    /// The node offers other things than before, from the next registration on.
+    Inventory(Box<Inventory>),
     /// A complete checkpoint stands in the checkpoint folder.
     CheckpointSeen {
         /// The lease.

@@ -29,6 +29,7 @@ pub use alphabet::{Boot, Config, Exit, HeldLease, HeldTask, Input, Output};
 
 use domain::{
     LeaseId, LogIndex, Millis, NodeId,
+    job::EndCause,
     link::{Down, Up},
 };
 use fence::Contact;
@@ -78,6 +79,8 @@ impl AgentMachine {
             Input::Prepared { lease, result } => self.prepared(lease, result, now),
             Input::Exited { lease, rank, exit } => self.exited(lease, rank, exit),
             Input::Faulted { lease, cause } => self.fail(lease, cause),
+            Input::GpuFailed { index, detail } => self.gpu_failed(index, &detail),
+            Input::Inventory(inventory) => self.config.inventory = *inventory,
             Input::CheckpointSeen { lease, step } => self.checkpoint_seen(lease, step),
             Input::CheckpointStored { lease, step, result } => {
                 self.checkpoint_stored(lease, step, result);
@@ -91,6 +94,28 @@ impl AgentMachine {
         self.beat(now);
         self.deliver(now);
         std::mem::take(&mut self.out)
+    }
+
+    /// Whether a lease that is held here has a GPU.
+    #[must_use]
+    pub fn uses_gpu(&self, index: u32) -> bool {
+        self.on_gpu(index).next().is_some()
+    }
+
+    fn on_gpu(&self, index: u32) -> impl Iterator<Item = LeaseId> + '_ {
+        let uses = move |held: &Held| {
+            let member = self.node.and_then(|node| held.wanted.lease.member(node));
+            let mut tasks = member.into_iter().flat_map(|member| &member.tasks);
+            tasks.any(|task| task.gpus.contains(&index))
+        };
+        self.leases.iter().filter(move |(_, held)| uses(held)).map(|(lease, _)| *lease)
+    }
+
+    fn gpu_failed(&mut self, index: u32, detail: &str) {
+        let leases: Vec<_> = self.on_gpu(index).collect();
+        for lease in leases {
+            self.fail(lease, EndCause::GpuFault { detail: detail.to_owned() });
+        }
     }
 
     /// Leases of which something may still run or is still to be told.

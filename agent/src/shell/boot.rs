@@ -3,6 +3,7 @@
 use super::{
     AgentError, Config, DONE_AHEAD, Local, Mailboxes, ORDERS_AHEAD, Shell,
     tail::{self, TAIL_AHEAD, Tail},
+    ward::Node,
 };
 use crate::{
     driver::{
@@ -28,11 +29,12 @@ const HEARD_AHEAD: usize = 1_024;
 /// Sets up everything that runs in `parts`, and the shell with its mailboxes.
 pub(super) async fn boot<B: Blobs>(
     config: Config,
-    inventory: Inventory,
+    node: Node,
     blobs: Arc<B>,
     link: mpsc::Receiver<LinkEvent>,
     parts: &mut JoinSet<()>,
 ) -> Result<(Shell<B>, Mailboxes), AgentError> {
+    let Node { inventory, ward, heard: health } = node;
     let dirs = NodeDirs { root: config.dir.clone() };
     let failed = |why: io::Error| AgentError::Folder { path: dirs.root.display().to_string(), why };
     state::forget_other_boots(&dirs, &inventory.boot_id).map_err(failed)?;
@@ -53,6 +55,7 @@ pub(super) async fn boot<B: Blobs>(
     let mut shell = Shell {
         machine: machine(&inventory, &kept, &known),
         inventory,
+        ward,
         dirs,
         pool,
         cache,
@@ -68,7 +71,7 @@ pub(super) async fn boot<B: Blobs>(
     };
     shell.adopt(&kept, &known);
     parts.spawn(tasks.run(client, inbox));
-    Ok((shell, Mailboxes { link, heard, seen, done }))
+    Ok((shell, Mailboxes { link, heard, seen, done, health }))
 }
 
 fn trim(cache: &Arc<Cache>, max: u64, parts: &mut JoinSet<()>) {

@@ -1,10 +1,12 @@
 //! The agent as a process: feeds its machine with what happens and does what it says.
 
 mod boot;
+mod care;
 mod config;
 mod local;
 mod obey;
 mod tail;
+mod ward;
 
 #[cfg(test)]
 mod tests;
@@ -17,13 +19,13 @@ use crate::{
         clock,
         dirs::NodeDirs,
         gpu::{self, Gpus},
-        host,
+        host, patrol,
         pool::FolderPool,
         supervisor::Said,
         tasks::{Heard, ORDERS_AHEAD, Order},
     },
     link::{self, LinkConfig, LinkEvent},
-    machine::{AgentMachine, Exit, Input},
+    machine::{AgentMachine, Exit, Input, health::HealthInput},
     store::{Blobs, Cache, Servers},
 };
 use domain::{
@@ -34,9 +36,10 @@ use domain::{
     node::Inventory,
 };
 use local::Local;
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
 use tail::Tail;
 use tokio::{sync::mpsc, task::JoinSet};
+use ward::{HEALTH_AHEAD, Node, Ward};
 
 /// Outcomes of background work that wait for the machine.
 const DONE_AHEAD: usize = 1_024;
@@ -54,7 +57,7 @@ const FREE_MIN: u64 = 1 << 20;
 /// When the node cannot be set up, or its supervisor hangs.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
     let config = config.checked()?;
-    let gpus = gpu::open(config.nvml.as_deref())?;
+    let gpus: Arc<dyn Gpus> = Arc::from(gpu::open(config.nvml.as_deref())?);
     let hardware = hardware(&config, &*gpus)?;
     let inventory = host::inventory(config.name.clone(), &hardware);
     let class = hardware.class();
@@ -79,7 +82,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
     parts.spawn(link::run(link_config, events));
     let leads = Arc::clone(&blobs);
     let on_leader = move |leader| leads.prefer(leader);
-    let served = serve(config, inventory, blobs, inbox, on_leader, stop).await;
+    let failed =
+        |why: io::Error| AgentError::Folder { path: config.dir.display().to_string(), why };
+    let (tell, heard) = mpsc::channel(HEALTH_AHEAD);
+    let dirs = NodeDirs { root: config.dir.clone() };
+    let ward = Ward::open(&dirs, &hardware).map_err(failed)?;
+    patrol::begin(gpus, hardware, tell).map_err(failed)?;
+    let served =
+        serve_on(config, Node { inventory, ward, heard }, blobs, inbox, on_leader, stop).await;
     parts.shutdown().await;
     served
 }
@@ -96,8 +106,20 @@ pub async fn serve<B: Blobs>(
     on_leader: impl Fn(Option<String>),
     stop: impl Future<Output = ()>,
 ) -> Result<(), AgentError> {
+    serve_on(config, Node::unwatched(inventory), blobs, inbox, on_leader, stop).await
+}
+
+async fn serve_on<B: Blobs>(
+    config: Config,
+    node: Node,
+    blobs: Arc<B>,
+    inbox: mpsc::Receiver<LinkEvent>,
+    on_leader: impl Fn(Option<String>),
+    stop: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
     let mut parts = JoinSet::new();
-    let (shell, mailboxes) = boot::boot(config, inventory, blobs, inbox, &mut parts).await?;
+    let (mut shell, mailboxes) = boot::boot(config, node, blobs, inbox, &mut parts).await?;
+    shell.offer();
     let served = shell.live(mailboxes, on_leader, stop).await;
     parts.shutdown().await;
     served
@@ -114,7 +136,9 @@ fn hardware(config: &Config, gpus: &dyn Gpus) -> Result<Hardware, AgentError> {
 /// All that a running agent holds.
 struct Shell<B> {
     machine: AgentMachine,
+    /// All that the node has; what it offers of it is the ward's.
     inventory: Inventory,
+    ward: Ward,
     dirs: NodeDirs,
     pool: Arc<FolderPool>,
     cache: Arc<Cache>,
@@ -137,6 +161,7 @@ struct Mailboxes {
     heard: mpsc::Receiver<Heard>,
     seen: mpsc::Receiver<Seen>,
     done: mpsc::Receiver<Input>,
+    health: mpsc::Receiver<HealthInput>,
 }
 
 impl<B: Blobs> Shell<B> {
@@ -158,6 +183,7 @@ impl<B: Blobs> Shell<B> {
                     self.feed(Input::CheckpointSeen { lease, step });
                 }
                 Some(input) = mail.done.recv() => self.feed(input),
+                Some(input) = mail.health.recv() => self.on_health(input),
                 () = tokio::time::sleep(self.nap()) => self.feed(Input::Tick),
                 Some(_) = self.sweeping.join_next() => {}
             }

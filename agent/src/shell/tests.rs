@@ -1,6 +1,8 @@
 //! A whole agent with real tasks, a store in memory and a leader played by the test.
 
-use super::{Config, serve};
+mod care;
+
+use super::{Config, serve_on, ward::Node};
 use crate::{
     driver::{clock, dirs::NodeDirs, supervisor},
     link::LinkEvent,
@@ -71,6 +73,10 @@ impl World {
 
     /// Starts an agent and welcomes it.
     async fn agent(&self) -> Agent {
+        self.agent_on(Node::unwatched(inventory())).await
+    }
+
+    async fn agent_on(&self, node: Node) -> Agent {
         let config = Config {
             name: "a".into(),
             dir: self.dir.path().to_owned(),
@@ -87,7 +93,7 @@ impl World {
         let blobs = Arc::clone(&self.blobs);
         let living = tokio::spawn(async move {
             let stop = async { stopped.await.unwrap_or(()) };
-            serve(config, inventory(), blobs, inbox, |_| {}, stop).await.unwrap();
+            serve_on(config, node, blobs, inbox, |_| {}, stop).await.unwrap();
         });
         let (up, ups) = mpsc::channel(4_096);
         let mut agent =

@@ -1,6 +1,7 @@
 //! The GPUs of this node, behind a port.
 
 mod bounded;
+mod gauge;
 mod nvml;
 mod read;
 
@@ -10,6 +11,7 @@ mod tests;
 pub use bounded::{Hung, Worker};
 pub use nvml::NvmlGpus;
 
+use crate::machine::health::Reading;
 use domain::hardware::GpuSet;
 use nvml_wrapper::{Nvml, error::NvmlError};
 use std::{path::Path, time::Duration};
@@ -41,6 +43,13 @@ pub trait Gpus: Send + Sync {
     /// # Errors
     /// When there is a driver and it does not answer.
     fn read(&self) -> Result<GpuSet, GpuError>;
+
+    /// How one GPU does, now.
+    fn gauge(&self, index: u32) -> Reading;
+
+    /// Tells every Xid of one GPU from now on, for as long as `go_on` says so. Returns at once
+    /// where none can be told.
+    fn xids(&self, index: u32, go_on: &dyn Fn() -> bool, tell: &dyn Fn(u64));
 }
 
 /// A node without GPUs.
@@ -50,6 +59,12 @@ impl Gpus for NoGpus {
     fn read(&self) -> Result<GpuSet, GpuError> {
         Ok(GpuSet::default())
     }
+
+    fn gauge(&self, _index: u32) -> Reading {
+        Reading::Lost
+    }
+
+    fn xids(&self, _index: u32, _go_on: &dyn Fn() -> bool, _tell: &dyn Fn(u64)) {}
 }
 
 /// The GPUs of this machine: through `library` if given, else through the installed driver, else

@@ -1,9 +1,10 @@
 //! GPUs through NVIDIA's management library, each behind a worker of its own.
 
 use super::{
-    GpuError, Gpus, Hung, Worker,
+    GpuError, Gpus, Hung, Worker, gauge,
     read::{self, RawGpu},
 };
+use crate::machine::health::Reading;
 use domain::hardware::{GpuDriver, GpuSet, Nearness, Unread, UnreadGpu};
 use nvml_wrapper::{Nvml, cuda_driver_version_major, cuda_driver_version_minor, error::NvmlError};
 use std::{
@@ -120,6 +121,25 @@ impl Gpus for NvmlGpus {
         }
         let near = self.near(&found);
         Ok(GpuSet { driver: Some(driver), all: read::resolve(found), near, unread })
+    }
+
+    fn gauge(&self, index: u32) -> Reading {
+        match self.ask_gpu(index, move |nvml| gauge::read(nvml, index)) {
+            Ok(Ok(gauges)) => Reading::Answered(gauges),
+            Ok(Err(NvmlError::GpuLost)) => Reading::Lost,
+            // A driver that answers with errors is as good as one that does not answer.
+            Ok(Err(fault)) => {
+                tracing::warn!(gpu = index, %fault, "health not read");
+                Reading::Hung
+            }
+            Err(Hung { .. }) => Reading::Hung,
+        }
+    }
+
+    fn xids(&self, index: u32, go_on: &dyn Fn() -> bool, tell: &dyn Fn(u64)) {
+        if let Err(fault) = gauge::xids(&self.nvml, index, go_on, tell) {
+            tracing::warn!(gpu = index, %fault, "Xids are not told by the driver; counters are still read");
+        }
     }
 }
 

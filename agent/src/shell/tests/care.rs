@@ -1,0 +1,103 @@
+//! A GPU that falls ill under a running agent.
+
+use super::*;
+use crate::{
+    machine::health::{Gauges, HealthInput, Reading},
+    shell::ward::{HEALTH_AHEAD, Node, Ward},
+};
+use domain::hardware::{CpuSet, GpuHardware, GpuSet, Hardware, HostHardware};
+
+fn hardware() -> Hardware {
+    let whole = |gpu: Gpu| GpuHardware {
+        gpu,
+        bus: String::new(),
+        numa_node: None,
+        cpus: CpuSet::default(),
+        power: None,
+        graphics_max: None,
+        memory_max: None,
+        pcie: None,
+        nvlinks: Vec::new(),
+        slices: None,
+    };
+    let all = inventory().gpus.into_iter().map(whole).collect();
+    let host = HostHardware { boot_id: inventory().boot_id, ..HostHardware::default() };
+    Hardware { host, gpus: GpuSet { all, ..GpuSet::default() } }
+}
+
+impl World {
+    fn ward(&self) -> Ward {
+        Ward::open(&self.dirs(), &hardware()).unwrap()
+    }
+
+    async fn watched(&self) -> (Agent, mpsc::Sender<HealthInput>) {
+        let (tell, heard) = mpsc::channel(HEALTH_AHEAD);
+        let node = Node { inventory: inventory(), ward: self.ward(), heard };
+        (self.agent_on(node).await, tell)
+    }
+}
+
+impl Agent {
+    /// Waits until the agent ends its stream, and gives what it registers with on the next.
+    async fn registers_anew(&mut self) -> Vec<u32> {
+        while let Some(up) = tokio::time::timeout(PATIENCE, self.ups.recv()).await.unwrap() {
+            if let Up::Heartbeat { seq, .. } = up {
+                self.say(Down::Contact { seq }).await;
+            }
+        }
+        self.events.send(LinkEvent::Lost).await.unwrap();
+        let (up, ups) = mpsc::channel(4_096);
+        self.ups = ups;
+        self.events.send(LinkEvent::Opened { server: "s".into(), up }).await.unwrap();
+        let Some(Up::Register { inventory, held }) = self.ups.recv().await else {
+            panic!("no register")
+        };
+        self.held = held;
+        self.say(Down::Welcome { node: NodeId(1) }).await;
+        inventory.gpus.into_iter().map(|gpu| gpu.index).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sick_gpu_is_withdrawn_and_only_what_runs_on_it_ends_where_bits_are_in_doubt() {
+    let mut world = World::new().await;
+    let (mut agent, tell) = world.watched().await;
+    let read = async |uuid: &str, reading| {
+        tell.send(HealthInput::Read { uuid: uuid.into(), reading }).await.unwrap();
+    };
+    let mut wanted = job("sleep 100");
+    world.want(&agent, std::slice::from_ref(&wanted)).await;
+    assert!(matches!(agent.report().await, Report::Prepared { .. }));
+    wanted.lease.phase = Phase::Started { done: [].into() };
+    world.want(&agent, std::slice::from_ref(&wanted)).await;
+
+    read("GPU-1", Reading::Answered(Gauges::default())).await;
+    read("GPU-1", Reading::Xid(31)).await;
+    read("GPU-1", Reading::Xid(63)).await;
+    assert_eq!(agent.registers_anew().await, [0], "GPU 1 takes nothing new");
+    assert_eq!(agent.held, [LEASE], "and finishes what it runs");
+    world.want(&agent, std::slice::from_ref(&wanted)).await;
+
+    read("GPU-0", Reading::Xid(48)).await;
+    assert_eq!(agent.registers_anew().await, [0u32; 0]);
+    assert_eq!(agent.held, [LEASE], "nothing ran on GPU 0");
+    world.want(&agent, std::slice::from_ref(&wanted)).await;
+
+    read("GPU-1", Reading::Lost).await;
+    let Report::Failed { lease, cause } = agent.report().await else { panic!("not failed") };
+    assert_eq!(lease, LEASE);
+    let text = cause.to_string();
+    assert!(!cause.is_jobs_fault() && text.starts_with("its GPU is sick: GPU-1, lost"), "{text}");
+    agent.stop().await;
+
+    let offers = world.ward().offers(&inventory());
+    assert_eq!(offers.gpus, [], "a restart of the agent cures nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_record_of_sick_gpus_keeps_the_agent_from_offering_any() {
+    let world = World::new().await;
+    assert_eq!(world.ward().offers(&inventory()).gpus.len(), 2);
+    fs::write(world.dirs().root.join("health"), b"torn").unwrap();
+    assert!(Ward::open(&world.dirs(), &hardware()).is_err());
+}
