@@ -94,7 +94,7 @@ pub fn offline(file: &Path, keys: &Path, args: &AuditVerify) -> Result<Verified,
         None => EventTree::default(),
     };
     row::each(file, |event| {
-        check.next(event).map_err(|fault| broken(&fault))?;
+        check.take(event).map_err(|fault| broken(&fault))?;
         tree.push(event);
         Ok(())
     })?;
@@ -116,7 +116,7 @@ pub async fn online(context: &Context, args: &AuditVerify) -> Result<Verified, F
     let (mut check, before) = begin(args, &trusted)?;
     let mut tree = EventTree::default();
     let (head, head_hash) = each(context, |event| {
-        check.next(event).map_err(|fault| broken(&fault))?;
+        check.take(event).map_err(|fault| broken(&fault))?;
         tree.push(event);
         Ok(())
     })

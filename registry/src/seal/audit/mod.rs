@@ -1,12 +1,12 @@
 //! Checking the audit chain from its genesis, with public keys alone.
 
+mod signatures;
+
 use super::canonical;
 use crate::ledger::{event_hash, rfc3339};
-use domain::{
-    Digest,
-    audit::{AuditEvent, EventSignature},
-};
-use ed25519_dalek::{Signature, VerifyingKey, pkcs8::DecodePublicKey};
+use domain::{Digest, audit::AuditEvent};
+use ed25519_dalek::{VerifyingKey, pkcs8::DecodePublicKey};
+use signatures::Signatures;
 use std::collections::BTreeMap;
 
 /// A head that was verified before and kept outside of the cluster.
@@ -110,7 +110,7 @@ pub enum ChainFault {
 
 /// Checks a chain piece by piece, in order.
 pub struct ChainCheck {
-    keys: BTreeMap<String, VerifyingKey>,
+    signatures: Signatures,
     checked: Checked,
     ts_us: u64,
     anchor: Option<Anchor>,
@@ -125,10 +125,14 @@ impl ChainCheck {
         let read = |(signer, pem): (&String, &String)| {
             let key = VerifyingKey::from_public_key_pem(pem)
                 .map_err(|fault| format!("public key of `{signer}`: {fault}"))?;
-            Ok((signer.clone(), key))
+            match key.is_weak() {
+                true => Err(format!("public key of `{signer}`: anybody can sign for it")),
+                false => Ok((signer.clone(), key)),
+            }
         };
         let keys = keys.iter().map(read).collect::<Result<_, String>>()?;
-        Ok(Self { keys, checked: Checked::default(), ts_us: 0, anchor: None })
+        let signatures = Signatures::new(keys);
+        Ok(Self { signatures, checked: Checked::default(), ts_us: 0, anchor: None })
     }
 
     /// Starts within a chain, at event `seq` whose predecessor has the hash `prev`: what comes
@@ -157,6 +161,24 @@ impl ChainCheck {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn next(&mut self, event: &AuditEvent) -> Result<(), ChainFault> {
+        self.take(event)?;
+        self.signatures.flush()
+    }
+
+    /// Takes the next event of many. Its signature is checked together with others:
+    /// [`Self::finish`] must follow.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it, or with the signature of one before it.
+    pub fn take(&mut self, event: &AuditEvent) -> Result<(), ChainFault> {
+        self.follow(event).or_else(|fault| {
+            // What is wrong with an earlier event comes first.
+            self.signatures.flush()?;
+            Err(fault)
+        })
+    }
+
+    fn follow(&mut self, event: &AuditEvent) -> Result<(), ChainFault> {
         let seq = self.checked.seq + 1;
         if event.seq != seq {
             return Err(ChainFault::Gap { wanted: seq, found: event.seq });
@@ -178,7 +200,13 @@ impl ChainCheck {
             return Err(ChainFault::Time { seq });
         }
         if let Some(signature) = &event.signature {
-            self.check_signature(event, signature)?;
+            // Signatures are attached in order: after a gap, others were taken away.
+            if self.checked.signed + 1 != seq {
+                let missing = self.checked.signed + 1;
+                let why = format!("it is signed, though event {missing} before it is not");
+                return Err(ChainFault::Signature { seq, why });
+            }
+            self.signatures.push(seq, event.hash, signature)?;
             self.checked.signed = seq;
         }
         self.checked.seq = seq;
@@ -187,33 +215,13 @@ impl ChainCheck {
         Ok(())
     }
 
-    /// Signatures are attached in order, so one after a gap means that others were taken away.
-    fn check_signature(
-        &self,
-        event: &AuditEvent,
-        signature: &EventSignature,
-    ) -> Result<(), ChainFault> {
-        let seq = event.seq;
-        let fault = |why: String| ChainFault::Signature { seq, why };
-        if self.checked.signed + 1 != seq {
-            let missing = self.checked.signed + 1;
-            return Err(fault(format!("it is signed, though event {missing} before it is not")));
-        }
-        let key = self
-            .keys
-            .get(&signature.signer)
-            .ok_or_else(|| fault(format!("no public key of signer `{}`", signature.signer)))?;
-        let bytes = Signature::from_slice(&signature.bytes)
-            .map_err(|_| fault("the signature is not 64 bytes long".into()))?;
-        key.verify_strict(&event.hash.0, &bytes)
-            .map_err(|_| fault(format!("not signed by `{}`", signature.signer)))
-    }
-
     /// Ends the check. `head` is the newest event that is said to exist.
     ///
     /// # Errors
-    /// When the chain ends before it, or before the head that it must extend.
-    pub fn finish(self, head: Option<u64>) -> Result<Checked, ChainFault> {
+    /// When a signature does not hold, or the chain ends before it or before the head that it must
+    /// extend.
+    pub fn finish(mut self, head: Option<u64>) -> Result<Checked, ChainFault> {
+        self.signatures.flush()?;
         let known = head.max(self.anchor.map(|anchor| anchor.seq)).unwrap_or(0);
         if known > self.checked.seq {
             return Err(ChainFault::Cut { seq: self.checked.seq, anchored: known });
@@ -271,10 +279,16 @@ mod tests {
         keys: &BTreeMap<String, String>,
     ) -> Result<Checked, ChainFault> {
         let mut check = ChainCheck::new(keys).unwrap();
-        for event in events {
-            check.next(event)?;
-        }
-        check.finish(Some(4))
+        let mut one_by_one = ChainCheck::new(keys).unwrap();
+        let taken = events.iter().try_for_each(|event| check.take(event));
+        let found = taken.and_then(|()| check.finish(Some(4)));
+        let passed = events.iter().try_for_each(|event| one_by_one.next(event));
+        assert_eq!(
+            passed.and_then(|()| one_by_one.finish(Some(4))),
+            found,
+            "batches change nothing"
+        );
+        found
     }
 
     #[test]
