@@ -39,15 +39,20 @@ impl Deref for Dev {
 
 impl Dev {
     fn start() -> Self {
+        let dev = Self::begin();
+        dev.ready(2);
+        dev
+    }
+
+    /// Starts it, and does not wait for it.
+    fn begin() -> Self {
         let alone = alone();
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(ASSAY);
         command.args(["dev", "--dir"]).arg(dir.path());
         let process = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
         let user = User { profile: dir.path().to_owned() };
-        let dev = Self { user, process, dir, _alone: alone };
-        dev.ready(2);
-        dev
+        Self { user, process, dir, _alone: alone }
     }
 
     /// Kills the process with this configuration.
@@ -151,4 +156,21 @@ fn every_job_is_sealed_exactly_once_though_leader_follower_and_agent_are_killed(
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{words:?}: {said}");
     }
+}
+
+#[test]
+fn a_server_that_is_killed_while_the_cluster_starts_is_started_again() {
+    let mut dev = Dev::begin();
+    let pids = dev.dir.path().join("config/pids");
+    harness::until("a server runs", || {
+        std::fs::read_to_string(&pids).ok().filter(|text| text.contains("server-2 "))
+    });
+    dev.kill("server", "server-2");
+    dev.ready(2);
+    dev.until("all servers are there", |user| {
+        let status = user.json(&["cluster", "status"])?;
+        let active = |member: &serde_json::Value| member["active"] == true;
+        status["replicas"].as_array()?.iter().all(active).then_some(())
+    });
+    assert!(dev.process.try_wait().unwrap().is_none(), "the cluster goes on");
 }

@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
@@ -20,6 +21,8 @@ use tokio::{
 
 /// Pause before a process that was killed is started again, as a service manager would.
 const RESTART: Duration = Duration::from_secs(2);
+/// SIGKILL, as a process's status has it.
+const KILL: i32 = Signal::KILL.as_raw();
 /// Longest wait for a process to end by itself.
 const STOP: Duration = Duration::from_secs(4);
 
@@ -44,6 +47,8 @@ pub struct Ended {
     pub name: String,
     /// How it ended.
     pub how: String,
+    /// Whether somebody killed it: it is started again, and nothing is wrong with it.
+    pub killed: bool,
 }
 
 /// The running processes.
@@ -252,8 +257,9 @@ impl Keeper {
                 }
             };
             note(&self.pids, &self.pid_file, &self.role.name, None);
+            let killed = status.as_ref().is_ok_and(|status| status.signal() == Some(KILL));
             let how = status.map_or_else(|fault| fault.to_string(), |status| status.to_string());
-            let _ = self.told.send(Ended { name: self.role.name.clone(), how });
+            let _ = self.told.send(Ended { name: self.role.name.clone(), how, killed });
             tokio::select! {
                 () = tokio::time::sleep(RESTART) => {}
                 () = told_to_stop(&mut stop) => return,
@@ -261,8 +267,8 @@ impl Keeper {
             match spawn(&self.role, &self.program) {
                 Ok(next) => child = next,
                 Err(fault) => {
-                    let _ =
-                        self.told.send(Ended { name: self.role.name.clone(), how: fault.detail });
+                    let (name, how) = (self.role.name.clone(), fault.detail);
+                    let _ = self.told.send(Ended { name, how, killed: false });
                     return;
                 }
             }

@@ -28,7 +28,7 @@ const LINES: usize = 15;
 /// Waits for a leader, and for every node to be ready.
 ///
 /// # Errors
-/// When a process ends, or time is up.
+/// When a process ends by itself, or time is up.
 pub async fn wait(
     context: &Context,
     layout: &Layout,
@@ -36,7 +36,9 @@ pub async fn wait(
 ) -> Result<(), Fault> {
     let start = Instant::now();
     loop {
-        if let Ok(ended) = children.ended.try_recv() {
+        if let Ok(ended) = children.ended.try_recv()
+            && !ended.killed
+        {
             return Err(not_started(layout, &ended));
         }
         let missing = match look(context).await {

@@ -17,6 +17,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use domain::ReplicaId;
 use rocksdb::{Direction, IteratorMode, WriteBatch, WriteOptions};
 use std::{
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -53,6 +55,30 @@ pub struct Store {
     next_family: Arc<AtomicU64>,
 }
 
+/// Stands in the directory while a disk is being made.
+const MAKING: &str = "MAKING";
+
+/// Makes the directory, and says whether a disk is to be made in it. One that was not made to its
+/// end holds nothing that anybody was told of: it is made anew.
+fn begin(dir: &Path) -> io::Result<bool> {
+    if dir.join(MAKING).exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    fs::create_dir_all(dir)?;
+    let fresh = !dir.join("CURRENT").exists();
+    if fresh {
+        File::create(dir.join(MAKING))?.sync_all()?;
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(fresh)
+}
+
+/// A disk is made. Not before this is on the disk may anything else be.
+fn made(dir: &Path) -> io::Result<()> {
+    fs::remove_file(dir.join(MAKING))?;
+    File::open(dir)?.sync_all()
+}
+
 impl Store {
     /// Opens or makes the disk of `identity` in `dir`. A new disk first gets `genesis`.
     ///
@@ -60,10 +86,9 @@ impl Store {
     /// When the directory is in use, another server's, damaged, or cannot be written.
     pub fn open(dir: &Path, identity: &Identity, genesis: &WriteOp) -> Result<Self, StoreError> {
         let failed = |fault| StoreError::new(dir, fault);
-        std::fs::create_dir_all(dir)
-            .map_err(|source| StoreError::Directory { dir: dir.to_owned(), source })?;
+        let refused = |source| StoreError::Directory { dir: dir.to_owned(), source };
         let options = options::database();
-        let fresh = !dir.join("CURRENT").exists();
+        let fresh = begin(dir).map_err(refused)?;
         let names = match fresh {
             true => vec![LOG.to_owned(), RAFT.to_owned(), family_name(0)],
             false => Db::list_cf(&options, dir).map_err(failed)?,
@@ -76,6 +101,9 @@ impl Store {
         let next_family = Arc::new(AtomicU64::new(next));
         let store = Self { db, dir: dir.to_owned(), rows, next_family };
         store.claim(identity, genesis)?;
+        if fresh {
+            made(dir).map_err(refused)?;
+        }
         let family = store.read(FAMILY)?.unwrap_or(0);
         store.rows.switch(family);
         for name in names.iter().filter(|name| name.starts_with("rows-")) {

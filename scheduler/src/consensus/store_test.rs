@@ -80,6 +80,20 @@ fn assert_same(store: &Store, disk: &Disk) {
 }
 
 #[test]
+fn a_disk_that_was_not_made_to_its_end_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    drop(rocksdb::DB::open(&options, &path).unwrap());
+    assert!(matches!(open(&path), Err(StoreError::NoFamily { .. })), "a stranger's is left alone");
+    std::fs::write(path.join("MAKING"), "").unwrap();
+    open(&path).unwrap().boot().unwrap();
+    assert!(!path.join("MAKING").exists());
+    open(&path).unwrap().boot().unwrap();
+}
+
+#[test]
 fn the_store_holds_what_the_writes_mean_also_after_a_restart() {
     for seed in 0..4 {
         let dir = tempfile::tempdir().expect("a directory");
