@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod contract;
 pub mod digest;
 pub mod hardware;
+pub mod health;
 pub mod id;
 pub mod job;
 pub mod lease;

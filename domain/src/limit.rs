@@ -50,6 +50,8 @@ pub const JOBS_MAX: usize = 2_000_000;
 pub const NODES_MAX: usize = 20_000;
 /// GPUs of one node.
 pub const NODE_GPUS_MAX: usize = 64;
+/// Bytes of each text in what a node tells of a GPU that is held back.
+pub const HELD_TEXT_MAX: usize = 256;
 /// Stored replies, beyond which the oldest are forgotten.
 pub const REPLIES_MAX: u64 = 1_000_000;
 /// Stored replies that are kept however old they seem. The log's clock is a leader's wall clock,

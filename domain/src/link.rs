@@ -4,6 +4,7 @@ use crate::{
     artifact::OutputDigests,
     checkpoint::Checkpoint,
     digest::Digest,
+    health::{Acceptance, HeldGpu},
     id::{LeaseId, NodeId},
     job::{EndCause, JobSpec},
     lease::{Lease, Phase},
@@ -105,6 +106,11 @@ pub enum Up {
         /// Whole lines, or the start of an overlong one.
         bytes: Vec<u8>,
     },
+    /// All GPUs that are held back, and no others: after each welcome, and whenever it changes.
+    Health {
+        /// The GPUs.
+        gpus: Vec<HeldGpu>,
+    },
 }
 
 /// A file that the agent follows.
@@ -167,6 +173,12 @@ pub enum Down {
     Refused {
         /// Why, and what to do.
         why: String,
+    },
+    /// An operator vouches for a GPU. Repeated until [`Up::Health`] leaves the GPU out, or says
+    /// that the word was refused.
+    Accept {
+        /// The word.
+        acceptance: Acceptance,
     },
 }
 

@@ -5,6 +5,7 @@ use crate::{
     audit::AuditEvent,
     checkpoint::Checkpoint,
     digest::Digest,
+    health::HeldGpu,
     id::{ArtifactId, AttemptNo, ElementId, JobId, LeaseId, NodeId, ReplicaId},
     job::{ElementState, EndCause, JobSpec},
     lease::{Member, Phase},
@@ -126,6 +127,19 @@ pub struct NodeView {
     pub memory_used: crate::unit::Bytes,
     /// Leases on it.
     pub leases: Vec<LeaseId>,
+    /// GPUs that it has and does not offer.
+    #[serde(default)]
+    pub held_back: Vec<HeldGpuView>,
+}
+
+/// A GPU that is held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldGpuView {
+    /// What its node tells of it.
+    #[serde(flatten)]
+    pub gpu: HeldGpu,
+    /// The entry that accepts it, while its node has not acted on it.
+    pub accepted: Option<LogIndex>,
 }
 
 /// Why a job waits.

@@ -155,7 +155,8 @@ async fn listen(mut stream: tonic::Streaming<AgentFrame>, events: &mpsc::Sender<
             Down::Contact { .. }
             | Down::Wanted { .. }
             | Down::Recorded { .. }
-            | Down::LogHave { .. } => {}
+            | Down::LogHave { .. }
+            | Down::Accept { .. } => {}
         }
         if events.send(LinkEvent::Down(down)).await.is_err() {
             return ended(welcomed, "the agent is ending".to_owned());

@@ -142,7 +142,10 @@ impl AgentMachine {
             Down::Wanted { at, leases } => self.wanted(at, leases, now),
             Down::Recorded { seq, refused } => self.recorded(seq, refused),
             // The shell's link and log follower obey these.
-            Down::Redirect { .. } | Down::LogHave { .. } | Down::Refused { .. } => {}
+            Down::Redirect { .. }
+            | Down::LogHave { .. }
+            | Down::Refused { .. }
+            | Down::Accept { .. } => {}
         }
         self.start_ready(now);
     }

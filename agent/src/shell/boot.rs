@@ -56,6 +56,7 @@ pub(super) async fn boot<B: Blobs>(
         machine: machine(&inventory, &kept, &known),
         inventory,
         ward,
+        told: super::care::Told::default(),
         dirs,
         pool,
         cache,

@@ -9,10 +9,59 @@ use crate::{
     },
     store::Blobs,
 };
+use domain::{
+    Millis,
+    health::{Acceptance, HeldGpu},
+    link::Up,
+};
+
+/// Least time between two words on the same stream about the GPUs that are held back.
+const TELL_EVERY: Millis = Millis(1_000);
+
+/// What the open stream was told of the GPUs that are held back.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Whether it takes such words.
+    pub(super) welcomed: bool,
+    words: Option<Vec<HeldGpu>>,
+    at: Millis,
+}
 
 impl<B: Blobs> Shell<B> {
     pub(super) fn on_health(&mut self, input: HealthInput) {
         let outputs = self.ward.on(input, clock::boot_now());
+        self.heed(outputs);
+    }
+
+    /// An operator vouches for a GPU.
+    pub(super) fn on_acceptance(&mut self, word: &Acceptance) {
+        if !self.ward.holds(&word.uuid) {
+            // A repetition, which crossed our own word that the GPU serves.
+            return;
+        }
+        let outputs = self.ward.accept(word, clock::boot_now());
+        if outputs.is_empty() {
+            tracing::warn!(gpu = word.uuid, at = %word.at, "GPU is accepted and not well: refused");
+        }
+        self.heed(outputs);
+    }
+
+    /// Tells the server which GPUs are held back, where that is other than it was told.
+    pub(super) fn tell_health(&mut self) {
+        let Told { welcomed: true, words: told, at } = &self.told else { return };
+        let now = clock::boot_now();
+        // A GPU may say things a thousand times a second.
+        if told.is_some() && now.minus(*at) < TELL_EVERY {
+            return;
+        }
+        let Some(words) = self.ward.words().filter(|words| told.as_ref() != Some(words)) else {
+            return;
+        };
+        self.send(Up::Health { gpus: words.clone() });
+        self.told = Told { welcomed: true, words: Some(words), at: now };
+    }
+
+    fn heed(&mut self, outputs: Vec<HealthOutput>) {
         let (mut other, mut sick) = (false, Vec::new());
         for output in outputs {
             match output {
@@ -23,7 +72,7 @@ impl<B: Blobs> Shell<B> {
                     tracing::warn!(gpu = uuid, %symptom, %action, times, "symptom");
                 }
                 HealthOutput::Withdraw { uuid, cause } => {
-                    tracing::error!(gpu = uuid, cause, "GPU is held back");
+                    tracing::error!(gpu = uuid, %cause, "GPU is held back");
                     other = true;
                 }
                 HealthOutput::Restore { uuid } => {
@@ -50,6 +99,7 @@ impl<B: Blobs> Shell<B> {
         let inventory = Box::new(self.ward.offers(&self.inventory));
         self.feed(Input::Inventory(inventory));
         self.up = None;
+        self.told = Told::default();
         self.tell(Tail::Link(None));
     }
 

@@ -28,6 +28,7 @@ use crate::{
     machine::{AgentMachine, Exit, Input, health::HealthInput},
     store::{Blobs, Cache, Servers},
 };
+use care::Told;
 use domain::{
     LeaseId, Millis,
     hardware::Hardware,
@@ -139,6 +140,7 @@ struct Shell<B> {
     /// All that the node has; what it offers of it is the ward's.
     inventory: Inventory,
     ward: Ward,
+    told: Told,
     dirs: NodeDirs,
     pool: Arc<FolderPool>,
     cache: Arc<Cache>,
@@ -187,6 +189,7 @@ impl<B: Blobs> Shell<B> {
                 () = tokio::time::sleep(self.nap()) => self.feed(Input::Tick),
                 Some(_) = self.sweeping.join_next() => {}
             }
+            self.tell_health();
         }
         Err(AgentError::Overrun)
     }
@@ -217,10 +220,15 @@ impl<B: Blobs> Shell<B> {
             LinkEvent::Down(Down::LogHave { lease, source, offset }) => {
                 self.tell(Tail::Have { lease, source, offset });
             }
-            LinkEvent::Down(down) => self.feed(Input::Down(down)),
+            LinkEvent::Down(Down::Accept { acceptance }) => self.on_acceptance(&acceptance),
+            LinkEvent::Down(down) => {
+                self.told.welcomed |= matches!(down, Down::Welcome { .. });
+                self.feed(Input::Down(down));
+            }
             LinkEvent::Lost => {
                 on_leader(None);
                 self.up = None;
+                self.told = Told::default();
                 self.tell(Tail::Link(None));
                 self.feed(Input::Disconnected);
             }

@@ -10,6 +10,7 @@ use crate::{
 };
 use domain::{
     Bytes, CpuMillis, Digest, LeaseId, LogIndex, NodeId, contract,
+    health::HeldGpu,
     job::{Captured, EndCause, Outputs},
     lease::Phase,
     link::{Down, Report, Up, WantedLease},
@@ -42,6 +43,7 @@ struct Agent {
     living: JoinHandle<()>,
     logs: BTreeMap<String, Vec<u8>>,
     held: Vec<LeaseId>,
+    held_back: Vec<HeldGpu>,
 }
 
 fn inventory() -> Inventory {
@@ -96,8 +98,15 @@ impl World {
             serve_on(config, node, blobs, inbox, |_| {}, stop).await.unwrap();
         });
         let (up, ups) = mpsc::channel(4_096);
-        let mut agent =
-            Agent { events, ups, stop: Some(stop), living, logs: BTreeMap::new(), held: vec![] };
+        let mut agent = Agent {
+            events,
+            ups,
+            stop: Some(stop),
+            living,
+            logs: BTreeMap::new(),
+            held: vec![],
+            held_back: vec![],
+        };
         agent.events.send(LinkEvent::Opened { server: "s".into(), up }).await.unwrap();
         let Some(Up::Register { held, .. }) = agent.ups.recv().await else { panic!("no register") };
         agent.held = held;
@@ -167,6 +176,7 @@ impl Agent {
                     self.say(Down::Recorded { seq, refused: None }).await;
                     return report;
                 }
+                Up::Health { gpus } => self.held_back = gpus,
                 Up::Register { .. } => panic!("registered twice"),
             }
         }

@@ -11,6 +11,7 @@ use crate::{
 };
 use domain::{
     Digest, LeaseId, NodeId, RequestKey,
+    health::HeldGpu,
     link::{Down, LogSource, Report, Up},
     node::Inventory,
 };
@@ -177,9 +178,11 @@ impl Session {
         let cluster_name = self.context.cluster.clone();
         let read = self.context.node.read_local(move |cluster, rows| {
             let view = cluster.view();
-            (view.applied(), view.wanted(node, &cluster_name, rows))
+            let leases = view.wanted(node, &cluster_name, rows);
+            (view.applied(), leases, view.acceptances(node))
         });
-        let (at, leases) = read.await.map_err(|fault| super::query::unreadable(&fault))?;
+        let (at, leases, accepted) =
+            read.await.map_err(|fault| super::query::unreadable(&fault))?;
         let mut held = BTreeSet::new();
         for wanted in &leases {
             let Some(member) = wanted.lease.member(self.node) else { continue };
@@ -189,6 +192,9 @@ impl Session {
             }
         }
         send(&self.out, &Down::Wanted { at, leases }).await?;
+        for acceptance in accepted {
+            send(&self.out, &Down::Accept { acceptance }).await?;
+        }
         for (lease, source) in &held {
             if !followed.contains(&(*lease, *source)) {
                 self.send_have(*lease, *source).await?;
@@ -236,6 +242,31 @@ impl Session {
             Up::Log { lease, source, offset, bytes } => {
                 self.take_log(lease, source, offset, &bytes, followed).await
             }
+            Up::Health { gpus } => self.health(gpus).await,
+        }
+    }
+
+    /// Records which GPUs are held back, where that is news. In order with what else the node
+    /// says; a fault ends the stream, and the next one tells it again.
+    async fn health(&self, gpus: Vec<HeldGpu>) -> Result<(), Status> {
+        let node = self.node;
+        let known = self.context.node.read_local(move |cluster, _| {
+            cluster.view().health(node).map(|health| health.gpus.clone())
+        });
+        let known = known.await.map_err(|fault| super::query::unreadable(&fault))?;
+        if known.as_ref() == Some(&gpus) {
+            return Ok(());
+        }
+        let request = crate::state::command::Request {
+            key: None,
+            actor: format!("node:{}", self.name),
+            command: Command::Health { node, gpus },
+        };
+        match self.context.propose(request).await? {
+            Reply::Refused(refusal) => {
+                send(&self.out, &Down::Refused { why: refusal.to_string() }).await
+            }
+            _ => Ok(()),
         }
     }
 

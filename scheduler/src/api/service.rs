@@ -60,6 +60,13 @@ impl Assay for PublicService {
         submit::confirm_dead(&self.0, request).await.map(|reply| self.change(reply))
     }
 
+    async fn accept_gpu(
+        &self,
+        request: Request<v1::AcceptGpuRequest>,
+    ) -> Result<Response<v1::DoneReply>, Status> {
+        submit::accept_gpu(&self.0, request).await.map(|reply| self.change(reply))
+    }
+
     async fn query(
         &self,
         request: Request<v1::QueryRequest>,

@@ -156,6 +156,19 @@ pub async fn confirm_dead(
     change(context, &user, &request.key, Command::ConfirmDead { lease }).await
 }
 
+/// Records an operator's word that a GPU in quarantine is well again.
+///
+/// # Errors
+/// When there is no such GPU in quarantine or no leader.
+pub async fn accept_gpu(
+    context: &Context,
+    request: Request<v1::AcceptGpuRequest>,
+) -> Result<v1::DoneReply, Status> {
+    let user = Identity::of(&request)?.user()?;
+    let v1::AcceptGpuRequest { key, node, gpu } = request.into_inner();
+    change(context, &user, &key, Command::AcceptGpu { node, gpu }).await
+}
+
 async fn change(
     context: &Context,
     user: &str,

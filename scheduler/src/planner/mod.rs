@@ -2,6 +2,7 @@
 
 mod fit;
 mod free;
+mod held;
 pub mod history;
 pub mod mix;
 pub mod order;

@@ -3,11 +3,12 @@
 use super::{
     fit::fits,
     free::{self, FreeNode},
+    held,
     pass::plan,
     shortage::shortages,
 };
 use crate::state::{
-    sched::{Job, Shape},
+    sched::{Job, Node, Shape},
     view::View,
 };
 use domain::{
@@ -82,16 +83,27 @@ fn of_shape(view: &View<'_>, shape: &Shape, id: JobId, job: &Job, now: Millis) -
         return vec![reason("nodes", "no node has ever registered".into(), remedy, false)];
     }
     if !fits(&all, shape) {
+        if let Some(held) = held::ever(view, &all, shape) {
+            return vec![held];
+        }
         return bound(&all, shape).map_or_else(|| shortages(&all, shape, true), |it| vec![it]);
     }
-    if !fits(&free::ready_empty(view), shape) {
-        return vec![out_of_service(view, shape)];
+    let ready = free::ready_empty(view);
+    if !fits(&ready, shape) {
+        let mut reason = out_of_service(view, shape);
+        if let Some(held) = held::ever(view, &ready, shape) {
+            reason.detail = format!("{}; or: {}", held.detail, reason.detail);
+            reason.remedy = format!("{}; or {}", held.remedy, reason.remedy);
+        }
+        return vec![reason];
     }
     let free = free::ready(view);
     if fits(&free, shape) {
         return vec![ahead(view, id, job, now)];
     }
-    shortages(&free, shape, false)
+    let mut reasons = shortages(&free, shape, false);
+    reasons.extend(held::now(view, &free, shape));
+    reasons
 }
 
 /// The hardware class is what keeps it from ever fitting.
@@ -169,7 +181,8 @@ fn not_reasons(view: &View<'_>, job: &Job, id: JobId, reasons: &[ReasonView]) ->
     if view.waiting().values().all(|order| order.first().is_none_or(|first| *first >= key)) {
         not.push("priority (nobody is before it)".to_owned());
     }
-    if view.all_nodes().next().is_some() && view.all_nodes().all(|(_, n)| n.row.takes_work()) {
+    let whole = |node: &Node| node.row.takes_work() && node.health.gpus.is_empty();
+    if view.all_nodes().next().is_some() && view.all_nodes().all(|(_, node)| whole(node)) {
         not.push("health (every node is in service)".to_owned());
     }
     if reasons.iter().all(|reason| reason.kind != "queue") {

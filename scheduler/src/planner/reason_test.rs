@@ -3,11 +3,14 @@
 use super::why;
 use crate::state::{
     command::Command,
+    health_test::held,
     script::{Script, array, job, machine},
 };
 use domain::{
     Bytes, CpuMillis, JobId,
-    job::{JobSpec, Restart},
+    health::HeldState,
+    job::{EndCause, JobSpec, Restart},
+    link::Report,
     view::ReasonView,
 };
 use proptest::prelude::*;
@@ -144,6 +147,48 @@ fn nodes_out_of_service_are_named_with_the_way_back() {
     assert_eq!(found[0].detail, "nodes that it needs are out of service (drained: b)");
     script.send(None, Command::Drain { node: "b".into(), reason: None });
     assert_eq!(script.plan().len(), 1);
+}
+
+#[test]
+fn gpus_that_are_held_back_are_named_where_they_would_help_and_only_there() {
+    let mut script = Script::new();
+    let node = script.register(machine("a", 2, "H100"));
+    let gpus = vec![held(2, HeldState::Draining, 5), held(3, HeldState::Quarantined, 5)];
+    script.send(None, Command::Health { node, gpus });
+    let four = script.submit(job(1, 4));
+    let found = reasons(&script, four);
+    assert_eq!((found.len(), found[0].kind.as_str(), found[0].never), (1, "health", false));
+    assert_eq!(
+        found[0].detail,
+        "GPU 2 of a is draining, Xid 79: the GPU fell off the bus; \
+         GPU 3 of a is quarantined, Xid 79: the GPU fell off the bus"
+    );
+    assert_eq!(found[0].remedy, "boot; once it is well: `assay node accept a 3`");
+    let five = script.submit(job(1, 5));
+    assert!(reasons(&script, five)[0].never, "five would not fit with all of them");
+
+    script.submit(JobSpec { priority: 9, ..job(1, 2) });
+    script.plan();
+    let one = script.submit(JobSpec { priority: 8, ..job(1, 1) });
+    assert_eq!(script.reasons(one), ["gpus", "health"], "it would fit now if they served");
+    script.send(None, Command::Health { node, gpus: vec![] });
+    script.register(machine("a", 4, "H100"));
+    assert_eq!(script.plan()[0].element.job, one);
+}
+
+#[test]
+fn a_node_all_of_whose_gpus_are_held_back_keeps_its_class() {
+    let mut script = Script::new();
+    let node = script.register(machine("a", 1, "H100"));
+    let id = script.submit(job(1, 1));
+    script.plan();
+    let cause = EndCause::GpuFault { detail: "Xid 79".into() };
+    let lease = script.lease_of("j1");
+    script.send(None, Command::Health { node, gpus: vec![held(0, HeldState::Quarantined, 5)] });
+    script.register(machine("a", 0, "H100"));
+    script.report(node, Report::Failed { lease, cause });
+    script.report(node, Report::Stopped { lease });
+    assert_eq!(script.reasons(id), ["health"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     ArtifactId, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, ReplicaId, RequestKey,
     audit::EventSignature,
+    health::HeldGpu,
     job::JobSpec,
     lease::Member,
     link::{Report, WantedLease},
@@ -177,6 +178,20 @@ pub enum Command {
         artifact: ArtifactId,
         /// Servers that hold every blob, fsynced.
         copies: Vec<ReplicaId>,
+    },
+    /// What a node tells of its GPUs that are held back: these, and no others.
+    Health {
+        /// Which node, from the TLS identity.
+        node: NodeId,
+        /// The GPUs.
+        gpus: Vec<HeldGpu>,
+    },
+    /// An operator's word that a GPU in quarantine is well again.
+    AcceptGpu {
+        /// The node's name.
+        node: String,
+        /// The GPU's index or unique name.
+        gpu: String,
     },
 }
 

@@ -19,6 +19,8 @@ const QUEUE: u8 = 0x0c;
 /// Jobs that have not ended, so that a start need not read those that have.
 const LIVE: u8 = 0x0d;
 const PART: u8 = 0x0e;
+/// GPUs of a node that are held back.
+const HEALTH: u8 = 0x0f;
 
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
@@ -87,6 +89,20 @@ pub fn node(node: NodeId) -> Vec<u8> {
 
 pub fn nodes() -> (Vec<u8>, Vec<u8>) {
     all(NODE)
+}
+
+pub fn health(node: NodeId) -> Vec<u8> {
+    [&[HEALTH], &node.0.to_be_bytes()[..]].concat()
+}
+
+pub fn all_health() -> (Vec<u8>, Vec<u8>) {
+    all(HEALTH)
+}
+
+/// The node in a key of one of the tables by node.
+pub fn node_in(key: &[u8]) -> NodeId {
+    let id = key[1..].try_into().expect("node keys hold four bytes of the id");
+    NodeId(u32::from_be_bytes(id))
 }
 
 fn of_lease(table: u8, lease: LeaseId) -> Vec<u8> {

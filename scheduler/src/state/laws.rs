@@ -3,6 +3,7 @@
 use super::{
     Cluster,
     command::{Command, Entry, NewJob, Placement, PlanRecord, Reply, Request},
+    health_test::held,
     script::{Rows, Script, array, job, machine, output},
 };
 use crate::planner;
@@ -11,6 +12,7 @@ use domain::{
     RequestKey,
     audit::EventSignature,
     checkpoint::Checkpoint,
+    health::{HeldGpu, HeldState},
     job::{EndCause, JobSpec, Restart},
     lease::{Member, Phase, TaskPlace},
     link::Report,
@@ -31,6 +33,8 @@ enum Move {
     Drain { node: u8, out: bool },
     Lose { node: u32, stale: bool },
     ConfirmDead { lease: usize },
+    Health { node: u32, sick: u32, since: u64, refused: u64 },
+    Accept { node: u8, gpu: u32 },
     Plan,
     PlaceAnything { job: u64, index: Option<u32>, members: Members },
     Report { lease: usize, member: usize, kind: u8, step: u64 },
@@ -58,6 +62,10 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => (0u8..4, any::<bool>()).prop_map(|(node, out)| Move::Drain { node, out }),
         2 => (0u32..5, any::<bool>()).prop_map(|(node, stale)| Move::Lose { node, stale }),
         1 => (0usize..6).prop_map(|lease| Move::ConfirmDead { lease }),
+        2 => (0u32..5, 0u32..4, 0u64..2, 0u64..40).prop_map(
+            |(node, sick, since, refused)| Move::Health { node, sick, since, refused }
+        ),
+        1 => (0u8..4, 0u32..4).prop_map(|(node, gpu)| Move::Accept { node, gpu }),
         6 => Just(Move::Plan),
         2 => (0u64..8, index(), members)
             .prop_map(|(job, index, members)| Move::PlaceAnything { job, index, members }),
@@ -120,6 +128,11 @@ fn register(script: &Script, node: u8, boot: u8, gpus: u32, held: bool) -> Comma
     Command::Register { inventory, held }
 }
 
+fn sick_gpu(index: u32, since: u64, refused: u64) -> HeldGpu {
+    let state = if index == 0 { HeldState::Draining } else { HeldState::Quarantined };
+    HeldGpu { refused: LogIndex(refused), ..held(index, state, since) }
+}
+
 fn place_anything(script: &Script, job: u64, index: Option<u32>, members: Members) -> Command {
     let task = |(rank, gpus)| TaskPlace { rank, gpus };
     let members = members
@@ -164,6 +177,13 @@ fn command(script: &mut Script, step: Move) -> Command {
             let known = script.view().node(node).map(|row| row.registered_at);
             let registered_at = known.filter(|_| !stale).unwrap_or(LogIndex(1));
             Command::NodeLost { node, registered_at }
+        }
+        Move::Health { node, sick, since, refused } => Command::Health {
+            node: NodeId(node),
+            gpus: (0..sick).map(|gpu| sick_gpu(gpu, since, refused)).collect(),
+        },
+        Move::Accept { node, gpu } => {
+            Command::AcceptGpu { node: format!("m{node}"), gpu: gpu.to_string() }
         }
         Move::ConfirmDead { lease } => Command::ConfirmDead { lease: pick_lease(script, lease) },
         Move::Plan => {

@@ -6,7 +6,7 @@ use super::{
     sched::{Job, Node, Sched},
 };
 use domain::{
-    JobId, NodeId, artifact::SealTicket, job::ElementState, lease::Lease, port::RowRead, scratch,
+    JobId, artifact::SealTicket, job::ElementState, lease::Lease, port::RowRead, scratch,
 };
 
 /// Rows read at once.
@@ -23,11 +23,16 @@ impl Sched {
             sched.queues.insert(String::from_utf8_lossy(&key[1..]).into_owned());
         });
         each(rows, key::nodes(), |key, value| {
-            let id = key[1..].try_into().expect("node keys hold four bytes of the id");
-            let id = NodeId(u32::from_be_bytes(id));
+            let id = key::node_in(key);
             let row: NodeRow = scratch::decode(key, value);
             sched.names.insert(row.inventory.name.clone(), id);
             sched.nodes.insert(id, Node::new(row));
+        });
+        each(rows, key::all_health(), |key, value| {
+            if let Some(node) = sched.nodes.get_mut(&key::node_in(key)) {
+                node.health = scratch::decode(key, value);
+                node.classify();
+            }
         });
         each(rows, key::live_jobs(), |key, value| {
             let id = key::job_in(key);

@@ -3,6 +3,7 @@
 mod attempt;
 mod cancel;
 pub mod command;
+mod health;
 pub mod invariant;
 mod key;
 mod load;
@@ -21,6 +22,8 @@ mod step;
 mod submit;
 pub mod view;
 
+#[cfg(test)]
+pub(crate) mod health_test;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
@@ -181,6 +184,8 @@ impl Cluster {
             Command::RecordCopies { artifact, copies } => {
                 seal::record_copies(step, &mut self.ledger, actor, artifact, copies)
             }
+            Command::Health { node, gpus } => sched.health(step, actor, node, gpus),
+            Command::AcceptGpu { node, gpu } => sched.accept_gpu(step, actor, &node, &gpu),
         }
     }
 }

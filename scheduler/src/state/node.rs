@@ -67,8 +67,8 @@ impl Sched {
         let row = NodeRow { inventory, drained, lost: false, registered_at: step.at };
         step.rows.put(key::node(id), &row);
         let node = self.nodes.entry(id).or_insert_with(|| Node::new(row.clone()));
-        node.class = row.inventory.hardware_class();
         node.row = row;
+        node.classify();
         step.effect(Effect::Wanted { node: id });
         step.effect(Effect::Plan);
         Reply::Registered { node: id }

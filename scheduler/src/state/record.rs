@@ -34,6 +34,12 @@ pub enum Kind {
     NodeDrained,
     /// An operator vouched that a lease is dead.
     LeaseConfirmedDead,
+    /// GPUs are held back.
+    GpuHeldBack,
+    /// GPUs are held back no more.
+    GpuReleased,
+    /// An operator accepted GPUs.
+    GpuAccepted,
 }
 
 impl Kind {
@@ -50,6 +56,9 @@ impl Kind {
             Self::NodeLost => "node.lost",
             Self::NodeDrained => "node.drained",
             Self::LeaseConfirmedDead => "lease.confirmed_dead",
+            Self::GpuHeldBack => "gpu.held_back",
+            Self::GpuReleased => "gpu.released",
+            Self::GpuAccepted => "gpu.accepted",
         }
     }
 }

@@ -4,6 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, RequestKey,
     checkpoint::Checkpoint,
+    health::HeldGpu,
     job::{Array, ElementState, EndCause, JobSpec, Restart},
     lease::Member,
     node::{Inventory, NodeState},
@@ -11,7 +12,7 @@ use domain::{
     view::ElementCounts,
 };
 use registry::seal::recipe;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::{NewJob, Reply};
 
@@ -308,6 +309,15 @@ impl NodeRow {
             None => NodeState::Ready,
         }
     }
+}
+
+/// A node's GPUs that are held back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct HealthRow {
+    /// The GPUs, as the node told last.
+    pub gpus: Vec<HeldGpu>,
+    /// Which of them an operator has accepted, by unique name, with the entry that says so.
+    pub accepted: BTreeMap<String, LogIndex>,
 }
 
 /// A stored reply.

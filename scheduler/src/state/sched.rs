@@ -3,12 +3,12 @@
 use super::{
     command::Effect,
     key,
-    row::{Brief, ElementRow, Meta, NodeRow, Progress},
+    row::{Brief, ElementRow, HealthRow, Meta, NodeRow, Progress},
     step::Step,
 };
 use domain::{
     Bytes, CpuMillis, ElementId, JobId, LeaseId, NodeId, artifact::SealTicket, lease::Lease,
-    port::RowRead, resource::TaskResources,
+    node::hardware_class, port::RowRead, resource::TaskResources,
 };
 use std::{
     cmp::Reverse,
@@ -33,8 +33,12 @@ pub struct Job {
 pub struct Node {
     /// Its row.
     pub row: NodeRow,
+    /// Its GPUs that are held back.
+    pub health: HealthRow,
     /// Its hardware class.
     pub class: String,
+    /// Its hardware class if every GPU served.
+    pub whole_class: String,
     /// Leases on it.
     pub leases: BTreeSet<LeaseId>,
     /// GPUs in use, by index.
@@ -82,14 +86,31 @@ pub struct Sched {
 
 impl Node {
     pub(super) fn new(row: NodeRow) -> Self {
-        Self {
-            class: row.inventory.hardware_class(),
+        let mut node = Self {
             row,
+            health: HealthRow::default(),
+            class: String::new(),
+            whole_class: String::new(),
             leases: BTreeSet::new(),
             gpus_used: BTreeSet::new(),
             cpu_used: CpuMillis(0),
             memory_used: Bytes(0),
-        }
+        };
+        node.classify();
+        node
+    }
+
+    /// Derives its classes anew after a change of what it has.
+    pub(super) fn classify(&mut self) {
+        let inventory = &self.row.inventory;
+        self.class = inventory.hardware_class();
+        let held = self.health.gpus.iter().flat_map(|held| &held.offers);
+        let first = inventory.gpus.iter().chain(held).min_by_key(|gpu| gpu.index);
+        self.whole_class = hardware_class(
+            first.map(|gpu| gpu.model.as_str()),
+            &inventory.driver_version,
+            &inventory.cpu_level,
+        );
     }
 }
 

@@ -5,13 +5,14 @@ mod documents;
 pub use documents::JobFilter;
 
 use super::{
-    row::{NodeRow, Progress, Submitted},
+    row::{HealthRow, NodeRow, Progress, Submitted},
     sched::{Job, Node, Sched, Shape, WaitKey},
 };
 use domain::{
     Digest, JobId, LeaseId, LogIndex, Millis, NodeId,
     artifact::SealTicket,
     checkpoint::Checkpoint,
+    health::{Acceptance, HeldGpu},
     lease::{Lease, Phase},
     limit,
     link::WantedLease,
@@ -146,6 +147,23 @@ impl<'a> View<'a> {
         event: u64,
     ) -> Result<Option<EventProof>, TreeFault> {
         registry::ledger::prove(self.ledger, rows, event)
+    }
+
+    /// GPUs of a node that are held back, with those that an operator has accepted.
+    #[must_use]
+    pub fn health(&self, id: NodeId) -> Option<&'a HealthRow> {
+        self.sched.nodes.get(&id).map(|node| &node.health)
+    }
+
+    /// Operators' words that a node has not acted on.
+    #[must_use]
+    pub fn acceptances(&self, id: NodeId) -> Vec<Acceptance> {
+        let Some(HealthRow { gpus, accepted }) = self.health(id) else { return Vec::new() };
+        let word = |gpu: &HeldGpu| {
+            let at = *accepted.get(&gpu.uuid)?;
+            Some(Acceptance { uuid: gpu.uuid.clone(), at, since: gpu.since })
+        };
+        gpus.iter().filter_map(word).collect()
     }
 
     /// What a node is to hold.

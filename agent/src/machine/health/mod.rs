@@ -17,11 +17,26 @@ pub use table::{Action, RULES, Rule, Symptom, as_markdown, rule_of};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::Millis;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 use symptom::Seen;
 
 /// Time within which milder symptoms are counted together.
 pub const WINDOW: Millis = Millis(24 * 3_600_000);
+
+/// Why a GPU is held back.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Cause {
+    /// What was noticed, and what it means.
+    pub symptom: String,
+    /// What an operator is to do.
+    pub advice: String,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.symptom, self.advice)
+    }
+}
 
 /// Whether a GPU serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -32,14 +47,14 @@ pub enum GpuState {
     /// It finishes what it runs, and is then in quarantine.
     Draining {
         /// Why.
-        cause: String,
+        cause: Cause,
         /// When it last had a symptom that calls for it.
         sick: Millis,
     },
     /// It runs nothing but acceptance jobs.
     Quarantined {
         /// Why.
-        cause: String,
+        cause: Cause,
         /// When it last had a symptom that calls for it.
         sick: Millis,
     },
@@ -50,6 +65,15 @@ impl GpuState {
     #[must_use]
     pub fn serves(&self) -> bool {
         *self == Self::Serving
+    }
+
+    /// When it last had a symptom that calls for it, if it is held back.
+    #[must_use]
+    pub fn sick(&self) -> Option<Millis> {
+        match self {
+            Self::Serving => None,
+            Self::Draining { sick, .. } | Self::Quarantined { sick, .. } => Some(*sick),
+        }
     }
 
     /// The same after the machine was booted, when its clock began anew.
@@ -110,14 +134,14 @@ pub enum HealthOutput {
         /// Its unique name.
         uuid: String,
         /// Why.
-        cause: String,
+        cause: Cause,
     },
     /// End what runs on the GPU. Follows [`HealthOutput::Withdraw`], so that nothing comes back.
     Kill {
         /// Its unique name.
         uuid: String,
         /// Why.
-        cause: String,
+        cause: Cause,
     },
     /// Offer the GPU again.
     Restore {
@@ -184,7 +208,7 @@ impl Health {
                 if let Some(GpuHealth { state, .. }) = self.gpus.get_mut(&uuid)
                     && let GpuState::Draining { cause, sick } = state
                 {
-                    *state = GpuState::Quarantined { cause: std::mem::take(cause), sick: *sick };
+                    *state = GpuState::Quarantined { cause: cause.clone(), sick: *sick };
                 }
                 Vec::new()
             }
@@ -212,7 +236,8 @@ impl GpuHealth {
         if action < Action::Drain {
             return out;
         }
-        let cause = format!("{symptom}: {}; {}", rule.means, rule.then);
+        let symptom = format!("{symptom}: {}", rule.means);
+        let cause = Cause { symptom, advice: rule.then.to_owned() };
         if self.state.serves() {
             out.push(HealthOutput::Withdraw { uuid: uuid.clone(), cause: cause.clone() });
         }

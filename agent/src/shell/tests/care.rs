@@ -5,7 +5,10 @@ use crate::{
     machine::health::{Gauges, HealthInput, Reading},
     shell::ward::{HEALTH_AHEAD, Node, Ward},
 };
-use domain::hardware::{CpuSet, GpuHardware, GpuSet, Hardware, HostHardware};
+use domain::{
+    hardware::{CpuSet, GpuHardware, GpuSet, Hardware, HostHardware},
+    health::{Acceptance, HeldState},
+};
 
 fn hardware() -> Hardware {
     let whole = |gpu: Gpu| GpuHardware {
@@ -41,8 +44,10 @@ impl Agent {
     /// Waits until the agent ends its stream, and gives what it registers with on the next.
     async fn registers_anew(&mut self) -> Vec<u32> {
         while let Some(up) = tokio::time::timeout(PATIENCE, self.ups.recv()).await.unwrap() {
-            if let Up::Heartbeat { seq, .. } = up {
-                self.say(Down::Contact { seq }).await;
+            match up {
+                Up::Heartbeat { seq, .. } => self.say(Down::Contact { seq }).await,
+                Up::Health { gpus } => self.held_back = gpus,
+                _ => {}
             }
         }
         self.events.send(LinkEvent::Lost).await.unwrap();
@@ -92,6 +97,54 @@ async fn a_sick_gpu_is_withdrawn_and_only_what_runs_on_it_ends_where_bits_are_in
 
     let offers = world.ward().offers(&inventory());
     assert_eq!(offers.gpus, [], "a restart of the agent cures nothing");
+}
+
+impl Agent {
+    /// Waits until the agent tells of held back GPUs what `is` looks for.
+    async fn tells(&mut self, is: impl Fn(&[HeldGpu]) -> bool) -> Vec<HeldGpu> {
+        while let Some(up) = tokio::time::timeout(PATIENCE, self.ups.recv()).await.unwrap() {
+            match up {
+                Up::Heartbeat { seq, .. } => self.say(Down::Contact { seq }).await,
+                Up::Health { gpus } if is(&gpus) => return gpus,
+                _ => {}
+            }
+        }
+        panic!("the stream ended")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_accepted_gpu_serves_again_if_it_answers_and_is_as_the_operator_saw_it() {
+    let world = World::new().await;
+    let (mut agent, tell) = world.watched().await;
+    let read = async |reading| {
+        tell.send(HealthInput::Read { uuid: "GPU-1".into(), reading }).await.unwrap();
+    };
+    assert_eq!(agent.tells(|_| true).await, [], "also that there are none");
+    read(Reading::Lost).await;
+    assert_eq!(agent.registers_anew().await, [0]);
+    let held = agent.tells(|gpus| !gpus.is_empty()).await;
+    assert_eq!((held[0].index, held[0].state), (1, HeldState::Quarantined));
+    assert_eq!(held[0].symptom, "lost: the driver cannot reach it");
+    assert_eq!(held[0].advice, "boot the machine");
+    assert_eq!(held[0].offers.len(), 1);
+    let accept = |at, since| Down::Accept {
+        acceptance: Acceptance { uuid: "GPU-1".into(), at: LogIndex(at), since },
+    };
+
+    agent.say(accept(7, held[0].since)).await;
+    let refused = agent.tells(|gpus| gpus[0].refused == LogIndex(7)).await;
+    assert_eq!(refused[0].since, held[0].since, "it does not answer");
+
+    read(Reading::Answered(Gauges::default())).await;
+    agent.say(accept(8, held[0].since.plus(domain::Millis(1)))).await;
+    agent.tells(|gpus| gpus[0].refused == LogIndex(8)).await;
+
+    agent.say(accept(9, held[0].since)).await;
+    assert_eq!(agent.registers_anew().await, [0, 1]);
+    assert_eq!(agent.tells(|_| true).await, []);
+    agent.stop().await;
+    assert_eq!(world.ward().offers(&inventory()).gpus.len(), 2, "also after a restart");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

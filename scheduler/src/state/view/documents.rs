@@ -3,14 +3,17 @@
 use super::{View, checkpoints};
 use crate::state::{
     key,
-    row::{AttemptRow, ElementRow, Progress, Submitted},
+    row::{AttemptRow, ElementRow, HealthRow, Progress, Submitted},
 };
 use domain::{
     ArtifactId, AttemptNo, ElementId, JobId,
+    health::HeldGpu,
     job::ElementState,
     port::RowRead,
     scratch,
-    view::{ArtifactView, AttemptView, AuditPage, ElementView, JobLine, JobView, NodeView},
+    view::{
+        ArtifactView, AttemptView, AuditPage, ElementView, HeldGpuView, JobLine, JobView, NodeView,
+    },
 };
 use registry::ledger::view as ledger;
 use std::collections::BTreeMap;
@@ -45,6 +48,14 @@ impl JobFilter {
             && is(&self.name, &line.name)
             && is(&self.queue, &line.queue)
     }
+}
+
+fn held_back(health: &HealthRow) -> Vec<HeldGpuView> {
+    let gpu = |gpu: &HeldGpu| HeldGpuView {
+        accepted: health.accepted.get(&gpu.uuid).copied(),
+        gpu: gpu.clone(),
+    };
+    health.gpus.iter().map(gpu).collect()
 }
 
 fn line(id: JobId, submitted: &Submitted, progress: &Progress) -> JobLine {
@@ -161,6 +172,7 @@ impl View<'_> {
                 cpu_used: node.cpu_used,
                 memory_used: node.memory_used,
                 leases: node.leases.iter().copied().collect(),
+                held_back: held_back(&node.health),
             })
             .collect()
     }
