@@ -7,6 +7,18 @@ use std::path::PathBuf;
 /// `assay node`.
 #[derive(Debug, Subcommand)]
 pub enum Node {
+    /// Show a node in full, with its GPUs' health
+    Show {
+        /// The node's name
+        name: String,
+    },
+    /// Vouch that a GPU in quarantine is well again
+    Accept {
+        /// The node's name
+        name: String,
+        /// The GPU's index or UUID, as `assay node show` has it
+        gpu: String,
+    },
     /// Let a node finish what it runs and take nothing new
     Drain {
         /// The node's name

@@ -1,6 +1,6 @@
-//! Small changes: end jobs, take nodes out of service.
+//! Small changes: end jobs, take nodes out of service, accept GPUs.
 
-use super::{Context, find};
+use super::{Context, find, list};
 use crate::{
     args::{operator::Node, selector::Selector},
     exit::Exit,
@@ -40,6 +40,12 @@ pub async fn cancel(context: &Context, which: &[Selector]) -> Result<Exit, Fault
 /// When there is no such node or lease, or nobody answers.
 pub async fn node(context: &Context, change: Node) -> Result<Exit, Fault> {
     let (at, said) = match change {
+        Node::Show { name } => return list::node(context, &name).await,
+        Node::Accept { name, gpu } => {
+            let at = context.client.accept_gpu(&name, &gpu).await?;
+            let said = format!("GPU {gpu} of {name} is accepted; its node puts it back: ");
+            (at, said + &format!("assay node show {name}"))
+        }
         Node::Drain { name, reason } => {
             let at = context.client.drain(&name, &reason).await?;
             (at, format!("{name} takes nothing new; back in service: assay node resume {name}"))

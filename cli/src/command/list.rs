@@ -84,6 +84,23 @@ pub async fn nodes(context: &Context) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
+/// `assay node show`.
+///
+/// # Errors
+/// When there is no such node, or nobody answers.
+pub async fn node(context: &Context, name: &str) -> Result<Exit, Fault> {
+    let answer = context.client.query::<Vec<NodeView>>(What::Nodes(NodesQuery {})).await?;
+    context.mark(answer.log_index);
+    let named = |node: &NodeView| node.inventory.name == name || node.id.to_string() == name;
+    let Some(node) = answer.value.into_iter().find(named) else {
+        let fault = Fault::not_found(format!("there is no node `{name}`"));
+        return Err(fault.hint("`assay nodes` shows what there is"));
+    };
+    let document = render::node::Detail { node, log_index: answer.log_index };
+    context.output.show("node", &document, |style| render::node::detail(style, &document.node))?;
+    Ok(Exit::Ok)
+}
+
 /// `assay artifacts`.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Fields that hold a time, in ms since the Unix epoch.
-const TIMES: [&str; 5] = ["ended", "granted", "opened", "sealed", "submitted"];
+const TIMES: [&str; 6] = ["ended", "granted", "opened", "sealed", "since", "submitted"];
 
 /// Fields that hold an amount, and the name that carries its unit.
 const AMOUNTS: [(&str, &str); 6] = [

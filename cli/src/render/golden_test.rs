@@ -23,6 +23,11 @@ fn nodes() -> node::Nodes {
     node::Nodes { nodes: sample::nodes(), log_index: 101 }
 }
 
+fn node() -> node::Detail {
+    let node = sample::nodes().pop().expect("the sample has nodes");
+    node::Detail { node, log_index: 101 }
+}
+
 #[test]
 fn documents_keep_their_form() {
     let job = job::Job { job: sample::job(), log_index: 101 };
@@ -30,6 +35,7 @@ fn documents_keep_their_form() {
     assert_json_snapshot!("job.json", stable::document("job", &job));
     assert_json_snapshot!("why.json", stable::document("why", &sample::why()));
     assert_json_snapshot!("nodes.json", stable::document("nodes", &nodes()));
+    assert_json_snapshot!("node.json", stable::document("node", &node()));
     assert_json_snapshot!("artifacts.json", stable::document("artifacts", &artifacts()));
     assert_json_snapshot!("artifact.json", stable::document("artifact", &detail()));
     assert_json_snapshot!("audit.json", stable::document("audit", &sample::audit()));
@@ -44,6 +50,7 @@ fn screens_keep_their_form() {
     assert_snapshot!("array.txt", job::text(style, &sample::array()));
     assert_snapshot!("why.txt", why::text(style, &sample::why()));
     assert_snapshot!("nodes.txt", node::text(style, &nodes()));
+    assert_snapshot!("node.txt", node::detail(style, &node().node));
     assert_snapshot!("artifacts.txt", artifact::list(style, &artifacts()));
     assert_snapshot!("artifact.txt", artifact::detail(style, &detail()));
     assert_snapshot!("audit.txt", audit::list(style, &sample::audit()));

@@ -1,10 +1,16 @@
-//! The list of nodes.
+//! The list of nodes, and one node in full.
 
+use super::count;
 use crate::{
     output::{Style, table::table},
-    quantity::{show_cpus, show_size},
+    quantity::{show_cpus, show_size, show_time},
 };
-use domain::{node::NodeState, view::NodeView};
+use domain::{
+    health::{HeldGpu, HeldState},
+    node::NodeState,
+    resource::Gpu,
+    view::{HeldGpuView, NodeView},
+};
 use serde::Serialize;
 
 /// The document of `assay nodes --json`.
@@ -35,7 +41,7 @@ fn row(style: Style, node: &NodeView) -> Vec<String> {
     vec![
         node.id.to_string(),
         inventory.name.clone(),
-        status(style, &node.status),
+        status(style, node),
         format!("{}/{}", node.gpus_used.len(), inventory.gpus.len()),
         model.to_owned(),
         format!("{}/{}", show_cpus(node.cpu_used), show_cpus(inventory.cpu)),
@@ -44,10 +50,100 @@ fn row(style: Style, node: &NodeView) -> Vec<String> {
     ]
 }
 
-fn status(style: Style, state: &NodeState) -> String {
-    match state {
+fn status(style: Style, node: &NodeView) -> String {
+    let state = match &node.status {
         NodeState::Ready => style.good("ready"),
         NodeState::Drained { reason } => style.busy(&format!("drained: {reason}")),
         NodeState::Lost => style.bad("lost"),
+    };
+    match node.held_back.len() {
+        0 => state,
+        sick => format!("{state}, {}", style.bad(&format!("{} sick", count(sick as u64, "GPU")))),
     }
+}
+
+/// The document of `assay node show --json`.
+#[derive(Debug, Serialize)]
+pub struct Detail {
+    /// The node.
+    #[serde(flatten)]
+    pub node: NodeView,
+    /// The log index that it shows.
+    pub log_index: u64,
+}
+
+const GPU_HEADING: [&str; 5] = ["GPU", "UUID", "MODEL", "MEMORY", "STATE"];
+
+/// One node as text: what it has, every GPU with its state, and what to do.
+#[must_use]
+pub fn detail(style: Style, node: &NodeView) -> String {
+    let has = &node.inventory;
+    let leases: Vec<_> = node.leases.iter().map(ToString::to_string).collect();
+    let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    let (cpu_used, memory_used) = (show_cpus(node.cpu_used), show_size(node.memory_used));
+    let facts = [
+        ("node", format!("{} {}", node.id, has.name)),
+        ("state", status(style, node)),
+        ("class", node.hardware_class.clone()),
+        ("driver", or_none(&has.driver_version)),
+        ("cuda", or_none(&has.cuda_version)),
+        ("cpu", format!("{} ({})", has.cpu_model, has.cpu_level)),
+        ("cores", format!("{cpu_used} of {} in use", show_cpus(has.cpu))),
+        ("memory", format!("{memory_used} of {} in use", show_size(has.memory))),
+        ("kernel", has.kernel.clone()),
+        ("agent", has.agent_version.clone()),
+        ("leases", or_none(&leases.join(" "))),
+    ];
+    let mut out: String =
+        facts.iter().map(|(name, value)| format!("{name:<7} {value}\n")).collect();
+    let mut gpus: Vec<_> =
+        has.gpus.iter().map(|gpu| (gpu.index, served(style, node, gpu))).collect();
+    gpus.extend(node.held_back.iter().map(|held| (held.gpu.index, sick(style, held))));
+    gpus.sort_by_key(|(index, _)| *index);
+    if !gpus.is_empty() {
+        let rows: Vec<_> = gpus.into_iter().map(|(_, row)| row).collect();
+        out.push_str(&format!("\n{}", table(style, &GPU_HEADING, &rows)));
+    }
+    for held in &node.held_back {
+        out.push_str(&format!("\n{}", care(style, &has.name, held)));
+    }
+    out
+}
+
+fn served(style: Style, node: &NodeView, gpu: &Gpu) -> Vec<String> {
+    let used = node.gpus_used.contains(&gpu.index);
+    let state = if used { style.busy("in use") } else { style.good("free") };
+    let model = gpu.model.clone();
+    vec![gpu.index.to_string(), gpu.uuid.clone(), model, show_size(gpu.memory), state]
+}
+
+fn sick(style: Style, held: &HeldGpuView) -> Vec<String> {
+    let gpu = &held.gpu;
+    let first = gpu.offers.first();
+    vec![
+        gpu.index.to_string(),
+        gpu.uuid.clone(),
+        first.map_or("-", |it| it.model.as_str()).to_owned(),
+        first.map_or("-".to_owned(), |it| show_size(it.memory)),
+        style.bad(&gpu.state.to_string()),
+    ]
+}
+
+/// What ails a GPU, and what to do.
+fn care(style: Style, node: &str, held: &HeldGpuView) -> String {
+    let HeldGpu { index, symptom, advice, since, refused, state, .. } = &held.gpu;
+    let title = format!("GPU {index} {state} since {}: {symptom}", show_time(*since));
+    let next = match (state, held.accepted) {
+        (HeldState::Draining, _) => "it finishes what it runs".to_owned(),
+        (HeldState::Quarantined, Some(at)) => format!("accepted (log {at}); its node has to act"),
+        (HeldState::Quarantined, None) => {
+            format!("{advice}; once it is well: assay node accept {node} {index}")
+        }
+    };
+    let refused = match refused.0 {
+        _ if *state == HeldState::Draining => String::new(),
+        0 => String::new(),
+        at => format!("  not accepted (log {at}): it does not answer, or had another symptom\n"),
+    };
+    format!("{}\n{refused}  -> {next}\n", style.strong(&title))
 }

@@ -6,14 +6,15 @@ use domain::{
     artifact::{Artifact, OutputDigests, SealTicket},
     audit::{AuditEvent, EventSignature},
     checkpoint::Checkpoint,
+    health::{HeldGpu, HeldState},
     job::{Array, Captured, ElementState, EndCause, JobSpec, OnDisconnect, Outputs, Restart},
     lease::{Member, Phase, TaskPlace},
     node::{Inventory, NodeState},
     resource::{Gpu, TaskResources},
     tree::{Tree, TreeFile},
     view::{
-        ArtifactView, AttemptView, AuditPage, ClusterView, ElementCounts, ElementView, JobLine,
-        JobView, NodeView, ReasonView, ReplicaView, WhyView,
+        ArtifactView, AttemptView, AuditPage, ClusterView, ElementCounts, ElementView, HeldGpuView,
+        JobLine, JobView, NodeView, ReasonView, ReplicaView, WhyView,
     },
 };
 
@@ -190,15 +191,31 @@ pub fn nodes() -> Vec<NodeView> {
         cpu_used: CpuMillis(1_500),
         memory_used: Bytes(512 << 20),
         leases: vec![LeaseId { index: 88, ordinal: 0 }],
+        held_back: Vec::new(),
     };
     let mut lost = node(2, "node-b", NodeState::Lost, Vec::new());
     lost.leases.clear();
     let drained = NodeState::Drained { reason: "fan".into() };
-    vec![
-        node(1, "node-a", NodeState::Ready, vec![gpu(0), gpu(1)]),
-        lost,
-        node(3, "node-c", drained, vec![gpu(0)]),
-    ]
+    let held = |index, state, symptom: &str, accepted| HeldGpuView {
+        gpu: HeldGpu {
+            index,
+            uuid: format!("GPU-{index}"),
+            offers: vec![gpu(index)],
+            state,
+            symptom: symptom.into(),
+            advice: "reset the GPU".into(),
+            since: Millis(START + 60_000),
+            refused: LogIndex(if accepted { 0 } else { 90 }),
+        },
+        accepted: accepted.then_some(LogIndex(99)),
+    };
+    let mut sick = node(3, "node-c", drained, vec![gpu(0)]);
+    sick.held_back = vec![
+        held(1, HeldState::Quarantined, "Xid 79: the GPU fell off the bus", false),
+        held(2, HeldState::Draining, "Xid 63: a row of memory is to be replaced", false),
+        held(3, HeldState::Quarantined, "row remap pending: takes effect at a reset", true),
+    ];
+    vec![node(1, "node-a", NodeState::Ready, vec![gpu(0), gpu(1)]), lost, sick]
 }
 
 pub fn artifact() -> ArtifactView {
