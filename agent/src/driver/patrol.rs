@@ -18,76 +18,112 @@ const COMPARE_EVERY: u32 = 6;
 /// Longest wait for the end of a thread that nobody listens to any more.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
+/// What the patrol notices.
+#[derive(Debug)]
+pub enum News {
+    /// Of a GPU's health.
+    Health(HealthInput),
+    /// The machine is other than it was.
+    Changed(Box<Hardware>),
+}
+
 /// Begins to read the GPUs of `hardware` until nobody listens to `tell` any more.
 ///
 /// Threads, not tasks: a call that hangs must not keep the runtime from ending.
 ///
 /// # Errors
 /// When the system grants no threads.
-pub fn begin(gpus: Arc<dyn Gpus>, hardware: Hardware, tell: Sender<HealthInput>) -> io::Result<()> {
-    let known: Vec<(u32, String)> =
-        hardware.gpus.all.iter().map(|gpu| (gpu.gpu.index, gpu.gpu.uuid.clone())).collect();
-    if known.is_empty() {
+pub fn begin(gpus: Arc<dyn Gpus>, hardware: Hardware, tell: Sender<News>) -> io::Result<()> {
+    if hardware.gpus.all.is_empty() && hardware.gpus.driver.is_none() {
         return Ok(());
     }
-    for (index, uuid) in known.clone() {
-        let (gpus, tell) = (Arc::clone(&gpus), tell.clone());
-        let hear = move || {
-            let say = |number| {
-                tracing::warn!(gpu = index, xid = number, "Xid");
-                send(&tell, &uuid, Reading::Xid(number));
-            };
-            gpus.xids(index, &|| !tell.is_closed(), &say);
-        };
-        thread::Builder::new().name(format!("xids-{index}")).spawn(hear)?;
-    }
-    let read = move || read(&*gpus, hardware, &known, &tell);
-    thread::Builder::new().name("patrol".to_owned()).spawn(read)?;
+    let mut patrol = Patrol { gpus, known: Vec::new(), hardware, tell };
+    patrol.meet()?;
+    thread::Builder::new().name("patrol".to_owned()).spawn(move || patrol.walk())?;
     Ok(())
 }
 
-fn send(tell: &Sender<HealthInput>, uuid: &str, reading: Reading) {
+fn send(tell: &Sender<News>, uuid: &str, reading: Reading) {
     // Without a listener the agent is ending.
-    let _ = tell.blocking_send(HealthInput::Read { uuid: uuid.to_owned(), reading });
+    let input = HealthInput::Read { uuid: uuid.to_owned(), reading };
+    let _ = tell.blocking_send(News::Health(input));
 }
 
-fn read(
-    gpus: &dyn Gpus,
-    mut hardware: Hardware,
-    known: &[(u32, String)],
-    tell: &Sender<HealthInput>,
-) {
-    for round in 1u32.. {
-        for (index, uuid) in known {
-            send(tell, uuid, gpus.gauge(*index));
-        }
-        if round.is_multiple_of(COMPARE_EVERY) {
-            compare(gpus, &mut hardware);
-        }
-        let until = Instant::now() + READ_EVERY;
-        while Instant::now() < until {
-            if tell.is_closed() {
-                return;
+/// Reads GPUs over and over.
+struct Patrol {
+    gpus: Arc<dyn Gpus>,
+    /// Every GPU that was ever read, by index: one that is lost may come back.
+    known: Vec<(u32, String)>,
+    hardware: Hardware,
+    tell: Sender<News>,
+}
+
+impl Patrol {
+    /// Listens to GPUs that are new.
+    fn meet(&mut self) -> io::Result<()> {
+        for gpu in &self.hardware.gpus.all {
+            let (index, uuid) = (gpu.gpu.index, gpu.gpu.uuid.clone());
+            if self.known.iter().any(|(_, known)| *known == uuid) {
+                continue;
             }
-            thread::sleep(LOOK_AGAIN);
+            self.known.push((index, uuid.clone()));
+            let (gpus, tell) = (Arc::clone(&self.gpus), self.tell.clone());
+            let hear = move || {
+                let say = |number| {
+                    tracing::warn!(gpu = index, xid = number, "Xid");
+                    send(&tell, &uuid, Reading::Xid(number));
+                };
+                gpus.xids(index, &|| !tell.is_closed(), &say);
+            };
+            thread::Builder::new().name(format!("xids-{index}")).spawn(hear)?;
+        }
+        Ok(())
+    }
+
+    fn walk(mut self) {
+        for round in 1u32.. {
+            for (index, uuid) in &self.known {
+                send(&self.tell, uuid, self.gpus.gauge(*index));
+            }
+            if round.is_multiple_of(COMPARE_EVERY) {
+                self.compare();
+            }
+            let until = Instant::now() + READ_EVERY;
+            while Instant::now() < until {
+                if self.tell.is_closed() {
+                    return;
+                }
+                thread::sleep(LOOK_AGAIN);
+            }
         }
     }
-}
 
-/// Tells what of the machine is other than it was.
-fn compare(gpus: &dyn Gpus, known: &mut Hardware) {
-    let Ok(host) = host::read_host() else { return };
-    // What the settings give to tasks is no news.
-    let (cpu, memory) = (known.host.cpu, known.host.memory);
-    let host = domain::hardware::HostHardware { cpu, memory, ..host };
-    match gpus.read() {
-        Err(fault) => tracing::error!(%fault, "the GPUs' driver does not answer"),
-        Ok(gpus) => {
-            let now = Hardware { host, gpus };
-            for change in changes(known, &now) {
-                tracing::warn!(%change, "inventory changed; restart the agent to offer it so");
+    /// Tells what of the machine is other than it was.
+    fn compare(&mut self) {
+        let Ok(host) = host::read_host() else { return };
+        // What the settings give to tasks is no news.
+        let (cpu, memory) = (self.hardware.host.cpu, self.hardware.host.memory);
+        let host = domain::hardware::HostHardware { cpu, memory, ..host };
+        let gpus = match self.gpus.read() {
+            Ok(gpus) => gpus,
+            Err(fault) => {
+                tracing::error!(%fault, "the GPUs' driver does not answer");
+                return;
             }
-            *known = now;
+        };
+        let now = Hardware { host, gpus };
+        let changes = changes(&self.hardware, &now);
+        for change in &changes {
+            tracing::warn!(%change, "inventory changed");
         }
+        if changes.is_empty() {
+            return;
+        }
+        self.hardware = now.clone();
+        if let Err(why) = self.meet() {
+            tracing::error!(%why, "a new GPU has no thread that hears its Xids");
+        }
+        // Without a listener the agent is ending.
+        let _ = self.tell.blocking_send(News::Changed(Box::new(now)));
     }
 }

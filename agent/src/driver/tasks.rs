@@ -60,6 +60,8 @@ pub enum Order {
         /// The lease.
         lease: LeaseId,
     },
+    /// The node has these GPUs from now on.
+    Gpus(Vec<Gpu>),
 }
 
 /// What is heard of tasks.
@@ -246,6 +248,10 @@ impl Tasks {
             Order::Kill { lease, grace } => {
                 self.killing.insert(lease, grace);
                 writer.ask(&Ask::Kill { lease, grace }).await
+            }
+            Order::Gpus(gpus) => {
+                self.gpus = gpus;
+                Ok(())
             }
             Order::Forget { lease } => {
                 self.started.remove(&lease);

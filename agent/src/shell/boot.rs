@@ -34,7 +34,7 @@ pub(super) async fn boot<B: Blobs>(
     link: mpsc::Receiver<LinkEvent>,
     parts: &mut JoinSet<()>,
 ) -> Result<(Shell<B>, Mailboxes), AgentError> {
-    let Node { inventory, ward, heard: health } = node;
+    let Node { inventory, ward, heard: news } = node;
     let dirs = NodeDirs { root: config.dir.clone() };
     let failed = |why: io::Error| AgentError::Folder { path: dirs.root.display().to_string(), why };
     state::forget_other_boots(&dirs, &inventory.boot_id).map_err(failed)?;
@@ -72,7 +72,7 @@ pub(super) async fn boot<B: Blobs>(
     };
     shell.adopt(&kept, &known);
     parts.spawn(tasks.run(client, inbox));
-    Ok((shell, Mailboxes { link, heard, seen, done, health }))
+    Ok((shell, Mailboxes { link, heard, seen, done, news }))
 }
 
 fn trim(cache: &Arc<Cache>, max: u64, parts: &mut JoinSet<()>) {

@@ -2,7 +2,7 @@
 
 use super::{Shell, Tail};
 use crate::{
-    driver::clock,
+    driver::{clock, host, patrol::News, tasks::Order},
     machine::{
         Input,
         health::{Action, HealthInput, HealthOutput},
@@ -11,8 +11,10 @@ use crate::{
 };
 use domain::{
     Millis,
+    hardware::Hardware,
     health::{Acceptance, HeldGpu},
     link::Up,
+    resource::Gpu,
 };
 
 /// Least time between two words on the same stream about the GPUs that are held back.
@@ -28,7 +30,41 @@ pub(super) struct Told {
 }
 
 impl<B: Blobs> Shell<B> {
-    pub(super) fn on_health(&mut self, input: HealthInput) {
+    pub(super) fn on_news(&mut self, news: News) {
+        match news {
+            News::Health(input) => self.on_health(input),
+            News::Changed(hardware) => self.on_changed(&hardware),
+        }
+    }
+
+    /// The machine is other than it was: what it offers changes with it.
+    ///
+    /// A lease names GPUs by index, so an index in use must go on to mean the same GPU.
+    fn on_changed(&mut self, hardware: &Hardware) {
+        let inventory = host::inventory(self.inventory.name.clone(), hardware);
+        let other = |gpu: &&Gpu| {
+            let moved = |now: &Gpu| (now.index == gpu.index) != (now.uuid == gpu.uuid);
+            inventory.gpus.iter().any(moved) && self.machine.uses_gpu(gpu.index)
+        };
+        if let Some(gpu) = self.inventory.gpus.iter().find(other) {
+            tracing::error!(
+                gpu = gpu.index,
+                "GPUs have changed places under a job: restart the agent once it has ended"
+            );
+            return;
+        }
+        let before = self.ward.offers(&self.inventory);
+        self.ward.renew(hardware);
+        self.inventory = inventory;
+        self.order(Order::Gpus(self.inventory.gpus.clone()));
+        let after = self.ward.offers(&self.inventory);
+        if before != after {
+            tracing::info!(gpus = after.gpus.len(), "node registers anew");
+            self.offer();
+        }
+    }
+
+    fn on_health(&mut self, input: HealthInput) {
         let outputs = self.ward.on(input, clock::boot_now());
         self.heed(outputs);
     }

@@ -19,13 +19,14 @@ use crate::{
         clock,
         dirs::NodeDirs,
         gpu::{self, Gpus},
-        host, patrol,
+        host,
+        patrol::{self, News},
         pool::FolderPool,
         supervisor::Said,
         tasks::{Heard, ORDERS_AHEAD, Order},
     },
     link::{self, LinkConfig, LinkEvent},
-    machine::{AgentMachine, Exit, Input, health::HealthInput},
+    machine::{AgentMachine, Exit, Input},
     store::{Blobs, Cache, Servers},
 };
 use care::Told;
@@ -163,7 +164,7 @@ struct Mailboxes {
     heard: mpsc::Receiver<Heard>,
     seen: mpsc::Receiver<Seen>,
     done: mpsc::Receiver<Input>,
-    health: mpsc::Receiver<HealthInput>,
+    news: mpsc::Receiver<News>,
 }
 
 impl<B: Blobs> Shell<B> {
@@ -185,7 +186,7 @@ impl<B: Blobs> Shell<B> {
                     self.feed(Input::CheckpointSeen { lease, step });
                 }
                 Some(input) = mail.done.recv() => self.feed(input),
-                Some(input) = mail.health.recv() => self.on_health(input),
+                Some(news) = mail.news.recv() => self.on_news(news),
                 () = tokio::time::sleep(self.nap()) => self.feed(Input::Tick),
                 Some(_) = self.sweeping.join_next() => {}
             }

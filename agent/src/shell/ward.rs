@@ -1,7 +1,7 @@
 //! The GPUs that are held back: left out of what the node offers, kept over restarts.
 
 use crate::{
-    driver::{clock, dirs::NodeDirs},
+    driver::{clock, dirs::NodeDirs, patrol::News},
     machine::health::{GpuState, Health, HealthInput, HealthOutput},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -65,7 +65,7 @@ pub(super) struct Node {
     /// What it offers of it.
     pub(super) ward: Ward,
     /// What happens to its GPUs.
-    pub(super) heard: mpsc::Receiver<HealthInput>,
+    pub(super) heard: mpsc::Receiver<News>,
 }
 
 impl Node {
@@ -202,6 +202,11 @@ impl Ward {
         Some(self.held.iter().filter_map(word).collect())
     }
 
+    /// The machine is other than it was. GPUs that are gone keep their place: they may come back.
+    pub(super) fn renew(&mut self, hardware: &Hardware) {
+        self.places.extend(places(hardware));
+    }
+
     /// Whether a GPU is held back.
     pub(super) fn holds(&self, uuid: &str) -> bool {
         self.held.contains_key(uuid)
@@ -223,9 +228,10 @@ impl Ward {
 
     /// What the node offers of `all`.
     pub(super) fn offers(&self, all: &Inventory) -> Inventory {
-        let held: BTreeSet<u32> = self.held.keys().flat_map(|uuid| self.indices(uuid)).collect();
+        let held = self.held.values().flat_map(|kept| &kept.place.offers);
+        let held: BTreeSet<&str> = held.map(|gpu| gpu.uuid.as_str()).collect();
         let mut inventory = all.clone();
-        inventory.gpus.retain(|gpu| !held.contains(&gpu.index));
+        inventory.gpus.retain(|gpu| !held.contains(gpu.uuid.as_str()));
         inventory
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    driver::patrol::News,
     machine::health::{Gauges, HealthInput, Reading},
     shell::ward::{HEALTH_AHEAD, Node, Ward},
 };
@@ -33,7 +34,7 @@ impl World {
         Ward::open(&self.dirs(), &hardware()).unwrap()
     }
 
-    async fn watched(&self) -> (Agent, mpsc::Sender<HealthInput>) {
+    async fn watched(&self) -> (Agent, mpsc::Sender<News>) {
         let (tell, heard) = mpsc::channel(HEALTH_AHEAD);
         let node = Node { inventory: inventory(), ward: self.ward(), heard };
         (self.agent_on(node).await, tell)
@@ -68,7 +69,8 @@ async fn a_sick_gpu_is_withdrawn_and_only_what_runs_on_it_ends_where_bits_are_in
     let mut world = World::new().await;
     let (mut agent, tell) = world.watched().await;
     let read = async |uuid: &str, reading| {
-        tell.send(HealthInput::Read { uuid: uuid.into(), reading }).await.unwrap();
+        let input = HealthInput::Read { uuid: uuid.into(), reading };
+        tell.send(News::Health(input)).await.unwrap();
     };
     let mut wanted = job("sleep 100");
     world.want(&agent, std::slice::from_ref(&wanted)).await;
@@ -118,7 +120,8 @@ async fn an_accepted_gpu_serves_again_if_it_answers_and_is_as_the_operator_saw_i
     let world = World::new().await;
     let (mut agent, tell) = world.watched().await;
     let read = async |reading| {
-        tell.send(HealthInput::Read { uuid: "GPU-1".into(), reading }).await.unwrap();
+        let input = HealthInput::Read { uuid: "GPU-1".into(), reading };
+        tell.send(News::Health(input)).await.unwrap();
     };
     assert_eq!(agent.tells(|_| true).await, [], "also that there are none");
     read(Reading::Lost).await;
@@ -145,6 +148,40 @@ async fn an_accepted_gpu_serves_again_if_it_answers_and_is_as_the_operator_saw_i
     assert_eq!(agent.tells(|_| true).await, []);
     agent.stop().await;
     assert_eq!(world.ward().offers(&inventory()).gpus.len(), 2, "also after a restart");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_machine_registers_anew_unless_an_index_in_use_means_another_gpu() {
+    let mut world = World::new().await;
+    let (mut agent, tell) = world.watched().await;
+    let changed = async |hardware: &Hardware| {
+        tell.send(News::Changed(Box::new(hardware.clone()))).await.unwrap();
+    };
+    let mut now =
+        Hardware { host: HostHardware { cpu: CpuMillis(9), ..hardware().host }, ..hardware() };
+    let mut third = now.gpus.all[0].clone();
+    (third.gpu.index, third.gpu.uuid) = (2, "GPU-2".into());
+    now.gpus.all.push(third);
+    changed(&now).await;
+    assert_eq!(agent.registers_anew().await, [0, 1, 2]);
+    changed(&now).await;
+
+    let mut wanted = job("sleep 100");
+    world.want(&agent, std::slice::from_ref(&wanted)).await;
+    assert!(matches!(agent.report().await, Report::Prepared { .. }));
+    wanted.lease.phase = Phase::Started { done: [].into() };
+    world.want(&agent, std::slice::from_ref(&wanted)).await;
+    let mut moved = now.clone();
+    moved.gpus.all.remove(0);
+    for gpu in &mut moved.gpus.all {
+        gpu.gpu.index -= 1;
+    }
+    changed(&moved).await;
+    now.gpus.all.remove(0);
+    changed(&now).await;
+    assert_eq!(agent.registers_anew().await, [1, 2], "the job on GPU 1 goes on");
+    assert_eq!(agent.held, [LEASE]);
+    agent.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
