@@ -116,7 +116,7 @@ fn copies(view: &ArtifactView) -> Check {
     let copies = &view.artifact.copies;
     let names: Vec<_> = copies.iter().map(ToString::to_string).collect();
     let ok = copies.len() >= limit::BLOB_COPIES;
-    let detail = format!("every byte was on {} when it was sealed", names.join(" and "));
+    let detail = format!("every byte is recorded on {}", names.join(" and "));
     Check { name: "copies", ok, detail }
 }
 
