@@ -23,6 +23,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 pub enum News {
     /// Of a GPU's health.
     Health(HealthInput),
+    /// A GPU is in use.
+    Used {
+        /// Its index.
+        index: u32,
+        /// How much it computes. Unit: percent.
+        pct: u32,
+    },
     /// The machine is other than it was.
     Changed(Box<Hardware>),
 }
@@ -83,7 +90,14 @@ impl Patrol {
     fn walk(mut self) {
         for round in 1u32.. {
             for (index, uuid) in &self.known {
-                send(&self.tell, uuid, self.gpus.gauge(*index));
+                let reading = self.gpus.gauge(*index);
+                send(&self.tell, uuid, reading);
+                // A GPU that did not answer is not asked again before its turn.
+                if let Reading::Answered(_) = reading
+                    && let Some(pct) = self.gpus.used_pct(*index)
+                {
+                    let _ = self.tell.blocking_send(News::Used { index: *index, pct });
+                }
             }
             if round.is_multiple_of(COMPARE_EVERY) {
                 self.compare();

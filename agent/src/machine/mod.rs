@@ -30,6 +30,7 @@ pub use alphabet::{Boot, Config, Exit, HeldLease, HeldTask, Input, Output};
 use domain::{
     LeaseId, LogIndex, Millis, NodeId,
     job::EndCause,
+    lease::TaskPlace,
     link::{Down, Up},
 };
 use fence::Contact;
@@ -100,6 +101,15 @@ impl AgentMachine {
     #[must_use]
     pub fn uses_gpu(&self, index: u32) -> bool {
         self.on_gpu(index).next().is_some()
+    }
+
+    /// This node's tasks of the leases that are held here.
+    pub fn placed(&self) -> impl Iterator<Item = (LeaseId, &TaskPlace)> {
+        self.leases.iter().flat_map(|(lease, held)| {
+            let member = self.node.and_then(|node| held.wanted.lease.member(node));
+            let tasks = member.into_iter().flat_map(|member| &member.tasks);
+            tasks.map(|task| (*lease, task))
+        })
     }
 
     fn on_gpu(&self, index: u32) -> impl Iterator<Item = LeaseId> + '_ {

@@ -57,6 +57,7 @@ pub(super) async fn boot<B: Blobs>(
         inventory,
         ward,
         told: super::care::Told::default(),
+        vigil: super::vigil::Vigil::default(),
         dirs,
         pool,
         cache,

@@ -33,6 +33,7 @@ impl<B: Blobs> Shell<B> {
     pub(super) fn on_news(&mut self, news: News) {
         match news {
             News::Health(input) => self.on_health(input),
+            News::Used { index, pct } => self.vigil.note(index, pct),
             News::Changed(hardware) => self.on_changed(&hardware),
         }
     }

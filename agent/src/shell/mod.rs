@@ -6,6 +6,7 @@ mod config;
 mod local;
 mod obey;
 mod tail;
+mod vigil;
 mod ward;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ use local::Local;
 use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
 use tail::Tail;
 use tokio::{sync::mpsc, task::JoinSet};
+use vigil::Vigil;
 use ward::{HEALTH_AHEAD, Node, Ward};
 
 /// Outcomes of background work that wait for the machine.
@@ -142,6 +144,7 @@ struct Shell<B> {
     inventory: Inventory,
     ward: Ward,
     told: Told,
+    vigil: Vigil,
     dirs: NodeDirs,
     pool: Arc<FolderPool>,
     cache: Arc<Cache>,
@@ -189,8 +192,10 @@ impl<B: Blobs> Shell<B> {
                 Some(news) = mail.news.recv() => self.on_news(news),
                 () = tokio::time::sleep(self.nap()) => self.feed(Input::Tick),
                 Some(_) = self.sweeping.join_next() => {}
+                Some(Ok(looks)) = self.vigil.looks.join_next() => self.on_looks(looks),
             }
             self.tell_health();
+            self.look();
         }
         Err(AgentError::Overrun)
     }

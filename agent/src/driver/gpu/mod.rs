@@ -47,6 +47,9 @@ pub trait Gpus: Send + Sync {
     /// How one GPU does, now.
     fn gauge(&self, index: u32) -> Reading;
 
+    /// How much one GPU computes, now; none where the driver cannot say. Unit: percent.
+    fn used_pct(&self, index: u32) -> Option<u32>;
+
     /// Tells every Xid of one GPU from now on, for as long as `go_on` says so. Returns at once
     /// where none can be told.
     fn xids(&self, index: u32, go_on: &dyn Fn() -> bool, tell: &dyn Fn(u64));
@@ -62,6 +65,10 @@ impl Gpus for NoGpus {
 
     fn gauge(&self, _index: u32) -> Reading {
         Reading::Lost
+    }
+
+    fn used_pct(&self, _index: u32) -> Option<u32> {
+        None
     }
 
     fn xids(&self, _index: u32, _go_on: &dyn Fn() -> bool, _tell: &dyn Fn(u64)) {}

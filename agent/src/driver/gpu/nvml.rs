@@ -136,6 +136,12 @@ impl Gpus for NvmlGpus {
         }
     }
 
+    fn used_pct(&self, index: u32) -> Option<u32> {
+        let used = move |nvml: &Nvml| Ok(nvml.device_by_index(index)?.utilization_rates()?.gpu);
+        let answer: Result<Result<u32, NvmlError>, Hung> = self.ask_gpu(index, used);
+        answer.ok()?.ok()
+    }
+
     fn xids(&self, index: u32, go_on: &dyn Fn() -> bool, tell: &dyn Fn(u64)) {
         if let Err(fault) = gauge::xids(&self.nvml, index, go_on, tell) {
             tracing::warn!(gpu = index, %fault, "Xids are not told by the driver; counters are still read");

@@ -1,0 +1,180 @@
+//! The watch over ranks that hold GPUs and do nothing.
+
+use super::Shell;
+use crate::{
+    driver::{
+        clock,
+        look::{self, Rank},
+    },
+    machine::health::{RankReading, RankState, RankWatch},
+    store::Blobs,
+};
+use domain::{LeaseId, Millis};
+use std::collections::BTreeMap;
+use tokio::task::JoinSet;
+
+/// Time between two looks at the ranks.
+const LOOK_EVERY: Millis = Millis(30_000);
+
+/// One look at all ranks that ran.
+pub(super) type Looks = Vec<(Rank, Vec<u32>, RankReading)>;
+
+/// What is known of the ranks that run here.
+#[derive(Default)]
+pub(super) struct Vigil {
+    ranks: BTreeMap<(LeaseId, u32), Watched>,
+    /// Greatest use of each GPU since the last look, by index. Unit: percent.
+    used: BTreeMap<u32, u32>,
+    looked: Millis,
+    pub(super) looks: JoinSet<Looks>,
+}
+
+struct Watched {
+    watch: RankWatch,
+    state: &'static str,
+    /// Bytes that we added to what it printed: no sign of life.
+    ours: u64,
+}
+
+impl Vigil {
+    /// A GPU was seen in use by so many percent.
+    pub(super) fn note(&mut self, index: u32, pct: u32) {
+        let most = self.used.entry(index).or_default();
+        *most = pct.max(*most);
+    }
+
+    /// The use of a rank's GPUs since the last look; none where it cannot be known.
+    fn use_of(&self, gpus: &[u32]) -> Option<u32> {
+        let each: Option<Vec<u32>> = gpus.iter().map(|gpu| self.used.get(gpu).copied()).collect();
+        each.map(|all| all.into_iter().max().unwrap_or(0))
+    }
+
+    /// Takes in a look at `now`: ranks that are idle or hung, or work again, with what they are.
+    pub(super) fn on(&mut self, looks: Looks, now: Millis) -> Vec<(Rank, &'static str, Millis)> {
+        let mut news = Vec::new();
+        let mut ranks = std::mem::take(&mut self.ranks);
+        for (rank, gpus, mut reading) in looks {
+            let Some(gpu_pct) = self.use_of(&gpus) else { continue };
+            reading.gpu_pct = gpu_pct;
+            let key = (rank.lease, rank.rank);
+            let mut watched = ranks.remove(&key).unwrap_or(Watched {
+                watch: RankWatch::new(now),
+                state: "working",
+                ours: 0,
+            });
+            reading.progress = reading.progress.saturating_sub(watched.ours);
+            let (state, since) = match watched.watch.on(reading, now) {
+                RankState::Hung { since } => ("hung", since),
+                RankState::HeldIdle { since } if !gpus.is_empty() => ("held but idle", since),
+                RankState::HeldIdle { .. } | RankState::Working => ("working", now),
+            };
+            if state != watched.state {
+                watched.state = state;
+                news.push((rank, state, since));
+            }
+            self.ranks.insert(key, watched);
+        }
+        self.used.values_mut().for_each(|pct| *pct = 0);
+        news
+    }
+}
+
+impl<B: Blobs> Shell<B> {
+    /// Begins a look, if one is due.
+    pub(super) fn look(&mut self) {
+        let now = clock::boot_now();
+        if now.minus(self.vigil.looked) < LOOK_EVERY || !self.vigil.looks.is_empty() {
+            return;
+        }
+        self.vigil.looked = now;
+        let runs = |(lease, task): &(LeaseId, &domain::lease::TaskPlace)| {
+            let local = self.leases.get(lease);
+            local.is_some_and(|it| it.started.is_some() && it.left.contains(&task.rank))
+        };
+        let found = self.machine.placed().filter(runs).map(|(lease, task)| {
+            (Rank { lease, rank: task.rank, dirs: self.dirs.lease(lease) }, task.gpus.clone())
+        });
+        let (ranks, gpus): (Vec<_>, Vec<_>) = found.unzip();
+        if ranks.is_empty() {
+            self.vigil.ranks.clear();
+            return;
+        }
+        self.vigil.looks.spawn_blocking(move || {
+            let readings = look::look(&ranks);
+            ranks.into_iter().zip(gpus).zip(readings).map(|((r, g), it)| (r, g, it)).collect()
+        });
+    }
+
+    /// Tells what ranks are about; of one that hangs, its stacks go where it printed.
+    pub(super) fn on_looks(&mut self, looks: Looks) {
+        let now = clock::boot_now();
+        for (rank, state, since) in self.vigil.on(looks, now) {
+            let (lease, number) = (rank.lease, rank.rank);
+            let minutes = now.minus(since).0 / 60_000;
+            if state == "working" {
+                tracing::info!(%lease, rank = number, "rank works again");
+            } else {
+                tracing::warn!(%lease, rank = number, state, minutes, "rank does nothing");
+            }
+            let mut text = match state {
+                "working" => format!("assay: rank {number} works again\n"),
+                _ => format!("assay: rank {number} is {state} for {minutes} minutes\n"),
+            };
+            if state == "hung" {
+                text += &look::dump(&rank);
+            }
+            match look::append(&rank, &text) {
+                Ok(bytes) => {
+                    if let Some(watched) = self.vigil.ranks.get_mut(&(lease, number)) {
+                        watched.ours += bytes;
+                    }
+                }
+                Err(why) => tracing::warn!(%lease, rank = number, %why, "not written to its log"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::dirs::NodeDirs;
+
+    const MINUTE: u64 = 60_000;
+    const LEASE: LeaseId = LeaseId { index: 5, ordinal: 0 };
+
+    fn seen(gpus: &[u32], progress: u64, cpu: u64) -> Looks {
+        let dirs = NodeDirs { root: "/nowhere".into() }.lease(LEASE);
+        let reading = RankReading { progress, cpu: Millis(cpu), gpu_pct: 0 };
+        vec![(Rank { lease: LEASE, rank: 0, dirs }, gpus.to_vec(), reading)]
+    }
+
+    fn after(vigil: &mut Vigil, minute: u64, looks: Looks) -> Vec<&'static str> {
+        vigil.on(looks, Millis(minute * MINUTE)).into_iter().map(|(_, state, _)| state).collect()
+    }
+
+    #[test]
+    fn what_we_print_about_a_hung_rank_is_no_sign_of_its_life() {
+        let mut vigil = Vigil::default();
+        vigil.note(1, 80);
+        assert_eq!(after(&mut vigil, 0, seen(&[1], 7, 10)), [""; 0]);
+        assert_eq!(after(&mut vigil, 13, seen(&[1], 7, 10)), ["hung"]);
+        vigil.ranks.get_mut(&(LEASE, 0)).unwrap().ours += 500;
+        assert_eq!(after(&mut vigil, 14, seen(&[1], 507, 10)), [""; 0], "told once");
+        assert_eq!(after(&mut vigil, 15, seen(&[1], 508, 10)), ["held but idle"]);
+        vigil.note(1, 3);
+        assert_eq!(after(&mut vigil, 16, seen(&[1], 508, 10)), ["working"]);
+    }
+
+    #[test]
+    fn a_rank_is_idle_only_on_gpus_whose_use_is_known() {
+        let mut vigil = Vigil::default();
+        for minute in 0..30 {
+            assert_eq!(after(&mut vigil, minute, seen(&[4], minute, 0)), [""; 0], "nobody knows");
+        }
+        let mut vigil = Vigil::default();
+        for minute in 0..30 {
+            assert_eq!(after(&mut vigil, minute, seen(&[], minute, 0)), [""; 0], "it holds none");
+        }
+    }
+}
