@@ -1,6 +1,7 @@
 //! GPUs that a node has and does not offer.
 
 use crate::{
+    id::LeaseId,
     resource::Gpu,
     unit::{LogIndex, Millis},
 };
@@ -49,6 +50,40 @@ pub struct HeldGpu {
     pub since: Millis,
     /// The newest acceptance that the node refused, because the GPU does not answer; 0 for none.
     pub refused: LogIndex,
+}
+
+/// What a rank does that does nothing.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Idleness {
+    /// It lives, and its GPUs are idle.
+    HeldIdle,
+    /// It takes no step, prints nothing, and uses neither processor nor GPU.
+    Hung,
+}
+
+impl fmt::Display for Idleness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HeldIdle => "held but idle",
+            Self::Hung => "hung",
+        })
+    }
+}
+
+/// A rank that does nothing.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct IdleRank {
+    /// Its lease.
+    pub lease: LeaseId,
+    /// Its number.
+    pub rank: u32,
+    /// How it does nothing.
+    pub state: Idleness,
+    /// Since when, by its node's clock.
+    pub since: Millis,
 }
 
 /// An operator's word that a GPU is well again.

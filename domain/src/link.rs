@@ -4,7 +4,7 @@ use crate::{
     artifact::OutputDigests,
     checkpoint::Checkpoint,
     digest::Digest,
-    health::{Acceptance, HeldGpu},
+    health::{Acceptance, HeldGpu, IdleRank},
     id::{LeaseId, NodeId},
     job::{EndCause, JobSpec},
     lease::{Lease, Phase},
@@ -110,6 +110,11 @@ pub enum Up {
     Health {
         /// The GPUs.
         gpus: Vec<HeldGpu>,
+    },
+    /// All ranks that do nothing, and no others: whenever it changes. Never enters the log.
+    Idle {
+        /// The ranks.
+        ranks: Vec<IdleRank>,
     },
 }
 

@@ -5,7 +5,7 @@ use crate::{
     audit::AuditEvent,
     checkpoint::Checkpoint,
     digest::Digest,
-    health::HeldGpu,
+    health::{HeldGpu, IdleRank},
     id::{ArtifactId, AttemptNo, ElementId, JobId, LeaseId, NodeId, ReplicaId},
     job::{ElementState, EndCause, JobSpec},
     lease::{Member, Phase},
@@ -106,6 +106,9 @@ pub struct JobView {
     /// The newest metrics by rank, if it runs: step and named numbers as the job wrote them.
     #[serde(default)]
     pub metrics: BTreeMap<u32, String>,
+    /// Ranks that hold what they have and do nothing, if it runs.
+    #[serde(default)]
+    pub idle: Vec<IdleRank>,
 }
 
 /// A node in a list.

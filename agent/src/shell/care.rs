@@ -12,7 +12,7 @@ use crate::{
 use domain::{
     Millis,
     hardware::Hardware,
-    health::{Acceptance, HeldGpu},
+    health::{Acceptance, HeldGpu, IdleRank},
     link::Up,
     resource::Gpu,
 };
@@ -26,6 +26,8 @@ pub(super) struct Told {
     /// Whether it takes such words.
     pub(super) welcomed: bool,
     words: Option<Vec<HeldGpu>>,
+    /// What it was told of ranks that do nothing.
+    pub(super) idle: Vec<IdleRank>,
     at: Millis,
 }
 
@@ -85,7 +87,7 @@ impl<B: Blobs> Shell<B> {
 
     /// Tells the server which GPUs are held back, where that is other than it was told.
     pub(super) fn tell_health(&mut self) {
-        let Told { welcomed: true, words: told, at } = &self.told else { return };
+        let Told { welcomed: true, words: told, at, .. } = &self.told else { return };
         let now = clock::boot_now();
         // A GPU may say things a thousand times a second.
         if told.is_some() && now.minus(*at) < TELL_EVERY {
@@ -95,7 +97,7 @@ impl<B: Blobs> Shell<B> {
             return;
         };
         self.send(Up::Health { gpus: words.clone() });
-        self.told = Told { welcomed: true, words: Some(words), at: now };
+        (self.told.words, self.told.at) = (Some(words), now);
     }
 
     fn heed(&mut self, outputs: Vec<HealthOutput>) {

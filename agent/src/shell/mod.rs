@@ -196,6 +196,7 @@ impl<B: Blobs> Shell<B> {
             }
             self.tell_health();
             self.look();
+            self.tell_idle();
         }
         Err(AgentError::Overrun)
     }

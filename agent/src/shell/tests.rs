@@ -177,6 +177,7 @@ impl Agent {
                     return report;
                 }
                 Up::Health { gpus } => self.held_back = gpus,
+                Up::Idle { .. } => {}
                 Up::Register { .. } => panic!("registered twice"),
             }
         }

@@ -9,7 +9,11 @@ use crate::{
     machine::health::{RankReading, RankState, RankWatch},
     store::Blobs,
 };
-use domain::{LeaseId, Millis};
+use domain::{
+    LeaseId, Millis,
+    health::{IdleRank, Idleness},
+    link::Up,
+};
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 
@@ -18,6 +22,9 @@ const LOOK_EVERY: Millis = Millis(30_000);
 
 /// One look at all ranks that ran.
 pub(super) type Looks = Vec<(Rank, Vec<u32>, RankReading)>;
+
+/// What a rank is about from now on, and since when: none is that it works.
+type News = (Rank, Option<Idleness>, Millis);
 
 /// What is known of the ranks that run here.
 #[derive(Default)]
@@ -31,7 +38,10 @@ pub(super) struct Vigil {
 
 struct Watched {
     watch: RankWatch,
-    state: &'static str,
+    /// None while it works.
+    state: Option<Idleness>,
+    /// By the wall clock.
+    since: Millis,
     /// Bytes that we added to what it printed: no sign of life.
     ours: u64,
 }
@@ -49,8 +59,17 @@ impl Vigil {
         each.map(|all| all.into_iter().max().unwrap_or(0))
     }
 
+    /// Ranks that do nothing.
+    fn idle(&self) -> Vec<IdleRank> {
+        let idle = |((lease, rank), watched): (&(LeaseId, u32), &Watched)| {
+            let (lease, rank, since) = (*lease, *rank, watched.since);
+            watched.state.map(|state| IdleRank { lease, rank, state, since })
+        };
+        self.ranks.iter().filter_map(idle).collect()
+    }
+
     /// Takes in a look at `now`: ranks that are idle or hung, or work again, with what they are.
-    pub(super) fn on(&mut self, looks: Looks, now: Millis) -> Vec<(Rank, &'static str, Millis)> {
+    pub(super) fn on(&mut self, looks: Looks, now: Millis) -> Vec<News> {
         let mut news = Vec::new();
         let mut ranks = std::mem::take(&mut self.ranks);
         for (rank, gpus, mut reading) in looks {
@@ -59,17 +78,21 @@ impl Vigil {
             let key = (rank.lease, rank.rank);
             let mut watched = ranks.remove(&key).unwrap_or(Watched {
                 watch: RankWatch::new(now),
-                state: "working",
+                state: None,
+                since: Millis(0),
                 ours: 0,
             });
             reading.progress = reading.progress.saturating_sub(watched.ours);
             let (state, since) = match watched.watch.on(reading, now) {
-                RankState::Hung { since } => ("hung", since),
-                RankState::HeldIdle { since } if !gpus.is_empty() => ("held but idle", since),
-                RankState::HeldIdle { .. } | RankState::Working => ("working", now),
+                RankState::Hung { since } => (Some(Idleness::Hung), since),
+                RankState::HeldIdle { since } if !gpus.is_empty() => {
+                    (Some(Idleness::HeldIdle), since)
+                }
+                RankState::HeldIdle { .. } | RankState::Working => (None, now),
             };
             if state != watched.state {
                 watched.state = state;
+                watched.since = clock::wall_now().minus(now.minus(since));
                 news.push((rank, state, since));
             }
             self.ranks.insert(key, watched);
@@ -105,22 +128,32 @@ impl<B: Blobs> Shell<B> {
         });
     }
 
+    /// Tells the server which ranks do nothing, where that is other than it was told.
+    pub(super) fn tell_idle(&mut self) {
+        let ranks = self.vigil.idle();
+        if self.told.welcomed && self.told.idle != ranks {
+            self.send(Up::Idle { ranks: ranks.clone() });
+            self.told.idle = ranks;
+        }
+    }
+
     /// Tells what ranks are about; of one that hangs, its stacks go where it printed.
     pub(super) fn on_looks(&mut self, looks: Looks) {
         let now = clock::boot_now();
         for (rank, state, since) in self.vigil.on(looks, now) {
             let (lease, number) = (rank.lease, rank.rank);
             let minutes = now.minus(since).0 / 60_000;
-            if state == "working" {
-                tracing::info!(%lease, rank = number, "rank works again");
-            } else {
-                tracing::warn!(%lease, rank = number, state, minutes, "rank does nothing");
-            }
             let mut text = match state {
-                "working" => format!("assay: rank {number} works again\n"),
-                _ => format!("assay: rank {number} is {state} for {minutes} minutes\n"),
+                None => {
+                    tracing::info!(%lease, rank = number, "rank works again");
+                    format!("assay: rank {number} works again\n")
+                }
+                Some(state) => {
+                    tracing::warn!(%lease, rank = number, %state, minutes, "rank does nothing");
+                    format!("assay: rank {number} is {state} for {minutes} minutes\n")
+                }
             };
-            if state == "hung" {
+            if state == Some(Idleness::Hung) {
                 text += &look::dump(&rank);
             }
             match look::append(&rank, &text) {
@@ -149,8 +182,10 @@ mod tests {
         vec![(Rank { lease: LEASE, rank: 0, dirs }, gpus.to_vec(), reading)]
     }
 
-    fn after(vigil: &mut Vigil, minute: u64, looks: Looks) -> Vec<&'static str> {
-        vigil.on(looks, Millis(minute * MINUTE)).into_iter().map(|(_, state, _)| state).collect()
+    fn after(vigil: &mut Vigil, minute: u64, looks: Looks) -> Vec<String> {
+        let news = vigil.on(looks, Millis(minute * MINUTE));
+        let word = |state: Option<Idleness>| state.map_or("working".into(), |it| it.to_string());
+        news.into_iter().map(|(_, state, _)| word(state)).collect()
     }
 
     #[test]
@@ -161,9 +196,11 @@ mod tests {
         assert_eq!(after(&mut vigil, 13, seen(&[1], 7, 10)), ["hung"]);
         vigil.ranks.get_mut(&(LEASE, 0)).unwrap().ours += 500;
         assert_eq!(after(&mut vigil, 14, seen(&[1], 507, 10)), [""; 0], "told once");
+        assert_eq!(vigil.idle()[0].state, Idleness::Hung);
         assert_eq!(after(&mut vigil, 15, seen(&[1], 508, 10)), ["held but idle"]);
         vigil.note(1, 3);
         assert_eq!(after(&mut vigil, 16, seen(&[1], 508, 10)), ["working"]);
+        assert_eq!(vigil.idle(), []);
     }
 
     #[test]

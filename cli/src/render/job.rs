@@ -55,6 +55,11 @@ pub fn text(style: Style, view: &JobView) -> String {
     for (rank, metrics) in &view.metrics {
         field(&format!("rank {rank}"), show_metrics(metrics));
     }
+    for idle in &view.idle {
+        let what =
+            format!("{} since {}", style.bad(&idle.state.to_string()), show_time(idle.since));
+        field(&format!("rank {}", idle.rank), format!("{what} ({})", idle.lease));
+    }
     for part in view.parts.iter().take(PARTS_SHOWN) {
         out.push_str(&element(style, part, view.spec.array.is_some()));
     }

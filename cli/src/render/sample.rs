@@ -6,7 +6,7 @@ use domain::{
     artifact::{Artifact, OutputDigests, SealTicket},
     audit::{AuditEvent, EventSignature},
     checkpoint::Checkpoint,
-    health::{HeldGpu, HeldState},
+    health::{HeldGpu, HeldState, IdleRank, Idleness},
     job::{Array, Captured, ElementState, EndCause, JobSpec, OnDisconnect, Outputs, Restart},
     lease::{Member, Phase, TaskPlace},
     node::{Inventory, NodeState},
@@ -117,6 +117,12 @@ pub fn job() -> JobView {
             checkpoints: vec![checkpoint(100), checkpoint(200)],
         }],
         metrics: [(0, r#"{"step":210,"loss":0.25}"#.to_owned())].into(),
+        idle: vec![IdleRank {
+            lease: LeaseId { index: 88, ordinal: 0 },
+            rank: 1,
+            state: Idleness::Hung,
+            since: Millis(START + 70_000),
+        }],
     }
 }
 
@@ -136,6 +142,7 @@ pub fn array() -> JobView {
             part(1, ElementState::Failed { cause: EndCause::ExitCode { rank: 0, code: 3 } }),
         ],
         metrics: [].into(),
+        idle: Vec::new(),
         ..job()
     }
 }

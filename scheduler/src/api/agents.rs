@@ -103,6 +103,7 @@ async fn run(
         Err(refusal) => return send(out, &Down::Refused { why: refusal.to_string() }).await,
     };
     send(out, &Down::Welcome { node }).await?;
+    context.hub.set_idle(node, Vec::new());
     let (serial, changed) = context.sessions.open(node);
     let session = Session { context, name, boot, node, serial, out: out.clone() };
     session.touched().await;
@@ -243,6 +244,10 @@ impl Session {
                 self.take_log(lease, source, offset, &bytes, followed).await
             }
             Up::Health { gpus } => self.health(gpus).await,
+            Up::Idle { ranks } => {
+                self.context.hub.set_idle(self.node, ranks);
+                Ok(())
+            }
         }
     }
 

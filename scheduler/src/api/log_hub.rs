@@ -1,6 +1,6 @@
 //! What tasks write, as the agents push it: files by lease on this server's disk.
 
-use domain::{LeaseId, link::LogSource};
+use domain::{LeaseId, NodeId, health::IdleRank, limit, link::LogSource};
 use registry::blob::room;
 use std::{
     collections::BTreeMap,
@@ -16,6 +16,9 @@ pub const FILE_MAX: u64 = 256 << 20;
 /// Bytes read for one answer.
 pub const READ_MAX: usize = 256 << 10;
 
+/// Ranks that do nothing, of one node. Source: no gang has more.
+const IDLE_MAX: usize = limit::GANG_MAX as usize;
+
 struct Followed {
     path: PathBuf,
     len: u64,
@@ -29,6 +32,8 @@ struct Followed {
 pub struct LogHub {
     dir: PathBuf,
     files: Arc<Mutex<BTreeMap<(LeaseId, LogSource), Followed>>>,
+    /// Ranks that do nothing, as each node told last.
+    idle: Arc<Mutex<BTreeMap<NodeId, Vec<IdleRank>>>>,
 }
 
 fn name(source: LogSource) -> String {
@@ -45,7 +50,7 @@ impl LogHub {
     /// When it cannot be made.
     pub fn open(dir: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&dir)?;
-        Ok(Self { dir, files: Arc::default() })
+        Ok(Self { dir, files: Arc::default(), idle: Arc::default() })
     }
 
     fn with<T>(
@@ -143,6 +148,22 @@ impl LogHub {
         self.with(lease, source, |file| Ok(file.grown.subscribe()))
     }
 
+    /// Takes what a node tells of its ranks that do nothing: these, and no others.
+    pub fn set_idle(&self, node: NodeId, mut ranks: Vec<IdleRank>) {
+        ranks.truncate(IDLE_MAX);
+        self.idle.lock().expect("no holder of this lock can panic").insert(node, ranks);
+    }
+
+    /// Ranks that do nothing, of leases that are `wanted`.
+    #[must_use]
+    pub fn idle(&self, wanted: impl Fn(LeaseId) -> bool) -> Vec<IdleRank> {
+        let idle = self.idle.lock().expect("no holder of this lock can panic");
+        let mut found: Vec<IdleRank> =
+            idle.values().flatten().filter(|rank| wanted(rank.lease)).cloned().collect();
+        found.sort_by_key(|rank| (rank.lease, rank.rank));
+        found
+    }
+
     /// The newest metrics line of each rank.
     #[must_use]
     pub fn metrics(&self, lease: LeaseId) -> BTreeMap<u32, String> {
@@ -166,6 +187,23 @@ mod tests {
     use super::*;
 
     const LEASE: LeaseId = LeaseId { index: 4, ordinal: 0 };
+    #[test]
+    fn ranks_that_do_nothing_are_those_that_their_nodes_told_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = LogHub::open(dir.path().to_owned()).unwrap();
+        let idle = |rank| IdleRank {
+            lease: LEASE,
+            rank,
+            state: domain::health::Idleness::Hung,
+            since: domain::Millis(1),
+        };
+        hub.set_idle(NodeId(1), vec![idle(3), idle(4)]);
+        hub.set_idle(NodeId(2), vec![idle(0)]);
+        hub.set_idle(NodeId(1), vec![idle(4)]);
+        assert_eq!(hub.idle(|lease| lease == LEASE), [idle(0), idle(4)]);
+        assert_eq!(hub.idle(|_| false), []);
+    }
+
     const OUT: LogSource = LogSource::Output { rank: 0 };
 
     #[test]

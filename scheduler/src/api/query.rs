@@ -84,7 +84,7 @@ pub async fn query(
     }
 }
 
-/// One job with its newest metrics.
+/// One job with its newest metrics, and with its ranks that do nothing.
 #[must_use]
 pub fn job_view(
     view: &View<'_>,
@@ -94,8 +94,12 @@ pub fn job_view(
 ) -> Option<JobView> {
     let mut document = view.job(rows, job)?;
     let leases = document.parts.iter().filter_map(|part| part.attempts.last());
-    if let Some(newest) = leases.max_by_key(|attempt| attempt.lease) {
-        document.metrics = hub.metrics(newest.lease);
+    if let Some(newest) = leases.map(|attempt| attempt.lease).max() {
+        let newest_of = document.parts.iter().filter_map(|part| part.attempts.last());
+        let live: std::collections::BTreeSet<_> =
+            newest_of.filter(|attempt| attempt.ended.is_none()).map(|it| it.lease).collect();
+        document.idle = hub.idle(|lease| live.contains(&lease));
+        document.metrics = hub.metrics(newest);
     }
     Some(document)
 }

@@ -81,7 +81,7 @@ impl Server {
                 };
                 self.propose(Caller::Report { link, seq }, request, now, asks);
             }
-            Up::Health { .. } | Up::Log { .. } => {}
+            Up::Health { .. } | Up::Idle { .. } | Up::Log { .. } => {}
         }
     }
 }

@@ -121,6 +121,7 @@ impl View<'_> {
             spec: submitted.spec,
             parts,
             metrics: BTreeMap::new(),
+            idle: Vec::new(),
         })
     }
 
