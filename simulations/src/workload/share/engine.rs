@@ -51,11 +51,10 @@ pub fn run(
     seed: u64,
     loads_pct: &[f64],
 ) -> Vec<Point> {
-    let node = |room: &Room| NodeState { room: *room, sizes: BTreeMap::new() };
     let mut run = Run {
         scorer,
         stream,
-        nodes: rooms.iter().map(node).collect(),
+        nodes: shuffled(rooms, seed),
         scores: stream.kinds.iter().map(|_| None).collect(),
         changed: Vec::new(),
         chance: Chance::new(seed).branch("places", 0),
@@ -82,6 +81,18 @@ pub fn run(
         points.push(run.point(asked, given, failed, mix, capacity));
     }
     points
+}
+
+/// Nodes in an order drawn by the seed. Of equal scores the first wins, so ties must not always
+/// favour the same machines: the authors number their nodes anew for each seed.
+fn shuffled(rooms: &[Room], seed: u64) -> Vec<NodeState> {
+    let node = |room: &Room| NodeState { room: *room, sizes: BTreeMap::new() };
+    let mut nodes: Vec<NodeState> = rooms.iter().map(node).collect();
+    let mut chance = Chance::new(seed).branch("nodes", 0);
+    for at in (1..nodes.len()).rev() {
+        nodes.swap(at, chance.below(at as u64 + 1) as usize);
+    }
+    nodes
 }
 
 impl Run<'_> {

@@ -19,7 +19,7 @@ pub fn size(ask: &Ask) -> u8 {
     if ask.is_share() { 0 } else { ask.gpus }
 }
 
-/// A policy: the node with the highest score, of equal ones the first by name.
+/// A policy: the node with the highest score, of equal ones the first in the seed's order.
 pub trait Scorer {
     /// How good a node is for a task that fits on it. Depends on nothing but the two.
     fn score(&self, node: &NodeState, ask: &Ask) -> i64;
