@@ -40,6 +40,9 @@ pub struct Arguments {
     /// Load in percent of capacity: how far pod lists are drawn, or how close jobs come.
     #[arg(long)]
     pub load: Option<f64>,
+    /// Draw SVG and PNG into this folder, one of each for every trace, policies side by side.
+    #[arg(long)]
+    pub plots: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -32,6 +32,14 @@ pub enum WorkloadError {
         /// What was seen.
         what: String,
     },
+    /// A picture could not be drawn.
+    #[error("{path}: the picture cannot be written: {what}")]
+    Plot {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
     /// Options that do not go together.
     #[error("{0}")]
     Options(String),

@@ -9,6 +9,7 @@ mod given;
 pub mod job;
 pub mod load;
 pub mod name;
+pub mod plot;
 pub mod report;
 mod run_share;
 mod run_time;

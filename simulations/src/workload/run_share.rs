@@ -4,6 +4,7 @@ use super::{
     command::Arguments,
     error::WorkloadError,
     name::PolicyName,
+    plot::{Files, over_load},
     report::{Report, Row},
     run_time::alike,
     share::{
@@ -27,6 +28,8 @@ use std::path::PathBuf;
 
 /// Requests at the end, in percent of capacity, as published.
 const LOAD_PCT: f64 = 130.0;
+/// Points of a curve over the load.
+const CURVE_STEPS: u32 = 65;
 /// The usual tasks are the most frequent ones that cover this share of all.
 pub const USUAL_PCT: u64 = 95;
 
@@ -38,12 +41,19 @@ pub fn run(a: &Arguments, report: &mut Report) -> Result<(), WorkloadError> {
         [list] => Nodes::load(list)?,
         _ => return Err(WorkloadError::Options("more than one node list".into())),
     };
-    for path in &pods {
+    for (at, path) in pods.iter().enumerate() {
         let asks = openb::pods(path, &mut nodes.models)?;
+        let mut drawn = Vec::new();
         for policy in &a.policy {
             let mut row = Row::new(*policy, path);
-            row.share = Some(shares(a, &nodes, &asks, *policy));
+            let mut runs = runs(a, &nodes, &asks, *policy);
+            row.share = Some(Shares::of(&runs));
             report.rows.push(row);
+            drawn.extend(runs.drain(..1));
+        }
+        if let Some(folder) = &a.plots {
+            let words: Vec<String> = a.policy.iter().map(|policy| policy.word()).collect();
+            Files::new(folder, path, at, pods.len()).write(&words, &over_load(&drawn))?;
         }
     }
     Ok(())
@@ -63,17 +73,23 @@ fn split(a: &Arguments) -> Result<(Vec<PathBuf>, Vec<PathBuf>), WorkloadError> {
     }
 }
 
-fn shares(a: &Arguments, nodes: &Nodes, pods: &[Ask], policy: PolicyName) -> Shares {
+fn runs(a: &Arguments, nodes: &Nodes, pods: &[Ask], policy: PolicyName) -> Vec<Vec<Point>> {
     let mix = Mix::of(pods.iter().copied(), USUAL_PCT);
     let scorer = scorer(policy, &mix, &nodes.rooms);
     let load = a.load.unwrap_or(LOAD_PCT);
     let wanted = (nodes.capacity() as f64 * load / 100.0).ceil() as u64;
+    let loads = loads(a, load);
     let runs = (1..=a.seeds).map(|seed| {
         let stream = Stream::draw(pods, wanted, seed);
-        engine::run(&nodes.rooms, &stream, scorer.as_ref(), &mix, seed, &[load])
+        engine::run(&nodes.rooms, &stream, scorer.as_ref(), &mix, seed, &loads)
     });
-    let runs: Vec<Vec<Point>> = runs.collect();
-    Shares::of(&runs)
+    runs.collect()
+}
+
+/// The load at which figures are taken, and before it those of a curve if one is drawn.
+fn loads(a: &Arguments, last: f64) -> Vec<f64> {
+    let steps = if a.plots.is_some() { CURVE_STEPS } else { 1 };
+    (1..=steps).map(|step| last * f64::from(step) / f64::from(steps)).collect()
 }
 
 /// A policy with what it knows: the usual tasks.

@@ -7,6 +7,7 @@ use super::{
     job::Trace,
     load::load,
     name::PolicyName,
+    plot::{Files, over_time},
     report::{Report, Row},
     share::openb::Nodes,
     time::{
@@ -24,19 +25,28 @@ use std::path::Path;
 /// Runs every policy over every trace.
 pub fn run(a: &Arguments, report: &mut Report) -> Result<(), WorkloadError> {
     let cluster = Cluster::new(sizes(a)?);
-    for path in &a.trace {
+    for (at, path) in a.trace.iter().enumerate() {
         let mut trace = load(path, a.format)?;
         if let Some(percent) = a.load {
             trace.scale_to(percent, cluster.total());
         }
+        let mut drawn = Vec::new();
         for policy in &a.policy {
             let ran = one(a, &trace, &cluster, *policy);
             let mut row = Row::new(*policy, path);
             row.jobs_skipped = trace.skipped;
-            row.time = Some(measure(&ran));
+            let metrics = measure(&ran);
+            if a.plots.is_some() {
+                drawn.push((ran.samples, metrics.clone()));
+            }
+            row.time = Some(metrics);
             report.rows.push(row);
         }
         check_ran(report, path)?;
+        if let Some(folder) = &a.plots {
+            let words: Vec<String> = a.policy.iter().map(|policy| policy.word()).collect();
+            Files::new(folder, path, at, a.trace.len()).write(&words, &over_time(&drawn))?;
+        }
     }
     Ok(())
 }
