@@ -1,4 +1,4 @@
-//! How long jobs took so far, by doubling levels: what to expect of one that has had so much.
+//! How long jobs ran so far, by doubling levels: what to expect of one that ran for so long.
 //!
 //! The Gittins index, which no order beats on average when only the distribution is known: of
 //! all times for which a job might be let run, the one with the least work for each job that
@@ -7,8 +7,8 @@
 
 /// Levels; the last takes all that is longer.
 const LEVELS: usize = 48;
-/// The level below which all jobs are alike. Unit: GPU-milliseconds. Source: a GPU-minute, some
-/// times what a stop and a start cost.
+/// The level below which all jobs are alike. Unit: ms. Source: a minute, some times what a stop and
+/// a start cost.
 const FIRST: u64 = 60_000;
 
 /// What was seen.
@@ -31,9 +31,9 @@ impl Default for History {
 }
 
 impl History {
-    /// A job ended that has had `attained` GPU-milliseconds.
-    pub fn ended(&mut self, attained: u64) {
-        let level = level(attained);
+    /// A job ended that ran for so long.
+    pub fn ended(&mut self, ran_ms: u64) {
+        let level = level(ran_ms);
         self.ended[level] = self.ended[level].saturating_add(1);
         self.expect();
     }
@@ -45,11 +45,11 @@ impl History {
         self.expect();
     }
 
-    /// GPU-milliseconds of work for each job that ends, if one that has had `attained` is let
-    /// run for as long as that is least.
+    /// Milliseconds of running for each job that ends, if one that ran for `ran_ms` is let run
+    /// for as long as that is least.
     #[must_use]
-    pub fn cost(&self, attained: u64) -> u64 {
-        self.cost[level(attained)]
+    pub fn cost(&self, ran_ms: u64) -> u64 {
+        self.cost[level(ran_ms)]
     }
 
     fn expect(&mut self) {
@@ -68,14 +68,14 @@ impl History {
     }
 }
 
-/// The level of a job that has had so much: how often the first level has doubled.
+/// The level of a job that ran for so long: how often the first level has doubled.
 #[must_use]
-pub fn level(attained: u64) -> usize {
+pub fn level(ran_ms: u64) -> usize {
     // At most 64.
-    ((u64::BITS - (attained / FIRST).leading_zeros()) as usize).min(LEVELS - 1)
+    ((u64::BITS - (ran_ms / FIRST).leading_zeros()) as usize).min(LEVELS - 1)
 }
 
-/// GPU-milliseconds at which a level ends.
+/// Milliseconds at which a level ends.
 #[must_use]
 pub fn level_end(level: usize) -> u64 {
     // The shift is below LEVELS.
@@ -93,8 +93,8 @@ mod tests {
     #[test]
     fn levels_double() {
         assert_eq!([0, 59_999, 60_000, 119_999, 120_000].map(level), [0, 0, 1, 1, 2]);
-        for attained in [0, 61_000, 1 << 40] {
-            assert!(attained < level_end(level(attained)));
+        for ran_ms in [0, 61_000, 1 << 40] {
+            assert!(ran_ms < level_end(level(ran_ms)));
         }
         assert_eq!(level(u64::MAX), LEVELS - 1);
     }

@@ -39,9 +39,21 @@ impl Standing {
     pub fn cost(&self, history: &History) -> u64 {
         let (rest, sticky) = match self.estimate {
             Some(estimate) => (remaining(self.attained, estimate), STICKY_KNOWN),
-            None => (history.cost(self.attained), STICKY_UNKNOWN),
+            None => (self.expected(history), STICKY_UNKNOWN),
         };
         if self.running { rest - rest / sticky } else { rest }
+    }
+
+    /// Work for each job that ends, of one that ran so long on so many GPUs. How long a job runs
+    /// is learned from all, how many GPUs it holds meanwhile is known.
+    fn expected(&self, history: &History) -> u64 {
+        history.cost(self.ran_ms()).saturating_mul(u64::from(self.gpus.max(1)))
+    }
+
+    /// Milliseconds for which it has run.
+    #[must_use]
+    pub fn ran_ms(&self) -> u64 {
+        self.attained / u64::from(self.gpus.max(1))
     }
 }
 
@@ -75,9 +87,9 @@ pub fn remaining(attained: u64, estimate: u64) -> u64 {
 
 /// How long a job may wait before it goes first.
 ///
-/// With estimates: twice the longest wait that anyone would have had so far if jobs ran as they
-/// come, taken as a fluid. Without: four times the longest time that any job which ended was there,
-/// since the first to end are the short ones.
+/// A multiple of the longest wait that anyone had: with estimates, of the wait that jobs would have
+/// had so far if they ran as they come, taken as a fluid; without, of the time for which any job
+/// that ended was there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Patience {
     backlog: u64,
@@ -85,8 +97,9 @@ pub struct Patience {
     longest_ms: u64,
 }
 
-/// Times the longest wait.
-const TIMES: u64 = 2;
+/// Times the longest wait. Who serves the short first lets the long wait longer than in order of
+/// arrival; this is how much longer, before the order turns.
+const TIMES: u64 = 4;
 
 impl Patience {
     /// A job came that is said to take `work` GPU-milliseconds; there are `gpus`.
@@ -101,7 +114,7 @@ impl Patience {
 
     /// A job ended that was there for so long; for jobs of which nothing is said.
     pub fn ended(&mut self, there_ms: u64) {
-        self.longest_ms = self.longest_ms.max(there_ms.saturating_mul(TIMES));
+        self.longest_ms = self.longest_ms.max(there_ms);
     }
 
     /// The longest that a job may wait now.
@@ -143,12 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn patience_is_twice_the_longest_wait_in_order_of_arrival() {
+    fn patience_is_a_multiple_of_the_longest_wait_in_order_of_arrival() {
         let mut patience = Patience::default();
         patience.arrived(0, 1_000, 2);
         patience.arrived(100, 1_000, 2);
-        assert_eq!(patience.ms(), 800);
+        assert_eq!(patience.ms(), 400 * TIMES);
         patience.arrived(10_000, 1, 2);
-        assert_eq!(patience.ms(), 800);
+        assert_eq!(patience.ms(), 400 * TIMES);
     }
 }

@@ -55,11 +55,31 @@ impl Assay {
         }
     }
 
+    /// Seconds that a job may wait now before it goes first.
+    #[must_use]
+    pub fn patience_s(&self) -> f64 {
+        self.patience.ms() as f64 / 1_000.0
+    }
+
+    /// When the first of those that wait has waited beyond patience; never, if one has already:
+    /// the next has its turn when that one ends.
+    fn overdue_at(&self, state: &State<'_>, active: &[usize]) -> f64 {
+        let patience = self.patience_s();
+        let waited = |job: &usize| state.waited_s(*job);
+        if active.iter().any(|job| waited(job) > patience) {
+            return f64::INFINITY;
+        }
+        let waiting = active.iter().filter(|job| !state.run[**job].running);
+        let longest = waiting.map(waited).fold(f64::NEG_INFINITY, f64::max);
+        // A millisecond beyond, which is what patience is counted in.
+        state.now + (patience - longest) + 0.002
+    }
+
     /// Notes which jobs went beyond their level.
     fn see(&mut self, state: &State<'_>, active: &[usize]) {
         self.levels.resize(state.jobs.len(), 0);
         for job in active.iter().filter(|job| state.run[**job].running) {
-            let now = level(self.standing(state, *job).attained);
+            let now = level(self.standing(state, *job).ran_ms());
             for passed in self.levels[*job]..now {
                 self.history.passed(passed);
             }
@@ -75,7 +95,7 @@ fn ms(seconds: f64) -> u64 {
 
 impl Order for Assay {
     fn fit(&self) -> Fit {
-        Fit::Sticky
+        Fit::Packed
     }
 
     fn arrived(&mut self, state: &State<'_>, job: usize) {
@@ -87,8 +107,7 @@ impl Order for Assay {
     }
 
     fn completed(&mut self, state: &State<'_>, job: usize) {
-        let work = state.run[job].executed_s * f64::from(state.jobs[job].gpus);
-        self.history.ended(ms(work));
+        self.history.ended(ms(state.run[job].executed_s));
         if self.known == Known::Nothing {
             let end = state.run[job].end_s.unwrap_or(state.now);
             self.patience.ended(ms(end - state.jobs[job].submit_s));
@@ -104,16 +123,16 @@ impl Order for Assay {
     }
 
     fn timer(&self, state: &State<'_>, active: &[usize]) -> f64 {
+        let overdue = self.overdue_at(state, active);
         if self.known == Known::Estimates {
-            return f64::INFINITY;
+            return overdue;
         }
         // A level ends; only those that run move.
         let ends = active.iter().filter(|job| state.run[**job].running).map(|job| {
-            let standing = self.standing(state, *job);
-            let left = level_end(level(standing.attained)) - standing.attained;
+            let ran_ms = self.standing(state, *job).ran_ms();
             // Rounded up, so that the level has ended when the timer strikes.
-            state.now + (left as f64 / f64::from(standing.gpus.max(1)) + 1.0) / 1_000.0
+            state.now + ((level_end(level(ran_ms)) - ran_ms) as f64 + 1.0) / 1_000.0
         });
-        ends.fold(f64::INFINITY, f64::min)
+        ends.fold(overdue, f64::min)
     }
 }

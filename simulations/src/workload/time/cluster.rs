@@ -77,16 +77,23 @@ impl Cluster {
         Some(place)
     }
 
-    /// Takes `wanted` if it is free, or else the tightest node, or else whole free nodes.
+    /// Takes `wanted` if it is free, or else the best fit.
     pub fn keep_or_best_fit(&mut self, gpus: u32, wanted: &Place) -> Option<Place> {
+        let kept =
+            !wanted.is_empty() && wanted.iter().all(|(node, count)| self.free[*node] >= *count);
+        if !kept {
+            return self.best_fit(gpus);
+        }
+        self.take(wanted);
+        Some(wanted.clone())
+    }
+
+    /// Takes the tightest node, or else whole free nodes.
+    pub fn best_fit(&mut self, gpus: u32) -> Option<Place> {
         if gpus > self.left {
             return None;
         }
-        let kept =
-            !wanted.is_empty() && wanted.iter().all(|(node, count)| self.free[*node] >= *count);
-        let place = if kept {
-            wanted.clone()
-        } else if gpus <= self.largest {
+        let place = if gpus <= self.largest {
             vec![(self.by_free.range((gpus, 0)..).next()?.1, gpus)]
         } else {
             self.whole_nodes(gpus)?

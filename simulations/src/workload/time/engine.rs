@@ -1,12 +1,14 @@
 //! The loop of events: who came, who ended, who runs now.
 
 use super::{
-    cluster::Cluster,
+    cluster::{Cluster, Place},
     metric::Samples,
     order::{Fit, Order},
+    pack::{Gang, pack},
     state::{Run, State},
 };
 use crate::workload::{job::Job, name::Overhead};
+use std::collections::BTreeMap;
 
 /// What a run left behind.
 pub struct Ran<'a> {
@@ -151,6 +153,9 @@ impl Engine<'_, '_> {
     /// Decides anew who runs.
     fn place(&mut self) {
         let fit = self.order.fit();
+        if fit == Fit::Packed {
+            return self.place_packed();
+        }
         if fit != Fit::Fixed {
             self.cluster.clear();
         }
@@ -173,13 +178,60 @@ impl Engine<'_, '_> {
         self.running = running;
     }
 
+    /// Chooses by the number of GPUs, in order, then finds nodes for all that were chosen.
+    fn place_packed(&mut self) {
+        let mut left = self.cluster.total();
+        let mut chosen = Vec::new();
+        for job in &self.active {
+            let gpus = self.state.jobs[*job].gpus;
+            if gpus <= left && self.order.may_pass(&self.state, *job) {
+                left -= gpus;
+                chosen.push(*job);
+            }
+        }
+        let run = &self.state.run;
+        let running = |job: usize| run[job].running;
+        let nowhere = Place::new();
+        let gang = |job: &usize| Gang {
+            gpus: self.state.jobs[*job].gpus,
+            place: if running(*job) { &run[*job].place } else { &nowhere },
+        };
+        let gangs: Vec<Gang<'_>> = chosen.iter().map(gang).collect();
+        let places = pack(&mut self.cluster, &gangs);
+        let mut places: BTreeMap<usize, Option<Place>> = chosen.into_iter().zip(places).collect();
+        let mut running = Vec::new();
+        for at in 0..self.active.len() {
+            let job = self.active[at];
+            let gpus = self.state.jobs[job].gpus;
+            // What was not chosen may fit where something that was chosen did not.
+            let place = places.remove(&job).flatten().or_else(|| {
+                self.order.may_pass(&self.state, job).then(|| self.cluster.best_fit(gpus))?
+            });
+            match place {
+                Some(place) => {
+                    self.start(job, place);
+                    running.push(job);
+                }
+                None => {
+                    self.stop(job);
+                    self.order.blocked(&self.state, &self.cluster, job);
+                }
+            }
+        }
+        self.running = running;
+    }
+
     fn try_place(&mut self, fit: Fit, job: usize, gpus: u32) -> bool {
         let place = match fit {
             Fit::Count => self.cluster.count(gpus).then(Vec::new),
-            Fit::Fresh | Fit::Fixed => self.cluster.first_fit(gpus),
-            Fit::Sticky => self.cluster.keep_or_best_fit(gpus, &self.state.run[job].place),
+            Fit::Fresh | Fit::Fixed | Fit::Packed => self.cluster.first_fit(gpus),
         };
         let Some(place) = place else { return false };
+        self.start(job, place);
+        true
+    }
+
+    fn start(&mut self, job: usize, place: Place) {
         let run = &mut self.state.run[job];
         // A move is a restart: the processes end here and begin there.
         if (!run.running || run.place != place) && self.overhead == Overhead::Restart {
@@ -188,7 +240,6 @@ impl Engine<'_, '_> {
         run.first_start_s.get_or_insert(self.state.now);
         run.running = true;
         run.place = place;
-        true
     }
 
     fn stop(&mut self, job: usize) {

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod las;
 pub mod metric;
 pub mod order;
+pub mod pack;
 pub mod state;
 
 #[cfg(test)]

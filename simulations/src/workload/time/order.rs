@@ -9,8 +9,8 @@ pub enum Fit {
     Count,
     /// At each event all over again, first fit.
     Fresh,
-    /// At each event all over again, where they were if that is free.
-    Sticky,
+    /// At each event all over again, where they were if all fit so; some move if not.
+    Packed,
     /// What runs keeps its place until it ends.
     Fixed,
 }

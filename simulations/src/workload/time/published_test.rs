@@ -9,6 +9,7 @@ use super::{
     order::{By, Order},
 };
 use crate::workload::{
+    estimate::Estimates,
     given,
     load::load,
     name::{Format, Overhead},
@@ -26,9 +27,13 @@ fn orders() -> [(&'static str, &'static str, Box<dyn Order>); 3] {
 }
 
 fn run(trace: &str, order: &mut dyn Order, overhead: Overhead) -> Metrics {
+    run_told(trace, order, overhead, Estimates::Exact)
+}
+
+fn run_told(trace: &str, order: &mut dyn Order, overhead: Overhead, told: Estimates) -> Metrics {
     let path = given::traces().unwrap().join("muri").join(trace);
     let trace = load(&path, Format::Muri).unwrap();
-    let estimates = trace.jobs.iter().map(|job| job.service_s).collect();
+    let estimates = told.of(&trace.jobs);
     measure(&simulate(&trace.jobs, estimates, Cluster::new(vec![8; 8]), order, overhead))
 }
 
@@ -79,7 +84,7 @@ fn our_own_is_below_tiresias_without_estimates_and_below_srtf_with() {
     if given::traces().is_none() {
         return;
     }
-    for trace in ["muri_trace1.csv", "muri_trace3.csv"] {
+    for trace in ["muri_trace1.csv", "muri_trace3.csv", "muri_cluster_trace.csv"] {
         let average = |order: &mut dyn Order| run(trace, order, Overhead::Restart).jct_avg_s;
         let without = average(&mut Assay::new(Known::Nothing, 64));
         let with = average(&mut Assay::new(Known::Estimates, 64));
@@ -87,6 +92,10 @@ fn our_own_is_below_tiresias_without_estimates_and_below_srtf_with() {
         println!(
             "{trace}: without {without:.0}, Tiresias {las:.0}; with {with:.0}, SRTF {srtf:.0}"
         );
+        let known = &mut Assay::new(Known::Estimates, 64);
+        let wrong = run_told(trace, known, Overhead::Restart, Estimates::Noise(50.0)).jct_avg_s;
+        println!("{trace}: with estimates off by up to 50 % {wrong:.0}");
+        assert!(wrong < srtf, "{trace}: {wrong}, {srtf}");
         assert!(without < las && with < srtf, "{trace}: {without}, {las}; {with}, {srtf}");
     }
 }

@@ -8,6 +8,7 @@ use super::{
     las::Las,
     metric::measure,
     order::{By, Fifo, Order},
+    pack::{Gang, pack},
 };
 use crate::{
     chance::Chance,
@@ -102,4 +103,53 @@ fn every_job_ends_whole_and_never_too_early() {
             }
         }
     }
+}
+
+/// Of those who waited beyond patience the oldest goes first, so from then on a job waits for
+/// none but those that came before it, each for no longer than it takes. Nothing that comes
+/// later, however much of it, holds it up.
+#[test]
+fn nobody_starves_under_our_own_order() {
+    for seed in 0..60 {
+        let jobs = any_jobs(seed);
+        for known in [Known::Nothing, Known::Estimates] {
+            let mut order = Assay::new(known, 16);
+            let ran = run(&jobs, &mut order, Overhead::None);
+            let mut before_s = 0.0;
+            for (job, run) in jobs.iter().zip(&ran.state.run) {
+                let there_s = run.end_s.expect("every job ends") - job.submit_s;
+                // A job's end is an event: it is some milliseconds off at most for each before.
+                let bound_s = order.patience_s() + before_s + 1.0;
+                let waited_s = there_s - job.service_s;
+                assert!(waited_s <= bound_s, "{seed} {known:?} {}: {waited_s}", job.id);
+                before_s += job.service_s;
+            }
+        }
+    }
+}
+
+#[test]
+fn gangs_move_when_what_is_free_is_scattered() {
+    // Four GPUs are used on each of two nodes; a gang of eight needs one of them whole.
+    let mut cluster = Cluster::new(vec![8, 8]);
+    let (one, other, nowhere) = (vec![(0, 4)], vec![(1, 4)], Vec::new());
+    let around = pack(
+        &mut cluster,
+        &[
+            Gang { gpus: 4, place: &one },
+            Gang { gpus: 4, place: &other },
+            Gang { gpus: 4, place: &nowhere },
+        ],
+    );
+    assert_eq!(around[..2], [Some(one.clone()), Some(other.clone())]);
+    let moved = pack(
+        &mut cluster,
+        &[
+            Gang { gpus: 4, place: &one },
+            Gang { gpus: 4, place: &other },
+            Gang { gpus: 8, place: &nowhere },
+        ],
+    );
+    assert!(moved.iter().all(Option::is_some), "{moved:?}");
+    assert_eq!(cluster.left(), 0);
 }
