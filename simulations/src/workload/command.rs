@@ -31,7 +31,8 @@ pub struct Arguments {
     #[arg(long, default_value = "restart")]
     pub overhead: Overhead,
     /// What `assay`, `sjf` and `easy` are told of run times: `none` (then the latter two know the
-    /// truth), `exact`, or `noise:PERCENT`.
+    /// truth), `exact`, `asked` (as SWF records it), or
+    /// `noise:PERCENT`.
     #[arg(long, default_value = "none")]
     pub estimates: Estimates,
     /// How many seeds; seed k is the k-th from 1 on.

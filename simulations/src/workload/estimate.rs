@@ -11,6 +11,8 @@ pub enum Estimates {
     None,
     /// The truth.
     Exact,
+    /// What users asked for, as SWF records it; the truth where a trace does not say.
+    Asked,
     /// The truth, off by up to so many percent, evenly, up or down.
     Noise(f64),
 }
@@ -22,8 +24,10 @@ impl FromStr for Estimates {
         match (text, text.strip_prefix("noise:").and_then(|percent| percent.parse().ok())) {
             ("none", _) => Ok(Self::None),
             ("exact", _) => Ok(Self::Exact),
+            ("asked", _) => Ok(Self::Asked),
             (_, Some(percent)) if (0.0..100.0).contains(&percent) => Ok(Self::Noise(percent)),
-            _ => Err("write none, exact, or noise:PERCENT with PERCENT from 0 to below 100".into()),
+            _ => Err("write none, exact, asked, or noise:PERCENT with PERCENT from 0 to below 100"
+                .into()),
         }
     }
 }
@@ -33,7 +37,8 @@ impl Estimates {
     #[must_use]
     pub fn of(self, jobs: &[Job]) -> Vec<f64> {
         let Self::Noise(percent) = self else {
-            return jobs.iter().map(|job| job.service_s).collect();
+            let asked = |job: &Job| job.asked_s.filter(|_| self == Self::Asked);
+            return jobs.iter().map(|job| asked(job).unwrap_or(job.service_s)).collect();
         };
         let mut chance = Chance::new(1).branch("estimates", 0);
         let mut off = || {
@@ -56,6 +61,7 @@ mod tests {
             submit_s: 0.0,
             gpus: 1,
             service_s: 100.0,
+            asked_s: None,
             overhead_s: 0.0,
             tenant: String::new(),
         };

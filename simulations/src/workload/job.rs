@@ -11,6 +11,8 @@ pub struct Job {
     pub gpus: u32,
     /// How long it runs on them, in seconds.
     pub service_s: f64,
+    /// How long its user asked for, in seconds, where the trace says so.
+    pub asked_s: Option<f64>,
     /// Seconds without progress whenever it starts.
     pub overhead_s: f64,
     /// Whose it is; may be empty.

@@ -1,6 +1,8 @@
 //! Workloads in virtual time: published and own policies over traces, held against each other.
 
 pub mod command;
+#[cfg(test)]
+mod command_test;
 pub mod error;
 pub mod estimate;
 pub mod file;

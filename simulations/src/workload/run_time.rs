@@ -70,7 +70,7 @@ fn one<'a>(a: &Arguments, trace: &'a Trace, cluster: &Cluster, policy: PolicyNam
 fn order(a: &Arguments, policy: PolicyName, gpus: u32) -> Box<dyn Order> {
     let known = match a.estimates {
         Estimates::None => Known::Nothing,
-        Estimates::Exact | Estimates::Noise(_) => Known::Estimates,
+        Estimates::Exact | Estimates::Asked | Estimates::Noise(_) => Known::Estimates,
     };
     match policy {
         PolicyName::Assay => Box::new(Assay::new(known, gpus)),

@@ -74,6 +74,7 @@ fn job(path: &Path, line: u64, text: &str, at: usize) -> Result<Option<Job>, Wor
         submit_s,
         gpus,
         service_s: steps / rate,
+        asked_s: None,
         overhead_s: OVERHEAD_S,
         tenant: String::new(),
     }))

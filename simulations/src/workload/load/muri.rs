@@ -47,6 +47,7 @@ pub fn load(path: &Path) -> Result<Trace, WorkloadError> {
             submit_s,
             gpus,
             service_s,
+            asked_s: None,
             overhead_s: overhead(row.text("model_name"), gpus),
             tenant: row.text("tenant").to_owned(),
         });

@@ -59,6 +59,7 @@ fn job(path: &Path, line: u64, text: &str) -> Result<Option<Job>, WorkloadError>
         // Within GPUS_MAX.
         gpus: gpus as u32,
         service_s,
+        asked_s: fields.get(8).copied().filter(|asked| *asked > 0.0),
         overhead_s: OVERHEAD_S,
         tenant: user.map(|user| format!("user{user}")).unwrap_or_default(),
     }))

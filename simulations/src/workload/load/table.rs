@@ -34,6 +34,7 @@ pub fn from(
             submit_s,
             gpus,
             service_s,
+            asked_s: None,
             overhead_s: overhead(&row, gpus),
             tenant: row.text("tenant").to_owned(),
         });

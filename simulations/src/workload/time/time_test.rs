@@ -17,7 +17,7 @@ use crate::{
 
 fn job(id: usize, submit_s: f64, gpus: u32, service_s: f64) -> Job {
     let tenant = String::new();
-    Job { id: id.to_string(), submit_s, gpus, service_s, overhead_s: 10.0, tenant }
+    Job { id: id.to_string(), submit_s, gpus, service_s, asked_s: None, overhead_s: 10.0, tenant }
 }
 
 fn jobs(rows: &[(f64, u32, f64)]) -> Vec<Job> {
