@@ -54,11 +54,16 @@ fn slurm(dir: &Path, tuning: Tuning, turns: u64) -> Result<Total> {
     })
 }
 
-fn ours(assay: &Assay, program: &Path, turns: u64) -> Result<Total> {
+const SUBMIT: &[&str] = &["submit", "--gpus", "64", "--", "true"];
+/// What a command costs that asks one server for one row, and nothing of the log.
+const READ: &[&str] = &["jobs", "--stale", "--limit", "1"];
+/// What a command costs that asks nobody.
+const START: &[&str] = &["submit", "--dry-run", "--gpus", "64", "--", "true"];
+
+fn ours(assay: &Assay, program: &Path, turns: u64, words: &[&str]) -> Result<Total> {
     measure(&assay.pids(), turns, || {
         let mut shell = shell(turns);
-        shell.arg(program).arg("--profile").arg(assay.profile());
-        shell.args(["submit", "--gpus", "64", "--", "true"]);
+        shell.arg(program).arg("--profile").arg(assay.profile()).args(words);
         shell
     })
 }
@@ -76,8 +81,12 @@ pub async fn run(turns: u64) -> Result<()> {
         .collect();
     let assay = Assay::start(dir.path()).await?;
     let program = assay::program()?;
-    let total = tokio::task::block_in_place(|| ours(&assay, &program, turns))
-        .context("assay submit in a shell")?;
+    let run = |words| tokio::task::block_in_place(|| ours(&assay, &program, turns, words));
+    let total = run(SUBMIT).context("assay submit in a shell")?;
+    let bounds = [
+        ("bound: the command's start alone", run(START)?),
+        ("bound: start, connection, a read", run(READ)?),
+    ];
     let mut figure = Figure::new("`assay submit`, 8 shells", Quantity::Rate(total.rate))
         .target(Target::Times(1.2, 2.0))
         .cpu(total.cpu)
@@ -97,5 +106,11 @@ pub async fn run(turns: u64) -> Result<()> {
         Err(why) => report::failed("shells: sbatch", &why),
     }
     figure.print();
+    for (name, bound) in bounds {
+        Figure::new("`assay submit`, 8 shells", Quantity::Rate(total.rate))
+            .beside(name, Quantity::Rate(bound.rate))
+            .cpu_beside(total.cpu, bound.cpu)
+            .print();
+    }
     Ok(())
 }

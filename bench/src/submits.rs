@@ -7,6 +7,7 @@ use crate::{
     report::{self, Figure, Quantity, Target},
 };
 use anyhow::Result;
+use proto::v1::{JobsQuery, QueryRequest, query_request::What};
 use std::{
     sync::{
         Arc,
@@ -42,8 +43,33 @@ pub async fn run(clients: &[usize], time: Duration) -> Result<()> {
     for count in clients {
         let round = round(&assay, &plain, &tls, *count, time).await?;
         show(*count, &round);
+        if *count == 1 {
+            let trip = trips(&assay, time / 2).await?;
+            Figure::new("submit, 1 client, median", Quantity::ms(round.ours.median_ms()))
+                .beside("bound: two round trips", Quantity::ms(2.0 * trip.median_ms()))
+                .cpu_beside(round.ours.cpu_each(), trip.cpu_each() * 2)
+                .note(
+                    "a round trip: one row read from one server, by the same client; a submit \
+                       goes to the leader and from there to a follower, and is synced on both",
+                )
+                .print();
+        }
     }
     Ok(())
+}
+
+/// Round trips of one client: a read of one row that one server answers by itself.
+async fn trips(assay: &Assay, time: Duration) -> Result<Outcome> {
+    let query = JobsQuery { limit: 1, ..JobsQuery::default() };
+    let request = QueryRequest { stale: true, what: Some(What::Jobs(query)) };
+    Ok(load::run(vec![assay.client(0)?], time, &assay.pids(), move |mut client, _| {
+        let request = request.clone();
+        async move {
+            let answer = client.query(request).await;
+            (client, answer.is_ok())
+        }
+    })
+    .await)
 }
 
 /// Each twice, the second time in the opposite order, so that none is always the first or last.
