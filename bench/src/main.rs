@@ -69,12 +69,18 @@ enum Command {
         /// Samples of each.
         #[arg(long, default_value_t = 20)]
         samples: usize,
+        /// Without Slurm: to compare two builds of ours.
+        #[arg(long)]
+        alone: bool,
     },
     /// No-op jobs submitted, run and sealed, beside Slurm and the bound of process spawn.
     Noop {
         /// Jobs.
         #[arg(long, default_value_t = 1_000)]
         jobs: usize,
+        /// Without Slurm: to compare two builds of ours.
+        #[arg(long)]
+        alone: bool,
     },
     /// The leader killed in mid-burst: jobs lost, and gaps beside etcd's.
     Kills {
@@ -154,8 +160,8 @@ impl Command {
             Self::Batch { seconds: time } => batch::run(seconds(time)).await,
             Self::Shells { turns } => shells::run(turns).await,
             Self::Arrays { seconds: time } => arrays::run(seconds(time)).await,
-            Self::Idle { samples } => idle::run(samples).await,
-            Self::Noop { jobs } => noop::run(jobs).await,
+            Self::Idle { samples, alone } => idle::run(samples, alone).await,
+            Self::Noop { jobs, alone } => noop::run(jobs, alone).await,
             Self::Kills { kills, etcd } => kills::run(kills, etcd).await,
             Self::Elections { seconds: time } => elections::run(seconds(time)).await,
             Self::Seal { gib, dir } => seal::run(gib, dir.as_deref()).await,

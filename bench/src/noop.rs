@@ -92,11 +92,11 @@ fn spawns(dir: &Path, count: u64) -> Result<Total> {
     Ok(Total { rate: work.rate(), cpu: cpu::each(work.cpu, work.done) })
 }
 
-/// Runs the benchmark with so many jobs.
+/// Runs the benchmark with so many jobs, `alone` without Slurm.
 ///
 /// # Errors
 /// When our cluster does not come up or does not seal all jobs.
-pub async fn run(count: usize) -> Result<()> {
+pub async fn run(count: usize, alone: bool) -> Result<()> {
     report::section("No-op jobs: ours submitted, run and sealed; Slurm's submitted and run");
     let dir = tempfile::tempdir()?;
     let bound = tokio::task::block_in_place(|| spawns(dir.path(), count as u64))?;
@@ -104,7 +104,8 @@ pub async fn run(count: usize) -> Result<()> {
     let total = ours(&assay, count).await.context("no-op jobs")?;
     drop(assay);
     let name = format!("{count} no-op jobs sealed");
-    for tuning in Tuning::BOTH {
+    let peers: &[Tuning] = if alone { &[] } else { &Tuning::BOTH };
+    for &tuning in peers {
         let peer = tokio::task::block_in_place(|| slurm(dir.path(), tuning, count as u64));
         match peer {
             Ok(peer) => {

@@ -75,6 +75,7 @@ pub enum Target {
 }
 
 /// One figure; builds its line.
+#[derive(Clone)]
 pub struct Figure {
     name: String,
     ours: Quantity,

@@ -25,7 +25,9 @@ const _: () = assert!(REST.0 > HOUSEKEEPING.as_millis() as u64 + KILL_GRACE.0);
 /// removing and making six folders for each job took more than half of a short job's time.
 ///
 /// A folder rests before it is used again, longer than the supervisor takes to find a process
-/// that outlived its task; whatever such a process wrote meanwhile is removed then.
+/// that outlived its task; whatever such a process wrote meanwhile is removed then. It need not
+/// where the supervisor saw that nothing outlived the tasks: so a burst of short jobs goes
+/// through few folders.
 #[derive(Debug)]
 pub struct FolderPool {
     dir: PathBuf,
@@ -38,6 +40,15 @@ struct Free {
     /// Each with the instant from which on it may be used, ascending.
     names: VecDeque<(Millis, u64)>,
     next: u64,
+}
+
+/// When a folder may be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// Nothing is left that knows of it.
+    AtOnce,
+    /// A process may be left that writes to it.
+    Rest,
 }
 
 impl FolderPool {
@@ -82,7 +93,7 @@ impl FolderPool {
     ///
     /// # Errors
     /// When they can be neither emptied nor removed.
-    pub fn give_back(&self, lease: &LeaseDirs) -> io::Result<()> {
+    pub fn give_back(&self, lease: &LeaseDirs, reuse: Reuse) -> io::Result<()> {
         let name = {
             let mut free = self.free();
             free.next += 1;
@@ -92,7 +103,11 @@ impl FolderPool {
             && lease.empty().is_ok()
             && fs::rename(&lease.root, self.dir.join(name.to_string())).is_ok()
         {
-            self.free().names.push_back((clock::boot_now().plus(self.rest), name));
+            let mut free = self.free();
+            match reuse {
+                Reuse::AtOnce => free.names.push_front((Millis(0), name)),
+                Reuse::Rest => free.names.push_back((clock::boot_now().plus(self.rest), name)),
+            }
             return Ok(());
         }
         remove(&lease.root)
@@ -126,7 +141,7 @@ mod tests {
         fs::create_dir_all(first.data().join("a/b")).unwrap();
         std::os::unix::fs::symlink("/etc", first.tmp().join("link")).unwrap();
         fs::set_permissions(first.code(), Permissions::from_mode(0o500)).unwrap();
-        pool.give_back(&first).unwrap();
+        pool.give_back(&first, Reuse::Rest).unwrap();
         assert!(!first.root.exists());
         let second = lease(2);
         pool.take(&second).unwrap();
@@ -146,9 +161,13 @@ mod tests {
         let lease = dirs.lease(LeaseId { index: 1, ordinal: 0 });
         pool.take(&lease).unwrap();
         let used = lease.root.metadata().unwrap().ino();
-        pool.give_back(&lease).unwrap();
+        pool.give_back(&lease, Reuse::Rest).unwrap();
         pool.take(&lease).unwrap();
-        assert_ne!(lease.root.metadata().unwrap().ino(), used);
+        let other = lease.root.metadata().unwrap().ino();
+        assert_ne!(other, used);
+        pool.give_back(&lease, Reuse::AtOnce).unwrap();
+        pool.take(&lease).unwrap();
+        assert_eq!(lease.root.metadata().unwrap().ino(), other, "nobody knows of it");
     }
 
     #[test]
@@ -160,7 +179,7 @@ mod tests {
         pool.take(&lease).unwrap();
         fs::remove_dir(lease.out()).unwrap();
         std::os::unix::fs::symlink("/etc", lease.out()).unwrap();
-        pool.give_back(&lease).unwrap();
+        pool.give_back(&lease, Reuse::Rest).unwrap();
         pool.take(&lease).unwrap();
         assert!(lease.out().symlink_metadata().unwrap().is_dir());
     }

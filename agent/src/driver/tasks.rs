@@ -287,7 +287,7 @@ fn ends(all: &[LeaseView]) -> impl Iterator<Item = Heard> + '_ {
         view.tasks.iter().filter_map(|task| {
             let (exit, ended) = task.exit?;
             let (lease, rank) = (view.lease, task.rank);
-            Some(Heard::Said(Said::Exited { lease, rank, exit, ended }))
+            Some(Heard::Said(Said::Exited { lease, rank, exit, ended, alone: false }))
         })
     })
 }

@@ -15,4 +15,6 @@ pub(super) struct Local {
     pub(super) started: Option<Millis>,
     /// When its last task ended, by the wall clock.
     pub(super) ended: Option<Millis>,
+    /// Whether its tasks were seen to have left no process behind.
+    pub(super) alone: bool,
 }

@@ -259,7 +259,10 @@ impl<B: Blobs> Shell<B> {
                 let detail = format!("{why}; check the job's `command`");
                 self.feed(Input::Faulted { lease, cause: EndCause::Prepare { detail } });
             }
-            Heard::Said(Said::Exited { lease, rank, exit, ended }) => {
+            Heard::Said(Said::Exited { lease, rank, exit, ended, alone }) => {
+                if let Some(local) = self.leases.get_mut(&lease) {
+                    local.alone = alone;
+                }
                 tracing::info!(%lease, rank, ?exit, "task ended");
                 self.exited(lease, rank, exit, ended);
             }

@@ -2,7 +2,12 @@
 
 use super::{Local, Shell, Tail};
 use crate::{
-    driver::{clock, prepare, tasks::Order},
+    driver::{
+        clock,
+        pool::Reuse::{AtOnce, Rest},
+        prepare,
+        tasks::Order,
+    },
     machine::{Input, Output},
     store::{
         Blobs,
@@ -11,6 +16,7 @@ use crate::{
 };
 use domain::{LeaseId, NodeId, job::EndCause, lease::TaskPlace, link::WantedLease};
 use std::{fs, future::Future, io, sync::Arc};
+use tokio::sync::oneshot;
 
 impl<B: Blobs> Shell<B> {
     pub(super) fn obey(&mut self, output: Output) {
@@ -145,14 +151,17 @@ impl<B: Blobs> Shell<B> {
 
     fn forget(&mut self, lease: LeaseId) {
         // Dropping it ends its work.
-        self.leases.remove(&lease);
+        let alone = self.leases.remove(&lease).is_some_and(|local| local.alone);
         let dirs = self.dirs.lease(lease);
         self.watch.remove(&dirs);
-        self.tell(Tail::Remove { lease });
+        let (closed, is_closed) = oneshot::channel();
+        self.tell(Tail::Remove { lease, closed });
         self.order(Order::Forget { lease });
         let pool = Arc::clone(&self.pool);
-        self.sweeping.spawn_blocking(move || {
-            if let Err(why) = pool.give_back(&dirs) {
+        self.sweeping.spawn(async move {
+            let after = if alone && is_closed.await.is_ok() { AtOnce } else { Rest };
+            let given = tokio::task::spawn_blocking(move || pool.give_back(&dirs, after)).await;
+            if let Ok(Err(why)) = given {
                 tracing::warn!(%lease, %why, "folders not removed; the next start removes them");
             }
         });

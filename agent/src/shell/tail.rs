@@ -9,7 +9,7 @@ use domain::{
     link::{LogSource, Up},
 };
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Requests that wait for the follower.
 pub(super) const TAIL_AHEAD: usize = 16_384;
@@ -51,6 +51,8 @@ pub(super) enum Tail {
     Remove {
         /// The lease.
         lease: LeaseId,
+        /// Hears of it once its files are closed.
+        closed: oneshot::Sender<()>,
     },
 }
 
@@ -89,7 +91,11 @@ pub(super) async fn run(mut requests: mpsc::Receiver<Tail>, done: mpsc::Sender<I
                     return;
                 }
             }
-            Some(Tail::Remove { lease }) => follower.remove(lease),
+            Some(Tail::Remove { lease, closed }) => {
+                follower.remove(lease);
+                // Gone where the agent stops: then nobody waits.
+                let _ = closed.send(());
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Source: rulings, 9.
 
 mod client;
+mod family;
 mod serve;
 mod spawn;
 mod stray;
@@ -18,6 +19,7 @@ pub use client::{Client, ClientError, Reader, Writer};
 pub use serve::{HOUSEKEEPING, IDLE_END, serve};
 pub use wire::{Ask, LeaseView, Said, TaskCommand, TaskView};
 
+use family::Family;
 use rustix::{fs::Mode, io::Errno};
 use std::{io, path::Path};
 
@@ -65,5 +67,7 @@ pub fn run(dir: &Path) -> Result<(), SupervisorError> {
         .enable_all()
         .build()
         .map_err(|why| SupervisorError::System { what: "start its event loop", why })?;
-    runtime.block_on(serve(dir))
+    let family = Family::adopt()
+        .map_err(|why| SupervisorError::System { what: "adopt what tasks leave behind", why })?;
+    runtime.block_on(serve::with(dir, family))
 }

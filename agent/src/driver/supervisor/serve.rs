@@ -2,6 +2,7 @@
 
 use super::{
     SupervisorError,
+    family::Family,
     spawn::{self, InForce},
     stray,
     table::{Born, Table},
@@ -53,6 +54,11 @@ enum Event {
 /// # Errors
 /// When the folder cannot be used or is served already.
 pub async fn serve(dir: &Path) -> Result<(), SupervisorError> {
+    with(dir, Family::unknown()).await
+}
+
+/// [`serve`] by a process that has no other children.
+pub(super) async fn with(dir: &Path, family: Family) -> Result<(), SupervisorError> {
     let folder = |path: &Path, why: io::Error| SupervisorError::Folder {
         path: path.display().to_string(),
         why,
@@ -71,7 +77,7 @@ pub async fn serve(dir: &Path) -> Result<(), SupervisorError> {
     let timer = Timer::new().map_err(|why| SupervisorError::System { what: "set a timer", why })?;
     let (events, inbox) = mpsc::channel(EVENTS_AHEAD);
     let mut serve = Serve {
-        table: Table::new(leases),
+        table: Table::new(leases, family),
         agent: None,
         agents: 0,
         events,

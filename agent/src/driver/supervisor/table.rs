@@ -1,6 +1,7 @@
 //! The supervisor's own record: every lease with its tasks, and what time does to it.
 
 use super::{
+    family::Family,
     spawn, stray,
     wire::{Ask, LeaseView, Said, TaskCommand, TaskView},
 };
@@ -20,6 +21,7 @@ const SWEEP_AGAIN: Millis = Millis(10);
 /// All leases of a node.
 pub(super) struct Table {
     leases_dir: PathBuf,
+    family: Family,
     leases: BTreeMap<LeaseId, Entry>,
 }
 
@@ -55,8 +57,8 @@ pub(super) struct Born {
 }
 
 impl Table {
-    pub(super) fn new(leases_dir: PathBuf) -> Self {
-        Self { leases_dir, leases: BTreeMap::new() }
+    pub(super) fn new(leases_dir: PathBuf, family: Family) -> Self {
+        Self { leases_dir, family, leases: BTreeMap::new() }
     }
 
     /// Whether no task runs.
@@ -136,10 +138,25 @@ impl Table {
         let exit = if entry.killing.is_some() { Exit::Killed } else { exit(status) };
         let ended = clock::wall_now();
         entry.tasks.insert(rank, Task::Ended(exit, ended));
-        said.push(Said::Exited { lease, rank, exit, ended });
         if let Some(killing) = entry.killing.as_mut().filter(|_| !entry.tasks.values().any(runs)) {
             killing.look = Some(Millis(0));
         }
+        let tasks = self.running();
+        let alone = self.family.others(&tasks).is_some_and(|others| others.is_empty());
+        if !alone && tasks.is_empty() {
+            self.family.end_others(&tasks);
+        }
+        said.push(Said::Exited { lease, rank, exit, ended, alone });
+    }
+
+    fn running(&self) -> Vec<Pid> {
+        let tasks = self.leases.values().flat_map(|entry| entry.tasks.values());
+        tasks
+            .filter_map(|task| match task {
+                Task::Running(child) => Some(group(child)),
+                Task::Ended(..) => None,
+            })
+            .collect()
     }
 
     fn kill(&mut self, lease: LeaseId, grace: Millis, said: &mut Vec<Said>) {
@@ -203,6 +220,12 @@ impl Table {
         stray::kill(&self.leases_dir, |lease| {
             self.leases.get(&lease).is_none_or(|entry| !entry.runs())
         });
+        let tasks = self.running();
+        // While tasks run, what has no mark may be a helper of theirs; but what ended is read.
+        let _ = self.family.others(&tasks);
+        if tasks.is_empty() {
+            self.family.end_others(&tasks);
+        }
     }
 
     /// The next instant at which [`Table::tick`] has something to do.

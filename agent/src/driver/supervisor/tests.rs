@@ -243,6 +243,25 @@ fn start_process(dir: &Path) -> std::process::Child {
 }
 
 #[tokio::test]
+async fn what_gave_up_group_session_and_environment_ends_once_no_task_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = start_process(dir.path());
+    let client = connect(dir.path()).await;
+    let mut bench = Bench { dir, client, _serving: None };
+    bench.start("exit 0", None).await;
+    assert!(matches!(bench.said().await, Said::Exited { alone: true, .. }));
+    bench.ask(Ask::Forget { lease: LEASE }).await;
+    let file = bench.file("pid").display().to_string();
+    let leave = format!("setsid env -i sh -c 'echo $$ > {file}; exec sleep 600' & ");
+    bench.start(&format!("{leave} while [ ! -s {file} ]; do sleep 0.01; done"), None).await;
+    let pid = bench.wait_for("pid").await;
+    assert!(matches!(bench.said().await, Said::Exited { alone: false, .. }));
+    wait_for_death(&pid).await;
+    bench.ask(Ask::End).await;
+    assert!(process.wait().unwrap().success());
+}
+
+#[tokio::test]
 async fn a_new_supervisor_ends_what_a_dead_one_left_and_both_set_the_umask() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = start_process(dir.path());

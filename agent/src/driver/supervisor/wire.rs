@@ -104,6 +104,9 @@ pub enum Said {
         exit: Exit,
         /// When, by the wall clock.
         ended: Millis,
+        /// Whether all that descends from the supervisor are tasks that still run: this task
+        /// left nothing behind.
+        alone: bool,
     },
     /// No process of the lease is left.
     Killed {
