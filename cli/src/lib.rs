@@ -9,6 +9,7 @@ mod authority;
 mod capture;
 mod client;
 mod command;
+mod complete;
 mod config;
 mod dev;
 mod document;
@@ -23,7 +24,8 @@ pub use command::process::serve;
 pub use config::server::Server as ServerConfig;
 
 use args::{Cli, Command};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::CompleteEnv;
 use exit::Exit;
 use fault::Fault;
 use std::process::ExitCode;
@@ -31,6 +33,8 @@ use std::process::ExitCode;
 /// `assay`, whole: reads the command line, does what it says, and tells how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A shell that asks for completions is answered here, and the process ends.
+    CompleteEnv::with_factory(Cli::command).var(complete::VARIABLE).bin("assay").complete();
     let cli = Cli::parse();
     let output = command::output(&cli.global);
     report(output, start(cli))

@@ -81,9 +81,9 @@ pub enum Command {
     /// End jobs
     Cancel(user::Several),
     /// Say why a job waits
-    Why(user::One),
+    Why(user::Why),
     /// List nodes
-    Nodes,
+    Nodes(user::Live),
     /// Take a node out of service, or back in
     #[command(subcommand)]
     Node(operator::Node),
@@ -123,6 +123,8 @@ pub enum Command {
     Supervisor(process::Supervisor),
     /// Print completions for a shell
     Completions(process::Completions),
+    /// Write the man pages into a folder
+    Man(process::Man),
 }
 
 #[cfg(test)]

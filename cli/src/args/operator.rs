@@ -1,5 +1,7 @@
 //! Arguments of the operators' commands.
 
+use super::user::Live;
+use crate::complete;
 use clap::Subcommand;
 use domain::{LeaseId, ReplicaId};
 use std::path::PathBuf;
@@ -10,11 +12,16 @@ pub enum Node {
     /// Show a node in full, with its GPUs' health
     Show {
         /// The node's name
+        #[arg(add = complete::nodes())]
         name: String,
+        /// Once, or again and again.
+        #[command(flatten)]
+        live: Live,
     },
     /// Vouch that a GPU in quarantine is well again
     Accept {
         /// The node's name
+        #[arg(add = complete::nodes())]
         name: String,
         /// The GPU's index or UUID, as `assay node show` has it
         gpu: String,
@@ -22,6 +29,7 @@ pub enum Node {
     /// Let a node finish what it runs and take nothing new
     Drain {
         /// The node's name
+        #[arg(add = complete::nodes())]
         name: String,
         /// Why, for others
         #[arg(long)]
@@ -30,6 +38,7 @@ pub enum Node {
     /// Put a drained node back into service
     Resume {
         /// The node's name
+        #[arg(add = complete::nodes())]
         name: String,
     },
     /// Vouch that nothing of a lease runs any more (for jobs with `restart = "confirmed"`)

@@ -90,3 +90,10 @@ pub struct Completions {
     /// The shell
     pub shell: clap_complete::Shell,
 }
+
+/// `assay man`.
+#[derive(Args, Debug)]
+pub struct Man {
+    /// The folder; it is made if need be
+    pub dir: PathBuf,
+}

@@ -1,6 +1,7 @@
 //! Arguments of the users' commands.
 
 use super::{selector::Selector, spec::SpecFlags};
+use crate::complete;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -31,7 +32,8 @@ pub struct Submit {
 #[derive(Args, Debug)]
 pub struct Jobs {
     /// Which: j7, j10-j20, last, name=TEXT; all by default
-    #[arg(value_name = "JOB", conflicts_with_all = ["state", "user", "mine", "name", "queue"])]
+    #[arg(value_name = "JOB", add = complete::jobs())]
+    #[arg(conflicts_with_all = ["state", "user", "mine", "name", "queue", "watch"])]
     pub which: Vec<Selector>,
     /// Only those in this state
     #[arg(long, value_parser = STATES)]
@@ -51,6 +53,17 @@ pub struct Jobs {
     /// At most so many
     #[arg(long, default_value_t = 50)]
     pub limit: u32,
+    /// Once, or again and again.
+    #[command(flatten)]
+    pub live: Live,
+}
+
+/// Whether a list is shown once, or again whenever it changes.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Live {
+    /// Show it anew whenever it changes, until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    pub watch: bool,
 }
 
 /// The words for a job's state.
@@ -60,15 +73,26 @@ pub const STATES: [&str; 6] = ["waiting", "running", "sealing", "completed", "fa
 #[derive(Args, Debug)]
 pub struct One {
     /// Which: j7, last, name=TEXT
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::jobs())]
     pub which: Selector,
+}
+
+/// `assay why`.
+#[derive(Args, Debug)]
+pub struct Why {
+    /// Which: j7, last, name=TEXT
+    #[arg(value_name = "JOB", add = complete::jobs())]
+    pub which: Selector,
+    /// Once, or again and again.
+    #[command(flatten)]
+    pub live: Live,
 }
 
 /// Some jobs.
 #[derive(Args, Debug)]
 pub struct Several {
     /// Which: j7, j7[3], j10-j20, last, name=TEXT
-    #[arg(value_name = "JOB", required = true)]
+    #[arg(value_name = "JOB", required = true, add = complete::jobs())]
     pub which: Vec<Selector>,
 }
 
@@ -76,7 +100,7 @@ pub struct Several {
 #[derive(Args, Debug)]
 pub struct Logs {
     /// Which: j7, j7[3], last, name=TEXT
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::jobs())]
     pub which: Selector,
     /// Go on until the job has ended; Ctrl-C detaches
     #[arg(long, short = 'f')]
@@ -101,6 +125,9 @@ pub struct Page {
     /// At most so many
     #[arg(long, default_value_t = 50)]
     pub limit: u32,
+    /// Once, or again and again.
+    #[command(flatten)]
+    pub live: Live,
 }
 
 /// `assay artifact`.
@@ -109,13 +136,13 @@ pub enum Artifact {
     /// Show one, with its files and its checkpoints
     Show {
         /// Artifact (a3) or the job that made it (j7, last)
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", add = complete::artifacts())]
         which: Selector,
     },
     /// Write files, signature, public key and provenance into a folder that any tool can check
     Export {
         /// Artifact (a3) or the job that made it (j7, last)
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", add = complete::artifacts())]
         which: Selector,
         /// Folder to make
         dir: PathBuf,
@@ -126,7 +153,7 @@ pub enum Artifact {
 #[derive(Args, Debug)]
 pub struct Fetch {
     /// Artifact (a3) or the job that made it (j7, last)
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = complete::artifacts())]
     pub which: Selector,
     /// Folder to make
     pub dir: PathBuf,
@@ -150,7 +177,7 @@ pub struct Verify {
 #[derive(Args, Debug)]
 pub struct Reproduce {
     /// The job to run again: j7, last, name=TEXT
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::jobs())]
     pub which: Selector,
 }
 

@@ -4,8 +4,12 @@ use super::{Answer, Client, PATIENCE, answer, of_status, service};
 use crate::fault::Fault;
 use bytes::Bytes;
 use domain::{ElementId, JobId, view::JobView};
-use proto::v1;
-use std::time::{Duration, Instant};
+use proto::v1::{self, query_request::What};
+use serde::de::DeserializeOwned;
+use std::{
+    marker::PhantomData,
+    time::{Duration, Instant},
+};
 use tonic::{Streaming, transport::Channel};
 
 /// Pause before a stream is opened anew.
@@ -104,6 +108,47 @@ impl<'a> Watch<'a> {
             }
         }
         Ok(None)
+    }
+}
+
+/// What a query answers, anew whenever it changes, without an end.
+pub struct Documents<'a, T> {
+    client: &'a Client,
+    request: v1::QueryRequest,
+    stream: Reopened<v1::Document>,
+    last: Option<Bytes>,
+    kind: PhantomData<T>,
+}
+
+impl<'a, T: DeserializeOwned> Documents<'a, T> {
+    /// Asks for a document and for all that come after it.
+    #[must_use]
+    pub fn new(client: &'a Client, what: What) -> Self {
+        let request = v1::QueryRequest { stale: client.stale, what: Some(what) };
+        let stream = Reopened::new(client);
+        Self { client, request, stream, last: None, kind: PhantomData }
+    }
+
+    /// The next document that differs from the last.
+    ///
+    /// # Errors
+    /// When what is asked for is not there, or nobody answers.
+    pub async fn next(&mut self) -> Result<Answer<T>, Fault> {
+        loop {
+            let make = |mut service: v1::assay_client::AssayClient<Channel>| {
+                let request = self.request.clone();
+                async move { service.changes(request).await }
+            };
+            let Some(document) = self.stream.next(self.client, make).await? else {
+                // A server that stops ends its streams; another one goes on.
+                tokio::time::sleep(REOPEN).await;
+                continue;
+            };
+            if self.last.as_ref() != Some(&document.json) {
+                self.last = Some(document.json.clone());
+                return answer(&document);
+            }
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub async fn cancel(context: &Context, which: &[Selector]) -> Result<Exit, Fault
 /// When there is no such node or lease, or nobody answers.
 pub async fn node(context: &Context, change: Node) -> Result<Exit, Fault> {
     let (at, said) = match change {
-        Node::Show { name } => return list::node(context, &name).await,
+        Node::Show { name, live } => return list::node(context, &name, live).await,
         Node::Accept { name, gpu } => {
             let at = context.client.accept_gpu(&name, &gpu).await?;
             let said = format!("GPU {gpu} of {name} is accepted; its node puts it back: ");

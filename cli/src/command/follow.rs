@@ -15,7 +15,7 @@ use crate::{
 use domain::{ElementId, JobId, view::JobView};
 
 /// Waits for Ctrl-C. A system that grants no handler never detaches.
-async fn interrupt() {
+pub(super) async fn interrupt() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

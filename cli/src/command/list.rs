@@ -1,15 +1,16 @@
 //! Lists, and one thing in full.
 
-use super::{Context, find};
+use super::{Context, find, live};
 use crate::{
     args::{selector::Selector, user},
+    client::Answer,
     exit::Exit,
     fault::Fault,
     render::{self, jobs::Jobs},
 };
 use domain::{
     JobId,
-    view::{ArtifactView, JobView, NodeView, WhyView},
+    view::{JobView, NodeView, WhyView},
 };
 use proto::v1::{ArtifactsQuery, JobsQuery, NodesQuery, query_request::What};
 
@@ -18,30 +19,44 @@ use proto::v1::{ArtifactsQuery, JobsQuery, NodesQuery, query_request::What};
 /// # Errors
 /// When nobody answers.
 pub async fn jobs(context: &Context, args: user::Jobs) -> Result<Exit, Fault> {
+    let show =
+        |list: &Jobs| context.output.show("jobs", list, |style| render::jobs::text(style, list));
+    if !args.which.is_empty() {
+        let list = named(context, &args.which).await?;
+        context.mark(list.log_index);
+        show(&list)?;
+        return Ok(Exit::Ok);
+    }
     let text = |word: Option<String>| word.unwrap_or_default();
-    let list = if args.which.is_empty() {
-        let query = JobsQuery {
-            state: text(args.state),
-            user: text(args.user),
-            name: text(args.name),
-            queue: text(args.queue),
-            before: 0,
-            limit: args.limit,
-            mine: args.mine,
-        };
-        find::pages(context, query, JobId(0)).await?
-    } else {
-        let mut list = Jobs { jobs: Vec::new(), log_index: u64::MAX };
-        for element in find::every(context, &args.which).await? {
-            let job = context.client.query::<JobView>(What::Job(element.job.to_string())).await?;
-            list.log_index = list.log_index.min(job.log_index);
-            list.jobs.push(job.value.line);
-        }
-        list
+    let query = JobsQuery {
+        state: text(args.state),
+        user: text(args.user),
+        name: text(args.name),
+        queue: text(args.queue),
+        before: 0,
+        limit: args.limit,
+        mine: args.mine,
     };
+    if args.live.watch {
+        return live::show(context, args.live, What::Jobs(query), |answer| {
+            show(&Jobs { jobs: answer.value, log_index: answer.log_index })
+        })
+        .await;
+    }
+    let list = find::pages(context, query, JobId(0)).await?;
     context.mark(list.log_index);
-    context.output.show("jobs", &list, |style| render::jobs::text(style, &list))?;
+    show(&list)?;
     Ok(Exit::Ok)
+}
+
+async fn named(context: &Context, which: &[Selector]) -> Result<Jobs, Fault> {
+    let mut list = Jobs { jobs: Vec::new(), log_index: u64::MAX };
+    for element in find::every(context, which).await? {
+        let job = context.client.query::<JobView>(What::Job(element.job.to_string())).await?;
+        list.log_index = list.log_index.min(job.log_index);
+        list.jobs.push(job.value.line);
+    }
+    Ok(list)
 }
 
 /// `assay job`.
@@ -65,40 +80,43 @@ pub async fn job(context: &Context, which: &Selector) -> Result<Exit, Fault> {
 ///
 /// # Errors
 /// When there is no such job.
-pub async fn why(context: &Context, which: &Selector) -> Result<Exit, Fault> {
-    let element = find::one(context, which).await?;
-    let why: WhyView = context.client.query(What::Why(element.to_string())).await?.value;
-    context.output.show("why", &why, |style| render::why::text(style, &why))?;
-    Ok(Exit::Ok)
+pub async fn why(context: &Context, args: &user::Why) -> Result<Exit, Fault> {
+    let element = find::one(context, &args.which).await?;
+    live::show(context, args.live, What::Why(element.to_string()), |answer| {
+        let why: WhyView = answer.value;
+        context.output.show("why", &why, |style| render::why::text(style, &why))
+    })
+    .await
 }
 
 /// `assay nodes`.
 ///
 /// # Errors
 /// When nobody answers.
-pub async fn nodes(context: &Context) -> Result<Exit, Fault> {
-    let answer = context.client.query::<Vec<NodeView>>(What::Nodes(NodesQuery {})).await?;
-    context.mark(answer.log_index);
-    let list = render::node::Nodes { nodes: answer.value, log_index: answer.log_index };
-    context.output.show("nodes", &list, |style| render::node::text(style, &list))?;
-    Ok(Exit::Ok)
+pub async fn nodes(context: &Context, live: user::Live) -> Result<Exit, Fault> {
+    live::show(context, live, What::Nodes(NodesQuery {}), |answer| {
+        let list = render::node::Nodes { nodes: answer.value, log_index: answer.log_index };
+        context.output.show("nodes", &list, |style| render::node::text(style, &list))
+    })
+    .await
 }
 
 /// `assay node show`.
 ///
 /// # Errors
 /// When there is no such node, or nobody answers.
-pub async fn node(context: &Context, name: &str) -> Result<Exit, Fault> {
-    let answer = context.client.query::<Vec<NodeView>>(What::Nodes(NodesQuery {})).await?;
-    context.mark(answer.log_index);
-    let named = |node: &NodeView| node.inventory.name == name || node.id.to_string() == name;
-    let Some(node) = answer.value.into_iter().find(named) else {
-        let fault = Fault::not_found(format!("there is no node `{name}`"));
-        return Err(fault.hint("`assay nodes` shows what there is"));
-    };
-    let document = render::node::Detail { node, log_index: answer.log_index };
-    context.output.show("node", &document, |style| render::node::detail(style, &document.node))?;
-    Ok(Exit::Ok)
+pub async fn node(context: &Context, name: &str, live: user::Live) -> Result<Exit, Fault> {
+    live::show(context, live, What::Nodes(NodesQuery {}), |answer: Answer<Vec<NodeView>>| {
+        let named = |node: &NodeView| node.inventory.name == name || node.id.to_string() == name;
+        let Some(node) = answer.value.into_iter().find(named) else {
+            let fault = Fault::not_found(format!("there is no node `{name}`"));
+            return Err(fault.hint("`assay nodes` shows what there is"));
+        };
+        let document = render::node::Detail { node, log_index: answer.log_index };
+        let text = |style| render::node::detail(style, &document.node);
+        context.output.show("node", &document, text)
+    })
+    .await
 }
 
 /// `assay artifacts`.
@@ -107,9 +125,10 @@ pub async fn node(context: &Context, name: &str) -> Result<Exit, Fault> {
 /// When nobody answers.
 pub async fn artifacts(context: &Context, page: &user::Page) -> Result<Exit, Fault> {
     let query = ArtifactsQuery { after: page.after.map_or(0, |id| id.0), limit: page.limit };
-    let answer = context.client.query::<Vec<ArtifactView>>(What::Artifacts(query)).await?;
-    context.mark(answer.log_index);
-    let list = render::artifact::Artifacts { artifacts: answer.value, log_index: answer.log_index };
-    context.output.show("artifacts", &list, |style| render::artifact::list(style, &list))?;
-    Ok(Exit::Ok)
+    live::show(context, page.live, What::Artifacts(query), |answer| {
+        let list =
+            render::artifact::Artifacts { artifacts: answer.value, log_index: answer.log_index };
+        context.output.show("artifacts", &list, |style| render::artifact::list(style, &list))
+    })
+    .await
 }

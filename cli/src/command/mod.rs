@@ -10,6 +10,7 @@ pub mod drift;
 pub mod find;
 pub mod follow;
 pub mod list;
+pub mod live;
 pub mod pii;
 pub mod process;
 pub mod progress;
@@ -17,6 +18,8 @@ pub mod reproduce;
 pub mod server_init;
 pub mod submit;
 pub mod verify;
+
+pub use process::no_runtime;
 
 use crate::{
     args::{Cli, Command, Global, debug::Debug, process as process_args},
@@ -91,8 +94,8 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Wait(args) => follow::wait(&context()?, &args.which).await,
         Command::Logs(args) => follow::logs(&context()?, args).await,
         Command::Cancel(args) => change::cancel(&context()?, &args.which).await,
-        Command::Why(args) => list::why(&context()?, &args.which).await,
-        Command::Nodes => list::nodes(&context()?).await,
+        Command::Why(args) => list::why(&context()?, &args).await,
+        Command::Nodes(live) => list::nodes(&context()?, live).await,
         Command::Node(args) => change::node(&context()?, args).await,
         Command::Artifacts(args) => list::artifacts(&context()?, &args).await,
         Command::Artifact(args) => artifact::run(&context()?, args).await,
@@ -109,7 +112,8 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Server(args) => server(global, args).await,
         Command::Agent(args) => process::agent(&args.config).await,
         Command::Supervisor(args) => process::supervisor(&args.dir),
-        Command::Completions(args) => process::completions(args.shell),
+        Command::Completions(args) => process::completions(&output(global), args.shell),
+        Command::Man(args) => process::man(&output(global), &args.dir),
     }
 }
 

@@ -2,12 +2,15 @@
 
 use crate::{
     args::{Cli, Global, process::Configured},
+    complete,
     config::{agent, server},
     exit::Exit,
     fault::{Fault, Kind},
+    output::Output,
 };
 use ::agent::{driver::supervisor, store::Tls as AgentTls};
 use clap::{CommandFactory, Parser};
+use clap_complete::{Shell, env::Shells};
 use domain::Bytes;
 use std::{
     env, fs, io,
@@ -169,11 +172,33 @@ pub fn supervisor(dir: &Path) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
-/// `assay completions`.
+/// `assay completions`: what a shell reads to ask this program for completions.
 ///
 /// # Errors
-/// None; the signature is that of every command.
-pub fn completions(shell: clap_complete::Shell) -> Result<Exit, Fault> {
-    clap_complete::generate(shell, &mut Cli::command(), "assay", &mut io::stdout());
+/// When standard output is gone.
+pub fn completions(output: &Output, shell: Shell) -> Result<Exit, Fault> {
+    let shells = Shells::builtins();
+    let name = shell.to_string();
+    let completer = shells.completer(&name).expect("each shell that clap names has a completer");
+    let mut script = Vec::new();
+    completer
+        .write_registration(complete::VARIABLE, "assay", "assay", "assay", &mut script)
+        .expect("memory takes what is written");
+    output.bytes(&script)?;
+    Ok(Exit::Ok)
+}
+
+/// `assay man`: one page for each command, from the command line itself.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn man(output: &Output, dir: &Path) -> Result<Exit, Fault> {
+    let named = dir.display();
+    let failed = |why: io::Error| {
+        Fault::internal("man", format!("`{named}`: {why}")).hint("name a folder that you may write")
+    };
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    clap_mangen::generate_to(Cli::command(), dir).map_err(failed)?;
+    output.note(&format!("man pages are in {named}; read one: man {named}/assay.1"));
     Ok(Exit::Ok)
 }

@@ -6,7 +6,7 @@ use domain::{
     link::LogSource,
     view::{ElementView, JobView},
 };
-use proto::v1::{self, assay_client::AssayClient};
+use proto::v1::{self, assay_client::AssayClient, query_request::What};
 use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
@@ -21,6 +21,8 @@ const QUEUE: usize = 16;
 const LOOK: Duration = Duration::from_millis(500);
 /// Shortest time between two documents of one job.
 const PACE: Duration = Duration::from_millis(50);
+/// Shortest time between two documents of a list, which may be long.
+const LIST_PACE: Duration = Duration::from_millis(250);
 /// Pieces of a stored log.
 const PIECE: usize = 256 << 10;
 
@@ -102,6 +104,71 @@ pub async fn watch(
         }
     });
     Ok(Box::pin(ReceiverStream::new(answers)))
+}
+
+/// What a query answers, anew whenever it changes, until the caller leaves.
+///
+/// # Errors
+/// When what is asked for is not there, or does not come from what is replicated.
+pub async fn changes(
+    context: Arc<Context>,
+    request: Request<v1::QueryRequest>,
+) -> Result<Answers<v1::Document>, Status> {
+    let who = Identity::of(&request)?;
+    let what = query::asked(who, request.get_ref().what.clone())?;
+    if matches!(what, What::Cluster(_) | What::Keys(_) | What::AuditProof(_)) {
+        let why = "this document is not pushed";
+        return Err(error::status("invalid", why, "ask for it once", false));
+    }
+    let first = query::read(&context, what.clone(), request.get_ref().stale).await?;
+    let (out, answers) = mpsc::channel(QUEUE);
+    tokio::spawn(push(context, what, request.get_ref().stale, first, out));
+    Ok(Box::pin(ReceiverStream::new(answers)))
+}
+
+async fn push(
+    context: Arc<Context>,
+    what: What,
+    stale: bool,
+    first: v1::Document,
+    out: mpsc::Sender<Result<v1::Document, Status>>,
+) {
+    let mut changes = context.node.applied();
+    let mut last = first.json.clone();
+    let mut news = Some(Ok(first));
+    loop {
+        if let Some(news) = news.take() {
+            let is_last = news.is_err();
+            if out.send(news).await.is_err() || is_last {
+                return;
+            }
+        }
+        // Both are cancel-safe, and a caller who has left is not waited for.
+        tokio::select! {
+            () = tokio::time::sleep(LIST_PACE) => {}
+            () = out.closed() => return,
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK) => {
+                // A server that hears no leader shows nothing new: the caller tries another.
+                if !stale && context.node.leader_address().is_none() {
+                    return;
+                }
+                continue;
+            }
+            () = out.closed() => return,
+        }
+        // What it has applied is enough: a document never goes back, and the next is soon here.
+        news = match query::read(&context, what.clone(), true).await {
+            Ok(document) if document.json == last => None,
+            Ok(document) => {
+                last.clone_from(&document.json);
+                Some(Ok(document))
+            }
+            Err(status) => Some(Err(status)),
+        };
+    }
 }
 
 /// Where the bytes of an attempt's log are.

@@ -55,7 +55,17 @@ pub async fn query(
 ) -> Result<v1::Document, Status> {
     let who = Identity::of(&request)?;
     let request = request.into_inner();
-    let Some(mut what) = request.what else {
+    match asked(who, request.what)? {
+        What::Cluster(_) => cluster(context).await,
+        What::Keys(_) => keys(context),
+        What::AuditProof(asked) => proof::of(context, asked.event, request.stale).await,
+        what => read(context, what, request.stale).await,
+    }
+}
+
+/// What is asked for, with the name of who asks filled in.
+pub(super) fn asked(who: Identity, what: Option<What>) -> Result<What, Status> {
+    let Some(mut what) = what else {
         return Err(error::status("invalid", "the query asks for nothing", "set `what`", false));
     };
     if let What::Jobs(asked) = &mut what
@@ -63,25 +73,24 @@ pub async fn query(
     {
         asked.user = who.user()?;
     }
-    match what {
-        What::Cluster(_) => cluster(context).await,
-        What::Keys(_) => keys(context),
-        What::AuditProof(asked) => proof::of(context, asked.event, request.stale).await,
-        what => {
-            let hub = context.hub.clone();
-            let answer = move |cluster: &Cluster, rows: &Rows| {
-                let view = cluster.view();
-                (document(&view, rows, &hub, what), view.applied())
-            };
-            let read = if request.stale {
-                context.node.read_local(answer).await
-            } else {
-                context.node.read(answer).await
-            };
-            let (document, LogIndex(log_index)) = read.map_err(|fault| unreadable(&fault))?;
-            Ok(v1::Document { json: document?.into(), log_index })
-        }
-    }
+    Ok(what)
+}
+
+/// A document from what is replicated: at once if `stale`, else as new as any that was acknowledged.
+pub(super) async fn read(
+    context: &Context,
+    what: What,
+    stale: bool,
+) -> Result<v1::Document, Status> {
+    let hub = context.hub.clone();
+    let answer = move |cluster: &Cluster, rows: &Rows| {
+        let view = cluster.view();
+        (document(&view, rows, &hub, what), view.applied())
+    };
+    let read =
+        if stale { context.node.read_local(answer).await } else { context.node.read(answer).await };
+    let (document, LogIndex(log_index)) = read.map_err(|fault| unreadable(&fault))?;
+    Ok(v1::Document { json: document?.into(), log_index })
 }
 
 /// One job with its newest metrics, and with its ranks that do nothing.

@@ -83,6 +83,15 @@ impl Assay for PublicService {
         follow::watch(self.0.clone(), request).await.map(Response::new)
     }
 
+    type ChangesStream = Answers<v1::Document>;
+
+    async fn changes(
+        &self,
+        request: Request<v1::QueryRequest>,
+    ) -> Result<Response<Self::ChangesStream>, Status> {
+        follow::changes(self.0.clone(), request).await.map(Response::new)
+    }
+
     type LogsStream = Answers<v1::LogChunk>;
 
     async fn logs(

@@ -50,7 +50,9 @@ fn children() -> io::Result<Vec<Pid>> {
     let mut all = Vec::new();
     for thread in fs::read_dir("/proc/self/task")? {
         let text = fs::read_to_string(thread?.path().join("children"))?;
-        all.extend(text.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)));
+        all.extend(
+            text.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)),
+        );
     }
     Ok(all)
 }

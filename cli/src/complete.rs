@@ -1,0 +1,71 @@
+//! What a shell may complete beyond the command line's own words: ids that live in the cluster.
+
+use crate::{
+    args::Global,
+    command::{Context, no_runtime},
+    fault::Fault,
+};
+use clap_complete::{ArgValueCandidates, CompletionCandidate};
+use domain::view::{ArtifactView, JobLine, NodeView};
+use proto::v1::{ArtifactsQuery, JobsQuery, NodesQuery, query_request::What};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// The variable under which a shell asks.
+pub const VARIABLE: &str = "ASSAY_COMPLETE";
+/// A shell that waits longer for ids feels broken: then there are none.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Ids that are offered.
+const OFFERED: u32 = 50;
+
+/// The newest jobs, and `last`.
+#[must_use]
+pub fn jobs() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let query = JobsQuery { limit: OFFERED, ..JobsQuery::default() };
+        let line =
+            |job: JobLine| CompletionCandidate::new(job.id.to_string()).help(Some(job.name.into()));
+        let last = CompletionCandidate::new("last").help(Some("your newest job".into()));
+        all(What::Jobs(query)).into_iter().map(line).chain([last]).collect()
+    })
+}
+
+/// The nodes' names.
+#[must_use]
+pub fn nodes() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let name = |node: NodeView| CompletionCandidate::new(node.inventory.name);
+        all(What::Nodes(NodesQuery {})).into_iter().map(name).collect()
+    })
+}
+
+/// The artifacts, and the jobs that may have made one.
+#[must_use]
+pub fn artifacts() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let query = ArtifactsQuery { after: 0, limit: OFFERED };
+        let line = |view: ArtifactView| {
+            let of = view.artifact.ticket.element.to_string();
+            CompletionCandidate::new(view.artifact.id.to_string()).help(Some(of.into()))
+        };
+        all(What::Artifacts(query)).into_iter().map(line).collect()
+    })
+}
+
+/// What the cluster of the usual profile has; nothing when it does not say so in time.
+fn all<T: DeserializeOwned>(what: What) -> Vec<T> {
+    ask(what).unwrap_or_default()
+}
+
+fn ask<T: DeserializeOwned>(what: What) -> Result<Vec<T>, Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(no_runtime)?.block_on(async {
+        // What one server has applied is good enough to choose from, and needs no leader.
+        let context = Context::new(&Global { stale: true, ..Global::default() })?;
+        let answer = tokio::time::timeout(PATIENCE, context.client.query::<Vec<T>>(what)).await;
+        Ok(answer.map_or_else(
+            |_| Vec::new(),
+            |answer| answer.map_or_else(|_| Vec::new(), |it| it.value),
+        ))
+    })
+}
