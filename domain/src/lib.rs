@@ -15,6 +15,7 @@ pub mod limit;
 pub mod link;
 pub mod node;
 pub mod port;
+pub mod queue;
 pub mod resource;
 pub mod scratch;
 pub mod tree;

@@ -3,6 +3,7 @@
 pub mod debug;
 pub mod operator;
 pub mod process;
+pub mod queue;
 pub mod selector;
 pub mod spec;
 pub mod user;
@@ -100,6 +101,13 @@ pub enum Command {
     Reproduce(user::Reproduce),
     /// Find the first checkpoint at which two runs parted
     Diff(user::Diff),
+    /// List queues, or show one in full
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// Show what a configuration of queues would change, and who would be worse off
+    Plan(queue::Plan),
+    /// Put a configuration of queues into force, in one step
+    Apply(queue::Apply),
     /// Show or change the servers
     #[command(subcommand)]
     Cluster(operator::Cluster),

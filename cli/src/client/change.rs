@@ -3,7 +3,7 @@
 use super::Client;
 use crate::fault::Fault;
 use bytes::Bytes;
-use domain::{ElementId, JobId, LeaseId, LogIndex, job::JobSpec};
+use domain::{ElementId, JobId, LeaseId, LogIndex, job::JobSpec, queue::ClusterConfig};
 use proto::v1::{self, membership_request::Change};
 
 /// A new key.
@@ -92,6 +92,25 @@ impl Client {
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.accept_gpu(request).await }
+        };
+        self.call(call).await.map(|done| LogIndex(done.log_index))
+    }
+
+    /// Puts a configuration in the place of the one at version `expected`.
+    ///
+    /// # Errors
+    /// When it is impossible, the other has changed meanwhile, or nobody answers.
+    pub async fn apply_config(
+        &self,
+        expected: u64,
+        config: &ClusterConfig,
+        why: &str,
+    ) -> Result<LogIndex, Fault> {
+        let config = Some(config.into());
+        let request = v1::ApplyConfigRequest { key: key()?, expected, config, why: why.to_owned() };
+        let call = |mut service: super::AssayClient<_>| {
+            let request = request.clone();
+            async move { service.apply_config(request).await }
         };
         self.call(call).await.map(|done| LogIndex(done.log_index))
     }

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod canonical;
 pub mod change;
 pub mod cluster;
+pub mod config;
 pub mod diff;
 pub mod drift;
 pub mod find;
@@ -13,6 +14,7 @@ pub mod list;
 pub mod pii;
 pub mod process;
 pub mod progress;
+pub mod queue;
 pub mod reproduce;
 pub mod server_init;
 pub mod submit;
@@ -100,6 +102,9 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Verify(args) => verify::run(global, args).await,
         Command::Reproduce(args) => reproduce::run(&context()?, &args.which).await,
         Command::Diff(args) => diff::run(&context()?, &args).await,
+        Command::Queue(args) => queue::run(&context()?, &args).await,
+        Command::Plan(args) => config::plan(&context()?, &args.file).await,
+        Command::Apply(args) => config::apply(&context()?, args).await,
         Command::Cluster(args) => cluster::run(&context()?, args).await,
         Command::Audit(args) => audit::run(global, args).await,
         Command::Drift(args) => drift::run(&output(global), args),

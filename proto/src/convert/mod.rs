@@ -1,6 +1,7 @@
 //! Between wire types and domain types, both ways.
 
 mod job;
+mod queue;
 
 pub use job::WireError;
 

@@ -11,12 +11,15 @@ mod reason;
 mod replay;
 pub mod room;
 pub mod score;
+pub mod share;
 mod shortage;
 
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod reason_test;
+#[cfg(test)]
+mod share_test;
 
 pub use fit::place_gang;
 pub use free::FreeNode;
@@ -25,4 +28,4 @@ pub use reason::why;
 pub use replay::{ReplayFault, replay};
 
 /// Version of the rules by which plans are made, recorded with each plan.
-pub const POLICY_VERSION: u32 = 1;
+pub const POLICY_VERSION: u32 = 2;

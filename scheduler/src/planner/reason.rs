@@ -178,7 +178,9 @@ fn ahead(view: &View<'_>, id: JobId, job: &Job, now: Millis) -> ReasonView {
 fn not_reasons(view: &View<'_>, job: &Job, id: JobId, reasons: &[ReasonView]) -> Vec<String> {
     let mut not = Vec::new();
     let key = job.wait_key(id);
-    if view.waiting().values().all(|order| order.first().is_none_or(|first| *first >= key)) {
+    let queue = view.queues().get(&job.brief.queue);
+    let mut orders = queue.into_iter().flat_map(|queue| queue.waiting.values());
+    if orders.all(|order| order.first().is_none_or(|first| *first >= key)) {
         not.push("priority (nobody is before it)".to_owned());
     }
     let whole = |node: &Node| node.row.takes_work() && node.health.gpus.is_empty();

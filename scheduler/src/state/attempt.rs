@@ -114,6 +114,7 @@ impl Sched {
         cause: Option<EndCause>,
     ) {
         self.vacate(lease);
+        self.refund(lease, step.now);
         self.leases.remove(&lease.id);
         step.rows.remove(key::lease(lease.id));
         let job = self.jobs.get(&lease.element.job);

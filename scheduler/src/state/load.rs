@@ -2,11 +2,12 @@
 
 use super::{
     key,
+    queue::Queue,
     row::{ElementRow, NodeRow, Submitted},
     sched::{Job, Node, Sched},
 };
 use domain::{
-    JobId, artifact::SealTicket, job::ElementState, lease::Lease, port::RowRead, scratch,
+    JobId, artifact::SealTicket, job::ElementState, lease::Lease, port::RowRead, queue, scratch,
 };
 
 /// Rows read at once.
@@ -18,10 +19,7 @@ impl Sched {
         let key = key::meta();
         let meta = rows.get(&key).map(|bytes| scratch::decode(&key, &bytes)).unwrap_or_default();
         let mut sched = Self { meta, ..Self::default() };
-        sched.queues.insert("default".into());
-        each(rows, key::queues(), |key, _| {
-            sched.queues.insert(String::from_utf8_lossy(&key[1..]).into_owned());
-        });
+        sched.load_queues(rows);
         each(rows, key::nodes(), |key, value| {
             let id = key::node_in(key);
             let row: NodeRow = scratch::decode(key, value);
@@ -36,7 +34,9 @@ impl Sched {
         });
         each(rows, key::live_jobs(), |key, value| {
             let id = key::job_in(key);
-            let job = Job { progress: scratch::decode(key, value), ..load_job(rows, id) };
+            let mut job = Job { progress: scratch::decode(key, value), ..load_job(rows, id) };
+            sched.intern(&mut job.brief);
+            sched.enlist(&job.brief);
             sched.jobs.insert(id, job);
         });
         each(rows, key::leases(), |key, value| {
@@ -48,11 +48,23 @@ impl Sched {
             let ticket: SealTicket = scratch::decode(key, value);
             sched.tickets.insert(ticket.lease, ticket);
         });
-        let ids: Vec<JobId> = sched.jobs.keys().copied().collect();
-        for id in ids {
-            sched.wait(id);
-        }
+        sched.lay_out_queues();
         sched
+    }
+
+    fn load_queues(&mut self, rows: &impl RowRead) {
+        let at = key::config();
+        self.config = rows.get(&at).map(|bytes| scratch::decode(&at, &bytes)).unwrap_or_default();
+        self.queues.insert(queue::DEFAULT.into(), Queue::default());
+        each(rows, key::queues(), |key, value| {
+            let queue = self.queues.entry(key::queue_in(key).into()).or_default();
+            queue.spec = scratch::decode(key, value);
+        });
+        each(rows, key::all_usage(), |key, value| {
+            if let Some(queue) = self.queues.get_mut(key::queue_in(key).as_str()) {
+                queue.usage = scratch::decode(key, value);
+            }
+        });
     }
 }
 

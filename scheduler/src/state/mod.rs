@@ -3,6 +3,7 @@
 mod attempt;
 mod cancel;
 pub mod command;
+mod config;
 mod health;
 pub mod invariant;
 mod key;
@@ -12,6 +13,7 @@ mod part;
 mod place;
 #[cfg(feature = "planted")]
 pub mod planted;
+pub mod queue;
 mod record;
 mod replies;
 mod report;
@@ -20,8 +22,11 @@ pub mod sched;
 mod seal;
 mod step;
 mod submit;
+pub mod usage;
 pub mod view;
 
+#[cfg(test)]
+mod config_test;
 #[cfg(test)]
 pub(crate) mod health_test;
 #[cfg(test)]
@@ -112,6 +117,7 @@ impl Cluster {
         let replies: Vec<_> =
             entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
         replies::close(&mut step, &mut self.sched.meta);
+        self.sched.write_usage(&mut step);
         std::mem::take(&mut step.events).flush(&mut self.ledger, &mut step.rows, now);
         if self.ledger.unsigned() > 0 {
             step.effect(command::Effect::Sign);
@@ -186,6 +192,10 @@ impl Cluster {
             }
             Command::Health { node, gpus } => sched.health(step, actor, node, gpus),
             Command::AcceptGpu { node, gpu } => sched.accept_gpu(step, actor, &node, &gpu),
+            Command::ApplyConfig { expected, config, why } => {
+                sched.apply_config(step, actor, expected, config, why)
+            }
+            Command::Wake => sched.wake(step, actor),
         }
     }
 }

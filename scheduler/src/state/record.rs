@@ -40,6 +40,12 @@ pub enum Kind {
     GpuReleased,
     /// An operator accepted GPUs.
     GpuAccepted,
+    /// The configuration was changed.
+    ConfigApplied,
+    /// A queue's budget runs low.
+    BudgetLow,
+    /// A queue's budget is spent.
+    BudgetSpent,
 }
 
 impl Kind {
@@ -59,6 +65,9 @@ impl Kind {
             Self::GpuHeldBack => "gpu.held_back",
             Self::GpuReleased => "gpu.released",
             Self::GpuAccepted => "gpu.accepted",
+            Self::ConfigApplied => "config.applied",
+            Self::BudgetLow => "queue.budget_low",
+            Self::BudgetSpent => "queue.budget_spent",
         }
     }
 }

@@ -8,13 +8,20 @@ use domain::{
     job::{Array, ElementState, EndCause, JobSpec, Restart},
     lease::Member,
     node::{Inventory, NodeState},
+    queue,
     resource::TaskResources,
     view::ElementCounts,
 };
 use registry::seal::recipe;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::command::{NewJob, Reply};
+use super::{
+    command::{NewJob, Reply},
+    usage::Held,
+};
 
 /// Counters of the whole cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -43,6 +50,36 @@ pub struct Meta {
     pub planned: LogIndex,
 }
 
+/// What holds for all queues, with who changed the configuration last, and why.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ConfigRow {
+    /// How often the configuration was changed.
+    pub version: u64,
+    /// Time after which use counts half.
+    pub half_life: Millis,
+    /// The entry of the newest change.
+    pub at: LogIndex,
+    /// Its time.
+    pub time: Millis,
+    /// Who changed it.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Default for ConfigRow {
+    fn default() -> Self {
+        Self {
+            version: 0,
+            half_life: queue::HALF_LIFE,
+            at: LogIndex(0),
+            time: Millis(0),
+            by: String::new(),
+            why: String::new(),
+        }
+    }
+}
+
 /// What a job was submitted as.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Submitted {
@@ -64,6 +101,10 @@ pub struct Submitted {
 pub struct Brief {
     /// Its name.
     pub name: Box<str>,
+    /// Who submitted it.
+    pub user: Arc<str>,
+    /// Where it waits.
+    pub queue: Arc<str>,
     /// Higher goes first.
     pub priority: i32,
     /// Size of the gang.
@@ -88,6 +129,8 @@ impl Submitted {
     pub fn brief(&self) -> Brief {
         Brief {
             name: self.spec.name.as_str().into(),
+            user: self.spec.user.as_str().into(),
+            queue: self.spec.queue.as_str().into(),
             priority: self.spec.priority,
             tasks: self.spec.tasks,
             resources: self.spec.resources.clone(),
@@ -110,6 +153,12 @@ impl Submitted {
 }
 
 impl Brief {
+    /// What one element holds.
+    #[must_use]
+    pub fn gang(&self) -> Held {
+        Held::of_gang(self.tasks, &self.resources)
+    }
+
     /// Number of elements.
     #[must_use]
     pub fn elements(&self) -> u32 {

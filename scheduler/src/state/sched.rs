@@ -3,7 +3,8 @@
 use super::{
     command::Effect,
     key,
-    row::{Brief, ElementRow, HealthRow, Meta, NodeRow, Progress},
+    queue::Queue,
+    row::{Brief, ConfigRow, ElementRow, HealthRow, Meta, NodeRow, Progress},
     step::Step,
 };
 use domain::{
@@ -13,6 +14,7 @@ use domain::{
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 /// A job that has not ended.
@@ -70,8 +72,6 @@ pub struct Sched {
     pub meta: Meta,
     /// Jobs that have not ended.
     pub jobs: BTreeMap<JobId, Job>,
-    /// Jobs with an element that may be placed now, by shape, in order.
-    pub waiting: BTreeMap<Shape, BTreeSet<WaitKey>>,
     /// All nodes.
     pub nodes: BTreeMap<NodeId, Node>,
     /// Nodes by name.
@@ -80,8 +80,12 @@ pub struct Sched {
     pub leases: BTreeMap<LeaseId, Lease>,
     /// Open tickets.
     pub tickets: BTreeMap<LeaseId, SealTicket>,
-    /// Queues by name.
-    pub queues: BTreeSet<String>,
+    /// What holds for all queues.
+    pub config: ConfigRow,
+    /// Queues by name, with the jobs of which an element may be placed now.
+    pub queues: BTreeMap<Arc<str>, Queue>,
+    /// Queues whose use is to be written at the end of the entry.
+    pub touched: BTreeSet<Arc<str>>,
 }
 
 impl Node {
@@ -264,7 +268,9 @@ impl Sched {
         if over {
             step.rows.put_new(key::job(id), &*progress);
             step.rows.remove(key::live(id));
-            self.jobs.remove(&id);
+            if let Some(job) = self.jobs.remove(&id) {
+                self.dismiss(&job);
+            }
         } else {
             step.rows.put(key::live(id), &*progress);
             self.wait(id);
@@ -274,12 +280,14 @@ impl Sched {
 
     fn unwait(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
+        let Some(queue) = self.queues.get_mut(&job.brief.queue) else { return };
         let key = job.wait_key(id);
         for shape in job.shapes() {
-            if let Some(order) = self.waiting.get_mut(&shape) {
+            let group = queue.group(shape, &job.brief.user);
+            if let Some(order) = queue.waiting.get_mut(&group) {
                 order.remove(&key);
                 if order.is_empty() {
-                    self.waiting.remove(&shape);
+                    queue.waiting.remove(&group);
                 }
             }
         }
@@ -291,9 +299,11 @@ impl Sched {
         if job.room() == 0 {
             return;
         }
+        let Some(queue) = self.queues.get_mut(&job.brief.queue) else { return };
         let key = job.wait_key(id);
         for shape in job.shapes() {
-            self.waiting.entry(shape).or_default().insert(key);
+            let group = queue.group(shape, &job.brief.user);
+            queue.waiting.entry(group).or_default().insert(key);
         }
     }
 }
