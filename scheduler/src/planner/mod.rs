@@ -1,5 +1,6 @@
 //! Who runs where: a pure function of a view, with a reason for everything that waits.
 
+mod bound;
 mod fit;
 mod free;
 mod held;

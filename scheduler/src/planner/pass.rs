@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Time for which smaller jobs may pass a job that does not fit. After it, nodes on which it
 /// could run are kept for it.
 pub const HOLD_AFTER: Millis = Millis(60_000);
+/// Shapes for which a pass looks whether they would fit if nothing ran.
+const HOLDS_MAX: u32 = 8;
 /// Shapes that did not fit, which later ones are compared with.
 const FAILED_MAX: usize = 64;
 /// Encoded bytes of placements in one plan: what one proposal holds beside the rest of the
@@ -59,6 +61,7 @@ pub fn plan(view: &View<'_>, now: Millis, budget_steps: u64) -> Plan {
         failed: Vec::new(),
         begun: BTreeMap::new(),
         held_for: None,
+        holds_left: HOLDS_MAX,
         placements: Vec::new(),
         size: 0,
     };
@@ -90,6 +93,8 @@ struct Pass<'a> {
     /// Jobs that were begun, with what may still start of them.
     begun: BTreeMap<JobId, Begun<'a>>,
     held_for: Option<JobId>,
+    /// Shapes for which it may still be looked whether they could ever fit.
+    holds_left: u32,
     placements: Vec<Placement>,
     /// Encoded bytes of the placements.
     size: u64,
@@ -120,6 +125,9 @@ impl<'a> Pass<'a> {
         while let Some((leaf, key, group)) = self.turns.next() {
             let shape = &group.shape;
             if self.failed.iter().any(|failed| asks_no_less(shape, failed)) {
+                if let Some(job) = self.view.live_job(key.1) {
+                    self.hold(key.1, job, shape);
+                }
                 self.turns.drop_group(leaf);
                 continue;
             }
@@ -180,9 +188,15 @@ impl<'a> Pass<'a> {
 
     /// Keeps nodes for a job that has waited for too long, if it could run at all.
     fn hold(&mut self, id: JobId, job: &Job, shape: &Shape) {
-        if self.held_for.is_some() || self.now.minus(job.brief.time) < HOLD_AFTER {
+        let patient = self.now.minus(job.brief.time) < HOLD_AFTER;
+        if self.held_for.is_some() || patient || self.holds_left == 0 {
             return;
         }
+        // Of jobs that wait behind their bounds, none has nodes kept that it may not use.
+        if !self.view.bars(job, self.now).is_empty() {
+            return;
+        }
+        self.holds_left -= 1;
         let mut empty = free::ready_empty(&self.view);
         let Some(members) = place_gang(&mut empty, shape, &BTreeSet::new()) else { return };
         let kept: BTreeSet<NodeId> = members.iter().map(|member| member.node).collect();

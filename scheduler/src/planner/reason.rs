@@ -1,6 +1,7 @@
 //! Why a job waits: each reason with the smallest change that removes it.
 
 use super::{
+    bound,
     fit::fits,
     free::{self, FreeNode},
     held,
@@ -40,8 +41,15 @@ pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Opti
         document.reasons.extend(array_limit(job));
         return Some(document);
     }
+    let bounds = bound::reasons(view, job, now);
+    let bound = !bounds.is_empty();
+    document.reasons.extend(bounds);
     for shape in job.shapes() {
         for reason in of_shape(view, &shape, id, job, now) {
+            // Bounds are why it is not next.
+            if bound && ["ahead", "share"].contains(&reason.kind.as_str()) {
+                continue;
+            }
             if document.reasons.iter().all(|known| known.kind != reason.kind) {
                 document.reasons.push(reason);
             }
@@ -157,10 +165,21 @@ fn ahead(view: &View<'_>, id: JobId, job: &Job, now: Millis) -> ReasonView {
         return reason("ahead", detail, remedy, false);
     }
     let key = job.wait_key(id);
-    let first = next.record.placements.iter().map(|placement| placement.element.job);
-    let before: Vec<JobId> = first
-        .filter(|other| view.live_job(*other).is_some_and(|job| job.wait_key(*other) < key))
+    let placed = next.record.placements.iter().map(|placement| placement.element.job);
+    let placed: Vec<(JobId, &Job)> =
+        placed.filter_map(|other| Some((other, view.live_job(other)?))).collect();
+    let same = |other: &Job| other.brief.queue == job.brief.queue;
+    let before: Vec<JobId> = placed
+        .iter()
+        .filter(|(id, other)| same(other) && other.wait_key(*id) < key)
+        .map(|(id, _)| *id)
         .collect();
+    let others: Vec<_> = placed.iter().map(|(id, other)| (*id, &*other.brief.queue)).collect();
+    if before.is_empty()
+        && let Some(share) = bound::behind(job, &others)
+    {
+        return share;
+    }
     let highest = before
         .iter()
         .filter_map(|other| view.live_job(*other))
@@ -187,8 +206,12 @@ fn not_reasons(view: &View<'_>, job: &Job, id: JobId, reasons: &[ReasonView]) ->
     if view.all_nodes().next().is_some() && view.all_nodes().all(|(_, node)| whole(node)) {
         not.push("health (every node is in service)".to_owned());
     }
-    if reasons.iter().all(|reason| reason.kind != "queue") {
-        not.push("queue (it has no quota)".to_owned());
+    if reasons.iter().all(|reason| !["queue", "user", "budget"].contains(&reason.kind.as_str())) {
+        let max = queue.and_then(|queue| Some((queue.held.gpus(), queue.spec.gpus_max()?)));
+        not.push(match max {
+            Some((held, max)) => format!("queue ({} is at {held}/{max} GPUs)", job.brief.queue),
+            None => "queue (it has no quota)".to_owned(),
+        });
     }
     not
 }

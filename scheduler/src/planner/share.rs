@@ -7,7 +7,7 @@
 //! order of their first jobs. All numbers are whole.
 
 use crate::state::{
-    queue::{Bar, Group, Queue, UserHeld, queue_bar, user_bar},
+    queue::{Bar, Group, Queue, UserHeld, queue_bars, user_bars},
     sched::WaitKey,
     usage::{Held, dominant, window},
     view::View,
@@ -123,13 +123,14 @@ impl<'a> Turns<'a> {
         let branch = &self.branches[leaf];
         if branch.queue.spec.bounds_users() {
             let has = branch.user(user);
-            if let Some(bar) = user_bar(&branch.queue.spec, has, gang.gpus()) {
+            if let Some(bar) = user_bars(&branch.queue.spec, has, gang.gpus()).next() {
                 return Some(bar);
             }
         }
         let mut at = leaf;
         while let Some(branch) = self.branches.get(at) {
-            let bar = queue_bar(&branch.queue.spec, branch.held, branch.spent, gang.gpus());
+            let gpus = gang.gpus();
+            let bar = queue_bars(&branch.queue.spec, branch.held, branch.spent, gpus).next();
             if bar.is_some() {
                 return bar;
             }

@@ -183,7 +183,8 @@ proptest! {
             for work in submits {
                 submit(&mut script, spec(&configs[0], work));
             }
-            let record = plan(&script.view(), script.now, 1_000).record;
+            let first = plan(&script.view(), script.now, 1_000);
+            let record = first.record;
             let loaded = Cluster::load(&script.rows);
             let again = replay(&loaded.view(), &record).map(|made| made.record);
             prop_assert_eq!(again, Ok(record.clone()));
@@ -193,7 +194,7 @@ proptest! {
             prop_assert_eq!(script.view().all_leases().count(), before + planned, "all granted");
             prop_assert_eq!(is_over(&script.view()), None);
             let held = plan(&script.view(), script.now, 1_000).held_for;
-            if held.is_none() {
+            if held.or(first.held_for).is_none() {
                 prop_assert_eq!(startable(&script.view(), script.now, |_| true), None);
             }
             end_some(&mut script, ended);
@@ -205,6 +206,33 @@ proptest! {
         let change = Command::ApplyConfig { expected, config: next, why: "t".into() };
         script.send(None, change);
         prop_assert_eq!(&Cluster::load(&script.rows), &script.cluster);
+    }
+
+    /// Every change that bounds name, made together, leaves none that bars the job.
+    #[test]
+    fn the_changes_that_bounds_name_remove_them(
+        nodes in vec(0u32..7, 1..4), config in any_tree(), work in vec(any_work(), 1..14)
+    ) {
+        let mut script = build(&nodes);
+        set(&mut script, &config);
+        for work in work {
+            submit(&mut script, spec(&config, work));
+        }
+        script.plan();
+        let live: Vec<_> = script.view().all_live_jobs().map(|(id, _)| id).collect();
+        for id in live {
+            let why = crate::planner::why(&script.view(), &script.rows, id, script.now).unwrap();
+            let mut next = script.view().cluster_config();
+            let named = why.reasons.iter().filter(|it| raise(&mut next, &it.remedy)).count();
+            if named == 0 {
+                continue;
+            }
+            next.check().unwrap();
+            set(&mut script, &next);
+            let bars = script.view().bars(script.view().live_job(id).unwrap(), script.now);
+            prop_assert_eq!(bars, vec![], "{:?}", why);
+            set(&mut script, &config);
+        }
     }
 
     /// Gang by gang: whoever has its guarantee goes after all who lack theirs and could start.
@@ -226,6 +254,22 @@ proptest! {
             place_alone(&mut script, placement);
         }
     }
+}
+
+/// Makes the change that a remedy names.
+fn raise(config: &mut ClusterConfig, remedy: &str) -> bool {
+    let Some((_, rest)) = remedy.split_once("; or raise `") else { return false };
+    let words: Vec<&str> = rest.split(['`', ' ']).filter(|word| !word.is_empty()).collect();
+    let [field, "of", queue, "to", value] = words[..] else { return false };
+    let queue = config.queues.get_mut(queue).unwrap();
+    let value: u64 = value.parse().unwrap();
+    match field {
+        "borrow_gpus_max" => queue.borrow_gpus_max = Some(value),
+        "user_gpus_max" => queue.user_gpus_max = Some(value),
+        "user_running_max" => queue.user_running_max = Some(value as u32),
+        other => panic!("{other}"),
+    }
+    true
 }
 
 /// Grants one gang.
@@ -325,4 +369,38 @@ fn bounds_hold_a_queue_or_a_user_back_and_nobody_else() {
     assert_eq!(held(&script)[..2], named(&[("a", 4), ("b", 4)]));
     let users = &script.view().queues()["a"].users;
     assert_eq!((users["ada"].gpus, users["bob"].gpus), (3, 1));
+}
+
+#[test]
+fn each_bound_is_a_reason_with_the_smallest_change_and_shares_are_told() {
+    let mut script = build(&[8]);
+    let bounded = QueueSpec { borrow_gpus_max: Some(4), user_gpus_max: Some(3), ..queue(1, 0) };
+    set(&mut script, &config(&[("a", bounded), ("b", queue(9, 0))]));
+    submit(&mut script, JobSpec { queue: "a".into(), ..job(1, 2) });
+    submit(&mut script, JobSpec { queue: "a".into(), user: "bob".into(), ..job(1, 1) });
+    script.plan();
+    submit(&mut script, JobSpec { queue: "a".into(), ..job(1, 3) });
+    let why = |script: &Script, id| {
+        let id = domain::JobId(id);
+        let why = crate::planner::why(&script.view(), &script.rows, id, script.now).unwrap();
+        let line =
+            |it: domain::view::ReasonView| format!("{}: {} -> {}", it.kind, it.detail, it.remedy);
+        why.reasons.into_iter().map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        why(&script, 3),
+        [
+            "user: ada is at 2/3 GPUs that a user may hold in queue a, and this needs 3 -> \
+             frees 2 when j1 ends; or raise `user_gpus_max` of `a` to 5",
+            "queue: queue a is at 3/4 GPUs, and this needs 3 -> \
+             frees 2 when j1 ends; or raise `borrow_gpus_max` of `a` to 6",
+        ]
+    );
+    many(&mut script, "b", 9);
+    submit(&mut script, JobSpec { queue: "a".into(), user: "eve".into(), ..job(1, 1) });
+    assert_eq!(
+        why(&script, 5),
+        ["share: what is free goes first to 5 gangs of queues that have less of their share than \
+          a: b -> wait until they have ended, or raise `weight` or `guaranteed_gpus` of `a`"]
+    );
 }

@@ -80,26 +80,26 @@ pub enum Bar {
 }
 
 /// What bars a gang of `gpus` from a queue that holds `held`.
-#[must_use]
-pub fn queue_bar(spec: &QueueSpec, held: Held, spent: bool, gpus: u64) -> Option<Bar> {
-    if gpus == 0 {
-        return None;
-    }
+pub fn queue_bars(
+    spec: &QueueSpec,
+    held: Held,
+    spent: bool,
+    gpus: u64,
+) -> impl Iterator<Item = Bar> + use<> {
     let held = held.gpus();
-    let over = |max: &u64| held.saturating_add(gpus) > *max;
+    let over = |max: &u64| gpus > 0 && held.saturating_add(gpus) > *max;
     let limit = spec.gpus_max().filter(over).map(|max| Bar::Queue { held, max });
-    let budget = spec.budget_gpu_hours.filter(|_| spent).map(|hours| Bar::Budget { hours });
-    limit.or(budget)
+    let budget = spec.budget_gpu_hours.filter(|_| gpus > 0 && spent);
+    limit.into_iter().chain(budget.map(|hours| Bar::Budget { hours }))
 }
 
 /// What bars a user's gang of `gpus` from a queue.
-#[must_use]
-pub fn user_bar(spec: &QueueSpec, has: UserHeld, gpus: u64) -> Option<Bar> {
-    let running = spec.user_running_max.filter(|max| has.running >= *max);
+pub fn user_bars(spec: &QueueSpec, has: UserHeld, gpus: u64) -> impl Iterator<Item = Bar> + use<> {
     let over = |max: &u64| gpus > 0 && has.gpus.saturating_add(gpus) > *max;
     let held = has.gpus;
     let gpus = spec.user_gpus_max.filter(over).map(|max| Bar::UserGpus { held, max });
-    gpus.or(running.map(|max| Bar::UserRunning { max }))
+    let running = spec.user_running_max.filter(|max| has.running >= *max);
+    gpus.into_iter().chain(running.map(|max| Bar::UserRunning { max }))
 }
 
 impl Queue {
@@ -129,20 +129,22 @@ impl Queue {
 }
 
 impl Sched {
-    /// The first bound, from its queue up, that keeps one more gang of a job from starting.
+    /// Every bound that keeps one more gang of a job from starting: its user's, its queue's, and
+    /// those of the queues above.
     #[must_use]
     pub fn bars(&self, job: &Brief, now: Millis) -> Vec<(Arc<str>, Bar)> {
         let gpus = job.gang().gpus();
         let Some(queue) = self.queues.get(&job.queue) else { return Vec::new() };
         let has = queue.users.get(&job.user).copied().unwrap_or_default();
-        let user = user_bar(&queue.spec, has, gpus).map(|bar| (job.queue.clone(), bar));
+        let user = user_bars(&queue.spec, has, gpus).map(|bar| (job.queue.clone(), bar));
         let line = std::iter::once(&job.queue).chain(&queue.above);
-        let of = |name: &Arc<str>| {
-            let queue = self.queues.get(name)?;
-            let bar = queue_bar(&queue.spec, queue.held, queue.is_spent(now), gpus)?;
-            Some((name.clone(), bar))
+        let line = line.filter_map(|name| Some((name, self.queues.get(name)?)));
+        let of = |(name, queue): (&Arc<str>, &Queue)| {
+            let name = name.clone();
+            let bars = queue_bars(&queue.spec, queue.held, queue.is_spent(now), gpus);
+            bars.map(move |bar| (name.clone(), bar))
         };
-        user.into_iter().chain(line.filter_map(of)).collect()
+        user.chain(line.flat_map(of)).collect()
     }
 
     /// Lets a job share the names of its queue and its user with the others that have them.
