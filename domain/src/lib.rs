@@ -1,6 +1,7 @@
 //! The nouns of Assay with their rules: floor 0, which uses nothing of ours.
 #![forbid(unsafe_code)]
 
+pub mod after;
 pub mod artifact;
 pub mod audit;
 pub mod checkpoint;

@@ -38,6 +38,10 @@ pub const PARTS_MAX: Bytes = Bytes(64 << 20);
 /// Time for which such a part is kept.
 /// Source: six times [`CALL_TIMEOUT`], within which all parts of one call come.
 pub const PART_KEPT: Millis = Millis(60_000);
+/// Jobs that one job may wait for.
+pub const AFTER_MAX: usize = 64;
+/// Longest pause after a failure.
+pub const BACKOFF_MAX: Millis = Millis(3_600_000);
 /// Elements of one array.
 pub const ARRAY_MAX: u32 = 1_000_000;
 /// Tasks of one gang.

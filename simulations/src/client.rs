@@ -2,7 +2,8 @@
 
 use crate::{chance::Chance, queues, read::ReadOf, runtime::Work};
 use domain::{
-    Bytes, CpuMillis, Digest, ElementId, JobId, RequestKey,
+    Bytes, CpuMillis, Digest, ElementId, JobId, Millis, RequestKey,
+    after::{After, RetryRule, When},
     job::{Array, JobSpec, OnDisconnect, Outputs, Restart},
     queue::ConfigError,
     resource::TaskResources,
@@ -140,6 +141,8 @@ impl Client {
         };
         let array =
             chance.one_in(8).then(|| Array { count: chance.between(2, 6) as u32, at_once_max: 2 });
+        let after = draw_after(&mut self.queues, self.acked.values().copied().max());
+        let backoff = self.queues.one_in(3).then(|| Millis(self.queues.between(500, 6_000)));
         let spec = JobSpec {
             name: format!("c{}-{}", self.at, self.next_job),
             user: format!("c{}", self.queues.below(3)),
@@ -167,6 +170,8 @@ impl Client {
             restart: if chance.one_in(6) { Restart::Confirmed } else { Restart::Lease },
             array,
             reproduces: None,
+            after,
+            retry: RetryRule { backoff, on: Vec::new() },
         };
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }
@@ -210,4 +215,15 @@ impl Client {
         self.asked = None;
         Ok(())
     }
+}
+
+/// Now and then a job waits for the newest that its client knows of.
+fn draw_after(chance: &mut Chance, newest: Option<JobId>) -> Vec<After> {
+    let Some(job) = newest.filter(|_| chance.one_in(5)) else { return Vec::new() };
+    let when = match chance.below(3) {
+        0 => When::Completed,
+        1 => When::Ended,
+        _ => When::Failed,
+    };
+    vec![After { job, when }]
 }

@@ -81,6 +81,12 @@ pub enum Command {
     Logs(user::Logs),
     /// End jobs
     Cancel(user::Several),
+    /// Keep jobs from starting; what runs goes on
+    Hold(user::Several),
+    /// Let held jobs go on
+    Release(user::Several),
+    /// Give a job another priority
+    Priority(user::Priority),
     /// Say why a job waits
     Why(user::One),
     /// List nodes

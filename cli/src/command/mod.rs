@@ -17,6 +17,7 @@ pub mod progress;
 pub mod queue;
 pub mod reproduce;
 pub mod server_init;
+pub mod steer;
 pub mod submit;
 pub mod verify;
 
@@ -93,6 +94,9 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Wait(args) => follow::wait(&context()?, &args.which).await,
         Command::Logs(args) => follow::logs(&context()?, args).await,
         Command::Cancel(args) => change::cancel(&context()?, &args.which).await,
+        Command::Hold(args) => steer::hold(&context()?, &args.which, true).await,
+        Command::Release(args) => steer::hold(&context()?, &args.which, false).await,
+        Command::Priority(args) => steer::priority(&context()?, &args).await,
         Command::Why(args) => list::why(&context()?, &args.which).await,
         Command::Nodes => list::nodes(&context()?).await,
         Command::Node(args) => change::node(&context()?, args).await,

@@ -1,5 +1,6 @@
 //! Between wire types and domain types, both ways.
 
+mod after;
 mod job;
 mod queue;
 

@@ -1,4 +1,4 @@
-//! Queues and the configuration: shown, compared, and changed.
+//! Queues and the order in them: shown, compared, and changed.
 
 use super::{
     context::Context,
@@ -11,7 +11,10 @@ use crate::state::{
     command::{Command, Refusal},
     view::View,
 };
-use domain::queue::{ClusterConfig, ConfigError};
+use domain::{
+    JobId,
+    queue::{ClusterConfig, ConfigError},
+};
 use proto::v1;
 use tonic::{Request, Status};
 
@@ -27,6 +30,35 @@ pub async fn apply(
     let v1::ApplyConfigRequest { key, expected, config, why } = request.into_inner();
     let config = given(config)?;
     submit::change(context, &user, &key, Command::ApplyConfig { expected, config, why }).await
+}
+
+/// Keeps what has not started of a job from starting, or lets it go on.
+///
+/// # Errors
+/// When there is no such job, it has ended or is so already, or there is no leader.
+pub async fn hold(
+    context: &Context,
+    request: Request<v1::HoldRequest>,
+) -> Result<v1::DoneReply, Status> {
+    let user = Identity::of(&request)?.user()?;
+    let v1::HoldRequest { key, job, release } = request.into_inner();
+    let command = Command::Hold { job: JobId(job), held: !release };
+    submit::change(context, &user, &key, command).await
+}
+
+/// Gives a job another priority.
+///
+/// # Errors
+/// When there is no such job, it has ended, its queue allows no such priority, or there is no
+/// leader.
+pub async fn set_priority(
+    context: &Context,
+    request: Request<v1::SetPriorityRequest>,
+) -> Result<v1::DoneReply, Status> {
+    let user = Identity::of(&request)?.user()?;
+    let v1::SetPriorityRequest { key, job, priority } = request.into_inner();
+    let command = Command::SetPriority { job: JobId(job), priority };
+    submit::change(context, &user, &key, command).await
 }
 
 fn given(config: Option<v1::ClusterConfig>) -> Result<ClusterConfig, Status> {

@@ -68,6 +68,20 @@ impl Assay for PublicService {
         submit::accept_gpu(&self.0, request).await.map(|reply| self.change(reply))
     }
 
+    async fn hold(
+        &self,
+        request: Request<v1::HoldRequest>,
+    ) -> Result<Response<v1::DoneReply>, Status> {
+        config::hold(&self.0, request).await.map(|reply| self.change(reply))
+    }
+
+    async fn set_priority(
+        &self,
+        request: Request<v1::SetPriorityRequest>,
+    ) -> Result<Response<v1::DoneReply>, Status> {
+        config::set_priority(&self.0, request).await.map(|reply| self.change(reply))
+    }
+
     async fn apply_config(
         &self,
         request: Request<v1::ApplyConfigRequest>,

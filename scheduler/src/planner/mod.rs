@@ -14,6 +14,7 @@ pub mod room;
 pub mod score;
 pub mod share;
 mod shortage;
+mod waits;
 
 #[cfg(test)]
 mod laws;

@@ -7,6 +7,7 @@ use super::{
     held,
     pass::plan,
     shortage::shortages,
+    waits,
 };
 use crate::state::{
     sched::{Job, Node, Shape},
@@ -37,6 +38,7 @@ pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Opti
     if progress.waiting(count) == 0 {
         return Some(document);
     }
+    document.reasons.extend(waits::reasons(view, id, job, now));
     if job.room() == 0 {
         document.reasons.extend(array_limit(job));
         return Some(document);
@@ -79,6 +81,9 @@ fn stopping(view: &View<'_>, job: &Job) -> Option<ReasonView> {
 
 fn array_limit(job: &Job) -> Option<ReasonView> {
     let most = job.brief.array?.at_once_max;
+    if most == 0 || job.progress.running < most {
+        return None;
+    }
     let detail = format!("{} of at most {most} elements run", job.progress.running);
     let remedy = "wait for an element to end, or submit with a higher `at_once_max`".to_owned();
     Some(reason("array", detail, remedy, false))

@@ -205,6 +205,20 @@ pub enum Command {
     },
     /// Time has gone by: what waited for it is taken up (proposed by the leader's planning duty).
     Wake,
+    /// Keep what has not started of a job from starting, or let it go on.
+    Hold {
+        /// Which.
+        job: JobId,
+        /// Whether it is kept.
+        held: bool,
+    },
+    /// Give a job another priority.
+    SetPriority {
+        /// Which.
+        job: JobId,
+        /// The priority.
+        priority: i32,
+    },
 }
 
 /// A job with what the API found out about it.

@@ -148,6 +148,9 @@ impl Sched {
     /// Whether something waits for a time that is over at `now`.
     #[must_use]
     pub fn is_due(&self, now: Millis) -> bool {
+        if self.later.first().is_some_and(|(at, _)| *at <= now) {
+            return true;
+        }
         let half_life = self.config.half_life;
         self.queues.values().filter(|queue| queue.spec.budget_gpu_hours.is_some()).any(|queue| {
             let usage = queue.usage_at(now, half_life);

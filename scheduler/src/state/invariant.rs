@@ -116,7 +116,7 @@ fn states_agree(sched: &Sched) -> Option<String> {
         let progress = &job.progress;
         if (running, sealing) != (progress.running, progress.sealing)
             || waiting.len() as u64 != u64::from(progress.requeued)
-            || waiting != job.requeued.values().flatten().copied().collect()
+            || waiting != job.requeued.values().flatten().chain(job.later.keys()).copied().collect()
         {
             return Some(format!("{id} counts other elements than it has"));
         }

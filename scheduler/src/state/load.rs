@@ -7,7 +7,8 @@ use super::{
     sched::{Job, Node, Sched},
 };
 use domain::{
-    JobId, artifact::SealTicket, job::ElementState, lease::Lease, port::RowRead, queue, scratch,
+    JobId, Millis, artifact::SealTicket, job::ElementState, lease::Lease, port::RowRead, queue,
+    scratch,
 };
 
 /// Rows read at once.
@@ -34,7 +35,9 @@ impl Sched {
         });
         each(rows, key::live_jobs(), |key, value| {
             let id = key::job_in(key);
-            let mut job = Job { progress: scratch::decode(key, value), ..load_job(rows, id) };
+            let mut job =
+                Job { progress: scratch::decode(key, value), ..load_job(rows, id, sched.meta.now) };
+            job.brief.priority = job.progress.priority.unwrap_or(job.brief.priority);
             sched.intern(&mut job.brief);
             sched.enlist(&job.brief);
             sched.jobs.insert(id, job);
@@ -48,6 +51,11 @@ impl Sched {
             let ticket: SealTicket = scratch::decode(key, value);
             sched.tickets.insert(ticket.lease, ticket);
         });
+        let ids: Vec<JobId> = sched.jobs.keys().copied().collect();
+        for id in ids {
+            // What can never hold has ended its job when it was known.
+            let _ = sched.begin_waiting(id, |_| true);
+        }
         sched.lay_out_queues();
         sched
     }
@@ -68,7 +76,7 @@ impl Sched {
     }
 }
 
-fn load_job(rows: &impl RowRead, id: JobId) -> Job {
+fn load_job(rows: &impl RowRead, id: JobId, now: Millis) -> Job {
     let key = key::job_spec(id);
     let value = rows.get(&key).expect("a live job has its specification");
     let submitted: Submitted = scratch::decode(&key, &value);
@@ -81,9 +89,12 @@ fn load_job(rows: &impl RowRead, id: JobId) -> Job {
         let position = key[9..].try_into().expect("element keys end with the position");
         let position = u32::from_be_bytes(position);
         let waits = row.state == ElementState::Waiting;
+        let until = row.not_before.filter(|at| *at > now);
         job.elements.insert(position, row);
-        if waits {
-            job.requeue(position);
+        match until {
+            _ if !waits => {}
+            Some(until) => job.pause(position, until),
+            None => job.requeue(position),
         }
     });
     job

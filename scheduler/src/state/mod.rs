@@ -24,6 +24,7 @@ mod step;
 mod submit;
 pub mod usage;
 pub mod view;
+mod waits;
 
 #[cfg(test)]
 mod config_test;
@@ -39,6 +40,8 @@ pub(crate) mod script;
 mod seal_test;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod waits_test;
 
 pub use command::Applied;
 pub use place::gpu_matches;
@@ -114,6 +117,7 @@ impl Cluster {
             events: Events::default(),
             kept: Vec::new(),
         };
+        self.sched.end_pauses(&mut step);
         let replies: Vec<_> =
             entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
         replies::close(&mut step, &mut self.sched.meta);
@@ -150,6 +154,17 @@ impl Cluster {
     }
 
     fn perform<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        command: Command,
+    ) -> Reply {
+        let reply = self.carry_out(step, actor, command);
+        self.sched.look_after(step, actor);
+        reply
+    }
+
+    fn carry_out<R: RowRead>(
         &mut self,
         step: &mut Step<'_, R>,
         actor: &str,
@@ -196,6 +211,10 @@ impl Cluster {
                 sched.apply_config(step, actor, expected, config, why)
             }
             Command::Wake => sched.wake(step, actor),
+            Command::Hold { job, held } => sched.hold(step, actor, job, held),
+            Command::SetPriority { job, priority } => {
+                sched.set_priority(step, actor, job, priority)
+            }
         }
     }
 }

@@ -46,6 +46,14 @@ pub enum Kind {
     BudgetLow,
     /// A queue's budget is spent.
     BudgetSpent,
+    /// Users keep jobs from starting.
+    JobHeld,
+    /// Users let jobs go on.
+    JobReleased,
+    /// Jobs were given another priority.
+    JobPriority,
+    /// Jobs ended that can never start.
+    JobGivenUp,
 }
 
 impl Kind {
@@ -68,6 +76,10 @@ impl Kind {
             Self::ConfigApplied => "config.applied",
             Self::BudgetLow => "queue.budget_low",
             Self::BudgetSpent => "queue.budget_spent",
+            Self::JobHeld => "job.held",
+            Self::JobReleased => "job.released",
+            Self::JobPriority => "job.priority_changed",
+            Self::JobGivenUp => "job.given_up",
         }
     }
 }

@@ -3,6 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, RequestKey,
+    after::{After, RetryRule},
     checkpoint::Checkpoint,
     health::HeldGpu,
     job::{Array, ElementState, EndCause, JobSpec, Restart},
@@ -119,8 +120,26 @@ pub struct Brief {
     pub array: Option<Array>,
     /// Where it is to run, if it repeats another job.
     pub pin: Option<Box<Pin>>,
+    /// What it waits for, and when it is tried again, where it says so.
+    pub waits: Option<Box<Waits>>,
     /// When it was submitted.
     pub time: Millis,
+}
+
+/// What few jobs say: what they wait for, and when they are tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Jobs that have to end first.
+    pub after: Vec<After>,
+    /// When it is tried again after a failure of its own.
+    pub retry: RetryRule,
+}
+
+impl Waits {
+    fn of(spec: &JobSpec) -> Option<Box<Self>> {
+        let waits = Self { after: spec.after.clone(), retry: spec.retry.clone() };
+        (waits != Self::default()).then(|| Box::new(waits))
+    }
 }
 
 impl Submitted {
@@ -138,6 +157,7 @@ impl Submitted {
             restart: self.spec.restart,
             array: self.spec.array,
             pin: self.pin.clone().map(Box::new),
+            waits: Waits::of(&self.spec),
             time: self.time,
         }
     }
@@ -157,6 +177,12 @@ impl Brief {
     #[must_use]
     pub fn gang(&self) -> Held {
         Held::of_gang(self.tasks, &self.resources)
+    }
+
+    /// Jobs that have to end first.
+    #[must_use]
+    pub fn after(&self) -> &[After] {
+        self.waits.as_ref().map_or(&[], |waits| &waits.after)
     }
 
     /// Number of elements.
@@ -212,6 +238,10 @@ pub struct Progress {
     pub cancelled: u32,
     /// When the last element ended.
     pub ended: Option<Millis>,
+    /// Whether a user keeps it from starting.
+    pub held: bool,
+    /// Its priority, where that was changed since.
+    pub priority: Option<i32>,
 }
 
 impl Progress {
@@ -265,7 +295,7 @@ impl Progress {
         if self.running > 0 {
             "running"
         } else if self.waiting(count) > 0 {
-            "waiting"
+            if self.held { "held" } else { "waiting" }
         } else if self.sealing > 0 {
             "sealing"
         } else if self.failed > 0 {
@@ -297,6 +327,8 @@ pub struct ElementRow {
     pub newest: Option<Checkpoint>,
     /// Rows of committed checkpoints.
     pub checkpoints: u32,
+    /// When it may be placed again, after a failure.
+    pub not_before: Option<Millis>,
 }
 
 impl Default for ElementRow {
@@ -310,6 +342,7 @@ impl Default for ElementRow {
             avoid: BTreeSet::new(),
             newest: None,
             checkpoints: 0,
+            not_before: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     row::{AttemptRow, ElementRow, Pin, Submitted},
     sched::{Job, Sched},
     step::Step,
+    waits::has_completed,
 };
 use domain::{AttemptNo, JobId, job::JobSpec, limit, port::RowRead};
 use serde_json::json;
@@ -62,7 +63,20 @@ impl Sched {
             return Err(Refusal::Spec(format!("job `{}`: {}", spec.name, all.join(" | "))));
         }
         self.check_queue(spec)?;
+        self.check_after(spec)?;
         spec.reproduces.map(|original| pin_to(step, original)).transpose()
+    }
+
+    /// Whether the jobs that a job waits for are known.
+    fn check_after(&self, spec: &JobSpec) -> Result<(), Refusal> {
+        let newest = self.meta.jobs;
+        match spec.after.iter().find(|after| after.job.0 == 0 || after.job.0 > newest) {
+            None => Ok(()),
+            Some(after) => Err(Refusal::Spec(format!(
+                "job `{}`: after: there is no job {}; `assay jobs` shows what there is",
+                spec.name, after.job
+            ))),
+        }
     }
 
     /// Whether a job may wait in the queue that it names.
@@ -136,7 +150,12 @@ impl Sched {
         self.enlist(&job.brief);
         step.rows.put_new(key::job_spec(id), &submitted);
         step.rows.put_new(key::live(id), &job.progress);
+        let doubtful = !job.brief.after().is_empty();
         self.jobs.insert(id, job);
+        if doubtful && let Some(never) = self.begin_waiting(id, |job| has_completed(step, job)) {
+            self.give_up(step, actor, id, never);
+            return id;
+        }
         self.wait(id);
         id
     }
