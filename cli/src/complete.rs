@@ -1,13 +1,12 @@
 //! What a shell may complete beyond the command line's own words: ids that live in the cluster.
 
-use crate::{
-    args::Global,
-    command::{Context, no_runtime},
-    fault::Fault,
-};
+use crate::{args::Global, command::Context};
 use clap_complete::{ArgValueCandidates, CompletionCandidate};
-use domain::view::{ArtifactView, JobLine, NodeView};
-use proto::v1::{ArtifactsQuery, JobsQuery, NodesQuery, query_request::What};
+use domain::{
+    queue::view::{QueueView, QueuesView},
+    view::{ArtifactView, JobLine, NodeView},
+};
+use proto::v1::{ArtifactsQuery, JobsQuery, NodesQuery, QueuesQuery, query_request::What};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -39,6 +38,16 @@ pub fn nodes() -> ArgValueCandidates {
     })
 }
 
+/// The queues' names.
+#[must_use]
+pub fn queues() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let name = |queue: QueueView| CompletionCandidate::new(queue.name);
+        let all: Option<QueuesView> = ask(What::Queues(QueuesQuery::default()));
+        all.map(|all| all.queues.into_iter().map(name).collect()).unwrap_or_default()
+    })
+}
+
 /// The artifacts, and the jobs that may have made one.
 #[must_use]
 pub fn artifacts() -> ArgValueCandidates {
@@ -57,15 +66,12 @@ fn all<T: DeserializeOwned>(what: What) -> Vec<T> {
     ask(what).unwrap_or_default()
 }
 
-fn ask<T: DeserializeOwned>(what: What) -> Result<Vec<T>, Fault> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(no_runtime)?.block_on(async {
+fn ask<T: DeserializeOwned>(what: What) -> Option<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async {
         // What one server has applied is good enough to choose from, and needs no leader.
-        let context = Context::new(&Global { stale: true, ..Global::default() })?;
-        let answer = tokio::time::timeout(PATIENCE, context.client.query::<Vec<T>>(what)).await;
-        Ok(answer.map_or_else(
-            |_| Vec::new(),
-            |answer| answer.map_or_else(|_| Vec::new(), |it| it.value),
-        ))
+        let context = Context::new(&Global { stale: true, ..Global::default() }).ok()?;
+        let answer = tokio::time::timeout(PATIENCE, context.client.query(what)).await;
+        Some(answer.ok()?.ok()?.value)
     })
 }

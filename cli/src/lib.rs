@@ -8,6 +8,7 @@ mod args;
 mod authority;
 mod capture;
 mod client;
+mod clusterfile;
 mod command;
 mod complete;
 mod config;

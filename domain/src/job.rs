@@ -1,6 +1,7 @@
 //! What a user asks to be run.
 
 use crate::{
+    after::{After, RetryRule},
     digest::Digest,
     id::{ElementId, JobId, LeaseId},
     limit,
@@ -142,6 +143,10 @@ pub struct JobSpec {
     pub array: Option<Array>,
     /// The job whose result this one runs again to compare, on another node where possible.
     pub reproduces: Option<JobId>,
+    /// Jobs that have to end before this one starts.
+    pub after: Vec<After>,
+    /// When it is tried again after a failure of its own.
+    pub retry: RetryRule,
 }
 
 /// A specification that no cluster could run.
@@ -202,6 +207,10 @@ impl JobSpec {
         }
         if self.time_limit == Some(Millis(0)) {
             fault("time_limit", "is zero".into(), "give a duration such as `2h30m`, or leave it");
+        }
+        if self.after.len() > limit::AFTER_MAX {
+            let why = format!("names {} jobs", self.after.len());
+            fault("after", why, "wait for at most 64, or for one that waits for the others");
         }
         self.check_names(&mut fault);
         let captured = self.code.iter().map(|code| ("code", code));
@@ -301,6 +310,11 @@ pub enum EndCause {
         /// Which GPU, and its symptom.
         detail: String,
     },
+    /// A job that it had to wait for ended in another way.
+    Dependency {
+        /// Which, and how.
+        detail: String,
+    },
 }
 
 impl EndCause {
@@ -317,6 +331,7 @@ impl EndCause {
             | Self::Seal { .. } => true,
             Self::DiskFull { .. }
             | Self::GpuFault { .. }
+            | Self::Dependency { .. }
             | Self::NodeLost
             | Self::LeaseExpired
             | Self::Cancelled
@@ -345,6 +360,7 @@ impl std::fmt::Display for EndCause {
             Self::BlobsLost => f.write_str("its result was lost before two servers held it"),
             Self::Seal { detail } => write!(f, "could not be sealed: {detail}"),
             Self::GpuFault { detail } => write!(f, "its GPU is sick: {detail}"),
+            Self::Dependency { detail } => write!(f, "never started: {detail}"),
         }
     }
 }

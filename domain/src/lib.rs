@@ -1,6 +1,7 @@
 //! The nouns of Assay with their rules: floor 0, which uses nothing of ours.
 #![forbid(unsafe_code)]
 
+pub mod after;
 pub mod artifact;
 pub mod audit;
 pub mod checkpoint;
@@ -15,6 +16,7 @@ pub mod limit;
 pub mod link;
 pub mod node;
 pub mod port;
+pub mod queue;
 pub mod resource;
 pub mod scratch;
 pub mod tree;

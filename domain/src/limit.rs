@@ -38,6 +38,10 @@ pub const PARTS_MAX: Bytes = Bytes(64 << 20);
 /// Time for which such a part is kept.
 /// Source: six times [`CALL_TIMEOUT`], within which all parts of one call come.
 pub const PART_KEPT: Millis = Millis(60_000);
+/// Jobs that one job may wait for.
+pub const AFTER_MAX: usize = 64;
+/// Longest pause after a failure.
+pub const BACKOFF_MAX: Millis = Millis(3_600_000);
 /// Elements of one array.
 pub const ARRAY_MAX: u32 = 1_000_000;
 /// Tasks of one gang.
@@ -46,6 +50,18 @@ pub const GANG_MAX: u32 = 4_096;
 pub const GANG_GPUS_MAX: u64 = 65_536;
 /// Jobs that are not finished, over all queues.
 pub const JOBS_MAX: usize = 2_000_000;
+/// Queues of one cluster.
+pub const QUEUES_MAX: usize = 1_000;
+/// Levels of the tree of queues.
+pub const QUEUE_DEPTH_MAX: usize = 8;
+/// Bytes of a queue's name.
+pub const QUEUE_NAME_MAX: usize = 64;
+/// A queue's weight.
+pub const QUEUE_WEIGHT_MAX: u32 = 1_000_000;
+/// Bytes of the reason that is recorded with a change of the configuration.
+pub const WHY_MAX: usize = 1_000;
+/// Longest half life of what was used.
+pub const HALF_LIFE_MAX: Millis = Millis(3_650 * 24 * 3_600_000);
 /// Nodes of one cluster.
 pub const NODES_MAX: usize = 20_000;
 /// GPUs of one node.

@@ -45,7 +45,7 @@ pub struct JobLine {
     pub queue: String,
     /// Higher goes first.
     pub priority: i32,
-    /// Its one-word state: waiting, running, sealing, completed, failed, cancelled.
+    /// Its one-word state: waiting, held, running, sealing, completed, failed, cancelled.
     pub state: String,
     /// GPUs over all tasks of one element.
     pub gpus: u64,
@@ -161,7 +161,8 @@ pub struct WhyView {
 /// One reason for waiting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonView {
-    /// Its one word: gpus, gpu_model, cpu, memory, gang, ahead, queue, health, array, lease.
+    /// Its one word: gpus, gpu_model, cpu, memory, gang, ahead, share, queue, user, budget,
+    /// health, array, lease, held, after, pause.
     pub kind: String,
     /// What is asked and what there is.
     pub detail: String,

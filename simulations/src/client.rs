@@ -1,9 +1,11 @@
 //! A client: submits, cancels, and repeats under the same key until it has an answer.
 
-use crate::{chance::Chance, read::ReadOf, runtime::Work};
+use crate::{chance::Chance, queues, read::ReadOf, runtime::Work};
 use domain::{
-    Bytes, CpuMillis, Digest, ElementId, JobId, RequestKey,
+    Bytes, CpuMillis, Digest, ElementId, JobId, Millis, RequestKey,
+    after::{After, RetryRule, When},
     job::{Array, JobSpec, OnDisconnect, Outputs, Restart},
+    queue::ConfigError,
     resource::TaskResources,
 };
 use registry::seal::recipe;
@@ -31,6 +33,11 @@ pub struct Client {
     pub acked: BTreeMap<String, JobId>,
     /// Jobs whose cancellation was acknowledged.
     pub cancelled: Vec<JobId>,
+    /// Changes of the queues that were acknowledged.
+    pub configs: u64,
+    /// The version of the queues that it knows of.
+    version: u64,
+    queues: Chance,
     /// The first answer to each key.
     pub replies: BTreeMap<RequestKey, Reply>,
 }
@@ -42,6 +49,9 @@ impl Client {
         Self {
             at,
             reading: chance.branch("read", 0),
+            queues: chance.branch("queues", 0),
+            configs: 0,
+            version: 0,
             chance,
             next_read: 0,
             asked: None,
@@ -103,7 +113,10 @@ impl Client {
         key.copy_from_slice(&digest.0[..16]);
         let key = RequestKey(key);
         let known: Vec<JobId> = self.acked.values().copied().collect();
-        let command = if !known.is_empty() && self.chance.one_in(8) {
+        let command = if self.queues.one_in(8) {
+            let config = queues::draw(&mut self.queues);
+            Command::ApplyConfig { expected: self.version, config, why: "drawn".into() }
+        } else if !known.is_empty() && self.chance.one_in(8) {
             let job = known[self.chance.below(known.len() as u64) as usize];
             Command::Cancel { element: ElementId::from(job) }
         } else {
@@ -128,10 +141,12 @@ impl Client {
         };
         let array =
             chance.one_in(8).then(|| Array { count: chance.between(2, 6) as u32, at_once_max: 2 });
+        let after = draw_after(&mut self.queues, self.acked.values().copied().max());
+        let backoff = self.queues.one_in(3).then(|| Millis(self.queues.between(500, 6_000)));
         let spec = JobSpec {
             name: format!("c{}-{}", self.at, self.next_job),
-            user: format!("c{}", self.at),
-            queue: "default".into(),
+            user: format!("c{}", self.queues.below(3)),
+            queue: queues::LEAVES[self.queues.below(3) as usize].into(),
             priority: chance.below(3) as i32,
             // The nodes have 2, 3 and 4 GPUs: four tasks of two GPUs are the most that fit.
             tasks: if chance.one_in(4) { 2 + chance.below(3) as u32 } else { 1 },
@@ -155,6 +170,8 @@ impl Client {
             restart: if chance.one_in(6) { Restart::Confirmed } else { Restart::Lease },
             array,
             reproduces: None,
+            after,
+            retry: RetryRule { backoff, on: Vec::new() },
         };
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }
@@ -186,9 +203,27 @@ impl Client {
                 self.acked.extend(names.into_iter().zip(jobs));
             }
             (Command::Cancel { element }, Reply::Done { .. }) => self.cancelled.push(element.job),
+            (Command::ApplyConfig { expected, .. }, Reply::Done { .. }) => {
+                // Where nothing was to be changed, the next try is told the version.
+                (self.version, self.configs) = (expected + 1, self.configs + 1);
+            }
+            (_, Reply::Refused(Refusal::Config(ConfigError::Moved { found, .. }))) => {
+                self.version = found;
+            }
             _ => {}
         }
         self.asked = None;
         Ok(())
     }
+}
+
+/// Now and then a job waits for the newest that its client knows of.
+fn draw_after(chance: &mut Chance, newest: Option<JobId>) -> Vec<After> {
+    let Some(job) = newest.filter(|_| chance.one_in(5)) else { return Vec::new() };
+    let when = match chance.below(3) {
+        0 => When::Completed,
+        1 => When::Ended,
+        _ => When::Failed,
+    };
+    vec![After { job, when }]
 }

@@ -54,6 +54,8 @@ coverage! {
     diverged = "diverged stopped",
     /// Changes of members that were answered.
     changes = "changes of members",
+    /// Changes of the queues.
+    configs = "changes of queues",
     /// Servers added.
     added = "servers added",
     /// Servers removed.

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod law;
 pub mod machine;
 pub mod node;
+pub mod queues;
 pub mod read;
 pub mod record;
 pub mod runtime;

@@ -81,6 +81,7 @@ fn once(plan: Plan) -> (Result<domain::Digest, Broken>, Ran) {
     let mut coverage = world.coverage;
     coverage.jobs = world.clients.iter().map(|client| client.acked.len() as u64).sum();
     coverage.sealed = world.sealed();
+    coverage.configs = world.clients.iter().map(|client| client.configs).sum();
     (result, Ran { coverage, virtual_ms: world.now })
 }
 

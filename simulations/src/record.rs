@@ -1,6 +1,7 @@
 //! What the log did, entry by entry, as the first machine that applied each entry saw it: the
 //! witness by which histories are judged.
 
+use crate::law::quota_kept;
 use domain::{
     Digest, JobId, LogIndex, RequestKey,
     lease::Phase,
@@ -58,6 +59,9 @@ impl Record {
             if let Some(key) = request.key.filter(|_| answered) {
                 self.answers.entry(key).or_insert_with(|| (at.0, reply.clone()));
             }
+        }
+        if let Some(what) = quota_kept::broken(&machine.view(), at, entry) {
+            self.broken.get_or_insert(what);
         }
         let after = After { rows, changes: changes(&applied.rows) };
         for job in changed(applied) {

@@ -51,6 +51,8 @@ pub(super) fn spec() -> JobSpec {
         restart: Restart::Lease,
         array: None,
         reproduces: None,
+        after: Vec::new(),
+        retry: Default::default(),
     }
 }
 

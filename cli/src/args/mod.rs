@@ -3,6 +3,7 @@
 pub mod debug;
 pub mod operator;
 pub mod process;
+pub mod queue;
 pub mod selector;
 pub mod spec;
 pub mod user;
@@ -63,6 +64,7 @@ pub struct Global {
 
 /// The commands: verbs for users, nouns for operators, and the processes themselves.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one is made in the life of a process")]
 // A command is laid out when it is typed: laying out all of them took longer than reading one.
 #[command(defer = true)]
 pub enum Command {
@@ -80,6 +82,12 @@ pub enum Command {
     Logs(user::Logs),
     /// End jobs
     Cancel(user::Several),
+    /// Keep jobs from starting; what runs goes on
+    Hold(user::Several),
+    /// Let held jobs go on
+    Release(user::Several),
+    /// Give a job another priority
+    Priority(user::Priority),
     /// Say why a job waits
     Why(user::Why),
     /// List nodes
@@ -100,6 +108,13 @@ pub enum Command {
     Reproduce(user::Reproduce),
     /// Find the first checkpoint at which two runs parted
     Diff(user::Diff),
+    /// List queues, or show one in full
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// Show what a configuration of queues would change, and who would be worse off
+    Plan(queue::Plan),
+    /// Put a configuration of queues into force, in one step
+    Apply(queue::Apply),
     /// Show or change the servers
     #[command(subcommand)]
     Cluster(operator::Cluster),

@@ -1,15 +1,18 @@
 //! The flags that describe a job: on the command line, and in a script's `#ASSAY` lines.
 
 use crate::{
+    complete,
     jobfile::{
         draft::{DataSource, Draft, array},
         form::{ON_DISCONNECT, OUTPUTS, RESTART},
+        waits::RETRY_ON,
     },
     quantity,
 };
 use clap::Args;
 use domain::{
-    Bytes, CpuMillis, Millis,
+    Bytes, CpuMillis, JobId, Millis,
+    after::{After, RetryOn, RetryRule, When},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
 use std::path::{Path, PathBuf};
@@ -66,6 +69,21 @@ pub struct SpecFlags {
     /// Further attempts after a failure of the job's own
     #[arg(long, value_name = "N")]
     pub retries: Option<u32>,
+    /// Pause after the first such failure, such as 30s; each further one is twice as long
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub retry_backoff: Option<Millis>,
+    /// Only after: exit_code, signal, output, time_limit, prepare, seal; may be repeated
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &RETRY_ON))]
+    pub retry_on: Vec<RetryOn>,
+    /// Start once this job has completed; may be repeated
+    #[arg(long, value_name = "JOB", add = complete::jobs())]
+    pub after: Vec<JobId>,
+    /// Start once this job has ended in any way; may be repeated
+    #[arg(long, value_name = "JOB", add = complete::jobs())]
+    pub after_any: Vec<JobId>,
+    /// Start once this job has failed or was cancelled; may be repeated
+    #[arg(long, value_name = "JOB", add = complete::jobs())]
+    pub after_failed: Vec<JobId>,
     /// When a lost attempt may be followed: lease, confirmed
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &RESTART))]
     pub restart: Option<Restart>,
@@ -106,7 +124,23 @@ impl SpecFlags {
             restart: self.restart,
             on_disconnect: self.on_disconnect,
             array: self.array,
+            after: self.after(),
+            retry: RetryRule { backoff: self.retry_backoff, on: self.retry_on.clone() },
         }
+    }
+}
+
+impl SpecFlags {
+    fn after(&self) -> Vec<After> {
+        let all = [
+            (&self.after, When::Completed),
+            (&self.after_any, When::Ended),
+            (&self.after_failed, When::Failed),
+        ];
+        let of = |(jobs, when): (&Vec<JobId>, When)| {
+            jobs.iter().map(move |job| After { job: *job, when }).collect::<Vec<_>>()
+        };
+        all.into_iter().flat_map(of).collect()
     }
 }
 

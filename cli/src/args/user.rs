@@ -67,7 +67,8 @@ pub struct Live {
 }
 
 /// The words for a job's state.
-pub const STATES: [&str; 6] = ["waiting", "running", "sealing", "completed", "failed", "cancelled"];
+pub const STATES: [&str; 7] =
+    ["waiting", "held", "running", "sealing", "completed", "failed", "cancelled"];
 
 /// One job.
 #[derive(Args, Debug)]
@@ -94,6 +95,17 @@ pub struct Several {
     /// Which: j7, j7[3], j10-j20, last, name=TEXT
     #[arg(value_name = "JOB", required = true, add = complete::jobs())]
     pub which: Vec<Selector>,
+}
+
+/// `assay priority`.
+#[derive(Args, Debug)]
+pub struct Priority {
+    /// Which: j7, last, name=TEXT
+    #[arg(value_name = "JOB", add = complete::jobs())]
+    pub which: Selector,
+    /// Higher goes first within its queue
+    #[arg(value_name = "N", allow_hyphen_values = true)]
+    pub priority: i32,
 }
 
 /// `assay logs`.

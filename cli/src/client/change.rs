@@ -3,7 +3,7 @@
 use super::Client;
 use crate::fault::Fault;
 use bytes::Bytes;
-use domain::{ElementId, JobId, LeaseId, LogIndex, job::JobSpec};
+use domain::{ElementId, JobId, LeaseId, LogIndex, job::JobSpec, queue::ClusterConfig};
 use proto::v1::{self, membership_request::Change};
 
 /// A new key.
@@ -92,6 +92,51 @@ impl Client {
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.accept_gpu(request).await }
+        };
+        self.call(call).await.map(|done| LogIndex(done.log_index))
+    }
+
+    /// Keeps what has not started of a job from starting, or lets it go on.
+    ///
+    /// # Errors
+    /// When there is no such job, it has ended or is so already, or nobody answers.
+    pub async fn hold(&self, job: JobId, held: bool) -> Result<LogIndex, Fault> {
+        let request = v1::HoldRequest { key: key()?, job: job.0, release: !held };
+        let call = |mut service: super::AssayClient<_>| {
+            let request = request.clone();
+            async move { service.hold(request).await }
+        };
+        self.call(call).await.map(|done| LogIndex(done.log_index))
+    }
+
+    /// Gives a job another priority.
+    ///
+    /// # Errors
+    /// When there is no such job, its queue allows no such priority, or nobody answers.
+    pub async fn set_priority(&self, job: JobId, priority: i32) -> Result<LogIndex, Fault> {
+        let request = v1::SetPriorityRequest { key: key()?, job: job.0, priority };
+        let call = |mut service: super::AssayClient<_>| {
+            let request = request.clone();
+            async move { service.set_priority(request).await }
+        };
+        self.call(call).await.map(|done| LogIndex(done.log_index))
+    }
+
+    /// Puts a configuration in the place of the one at version `expected`.
+    ///
+    /// # Errors
+    /// When it is impossible, the other has changed meanwhile, or nobody answers.
+    pub async fn apply_config(
+        &self,
+        expected: u64,
+        config: &ClusterConfig,
+        why: &str,
+    ) -> Result<LogIndex, Fault> {
+        let config = Some(config.into());
+        let request = v1::ApplyConfigRequest { key: key()?, expected, config, why: why.to_owned() };
+        let call = |mut service: super::AssayClient<_>| {
+            let request = request.clone();
+            async move { service.apply_config(request).await }
         };
         self.call(call).await.map(|done| LogIndex(done.log_index))
     }

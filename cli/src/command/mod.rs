@@ -5,6 +5,7 @@ pub mod audit;
 pub mod canonical;
 pub mod change;
 pub mod cluster;
+pub mod config;
 pub mod diff;
 pub mod drift;
 pub mod find;
@@ -14,12 +15,12 @@ pub mod live;
 pub mod pii;
 pub mod process;
 pub mod progress;
+pub mod queue;
 pub mod reproduce;
 pub mod server_init;
+pub mod steer;
 pub mod submit;
 pub mod verify;
-
-pub use process::no_runtime;
 
 use crate::{
     args::{Cli, Command, Global, debug::Debug, process as process_args},
@@ -94,6 +95,9 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Wait(args) => follow::wait(&context()?, &args.which).await,
         Command::Logs(args) => follow::logs(&context()?, args).await,
         Command::Cancel(args) => change::cancel(&context()?, &args.which).await,
+        Command::Hold(args) => steer::hold(&context()?, &args.which, true).await,
+        Command::Release(args) => steer::hold(&context()?, &args.which, false).await,
+        Command::Priority(args) => steer::priority(&context()?, &args).await,
         Command::Why(args) => list::why(&context()?, &args).await,
         Command::Nodes(live) => list::nodes(&context()?, live).await,
         Command::Node(args) => change::node(&context()?, args).await,
@@ -103,6 +107,9 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Verify(args) => verify::run(global, args).await,
         Command::Reproduce(args) => reproduce::run(&context()?, &args.which).await,
         Command::Diff(args) => diff::run(&context()?, &args).await,
+        Command::Queue(args) => queue::run(&context()?, &args).await,
+        Command::Plan(args) => config::plan(&context()?, &args.file).await,
+        Command::Apply(args) => config::apply(&context()?, args).await,
         Command::Cluster(args) => cluster::run(&context()?, args).await,
         Command::Audit(args) => audit::run(global, args).await,
         Command::Drift(args) => drift::run(&output(global), args),

@@ -43,7 +43,7 @@ pub fn again(job: &JobView) -> Result<JobSpec, Fault> {
         return Err(Fault::new(crate::fault::Kind::Refused, "wrong_state", detail)
             .hint(format!("assay watch {id}")));
     }
-    Ok(JobSpec { reproduces: Some(id), ..job.spec.clone() })
+    Ok(JobSpec { reproduces: Some(id), after: Vec::new(), ..job.spec.clone() })
 }
 
 /// Runs the command: exit code 7 when the bits differ.

@@ -2,6 +2,7 @@
 
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
+    after::{After, RetryRule},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
 };
@@ -68,6 +69,10 @@ pub struct Draft {
     pub on_disconnect: Option<OnDisconnect>,
     /// Many elements.
     pub array: Option<Array>,
+    /// Jobs that have to end first.
+    pub after: Vec<After>,
+    /// When it is tried again after its own fault.
+    pub retry: RetryRule,
 }
 
 impl Draft {
@@ -103,6 +108,11 @@ impl Draft {
             restart: self.restart.or(base.restart),
             on_disconnect: self.on_disconnect.or(base.on_disconnect),
             array: self.array.or(base.array),
+            after: if self.after.is_empty() { base.after } else { self.after },
+            retry: RetryRule {
+                backoff: self.retry.backoff.or(base.retry.backoff),
+                on: if self.retry.on.is_empty() { base.retry.on } else { self.retry.on },
+            },
         }
     }
 
@@ -139,6 +149,8 @@ impl Draft {
             restart: self.restart.unwrap_or_default(),
             array: self.array,
             reproduces,
+            after: self.after.clone(),
+            retry: self.retry.clone(),
         }
     }
 

@@ -1,6 +1,9 @@
 //! The job file: every key it may hold.
 
-use super::draft::{DataSource, Draft, array};
+use super::{
+    draft::{DataSource, Draft, array},
+    waits,
+};
 use crate::{
     document::{
         node::{Entry, Node, Value},
@@ -10,12 +13,16 @@ use crate::{
 };
 use domain::{
     Digest,
+    after::When,
     job::{Array, OnDisconnect, Outputs, Restart},
 };
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 21] = [
+    "after",
+    "after_any",
+    "after_failed",
     "array",
     "code",
     "command",
@@ -30,6 +37,7 @@ pub const KEYS: [&str; 17] = [
     "resources",
     "restart",
     "retries",
+    "retry",
     "seed",
     "tasks",
     "time_limit",
@@ -55,6 +63,9 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
     for entry in reader.table(root) {
         let field = Field { name: &entry.key, node: &entry.node };
         match entry.key.as_str() {
+            "after" => waits::read_after(reader, field, When::Completed, &mut draft),
+            "after_any" => waits::read_after(reader, field, When::Ended, &mut draft),
+            "after_failed" => waits::read_after(reader, field, When::Failed, &mut draft),
             "array" => draft.array = read_array(reader, field),
             "code" => draft.code = reader.text(field).map(|path| base.join(path)),
             "command" => draft.command = read_command(reader, field),
@@ -69,6 +80,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "resources" => read_resources(reader, field, &mut draft),
             "restart" => draft.restart = reader.word(field, &RESTART),
             "retries" => draft.retries = reader.whole(field, "give a whole number from 0"),
+            "retry" => draft.retry = waits::read_retry(reader, field),
             "seed" => draft.seed = reader.whole(field, "give a whole number from 0"),
             "tasks" => draft.tasks = reader.whole(field, "give a whole number from 1"),
             "time_limit" => {

@@ -6,12 +6,15 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Fields that hold a time, in ms since the Unix epoch.
-const TIMES: [&str; 6] = ["ended", "granted", "opened", "sealed", "since", "submitted"];
+const TIMES: [&str; 7] = ["ended", "granted", "opened", "renewed", "sealed", "since", "submitted"];
 
 /// Fields that hold an amount, and the name that carries its unit.
-const AMOUNTS: [(&str, &str); 6] = [
+const AMOUNTS: [(&str, &str); 9] = [
+    ("budget_period", "budget_period_ms"),
     ("cpu", "cpu_millis"),
     ("cpu_used", "cpu_used_millis"),
+    ("held_cpu", "held_cpu_millis"),
+    ("held_memory", "held_memory_bytes"),
     ("memory", "memory_bytes"),
     ("memory_used", "memory_used_bytes"),
     ("size", "size_bytes"),

@@ -6,6 +6,8 @@ pub mod cluster;
 pub mod job;
 pub mod jobs;
 pub mod node;
+pub mod plan;
+pub mod queue;
 pub mod why;
 
 use crate::output::Style;
@@ -58,5 +60,7 @@ pub fn show_metrics(text: &str) -> String {
 
 #[cfg(test)]
 mod golden_test;
+#[cfg(test)]
+mod queue_test;
 #[cfg(test)]
 pub mod sample;

@@ -54,6 +54,8 @@ pub fn spec() -> JobSpec {
         restart: Restart::Lease,
         array: None,
         reproduces: None,
+        after: Vec::new(),
+        retry: Default::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A job on the wire.
 
-use super::digest;
+use super::{after, digest};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
@@ -78,6 +78,9 @@ impl From<&JobSpec> for v1::Job {
             array_count: spec.array.map_or(0, |array| array.count),
             array_at_once_max: spec.array.map_or(0, |array| array.at_once_max),
             reproduces: spec.reproduces.map_or(0, |job| job.0),
+            after: after::to_wire(&spec.after),
+            retry_backoff_ms: spec.retry.backoff.map_or(0, |pause| pause.0),
+            retry_on: after::words(&spec.retry.on),
         }
     }
 }
@@ -154,6 +157,8 @@ impl v1::Job {
             restart,
             array,
             reproduces: (self.reproduces > 0).then_some(JobId(self.reproduces)),
+            after: after::from_wire(self.after)?,
+            retry: after::rule(self.retry_backoff_ms, &self.retry_on)?,
         })
     }
 }
@@ -161,7 +166,10 @@ impl v1::Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::Digest;
+    use domain::{
+        Digest,
+        after::{After, RetryOn, RetryRule, When},
+    };
 
     fn spec() -> JobSpec {
         JobSpec {
@@ -203,6 +211,8 @@ mod tests {
             restart: Restart::Confirmed,
             array: Some(Array { count: 9, at_once_max: 3 }),
             reproduces: Some(JobId(4)),
+            after: vec![After { job: JobId(3), when: When::Failed }],
+            retry: RetryRule { backoff: Some(Millis(5)), on: vec![RetryOn::Output] },
         }
     }
 

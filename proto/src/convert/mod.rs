@@ -1,6 +1,8 @@
 //! Between wire types and domain types, both ways.
 
+mod after;
 mod job;
+mod queue;
 
 pub use job::WireError;
 

@@ -261,6 +261,8 @@ mod tests {
             restart: Restart::Lease,
             array: None,
             reproduces: None,
+            after: Vec::new(),
+            retry: Default::default(),
         }
     }
 

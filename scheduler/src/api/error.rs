@@ -78,6 +78,7 @@ pub fn refused(refusal: &Refusal) -> Status {
         Refusal::Limit { .. } => ("refused", "wait for work to finish, or raise the limit"),
         Refusal::StaleLease { .. } => ("refused", "stop what runs under the lease"),
         Refusal::NotYet { .. } => ("unavailable", "repeat it"),
+        Refusal::Config(_) => ("refused", "`assay plan FILE` shows what a file would change"),
     };
     status(code, refusal.to_string(), hint, code == "unavailable")
 }

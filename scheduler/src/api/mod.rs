@@ -3,6 +3,7 @@
 mod agents;
 mod blobs;
 pub mod channels;
+mod config;
 mod context;
 mod copying;
 mod door;

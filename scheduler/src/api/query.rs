@@ -29,7 +29,7 @@ pub fn unreadable(fault: &ReadError) -> Status {
 }
 
 /// Either bytes of JSON or why there are none.
-type Answer = Result<Vec<u8>, Status>;
+pub(super) type Answer = Result<Vec<u8>, Status>;
 
 pub(super) fn json(value: &impl Serialize) -> Answer {
     serde_json::to_vec(value)
@@ -164,6 +164,8 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
             }
         }
         What::Audit(asked) => json(&view.audit(rows, asked.from.max(1), page(asked.limit))),
+        What::Queues(asked) => super::config::queues(view, &asked.name),
+        What::ConfigPlan(asked) => super::config::plan(view, asked),
         What::Cluster(_) | What::Keys(_) | What::AuditProof(_) => {
             Err(error::status("internal", "answered elsewhere", "report this", false))
         }

@@ -1,6 +1,7 @@
 //! The public service: each call goes to the module named for what it does.
 
 use super::{
+    config,
     context::Context,
     error,
     follow::{self, Answers},
@@ -65,6 +66,27 @@ impl Assay for PublicService {
         request: Request<v1::AcceptGpuRequest>,
     ) -> Result<Response<v1::DoneReply>, Status> {
         submit::accept_gpu(&self.0, request).await.map(|reply| self.change(reply))
+    }
+
+    async fn hold(
+        &self,
+        request: Request<v1::HoldRequest>,
+    ) -> Result<Response<v1::DoneReply>, Status> {
+        config::hold(&self.0, request).await.map(|reply| self.change(reply))
+    }
+
+    async fn set_priority(
+        &self,
+        request: Request<v1::SetPriorityRequest>,
+    ) -> Result<Response<v1::DoneReply>, Status> {
+        config::set_priority(&self.0, request).await.map(|reply| self.change(reply))
+    }
+
+    async fn apply_config(
+        &self,
+        request: Request<v1::ApplyConfigRequest>,
+    ) -> Result<Response<v1::DoneReply>, Status> {
+        config::apply(&self.0, request).await.map(|reply| self.change(reply))
     }
 
     async fn query(

@@ -169,7 +169,7 @@ pub async fn accept_gpu(
     change(context, &user, &key, Command::AcceptGpu { node, gpu }).await
 }
 
-async fn change(
+pub(super) async fn change(
     context: &Context,
     user: &str,
     key: &[u8],

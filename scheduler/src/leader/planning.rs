@@ -12,6 +12,8 @@ const BUDGET_STEPS: u64 = 4_096;
 const PATIENCE: Millis = Millis(2_000);
 /// Time between two looks at what waits when nothing has asked for one: an effect may be lost.
 const LOOK_EVERY: Millis = Millis(1_000);
+/// Time between two looks whether something waits for a time that is over.
+const DUE_EVERY: Millis = Millis(500);
 
 /// When to plan next.
 #[derive(Clone, Debug)]
@@ -20,11 +22,13 @@ pub(super) struct Planning {
     looked: Millis,
     /// The base of the plan that is on its way, and when it was proposed.
     on_its_way: Option<(LogIndex, Millis)>,
+    /// When it was last looked whether something waits for a time that is over.
+    asked: Millis,
 }
 
 impl Planning {
     pub fn new(now: Millis) -> Self {
-        Self { wanted: true, looked: now, on_its_way: None }
+        Self { wanted: true, looked: now, on_its_way: None, asked: now }
     }
 
     /// There may be something to place.
@@ -35,6 +39,15 @@ impl Planning {
     /// The plan on its way was applied, or will never be.
     pub fn answered(&mut self) {
         self.on_its_way = None;
+    }
+
+    /// Whether something waited for a time that is over, and is to be taken up.
+    pub fn is_due(&mut self, view: &View<'_>, now: Millis, wall: Millis) -> bool {
+        if now < self.asked.plus(DUE_EVERY) {
+            return false;
+        }
+        self.asked = now;
+        view.is_due(wall.max(view.now()))
     }
 
     /// The next plan, if there is something to place and none is on its way.
@@ -52,9 +65,7 @@ impl Planning {
         }
         self.wanted = false;
         self.looked = now;
-        if view.waiting().is_empty() {
-            return None;
-        }
+        view.waiting_jobs().next()?;
         let plan = planner::plan(view, wall.max(view.now()), BUDGET_STEPS);
         if plan.record.placements.is_empty() {
             return None;

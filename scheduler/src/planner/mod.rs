@@ -1,5 +1,6 @@
 //! Who runs where: a pure function of a view, with a reason for everything that waits.
 
+mod bound;
 mod fit;
 mod free;
 mod held;
@@ -11,12 +12,16 @@ mod reason;
 mod replay;
 pub mod room;
 pub mod score;
+pub mod share;
 mod shortage;
+mod waits;
 
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod reason_test;
+#[cfg(test)]
+mod share_test;
 
 pub use fit::place_gang;
 pub use free::FreeNode;
@@ -25,4 +30,4 @@ pub use reason::why;
 pub use replay::{ReplayFault, replay};
 
 /// Version of the rules by which plans are made, recorded with each plan.
-pub const POLICY_VERSION: u32 = 1;
+pub const POLICY_VERSION: u32 = 2;

@@ -1,21 +1,19 @@
-//! One pass over what waits, in order of priority and age.
+//! One pass over what waits: by the queues' shares, then by priority, then by age.
 
-use super::{POLICY_VERSION, fit::place_gang, free, free::FreeNode};
+use super::{POLICY_VERSION, fit::place_gang, free, free::FreeNode, share::Turns};
 use crate::state::{
     command::{Placement, PlanRecord},
-    sched::{Job, Shape, WaitKey},
+    sched::{Job, Shape},
     view::View,
 };
 use domain::{JobId, Millis, NodeId, limit};
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
-    ops::Bound,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Time for which smaller jobs may pass a job that does not fit. After it, nodes on which it
 /// could run are kept for it.
 pub const HOLD_AFTER: Millis = Millis(60_000);
+/// Shapes for which a pass looks whether they would fit if nothing ran.
+const HOLDS_MAX: u32 = 8;
 /// Shapes that did not fit, which later ones are compared with.
 const FAILED_MAX: usize = 64;
 /// Encoded bytes of placements in one plan: what one proposal holds beside the rest of the
@@ -41,9 +39,13 @@ pub struct Plan {
 
 /// Plans placements for what waits.
 ///
+/// Each gang goes to the queue whose turn it is (see `share`), and there to the first job in the
+/// order of priority and age. What a bound of its queue or its user keeps from starting is passed
+/// over.
+///
 /// Jobs of one shape fit or do not fit together, so when the first of a shape does not fit, the
 /// rest of that shape is passed over, and so is any shape that asks for at least as much: a pass
-/// costs what it places plus the number of shapes, not the number of jobs.
+/// costs what it places plus the number of shapes in each queue, not the number of jobs.
 ///
 /// A job that does not fit does not hold back smaller ones behind it, until it has waited for
 /// [`HOLD_AFTER`]: then the nodes that it could have soonest get nothing new. One job at a time,
@@ -55,12 +57,13 @@ pub fn plan(view: &View<'_>, now: Millis, budget_steps: u64) -> Plan {
         now,
         left: budget_steps,
         nodes: free::ready(view),
+        turns: Turns::new(view, now),
         failed: Vec::new(),
-        room: BTreeMap::new(),
+        begun: BTreeMap::new(),
         held_for: None,
+        holds_left: HOLDS_MAX,
         placements: Vec::new(),
         size: 0,
-        full: false,
     };
     let exhausted = pass.run();
     Plan {
@@ -85,84 +88,115 @@ struct Pass<'a> {
     /// Steps left.
     left: u64,
     nodes: Vec<FreeNode<'a>>,
+    turns: Turns<'a>,
     failed: Vec<&'a Shape>,
-    /// Elements that may still start, of jobs that were met.
-    room: BTreeMap<JobId, u32>,
+    /// Jobs that were begun, with what may still start of them.
+    begun: BTreeMap<JobId, Begun<'a>>,
     held_for: Option<JobId>,
+    /// Shapes for which it may still be looked whether they could ever fit.
+    holds_left: u32,
     placements: Vec<Placement>,
     /// Encoded bytes of the placements.
     size: u64,
-    /// Whether the next gang no longer fits into the proposal.
-    full: bool,
+}
+
+/// A job of which more may start.
+struct Begun<'a> {
+    /// Elements that may still start.
+    room: u32,
+    /// Positions that wait, for each shape that was met.
+    positions: BTreeMap<&'a Shape, Box<dyn Iterator<Item = u32> + 'a>>,
+}
+
+/// What became of one try.
+enum Tried {
+    Placed,
+    /// Nothing of the job is left to start in this shape.
+    NothingLeft,
+    DoesNotFit,
+    /// The next gang no longer fits into the proposal.
+    Full,
 }
 
 impl<'a> Pass<'a> {
-    /// Looks at the first waiting job over all shapes, then at the next. Says whether a bound
-    /// ended it.
+    /// Looks at the first job of the queue whose turn it is, again and again. Says whether a
+    /// bound ended it.
     fn run(&mut self) -> bool {
-        let mut heads: BinaryHeap<Reverse<(WaitKey, &'a Shape)>> = self
-            .view
-            .waiting()
-            .iter()
-            .filter_map(|(shape, order)| Some(Reverse((*order.first()?, shape))))
-            .collect();
-        while let Some(Reverse((key, shape))) = heads.pop() {
+        while let Some((leaf, key, group)) = self.turns.next() {
+            let shape = &group.shape;
             if self.failed.iter().any(|failed| asks_no_less(shape, failed)) {
+                if let Some(job) = self.view.live_job(key.1) {
+                    self.hold(key.1, job, shape);
+                }
+                self.turns.drop_group(leaf);
                 continue;
             }
             if self.left == 0 {
                 return true;
             }
-            let Some(job) = self.view.live_job(key.1) else { continue };
-            let fits = self.place_all(key.1, job, shape);
-            if self.full {
-                return true;
+            let Some(job) = self.view.live_job(key.1) else {
+                self.turns.pass(leaf);
+                continue;
+            };
+            let gang = job.brief.gang();
+            // A group is barred whole: its gangs are of one size, and of one user where that
+            // matters.
+            if self.turns.bar(leaf, &job.brief.user, gang).is_some() {
+                self.turns.drop_group(leaf);
+                continue;
             }
-            if fits {
-                if let Some(next) = after(&self.view, shape, key) {
-                    heads.push(Reverse((next, shape)));
-                }
-            } else {
-                self.hold(key.1, job, shape);
-                if self.failed.len() < FAILED_MAX {
-                    self.failed.push(shape);
+            match self.place_one(key.1, job, shape) {
+                Tried::Placed => self.turns.placed(leaf, &job.brief.user, gang),
+                Tried::NothingLeft => self.turns.pass(leaf),
+                Tried::Full => return true,
+                Tried::DoesNotFit => {
+                    self.hold(key.1, job, shape);
+                    if self.failed.len() < FAILED_MAX {
+                        self.failed.push(shape);
+                    }
+                    self.turns.drop_group(leaf);
                 }
             }
         }
         false
     }
 
-    /// Places what may start of a job. Says no when something did not fit.
-    fn place_all(&mut self, id: JobId, job: &Job, shape: &Shape) -> bool {
-        let mut room = *self.room.entry(id).or_insert_with(|| job.room());
-        let mut fits = true;
-        for position in job.positions(shape.class.as_deref()) {
-            if room == 0 || self.left == 0 {
-                break;
-            }
-            self.left -= 1;
-            let Some(members) = place_gang(&mut self.nodes, shape, &avoid(job, position)) else {
-                fits = false;
-                break;
-            };
-            let placement = Placement { element: job.brief.element(id, position), members };
-            self.size += borsh::object_length(&placement).unwrap_or(usize::MAX) as u64;
-            if self.size > PLACEMENTS_MAX {
-                self.full = true;
-                break;
-            }
-            room -= 1;
-            self.placements.push(placement);
+    /// Places the next element of a job that may start.
+    fn place_one(&mut self, id: JobId, job: &'a Job, shape: &'a Shape) -> Tried {
+        let new = || Begun { room: job.room(), positions: BTreeMap::new() };
+        let begun = self.begun.entry(id).or_insert_with(new);
+        if begun.room == 0 {
+            return Tried::NothingLeft;
         }
-        self.room.insert(id, room);
-        fits
+        let class = shape.class.as_deref();
+        let positions = begun.positions.entry(shape);
+        let positions = positions.or_insert_with(|| Box::new(job.positions(class)));
+        let Some(position) = positions.next() else { return Tried::NothingLeft };
+        self.left -= 1;
+        let Some(members) = place_gang(&mut self.nodes, shape, &avoid(job, position)) else {
+            return Tried::DoesNotFit;
+        };
+        let placement = Placement { element: job.brief.element(id, position), members };
+        self.size += borsh::object_length(&placement).unwrap_or(usize::MAX) as u64;
+        if self.size > PLACEMENTS_MAX {
+            return Tried::Full;
+        }
+        begun.room -= 1;
+        self.placements.push(placement);
+        Tried::Placed
     }
 
     /// Keeps nodes for a job that has waited for too long, if it could run at all.
     fn hold(&mut self, id: JobId, job: &Job, shape: &Shape) {
-        if self.held_for.is_some() || self.now.minus(job.brief.time) < HOLD_AFTER {
+        let patient = self.now.minus(job.brief.time) < HOLD_AFTER;
+        if self.held_for.is_some() || patient || self.holds_left == 0 {
             return;
         }
+        // Of jobs that wait behind their bounds, none has nodes kept that it may not use.
+        if !self.view.bars(job, self.now).is_empty() {
+            return;
+        }
+        self.holds_left -= 1;
         let mut empty = free::ready_empty(&self.view);
         let Some(members) = place_gang(&mut empty, shape, &BTreeSet::new()) else { return };
         let kept: BTreeSet<NodeId> = members.iter().map(|member| member.node).collect();
@@ -180,11 +214,6 @@ fn asks_no_less(shape: &Shape, failed: &Shape) -> bool {
         && more.memory >= less.memory
         && (less.gpu_model.is_none() || less.gpu_model == more.gpu_model)
         && (failed.class.is_none() || failed.class == shape.class)
-}
-
-fn after(view: &View<'_>, shape: &Shape, key: WaitKey) -> Option<WaitKey> {
-    let order = view.waiting().get(shape)?;
-    order.range((Bound::Excluded(key), Bound::Unbounded)).next().copied()
 }
 
 fn avoid(job: &Job, position: u32) -> BTreeSet<NodeId> {

@@ -1,11 +1,13 @@
 //! Why a job waits: each reason with the smallest change that removes it.
 
 use super::{
+    bound,
     fit::fits,
     free::{self, FreeNode},
     held,
     pass::plan,
     shortage::shortages,
+    waits,
 };
 use crate::state::{
     sched::{Job, Node, Shape},
@@ -36,12 +38,20 @@ pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Opti
     if progress.waiting(count) == 0 {
         return Some(document);
     }
+    document.reasons.extend(waits::reasons(view, id, job, now));
     if job.room() == 0 {
         document.reasons.extend(array_limit(job));
         return Some(document);
     }
+    let bounds = bound::reasons(view, job, now);
+    let bound = !bounds.is_empty();
+    document.reasons.extend(bounds);
     for shape in job.shapes() {
         for reason in of_shape(view, &shape, id, job, now) {
+            // Bounds are why it is not next.
+            if bound && ["ahead", "share"].contains(&reason.kind.as_str()) {
+                continue;
+            }
             if document.reasons.iter().all(|known| known.kind != reason.kind) {
                 document.reasons.push(reason);
             }
@@ -71,6 +81,9 @@ fn stopping(view: &View<'_>, job: &Job) -> Option<ReasonView> {
 
 fn array_limit(job: &Job) -> Option<ReasonView> {
     let most = job.brief.array?.at_once_max;
+    if most == 0 || job.progress.running < most {
+        return None;
+    }
     let detail = format!("{} of at most {most} elements run", job.progress.running);
     let remedy = "wait for an element to end, or submit with a higher `at_once_max`".to_owned();
     Some(reason("array", detail, remedy, false))
@@ -157,10 +170,21 @@ fn ahead(view: &View<'_>, id: JobId, job: &Job, now: Millis) -> ReasonView {
         return reason("ahead", detail, remedy, false);
     }
     let key = job.wait_key(id);
-    let first = next.record.placements.iter().map(|placement| placement.element.job);
-    let before: Vec<JobId> = first
-        .filter(|other| view.live_job(*other).is_some_and(|job| job.wait_key(*other) < key))
+    let placed = next.record.placements.iter().map(|placement| placement.element.job);
+    let placed: Vec<(JobId, &Job)> =
+        placed.filter_map(|other| Some((other, view.live_job(other)?))).collect();
+    let same = |other: &Job| other.brief.queue == job.brief.queue;
+    let before: Vec<JobId> = placed
+        .iter()
+        .filter(|(id, other)| same(other) && other.wait_key(*id) < key)
+        .map(|(id, _)| *id)
         .collect();
+    let others: Vec<_> = placed.iter().map(|(id, other)| (*id, &*other.brief.queue)).collect();
+    if before.is_empty()
+        && let Some(share) = bound::behind(job, &others)
+    {
+        return share;
+    }
     let highest = before
         .iter()
         .filter_map(|other| view.live_job(*other))
@@ -178,15 +202,21 @@ fn ahead(view: &View<'_>, id: JobId, job: &Job, now: Millis) -> ReasonView {
 fn not_reasons(view: &View<'_>, job: &Job, id: JobId, reasons: &[ReasonView]) -> Vec<String> {
     let mut not = Vec::new();
     let key = job.wait_key(id);
-    if view.waiting().values().all(|order| order.first().is_none_or(|first| *first >= key)) {
+    let queue = view.queues().get(&job.brief.queue);
+    let mut orders = queue.into_iter().flat_map(|queue| queue.waiting.values());
+    if orders.all(|order| order.first().is_none_or(|first| *first >= key)) {
         not.push("priority (nobody is before it)".to_owned());
     }
     let whole = |node: &Node| node.row.takes_work() && node.health.gpus.is_empty();
     if view.all_nodes().next().is_some() && view.all_nodes().all(|(_, node)| whole(node)) {
         not.push("health (every node is in service)".to_owned());
     }
-    if reasons.iter().all(|reason| reason.kind != "queue") {
-        not.push("queue (it has no quota)".to_owned());
+    if reasons.iter().all(|reason| !["queue", "user", "budget"].contains(&reason.kind.as_str())) {
+        let max = queue.and_then(|queue| Some((queue.held.gpus(), queue.spec.gpus_max()?)));
+        not.push(match max {
+            Some((held, max)) => format!("queue ({} is at {held}/{max} GPUs)", job.brief.queue),
+            None => "queue (it has no quota)".to_owned(),
+        });
     }
     not
 }

@@ -9,7 +9,7 @@ use super::{
     step::Step,
 };
 use domain::{
-    JobId, LeaseId, NodeId,
+    JobId, LeaseId, Millis, NodeId,
     job::{ElementState, EndCause},
     lease::{Lease, Phase},
     port::RowRead,
@@ -114,6 +114,7 @@ impl Sched {
         cause: Option<EndCause>,
     ) {
         self.vacate(lease);
+        self.refund(lease, step.now);
         self.leases.remove(&lease.id);
         step.rows.remove(key::lease(lease.id));
         let job = self.jobs.get(&lease.element.job);
@@ -141,10 +142,13 @@ pub(super) fn requeue_or_end<R: RowRead>(
     cause: EndCause,
 ) -> Option<()> {
     let retries = job.brief.retries;
+    let rule = job.brief.waits.as_ref().map(|waits| waits.retry.clone()).unwrap_or_default();
     let row = job.elements.get_mut(&position)?;
     let given_up = if cause.is_jobs_fault() {
         row.faults = row.faults.saturating_add(1);
-        row.faults > retries
+        let pause = rule.pause(row.faults);
+        row.not_before = (pause > Millis(0)).then(|| step.now.plus(pause));
+        row.faults > retries || !rule.allows(&cause)
     } else {
         row.node_faults = row.node_faults.saturating_add(1);
         row.node_faults > NODE_FAULTS_MAX
@@ -161,7 +165,10 @@ pub(super) fn requeue_or_end<R: RowRead>(
         ElementState::Waiting
         | ElementState::Running { .. }
         | ElementState::Sealing { .. }
-        | ElementState::Completed { .. } => job.requeue(position),
+        | ElementState::Completed { .. } => match row.not_before.filter(|at| *at > step.now) {
+            Some(until) => job.pause(position, until),
+            None => job.requeue(position),
+        },
     }
     if job.elements.get(&position)?.state.is_final() {
         job.elements.remove(&position);

@@ -9,6 +9,7 @@ use domain::{
     lease::Member,
     link::{Report, WantedLease},
     node::Inventory,
+    queue::{ClusterConfig, ConfigError},
 };
 
 /// One log entry: what one proposer had gathered when it proposed.
@@ -193,6 +194,31 @@ pub enum Command {
         /// The GPU's index or unique name.
         gpu: String,
     },
+    /// Put a configuration in the place of another: all of it, or nothing.
+    ApplyConfig {
+        /// The version of the one that it takes the place of.
+        expected: u64,
+        /// The configuration.
+        config: ClusterConfig,
+        /// Why, for the record.
+        why: String,
+    },
+    /// Time has gone by: what waited for it is taken up (proposed by the leader's planning duty).
+    Wake,
+    /// Keep what has not started of a job from starting, or let it go on.
+    Hold {
+        /// Which.
+        job: JobId,
+        /// Whether it is kept.
+        held: bool,
+    },
+    /// Give a job another priority.
+    SetPriority {
+        /// Which.
+        job: JobId,
+        /// The priority.
+        priority: i32,
+    },
 }
 
 /// A job with what the API found out about it.
@@ -334,6 +360,9 @@ pub enum Refusal {
         /// What it waits for.
         why: String,
     },
+    /// A configuration that cannot be.
+    #[error("{0}")]
+    Config(ConfigError),
 }
 
 /// What a changed state asks of the shell. An effect that is lost loses no work: each can be

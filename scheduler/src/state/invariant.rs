@@ -1,6 +1,11 @@
 //! Laws that the state must keep after every entry.
 
-use super::{Cluster, sched::Sched};
+use super::{
+    Cluster,
+    queue::UserHeld,
+    sched::{Sched, Shape},
+    usage::Held,
+};
 use domain::{
     job::ElementState,
     lease::{Lease, Phase},
@@ -16,6 +21,7 @@ impl Cluster {
             .or_else(|| gangs_are_whole(&self.sched))
             .or_else(|| states_agree(&self.sched))
             .or_else(|| order_is_right(&self.sched))
+            .or_else(|| queues_count_what_they_hold(&self.sched))
     }
 }
 
@@ -110,7 +116,7 @@ fn states_agree(sched: &Sched) -> Option<String> {
         let progress = &job.progress;
         if (running, sealing) != (progress.running, progress.sealing)
             || waiting.len() as u64 != u64::from(progress.requeued)
-            || waiting != job.requeued.values().flatten().copied().collect()
+            || waiting != job.requeued.values().flatten().chain(job.later.keys()).copied().collect()
         {
             return Some(format!("{id} counts other elements than it has"));
         }
@@ -122,9 +128,13 @@ fn states_agree(sched: &Sched) -> Option<String> {
 }
 
 fn order_is_right(sched: &Sched) -> Option<String> {
-    let ordered: usize = sched.waiting.values().map(BTreeSet::len).sum();
+    let orders = sched.queues.values().flat_map(|queue| queue.waiting.values());
+    let ordered: usize = orders.map(BTreeSet::len).sum();
     let mut waiting = 0;
     for (id, job) in &sched.jobs {
+        let Some(queue) = sched.queues.get(&job.brief.queue) else {
+            return Some(format!("{id} is in queue `{}`, which is not there", job.brief.queue));
+        };
         if job.room() == 0 {
             continue;
         }
@@ -134,10 +144,45 @@ fn order_is_right(sched: &Sched) -> Option<String> {
         }
         waiting += shapes.len();
         let key = job.wait_key(*id);
-        let ordered = |shape| sched.waiting.get(shape).is_some_and(|order| order.contains(&key));
-        if !shapes.iter().all(ordered) {
+        let ordered = |shape: Shape| {
+            let group = queue.group(shape, &job.brief.user);
+            queue.waiting.get(&group).is_some_and(|order| order.contains(&key))
+        };
+        if !shapes.into_iter().all(ordered) {
             return Some(format!("{id} waits and is not in the order"));
         }
     }
     (ordered != waiting).then(|| "the order holds jobs that do not wait".to_owned())
+}
+
+/// `quota_kept`, its second half: every charge has its refund.
+fn queues_count_what_they_hold(sched: &Sched) -> Option<String> {
+    let mut held: BTreeMap<&str, Held> = BTreeMap::new();
+    let mut users: BTreeMap<(&str, &str), UserHeld> = BTreeMap::new();
+    for job in sched.jobs.values() {
+        users.entry((&job.brief.queue, &job.brief.user)).or_default().jobs += 1;
+    }
+    for job in sched.leases.values().filter_map(|lease| sched.jobs.get(&lease.element.job)) {
+        let gang = job.brief.gang();
+        let user = users.entry((&job.brief.queue, &job.brief.user)).or_default();
+        user.running += 1;
+        user.gpus += gang.gpus();
+        let above = sched.queues.get(&job.brief.queue).into_iter().flat_map(|queue| &queue.above);
+        for name in std::iter::once(&job.brief.queue).chain(above) {
+            let all = held.entry(name).or_default();
+            *all = all.plus(gang);
+        }
+    }
+    for (name, queue) in &sched.queues {
+        let all = held.get(&**name).copied().unwrap_or_default();
+        if all != queue.held {
+            return Some(format!("queue `{name}` counts other resources than its leases hold"));
+        }
+        for (user, has) in &queue.users {
+            if users.remove(&(&**name, &**user)) != Some(*has) {
+                return Some(format!("queue `{name}` counts other work of `{user}` than there is"));
+            }
+        }
+    }
+    (!users.is_empty()).then(|| "a user's work is counted in no queue".to_owned())
 }

@@ -21,6 +21,10 @@ const LIVE: u8 = 0x0d;
 const PART: u8 = 0x0e;
 /// GPUs of a node that are held back.
 const HEALTH: u8 = 0x0f;
+/// What holds for all queues.
+const CONFIG: u8 = 0x10;
+/// What queues have used.
+const USAGE: u8 = 0x11;
 
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
@@ -135,6 +139,27 @@ pub fn reply_age(number: u64) -> Vec<u8> {
 
 pub fn part(number: u64) -> Vec<u8> {
     [&[PART], &number.to_be_bytes()[..]].concat()
+}
+
+pub fn queue(name: &str) -> Vec<u8> {
+    [&[QUEUE], name.as_bytes()].concat()
+}
+
+pub fn config() -> Vec<u8> {
+    vec![CONFIG]
+}
+
+pub fn usage(queue: &str) -> Vec<u8> {
+    [&[USAGE], queue.as_bytes()].concat()
+}
+
+pub fn all_usage() -> (Vec<u8>, Vec<u8>) {
+    all(USAGE)
+}
+
+/// The name in a key of one of the tables by queue.
+pub fn queue_in(key: &[u8]) -> String {
+    String::from_utf8_lossy(&key[1..]).into_owned()
 }
 
 pub fn queues() -> (Vec<u8>, Vec<u8>) {

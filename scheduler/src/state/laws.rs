@@ -10,12 +10,14 @@ use crate::planner;
 use domain::{
     ArtifactId, Bytes, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, ReplicaId,
     RequestKey,
+    after::{After, RetryRule, When},
     audit::EventSignature,
     checkpoint::Checkpoint,
     health::{HeldGpu, HeldState},
     job::{EndCause, JobSpec, Restart},
     lease::{Member, Phase, TaskPlace},
     link::Report,
+    queue::{ClusterConfig, QueueSpec},
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -43,6 +45,10 @@ enum Move {
     Copies { artifact: u64, server: u64 },
     Sign { first: u64, count: usize },
     Wait { ms: u64 },
+    SubmitAfter { before: u64, when: u8, backoff: u64 },
+    Hold { job: u64, held: bool },
+    Priority { job: u64, priority: i32 },
+    Configure { which: u8, stale: bool },
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
@@ -76,6 +82,13 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => (0u64..4, 1u64..4).prop_map(|(artifact, server)| Move::Copies { artifact, server }),
         1 => (0u64..40, 0usize..8).prop_map(|(first, count)| Move::Sign { first, count }),
         1 => (0u64..200_000_000).prop_map(|ms| Move::Wait { ms }),
+        2 => (0u64..8, 0u8..3, 0u64..3_000).prop_map(
+            |(before, when, backoff)| Move::SubmitAfter { before, when, backoff }
+        ),
+        2 => (0u64..8, any::<bool>()).prop_map(|(job, held)| Move::Hold { job, held }),
+        1 => (0u64..8, -1i32..4).prop_map(|(job, priority)| Move::Priority { job, priority }),
+        1 => (0u8..4, prop::bool::weighted(0.1))
+            .prop_map(|(which, stale)| Move::Configure { which, stale }),
     ]
 }
 
@@ -186,6 +199,20 @@ fn command(script: &mut Script, step: Move) -> Command {
             Command::AcceptGpu { node: format!("m{node}"), gpu: gpu.to_string() }
         }
         Move::ConfirmDead { lease } => Command::ConfirmDead { lease: pick_lease(script, lease) },
+        Move::SubmitAfter { before, when, backoff } => {
+            let when = [When::Completed, When::Ended, When::Failed][usize::from(when)];
+            let retry = RetryRule { backoff: Some(Millis(backoff)), on: Vec::new() };
+            let after = vec![After { job: JobId(before), when }];
+            let user = format!("u{}", before % 2);
+            let queue = if before % 3 == 0 { "part" } else { "default" }.to_owned();
+            submit(JobSpec { after, retry, retries: 3, user, queue, ..job(1, 1) })
+        }
+        Move::Hold { job, held } => Command::Hold { job: JobId(job), held },
+        Move::Priority { job, priority } => Command::SetPriority { job: JobId(job), priority },
+        Move::Configure { which, stale } => {
+            let expected = script.view().config().version + u64::from(stale);
+            Command::ApplyConfig { expected, config: configuration(which), why: "drawn".into() }
+        }
         Move::Plan => {
             Command::Place { plan: planner::plan(&script.view(), script.now, 1_000).record }
         }
@@ -217,6 +244,42 @@ fn command(script: &mut Script, step: Move) -> Command {
             script.now = script.now.plus(Millis(ms));
             Command::SignEvents { first: 0, signatures: Vec::new() }
         }
+    }
+}
+
+/// Some configuration, with and without a tree and bounds.
+fn configuration(which: u8) -> ClusterConfig {
+    let mut config =
+        ClusterConfig { half_life: Millis(u64::from(which) * 5_000), ..Default::default() };
+    let spec = |weight, bound: Option<u64>| QueueSpec {
+        weight,
+        borrow_gpus_max: bound,
+        user_gpus_max: bound,
+        user_running_max: bound.map(|bound| bound as u32),
+        priority_max: bound.map(|_| 1),
+        budget_gpu_hours: bound,
+        budget_period: bound.map(|_| Millis(60_000)),
+        ..QueueSpec::default()
+    };
+    if which > 0 {
+        config.queues.insert("top".into(), spec(2, (which > 1).then_some(4)));
+        let part = QueueSpec { parent: Some("top".into()), ..spec(1, (which > 2).then_some(2)) };
+        config.queues.insert("part".into(), part);
+    }
+    config
+}
+
+/// Lets every job start that could: no bounds, and nothing is held.
+fn open_up(script: &mut Script) {
+    let mut config = script.view().cluster_config();
+    for queue in config.queues.values_mut() {
+        *queue = QueueSpec { parent: queue.parent.take(), ..QueueSpec::default() };
+    }
+    let expected = script.view().config().version;
+    script.send(None, Command::ApplyConfig { expected, config, why: "heal".into() });
+    let live: Vec<_> = script.view().all_live_jobs().map(|(id, _)| id).collect();
+    for job in live {
+        script.send(None, Command::Hold { job, held: false });
     }
 }
 
@@ -252,6 +315,7 @@ fn heal(script: &mut Script) {
         script.send(None, Command::Register { inventory, held: Vec::new() });
         script.send(None, Command::Drain { node: format!("m{node}"), reason: None });
     }
+    open_up(script);
     for _ in 0..200 {
         let stopping: Vec<_> = script
             .view()
@@ -281,7 +345,8 @@ fn heal(script: &mut Script) {
     let left: Vec<_> = script.view().all_live_jobs().map(|(id, _)| id).collect();
     for id in left {
         let why = planner::why(&script.view(), &script.rows, id, script.now).unwrap();
-        let never = why.reasons.iter().any(|reason| reason.never);
+        // What can never run is waited for by others without end.
+        let never = why.reasons.iter().any(|reason| reason.never || reason.kind == "after");
         assert!(never, "{id} never ended: {why:?}");
     }
 }

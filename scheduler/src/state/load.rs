@@ -2,11 +2,13 @@
 
 use super::{
     key,
+    queue::Queue,
     row::{ElementRow, NodeRow, Submitted},
     sched::{Job, Node, Sched},
 };
 use domain::{
-    JobId, artifact::SealTicket, job::ElementState, lease::Lease, port::RowRead, scratch,
+    JobId, Millis, artifact::SealTicket, job::ElementState, lease::Lease, port::RowRead, queue,
+    scratch,
 };
 
 /// Rows read at once.
@@ -18,10 +20,7 @@ impl Sched {
         let key = key::meta();
         let meta = rows.get(&key).map(|bytes| scratch::decode(&key, &bytes)).unwrap_or_default();
         let mut sched = Self { meta, ..Self::default() };
-        sched.queues.insert("default".into());
-        each(rows, key::queues(), |key, _| {
-            sched.queues.insert(String::from_utf8_lossy(&key[1..]).into_owned());
-        });
+        sched.load_queues(rows);
         each(rows, key::nodes(), |key, value| {
             let id = key::node_in(key);
             let row: NodeRow = scratch::decode(key, value);
@@ -36,7 +35,11 @@ impl Sched {
         });
         each(rows, key::live_jobs(), |key, value| {
             let id = key::job_in(key);
-            let job = Job { progress: scratch::decode(key, value), ..load_job(rows, id) };
+            let mut job =
+                Job { progress: scratch::decode(key, value), ..load_job(rows, id, sched.meta.now) };
+            job.brief.priority = job.progress.priority.unwrap_or(job.brief.priority);
+            sched.intern(&mut job.brief);
+            sched.enlist(&job.brief);
             sched.jobs.insert(id, job);
         });
         each(rows, key::leases(), |key, value| {
@@ -50,13 +53,30 @@ impl Sched {
         });
         let ids: Vec<JobId> = sched.jobs.keys().copied().collect();
         for id in ids {
-            sched.wait(id);
+            // What can never hold has ended its job when it was known.
+            let _ = sched.begin_waiting(id, |_| true);
         }
+        sched.lay_out_queues();
         sched
+    }
+
+    fn load_queues(&mut self, rows: &impl RowRead) {
+        let at = key::config();
+        self.config = rows.get(&at).map(|bytes| scratch::decode(&at, &bytes)).unwrap_or_default();
+        self.queues.insert(queue::DEFAULT.into(), Queue::default());
+        each(rows, key::queues(), |key, value| {
+            let queue = self.queues.entry(key::queue_in(key).into()).or_default();
+            queue.spec = scratch::decode(key, value);
+        });
+        each(rows, key::all_usage(), |key, value| {
+            if let Some(queue) = self.queues.get_mut(key::queue_in(key).as_str()) {
+                queue.usage = scratch::decode(key, value);
+            }
+        });
     }
 }
 
-fn load_job(rows: &impl RowRead, id: JobId) -> Job {
+fn load_job(rows: &impl RowRead, id: JobId, now: Millis) -> Job {
     let key = key::job_spec(id);
     let value = rows.get(&key).expect("a live job has its specification");
     let submitted: Submitted = scratch::decode(&key, &value);
@@ -69,9 +89,12 @@ fn load_job(rows: &impl RowRead, id: JobId) -> Job {
         let position = key[9..].try_into().expect("element keys end with the position");
         let position = u32::from_be_bytes(position);
         let waits = row.state == ElementState::Waiting;
+        let until = row.not_before.filter(|at| *at > now);
         job.elements.insert(position, row);
-        if waits {
-            job.requeue(position);
+        match until {
+            _ if !waits => {}
+            Some(until) => job.pause(position, until),
+            None => job.requeue(position),
         }
     });
     job

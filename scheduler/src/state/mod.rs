@@ -3,6 +3,7 @@
 mod attempt;
 mod cancel;
 pub mod command;
+mod config;
 mod health;
 pub mod invariant;
 mod key;
@@ -12,6 +13,7 @@ mod part;
 mod place;
 #[cfg(feature = "planted")]
 pub mod planted;
+pub mod queue;
 mod record;
 mod replies;
 mod report;
@@ -20,8 +22,12 @@ pub mod sched;
 mod seal;
 mod step;
 mod submit;
+pub mod usage;
 pub mod view;
+mod waits;
 
+#[cfg(test)]
+mod config_test;
 #[cfg(test)]
 pub(crate) mod health_test;
 #[cfg(test)]
@@ -34,6 +40,8 @@ pub(crate) mod script;
 mod seal_test;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod waits_test;
 
 pub use command::Applied;
 pub use place::gpu_matches;
@@ -109,9 +117,11 @@ impl Cluster {
             events: Events::default(),
             kept: Vec::new(),
         };
+        self.sched.end_pauses(&mut step);
         let replies: Vec<_> =
             entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
         replies::close(&mut step, &mut self.sched.meta);
+        self.sched.write_usage(&mut step);
         std::mem::take(&mut step.events).flush(&mut self.ledger, &mut step.rows, now);
         if self.ledger.unsigned() > 0 {
             step.effect(command::Effect::Sign);
@@ -144,6 +154,17 @@ impl Cluster {
     }
 
     fn perform<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        command: Command,
+    ) -> Reply {
+        let reply = self.carry_out(step, actor, command);
+        self.sched.look_after(step, actor);
+        reply
+    }
+
+    fn carry_out<R: RowRead>(
         &mut self,
         step: &mut Step<'_, R>,
         actor: &str,
@@ -186,6 +207,14 @@ impl Cluster {
             }
             Command::Health { node, gpus } => sched.health(step, actor, node, gpus),
             Command::AcceptGpu { node, gpu } => sched.accept_gpu(step, actor, &node, &gpu),
+            Command::ApplyConfig { expected, config, why } => {
+                sched.apply_config(step, actor, expected, config, why)
+            }
+            Command::Wake => sched.wake(step, actor),
+            Command::Hold { job, held } => sched.hold(step, actor, job, held),
+            Command::SetPriority { job, priority } => {
+                sched.set_priority(step, actor, job, priority)
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     step::Step,
 };
 use domain::{
-    AttemptNo, Bytes, CpuMillis, LeaseId, contract,
+    AttemptNo, Bytes, CpuMillis, LeaseId, Millis, contract,
     job::ElementState,
     lease::{Lease, Member, Phase},
     node::build_key,
@@ -40,10 +40,11 @@ impl Sched {
             )));
         }
         self.meta.planned = step.at;
+        self.tell_budgets(step, actor);
         let granted = step.ordinal;
         let evidence = evidence(&plan);
         for placement in plan.placements {
-            if let Some(class) = self.still_holds(&placement) {
+            if let Some(class) = self.still_holds(&placement, step.now) {
                 self.grant(step, actor, placement, class);
             }
         }
@@ -54,11 +55,11 @@ impl Sched {
     }
 
     /// The hardware class of the gang's nodes, if the placement may be granted.
-    fn still_holds(&self, placement: &Placement) -> Option<String> {
+    fn still_holds(&self, placement: &Placement, now: Millis) -> Option<String> {
         let job = self.jobs.get(&placement.element.job)?;
         let position = job.position(placement.element)?;
         let whole = gang_is_whole(job.brief.tasks, &placement.members);
-        if !whole || !job.may_be_placed(position) {
+        if !whole || !job.may_be_placed(position) || !self.bars(&job.brief, now).is_empty() {
             return None;
         }
         let lead = self.nodes.get(&placement.members.first()?.node)?;
@@ -112,6 +113,7 @@ impl Sched {
         });
         if let Some(lease) = lease.flatten() {
             self.occupy(&lease);
+            self.charge(&lease, Some(step.now));
             self.leases.insert(id, lease);
         }
     }

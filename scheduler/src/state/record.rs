@@ -40,6 +40,20 @@ pub enum Kind {
     GpuReleased,
     /// An operator accepted GPUs.
     GpuAccepted,
+    /// The configuration was changed.
+    ConfigApplied,
+    /// A queue's budget runs low.
+    BudgetLow,
+    /// A queue's budget is spent.
+    BudgetSpent,
+    /// Users keep jobs from starting.
+    JobHeld,
+    /// Users let jobs go on.
+    JobReleased,
+    /// Jobs were given another priority.
+    JobPriority,
+    /// Jobs ended that can never start.
+    JobGivenUp,
 }
 
 impl Kind {
@@ -59,6 +73,13 @@ impl Kind {
             Self::GpuHeldBack => "gpu.held_back",
             Self::GpuReleased => "gpu.released",
             Self::GpuAccepted => "gpu.accepted",
+            Self::ConfigApplied => "config.applied",
+            Self::BudgetLow => "queue.budget_low",
+            Self::BudgetSpent => "queue.budget_spent",
+            Self::JobHeld => "job.held",
+            Self::JobReleased => "job.released",
+            Self::JobPriority => "job.priority_changed",
+            Self::JobGivenUp => "job.given_up",
         }
     }
 }

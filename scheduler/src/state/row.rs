@@ -3,18 +3,26 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, RequestKey,
+    after::{After, RetryRule},
     checkpoint::Checkpoint,
     health::HeldGpu,
     job::{Array, ElementState, EndCause, JobSpec, Restart},
     lease::Member,
     node::{Inventory, NodeState},
+    queue,
     resource::TaskResources,
     view::ElementCounts,
 };
 use registry::seal::recipe;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::command::{NewJob, Reply};
+use super::{
+    command::{NewJob, Reply},
+    usage::Held,
+};
 
 /// Counters of the whole cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -43,6 +51,36 @@ pub struct Meta {
     pub planned: LogIndex,
 }
 
+/// What holds for all queues, with who changed the configuration last, and why.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ConfigRow {
+    /// How often the configuration was changed.
+    pub version: u64,
+    /// Time after which use counts half.
+    pub half_life: Millis,
+    /// The entry of the newest change.
+    pub at: LogIndex,
+    /// Its time.
+    pub time: Millis,
+    /// Who changed it.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Default for ConfigRow {
+    fn default() -> Self {
+        Self {
+            version: 0,
+            half_life: queue::HALF_LIFE,
+            at: LogIndex(0),
+            time: Millis(0),
+            by: String::new(),
+            why: String::new(),
+        }
+    }
+}
+
 /// What a job was submitted as.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Submitted {
@@ -64,6 +102,10 @@ pub struct Submitted {
 pub struct Brief {
     /// Its name.
     pub name: Box<str>,
+    /// Who submitted it.
+    pub user: Arc<str>,
+    /// Where it waits.
+    pub queue: Arc<str>,
     /// Higher goes first.
     pub priority: i32,
     /// Size of the gang.
@@ -78,8 +120,26 @@ pub struct Brief {
     pub array: Option<Array>,
     /// Where it is to run, if it repeats another job.
     pub pin: Option<Box<Pin>>,
+    /// What it waits for, and when it is tried again, where it says so.
+    pub waits: Option<Box<Waits>>,
     /// When it was submitted.
     pub time: Millis,
+}
+
+/// What few jobs say: what they wait for, and when they are tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Jobs that have to end first.
+    pub after: Vec<After>,
+    /// When it is tried again after a failure of its own.
+    pub retry: RetryRule,
+}
+
+impl Waits {
+    fn of(spec: &JobSpec) -> Option<Box<Self>> {
+        let waits = Self { after: spec.after.clone(), retry: spec.retry.clone() };
+        (waits != Self::default()).then(|| Box::new(waits))
+    }
 }
 
 impl Submitted {
@@ -88,6 +148,8 @@ impl Submitted {
     pub fn brief(&self) -> Brief {
         Brief {
             name: self.spec.name.as_str().into(),
+            user: self.spec.user.as_str().into(),
+            queue: self.spec.queue.as_str().into(),
             priority: self.spec.priority,
             tasks: self.spec.tasks,
             resources: self.spec.resources.clone(),
@@ -95,6 +157,7 @@ impl Submitted {
             restart: self.spec.restart,
             array: self.spec.array,
             pin: self.pin.clone().map(Box::new),
+            waits: Waits::of(&self.spec),
             time: self.time,
         }
     }
@@ -110,6 +173,18 @@ impl Submitted {
 }
 
 impl Brief {
+    /// What one element holds.
+    #[must_use]
+    pub fn gang(&self) -> Held {
+        Held::of_gang(self.tasks, &self.resources)
+    }
+
+    /// Jobs that have to end first.
+    #[must_use]
+    pub fn after(&self) -> &[After] {
+        self.waits.as_ref().map_or(&[], |waits| &waits.after)
+    }
+
     /// Number of elements.
     #[must_use]
     pub fn elements(&self) -> u32 {
@@ -163,6 +238,10 @@ pub struct Progress {
     pub cancelled: u32,
     /// When the last element ended.
     pub ended: Option<Millis>,
+    /// Whether a user keeps it from starting.
+    pub held: bool,
+    /// Its priority, where that was changed since.
+    pub priority: Option<i32>,
 }
 
 impl Progress {
@@ -216,7 +295,7 @@ impl Progress {
         if self.running > 0 {
             "running"
         } else if self.waiting(count) > 0 {
-            "waiting"
+            if self.held { "held" } else { "waiting" }
         } else if self.sealing > 0 {
             "sealing"
         } else if self.failed > 0 {
@@ -248,6 +327,8 @@ pub struct ElementRow {
     pub newest: Option<Checkpoint>,
     /// Rows of committed checkpoints.
     pub checkpoints: u32,
+    /// When it may be placed again, after a failure.
+    pub not_before: Option<Millis>,
 }
 
 impl Default for ElementRow {
@@ -261,6 +342,7 @@ impl Default for ElementRow {
             avoid: BTreeSet::new(),
             newest: None,
             checkpoints: 0,
+            not_before: None,
         }
     }
 }

@@ -3,16 +3,18 @@
 use super::{
     command::Effect,
     key,
-    row::{Brief, ElementRow, HealthRow, Meta, NodeRow, Progress},
+    queue::Queue,
+    row::{Brief, ConfigRow, ElementRow, HealthRow, Meta, NodeRow, Progress},
     step::Step,
 };
 use domain::{
-    Bytes, CpuMillis, ElementId, JobId, LeaseId, NodeId, artifact::SealTicket, lease::Lease,
-    node::hardware_class, port::RowRead, resource::TaskResources,
+    Bytes, CpuMillis, ElementId, JobId, LeaseId, Millis, NodeId, artifact::SealTicket,
+    lease::Lease, node::hardware_class, port::RowRead, resource::TaskResources,
 };
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 /// A job that has not ended.
@@ -26,6 +28,12 @@ pub struct Job {
     pub elements: BTreeMap<u32, ElementRow>,
     /// Elements that wait to be placed again, by the hardware class that they are bound to.
     pub requeued: BTreeMap<String, BTreeSet<u32>>,
+    /// Elements that wait until a time before they are placed again.
+    pub later: BTreeMap<u32, Millis>,
+    /// The same, by time.
+    pub due: BTreeSet<(Millis, u32)>,
+    /// Jobs that have to end before it starts.
+    pub pending: BTreeSet<JobId>,
 }
 
 /// A node with what is in use on it.
@@ -70,8 +78,6 @@ pub struct Sched {
     pub meta: Meta,
     /// Jobs that have not ended.
     pub jobs: BTreeMap<JobId, Job>,
-    /// Jobs with an element that may be placed now, by shape, in order.
-    pub waiting: BTreeMap<Shape, BTreeSet<WaitKey>>,
     /// All nodes.
     pub nodes: BTreeMap<NodeId, Node>,
     /// Nodes by name.
@@ -80,8 +86,18 @@ pub struct Sched {
     pub leases: BTreeMap<LeaseId, Lease>,
     /// Open tickets.
     pub tickets: BTreeMap<LeaseId, SealTicket>,
-    /// Queues by name.
-    pub queues: BTreeSet<String>,
+    /// What holds for all queues.
+    pub config: ConfigRow,
+    /// Queues by name, with the jobs of which an element may be placed now.
+    pub queues: BTreeMap<Arc<str>, Queue>,
+    /// Queues whose use is to be written at the end of the entry.
+    pub touched: BTreeSet<Arc<str>>,
+    /// Jobs with an element that waits until a time, by the first such time.
+    pub later: BTreeSet<(Millis, JobId)>,
+    /// Jobs that wait for a job to end.
+    pub dependents: BTreeMap<JobId, BTreeSet<JobId>>,
+    /// Jobs that others wait for and that ended in this command, with whether they completed.
+    pub over: Vec<(JobId, bool)>,
 }
 
 impl Node {
@@ -122,6 +138,9 @@ impl Job {
             progress: Progress::default(),
             elements: BTreeMap::new(),
             requeued: BTreeMap::new(),
+            later: BTreeMap::new(),
+            due: BTreeSet::new(),
+            pending: BTreeSet::new(),
         }
     }
 
@@ -181,7 +200,10 @@ impl Job {
     /// Elements that may be placed now, given how many may run at once.
     #[must_use]
     pub fn room(&self) -> u32 {
-        let waiting = self.progress.waiting(self.brief.elements());
+        if self.progress.held || !self.pending.is_empty() {
+            return 0;
+        }
+        let waiting = self.progress.waiting(self.brief.elements()) - self.later.len() as u32;
         match self.brief.array {
             Some(array) if array.at_once_max > 0 => {
                 waiting.min(array.at_once_max.saturating_sub(self.progress.running))
@@ -201,6 +223,9 @@ impl Job {
 
     /// Takes an element from among those that wait to be placed again.
     pub(super) fn unqueue(&mut self, position: u32) -> bool {
+        if self.unpause(position) {
+            return true;
+        }
         let found = self.requeued.iter_mut().any(|(_, all)| all.remove(&position));
         if found {
             self.requeued.retain(|_, all| !all.is_empty());
@@ -264,7 +289,10 @@ impl Sched {
         if over {
             step.rows.put_new(key::job(id), &*progress);
             step.rows.remove(key::live(id));
-            self.jobs.remove(&id);
+            if let Some(job) = self.jobs.remove(&id) {
+                self.dismiss(&job);
+                self.stop_waiting(id, &job);
+            }
         } else {
             step.rows.put(key::live(id), &*progress);
             self.wait(id);
@@ -274,12 +302,17 @@ impl Sched {
 
     fn unwait(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
+        if let Some((at, _)) = job.due.first() {
+            self.later.remove(&(*at, id));
+        }
+        let Some(queue) = self.queues.get_mut(&job.brief.queue) else { return };
         let key = job.wait_key(id);
         for shape in job.shapes() {
-            if let Some(order) = self.waiting.get_mut(&shape) {
+            let group = queue.group(shape, &job.brief.user);
+            if let Some(order) = queue.waiting.get_mut(&group) {
                 order.remove(&key);
                 if order.is_empty() {
-                    self.waiting.remove(&shape);
+                    queue.waiting.remove(&group);
                 }
             }
         }
@@ -288,12 +321,17 @@ impl Sched {
     /// Puts a job into the order if an element of it may be placed now.
     pub(super) fn wait(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
+        if let Some((at, _)) = job.due.first() {
+            self.later.insert((*at, id));
+        }
         if job.room() == 0 {
             return;
         }
+        let Some(queue) = self.queues.get_mut(&job.brief.queue) else { return };
         let key = job.wait_key(id);
         for shape in job.shapes() {
-            self.waiting.entry(shape).or_default().insert(key);
+            let group = queue.group(shape, &job.brief.user);
+            queue.waiting.entry(group).or_default().insert(key);
         }
     }
 }

@@ -59,6 +59,8 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         restart: Restart::Lease,
         array: None,
         reproduces: None,
+        after: Vec::new(),
+        retry: Default::default(),
     }
 }
 

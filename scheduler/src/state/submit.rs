@@ -7,9 +7,13 @@ use super::{
     row::{AttemptRow, ElementRow, Pin, Submitted},
     sched::{Job, Sched},
     step::Step,
+    waits::has_completed,
 };
-use domain::{AttemptNo, JobId, limit, port::RowRead};
+use domain::{AttemptNo, JobId, job::JobSpec, limit, port::RowRead};
 use serde_json::json;
+
+/// Queues that one refusal names.
+const NAMES_MAX: usize = 20;
 
 impl Sched {
     /// Takes jobs in: all or none.
@@ -58,16 +62,65 @@ impl Sched {
             let all: Vec<_> = faults.iter().map(ToString::to_string).collect();
             return Err(Refusal::Spec(format!("job `{}`: {}", spec.name, all.join(" | "))));
         }
-        if !self.queues.contains(&spec.queue) {
-            let known: Vec<_> = self.queues.iter().map(String::as_str).collect();
-            return Err(Refusal::Spec(format!(
-                "job `{}`: queue: there is no queue `{}`; use one of: {}",
-                spec.name,
-                spec.queue,
-                known.join(", ")
-            )));
-        }
+        self.check_queue(spec)?;
+        self.check_after(spec)?;
         spec.reproduces.map(|original| pin_to(step, original)).transpose()
+    }
+
+    /// Whether the jobs that a job waits for are known.
+    fn check_after(&self, spec: &JobSpec) -> Result<(), Refusal> {
+        let newest = self.meta.jobs;
+        match spec.after.iter().find(|after| after.job.0 == 0 || after.job.0 > newest) {
+            None => Ok(()),
+            Some(after) => Err(Refusal::Spec(format!(
+                "job `{}`: after: there is no job {}; `assay jobs` shows what there is",
+                spec.name, after.job
+            ))),
+        }
+    }
+
+    /// Whether a job may wait in the queue that it names.
+    fn check_queue(&self, spec: &JobSpec) -> Result<(), Refusal> {
+        let refuse = |field: &str, fault: String| {
+            Err(Refusal::Spec(format!("job `{}`: {field}: {fault}", spec.name)))
+        };
+        let parent = |name: &str| {
+            self.queues.values().any(|queue| queue.above.first().is_some_and(|up| **up == *name))
+        };
+        let named = self.queues.get(spec.queue.as_str());
+        let Some(queue) = named.filter(|_| !parent(&spec.queue)) else {
+            let leaves = self.queues.keys().filter(|name| !parent(name));
+            let known: Vec<&str> = leaves.take(NAMES_MAX).map(|name| &**name).collect();
+            let what =
+                if named.is_none() { "there is no queue" } else { "jobs wait in the parts of" };
+            return refuse(
+                "queue",
+                format!("{what} `{}`; use one of: {}", spec.queue, known.join(", ")),
+            );
+        };
+        if let Some(max) = queue.spec.priority_max.filter(|max| spec.priority > *max) {
+            let (asked, queue) = (spec.priority, &spec.queue);
+            return refuse(
+                "priority",
+                format!("is {asked}, queue `{queue}` allows {max}; lower it to {max}"),
+            );
+        }
+        let gpus = u64::from(spec.tasks) * u64::from(spec.resources.gpus);
+        let line = std::iter::once(spec.queue.as_str()).chain(queue.above.iter().map(|up| &**up));
+        for (name, queue) in line.filter_map(|name| Some((name, self.queues.get(name)?))) {
+            let user = queue.spec.user_gpus_max.filter(|_| name == spec.queue);
+            if let Some(max) =
+                queue.spec.gpus_max().into_iter().chain(user).min().filter(|max| gpus > *max)
+            {
+                return refuse(
+                    "gpus",
+                    format!(
+                        "{gpus} are asked for, queue `{name}` may never hold more than {max}; ask for {max}"
+                    ),
+                );
+            }
+        }
+        Ok(())
     }
 
     fn take_in<R: RowRead>(
@@ -92,10 +145,17 @@ impl Sched {
         );
         let submitted =
             Submitted { spec: new.spec, recipe: new.recipe, time: step.now, at: step.at, pin };
-        let job = Job::new(submitted.brief());
+        let mut job = Job::new(submitted.brief());
+        self.intern(&mut job.brief);
+        self.enlist(&job.brief);
         step.rows.put_new(key::job_spec(id), &submitted);
         step.rows.put_new(key::live(id), &job.progress);
+        let doubtful = !job.brief.after().is_empty();
         self.jobs.insert(id, job);
+        if doubtful && let Some(never) = self.begin_waiting(id, |job| has_completed(step, job)) {
+            self.give_up(step, actor, id, never);
+            return id;
+        }
         self.wait(id);
         id
     }

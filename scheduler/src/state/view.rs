@@ -1,12 +1,15 @@
 //! The only window onto the state, for reading alone.
 
+mod config_plan;
 mod documents;
+mod queues;
 
 pub use documents::JobFilter;
 
 use super::{
-    row::{HealthRow, NodeRow, Progress, Submitted},
-    sched::{Job, Node, Sched, Shape, WaitKey},
+    queue::{Bar, Queue},
+    row::{ConfigRow, HealthRow, NodeRow, Progress, Submitted},
+    sched::{Job, Node, Sched},
 };
 use domain::{
     Digest, JobId, LeaseId, LogIndex, Millis, NodeId,
@@ -18,13 +21,14 @@ use domain::{
     link::WantedLease,
     node::Inventory,
     port::RowRead,
+    queue::{ClusterConfig, ConfigError},
     scratch::{self, SetHash},
 };
 use registry::{
     ledger::{EventProof, Head, Ledger},
     seal::tlog::TreeFault,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A read-only view. A function of replicated rows only.
 #[derive(Clone, Copy)]
@@ -69,10 +73,49 @@ impl<'a> View<'a> {
         self.sched.nodes.get(&id).map(|node| &node.row)
     }
 
-    /// Waiting jobs by shape, each in order.
+    /// The queues by name, with what waits in each.
     #[must_use]
-    pub fn waiting(&self) -> &'a BTreeMap<Shape, BTreeSet<WaitKey>> {
-        &self.sched.waiting
+    pub fn queues(&self) -> &'a BTreeMap<Arc<str>, Queue> {
+        &self.sched.queues
+    }
+
+    /// What holds for all queues.
+    #[must_use]
+    pub fn config(&self) -> &'a ConfigRow {
+        &self.sched.config
+    }
+
+    /// The configuration as a whole.
+    #[must_use]
+    pub fn cluster_config(&self) -> ClusterConfig {
+        self.sched.cluster_config()
+    }
+
+    /// Whether another configuration may take the place of this one.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_config(&self, expected: u64, next: &ClusterConfig) -> Result<(), ConfigError> {
+        self.sched.check_config(expected, next)
+    }
+
+    /// The bounds that keep one more gang of a job from starting: of its user, of its queue, and
+    /// of those above.
+    #[must_use]
+    pub fn bars(&self, job: &Job, now: Millis) -> Vec<(Arc<str>, Bar)> {
+        self.sched.bars(&job.brief, now)
+    }
+
+    /// Whether something waits for a time that is over at `now`.
+    #[must_use]
+    pub fn is_due(&self, now: Millis) -> bool {
+        self.sched.is_due(now)
+    }
+
+    /// Jobs of which an element may be placed as far as the job goes, in the order of each group.
+    pub fn waiting_jobs(&self) -> impl Iterator<Item = JobId> + use<'a> {
+        let orders = self.sched.queues.values().flat_map(|queue| queue.waiting.values());
+        orders.flatten().map(|(_, job)| *job)
     }
 
     /// Jobs that have not ended.

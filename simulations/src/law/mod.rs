@@ -12,6 +12,7 @@ mod healed;
 mod history_linearizable;
 pub mod log_agreement;
 mod one_leader;
+pub mod quota_kept;
 mod reason_true;
 mod recipe_function;
 mod self_fence;

@@ -15,7 +15,7 @@ pub fn check(server: &Server) -> Result<bool, Broken> {
     if !view.applied().0.is_multiple_of(EVERY) {
         return Ok(false);
     }
-    let Some(id) = view.waiting().values().flatten().map(|(_, job)| *job).next_back() else {
+    let Some(id) = view.waiting_jobs().max() else {
         return Ok(false);
     };
     match planner::why(&view, rows, id, view.now()) {

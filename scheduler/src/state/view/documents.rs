@@ -66,7 +66,7 @@ fn line(id: JobId, submitted: &Submitted, progress: &Progress) -> JobLine {
         name: spec.name.clone(),
         user: spec.user.clone(),
         queue: spec.queue.clone(),
-        priority: spec.priority,
+        priority: progress.priority.unwrap_or(spec.priority),
         state: progress.word(count).to_owned(),
         gpus: u64::from(spec.tasks) * u64::from(spec.resources.gpus),
         elements: progress.counts(count),

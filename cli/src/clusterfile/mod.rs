@@ -1,0 +1,145 @@
+//! The configuration of a cluster as a file: its queues.
+
+use crate::{
+    document::{
+        self,
+        node::Node,
+        reader::{Field, Reader},
+    },
+    fault::Fault,
+    quantity,
+};
+use domain::queue::{ClusterConfig, QueueSpec};
+use std::path::Path;
+
+/// The keys of the file.
+const KEYS: [&str; 2] = ["half_life", "queues"];
+/// The keys of one queue.
+const QUEUE: [&str; 9] = [
+    "borrow_gpus_max",
+    "budget_gpu_hours",
+    "budget_period",
+    "guaranteed_gpus",
+    "parent",
+    "priority_max",
+    "user_gpus_max",
+    "user_running_max",
+    "weight",
+];
+
+/// Reads the file, and checks every rule that needs no cluster.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn load(path: &Path) -> Result<ClusterConfig, Fault> {
+    let read = |reader: &mut Reader, node: &Node, _: &Path| Some(read(reader, node));
+    let config = document::load(path, "configuration of a cluster", read)?.whole();
+    config.check().map_err(|fault| {
+        Fault::usage("config", format!("{}: {fault}", path.display()))
+            .hint("correct the file; `assay queue list` shows what is in force")
+    })?;
+    Ok(config)
+}
+
+fn read(reader: &mut Reader, document: &Node) -> ClusterConfig {
+    let mut config = ClusterConfig::default();
+    for entry in reader.table(Field { name: "configuration", node: document }) {
+        let field = Field { name: &entry.key, node: &entry.node };
+        match entry.key.as_str() {
+            "half_life" => {
+                let remedy = "give a duration such as \"7d\", or \"0s\" for none";
+                let time = reader.quantity(field, quantity::duration, remedy);
+                config.half_life = time.unwrap_or(config.half_life);
+            }
+            "queues" => {
+                for entry in reader.table(field) {
+                    let name = format!("queues.{}", entry.key);
+                    let queue = read_queue(reader, Field { name: &name, node: &entry.node });
+                    config.queues.insert(entry.key.clone(), queue);
+                }
+            }
+            _ => reader.unknown(entry, "", &KEYS),
+        }
+    }
+    config
+}
+
+fn read_queue(reader: &mut Reader, field: Field<'_>) -> QueueSpec {
+    let mut queue = QueueSpec::default();
+    let whole = "give a whole number from 0";
+    for entry in reader.table(field) {
+        let name = format!("{}.{}", field.name, entry.key);
+        let field = Field { name: &name, node: &entry.node };
+        match entry.key.as_str() {
+            "borrow_gpus_max" => queue.borrow_gpus_max = reader.whole(field, whole),
+            "budget_gpu_hours" => queue.budget_gpu_hours = reader.whole(field, whole),
+            "budget_period" => {
+                let remedy = "give a duration such as \"30d\"";
+                queue.budget_period = reader.quantity(field, quantity::duration, remedy);
+            }
+            "guaranteed_gpus" => {
+                queue.guaranteed_gpus = reader.whole(field, whole).unwrap_or_default();
+            }
+            "parent" => queue.parent = reader.text(field),
+            "priority_max" => queue.priority_max = reader.whole(field, "give a whole number"),
+            "user_gpus_max" => queue.user_gpus_max = reader.whole(field, whole),
+            "user_running_max" => queue.user_running_max = reader.whole(field, whole),
+            "weight" => {
+                let remedy = "give a whole number from 1";
+                queue.weight = reader.whole(field, remedy).unwrap_or(1);
+            }
+            _ => reader.unknown(entry, &format!("{}.", document_name(field.name)), &QUEUE),
+        }
+    }
+    queue
+}
+
+/// The table that a key stands in: `queues.a` of `queues.a.wieght`.
+fn document_name(field: &str) -> &str {
+    field.rsplit_once('.').map_or(field, |(table, _)| table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::node;
+
+    fn read_text(text: &str) -> (ClusterConfig, Vec<String>) {
+        let mut reader = Reader::default();
+        let config = read(&mut reader, &node::from_toml(text).unwrap());
+        (config, reader.faults.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let (config, faults) = read_text(
+            "half_life = \"1d\"\n[queues.ml]\nguaranteed_gpus = 64\n[queues.ml-a]\n\
+             parent = \"ml\"\nweight = 2\nguaranteed_gpus = 32\nborrow_gpus_max = 16\n\
+             user_gpus_max = 8\nuser_running_max = 4\npriority_max = 10\n\
+             budget_gpu_hours = 1000\nbudget_period = \"30d\"\n",
+        );
+        assert_eq!(faults, [""; 0]);
+        let queue = &config.queues["ml-a"];
+        assert_eq!((config.half_life.0, config.queues.len()), (86_400_000, 3));
+        assert_eq!(config.queues["ml"].guaranteed_gpus, 64);
+        let numbers = (queue.weight, queue.gpus_max(), queue.user_gpus_max, queue.user_running_max);
+        assert_eq!(numbers, (2, Some(48), Some(8), Some(4)));
+        assert_eq!((queue.priority_max, queue.budget_gpu_hours), (Some(10), Some(1_000)));
+        assert_eq!(queue.budget_period.map(|period| period.0), Some(30 * 86_400_000));
+        assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest_known_name() {
+        let (_, mut faults) = read_text("half_live = 1\n[queues.a]\nwieght = 2\nweight = -1\n");
+        faults.sort();
+        assert_eq!(
+            faults,
+            [
+                "line 1: half_live: is not a known key; did you mean `half_life`?",
+                "line 3: queues.a.wieght: is not a known key; did you mean `queues.a.weight`?",
+                "line 4: queues.a.weight: is -1; give a whole number from 1",
+            ]
+        );
+    }
+}

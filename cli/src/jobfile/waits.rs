@@ -1,0 +1,105 @@
+//! What a job file says of other jobs and of retries.
+
+use super::draft::Draft;
+use crate::{
+    document::{
+        node::Value,
+        reader::{Field, Reader},
+    },
+    quantity,
+};
+use domain::{
+    JobId,
+    after::{After, RetryOn, RetryRule, When},
+};
+
+/// The words of `retry.on`.
+pub const RETRY_ON: [(&str, RetryOn); 6] = [
+    ("exit_code", RetryOn::ExitCode),
+    ("signal", RetryOn::Signal),
+    ("output", RetryOn::Output),
+    ("time_limit", RetryOn::TimeLimit),
+    ("prepare", RetryOn::Prepare),
+    ("seal", RetryOn::Seal),
+];
+const RETRY: [&str; 2] = ["backoff", "on"];
+
+/// Reads `after = ["j12"]`, or `after = "j12"`.
+pub fn read_after(reader: &mut Reader, field: Field<'_>, when: When, draft: &mut Draft) {
+    let texts = match &field.node.value {
+        Value::Text(text) => vec![text.clone()],
+        Value::List(items) => {
+            let text = |node| reader.text(Field { name: field.name, node });
+            items.iter().filter_map(text).collect()
+        }
+        _ => {
+            let fault = format!("is {}", field.node.value.kind());
+            reader.fault(field.node.line, field.name, fault, "write a list such as [\"j12\"]");
+            return;
+        }
+    };
+    for text in texts {
+        match text.parse::<JobId>() {
+            Ok(job) => draft.after.push(After { job, when }),
+            Err(fault) => reader.fault(
+                field.node.line,
+                field.name,
+                fault.to_string(),
+                "name a job, such as \"j12\"; `assay jobs` shows what there is",
+            ),
+        }
+    }
+}
+
+/// Reads `retry = { backoff = "30s", on = ["signal"] }`.
+pub fn read_retry(reader: &mut Reader, field: Field<'_>) -> RetryRule {
+    let mut rule = RetryRule::default();
+    for entry in reader.table(field) {
+        let name = format!("retry.{}", entry.key);
+        let field = Field { name: &name, node: &entry.node };
+        match entry.key.as_str() {
+            "backoff" => {
+                let remedy = "give a duration such as \"30s\"";
+                rule.backoff = reader.quantity(field, quantity::duration, remedy);
+            }
+            "on" => {
+                let items = match &entry.node.value {
+                    Value::List(items) => items.iter().collect(),
+                    _ => vec![&entry.node],
+                };
+                for node in items {
+                    rule.on.extend(reader.word(Field { name: &name, node }, &RETRY_ON));
+                }
+            }
+            _ => reader.unknown(entry, "retry.", &RETRY),
+        }
+    }
+    rule
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobfile;
+    use domain::Millis;
+    use std::path::Path;
+
+    #[test]
+    fn jobs_to_wait_for_and_retries_are_read_and_wrong_ones_are_named() {
+        let text = "command = [\"x\"]\nafter = [\"j3\"]\nafter_any = \"j4\"\n\
+                    retry = { backoff = \"30s\", on = [\"signal\"] }\n";
+        let read = jobfile::read(Path::new("a.toml"), text);
+        let of = |job, when| After { job: JobId(job), when };
+        assert_eq!(read.faults, []);
+        assert_eq!(read.draft.after, [of(3, When::Completed), of(4, When::Ended)]);
+        let rule = RetryRule { backoff: Some(Millis(30_000)), on: vec![RetryOn::Signal] };
+        assert_eq!(read.draft.retry, rule);
+
+        let text = "after = [\"x3\"]\nretry = { backof = \"30s\", on = \"never\" }\n";
+        let read = jobfile::read(Path::new("a.toml"), text);
+        let faults: Vec<_> = read.faults.iter().map(ToString::to_string).collect();
+        assert!(faults[0].starts_with("line 1: after: "), "{faults:?}");
+        assert!(faults.iter().any(|it| it.contains("did you mean `retry.backoff`?")), "{faults:?}");
+        assert!(faults.iter().any(|it| it.contains("use \"exit_code\" or")), "{faults:?}");
+    }
+}

@@ -1,0 +1,59 @@
+//! What a job waits for, on the wire.
+
+use super::WireError;
+use crate::v1;
+use domain::{
+    JobId, Millis,
+    after::{After, RetryOn, RetryRule, When},
+};
+
+const WHEN: [(&str, When); 3] =
+    [("completed", When::Completed), ("ended", When::Ended), ("failed", When::Failed)];
+const RETRY_ON: [(&str, RetryOn); 6] = [
+    ("exit_code", RetryOn::ExitCode),
+    ("signal", RetryOn::Signal),
+    ("output", RetryOn::Output),
+    ("time_limit", RetryOn::TimeLimit),
+    ("prepare", RetryOn::Prepare),
+    ("seal", RetryOn::Seal),
+];
+
+/// The name of a value.
+fn name<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
+    let found = words.iter().find(|(_, known)| known == value);
+    found.map(|(name, _)| (*name).to_owned()).unwrap_or_default()
+}
+
+pub(super) fn to_wire(after: &[After]) -> Vec<v1::After> {
+    after.iter().map(|one| v1::After { job: one.job.0, when: name(&WHEN, &one.when) }).collect()
+}
+
+pub(super) fn from_wire(wire: Vec<v1::After>) -> Result<Vec<After>, WireError> {
+    let one = |wire: v1::After| {
+        let word = if wire.when.is_empty() { "completed" } else { &wire.when };
+        let when = WHEN.iter().find(|(name, _)| *name == word).map(|(_, when)| *when);
+        when.map(|when| After { job: JobId(wire.job), when }).ok_or_else(|| WireError {
+            field: "after",
+            fault: format!("is `{word}`"),
+            remedy: "use `completed`, `ended` or `failed`",
+        })
+    };
+    wire.into_iter().map(one).collect()
+}
+
+pub(super) fn words(on: &[RetryOn]) -> Vec<String> {
+    on.iter().map(|kind| name(&RETRY_ON, kind)).collect()
+}
+
+pub(super) fn rule(backoff_ms: u64, on: &[String]) -> Result<RetryRule, WireError> {
+    let kind = |word: &String| {
+        let found = RETRY_ON.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind);
+        found.ok_or_else(|| WireError {
+            field: "retry_on",
+            fault: format!("is `{word}`"),
+            remedy: "use exit_code, signal, output, time_limit, prepare or seal",
+        })
+    };
+    let on = on.iter().map(kind).collect::<Result<_, _>>()?;
+    Ok(RetryRule { backoff: (backoff_ms > 0).then_some(Millis(backoff_ms)), on })
+}
