@@ -3,6 +3,7 @@
 use crate::{
     digest::Digest,
     id::{ElementId, JobId, LeaseId},
+    isolation::{Confinement, Network},
     limit,
     resource::TaskResources,
     unit::{Bytes, Millis},
@@ -142,6 +143,9 @@ pub struct JobSpec {
     pub array: Option<Array>,
     /// The job whose result this one runs again to compare, on another node where possible.
     pub reproduces: Option<JobId>,
+    /// What it says of its own isolation.
+    #[serde(default)]
+    pub confinement: Confinement,
 }
 
 /// A specification that no cluster could run.
@@ -204,6 +208,17 @@ impl JobSpec {
             fault("time_limit", "is zero".into(), "give a duration such as `2h30m`, or leave it");
         }
         self.check_names(&mut fault);
+        let most = limit::NODE_GPUS_MAX as u64;
+        if self.confinement.needs_sandbox()
+            && self.confinement.reaches() == Network::None
+            && gpus > most
+        {
+            let why = format!("is none for a gang of {gpus} GPUs, and one node has at most {most}");
+            fault("network", why, "set `network = \"host\"`, so that its nodes reach each other");
+        }
+        if self.confinement.disk == Some(Bytes(0)) {
+            fault("resources.disk", "is zero".into(), "give a size such as \"10GiB\"");
+        }
         let captured = self.code.iter().map(|code| ("code", code));
         let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));
         for (field, captured) in captured {
@@ -301,6 +316,34 @@ pub enum EndCause {
         /// Which GPU, and its symptom.
         detail: String,
     },
+    /// Its tasks on one node needed more memory than they had asked for.
+    OutOfMemory {
+        /// The rank that ended of it, or the first one there.
+        rank: u32,
+        /// The most that they held.
+        used: Bytes,
+        /// What they may hold.
+        limit: Bytes,
+    },
+    /// Its tasks on one node started more processes and threads than they may have.
+    TooManyProcesses {
+        /// The rank that ended of it, or the first one there.
+        rank: u32,
+        /// What they may have.
+        limit: u64,
+    },
+    /// Its folders on one node hold more than they may.
+    DiskQuota {
+        /// What they hold.
+        used: Bytes,
+        /// What they may hold.
+        limit: Bytes,
+    },
+    /// What keeps its tasks apart could not be built, and without it they do not run.
+    Sandbox {
+        /// What failed, and what to do.
+        detail: String,
+    },
 }
 
 impl EndCause {
@@ -314,6 +357,12 @@ impl EndCause {
             | Self::OutputChanged { .. }
             | Self::TimeLimit
             | Self::Prepare { .. }
+            | Self::OutOfMemory { .. }
+            | Self::TooManyProcesses { .. }
+            | Self::DiskQuota { .. }
+            // The planner asks no node that says it cannot: one that fails all the same would be
+            // asked again and again.
+            | Self::Sandbox { .. }
             | Self::Seal { .. } => true,
             Self::DiskFull { .. }
             | Self::GpuFault { .. }
@@ -345,6 +394,23 @@ impl std::fmt::Display for EndCause {
             Self::BlobsLost => f.write_str("its result was lost before two servers held it"),
             Self::Seal { detail } => write!(f, "could not be sealed: {detail}"),
             Self::GpuFault { detail } => write!(f, "its GPU is sick: {detail}"),
+            Self::OutOfMemory { rank, used, limit } => write!(
+                f,
+                "out of memory: rank {rank} used {} of {}; ask for more with --memory",
+                used.text(),
+                limit.text()
+            ),
+            Self::TooManyProcesses { rank, limit } => write!(
+                f,
+                "too many processes: rank {rank} reached {limit} processes and threads; start fewer"
+            ),
+            Self::DiskQuota { used, limit } => write!(
+                f,
+                "disk quota: its folders hold {} of {}; write less, or ask for more with --disk",
+                used.text(),
+                limit.text()
+            ),
+            Self::Sandbox { detail } => write!(f, "its sandbox could not be built: {detail}"),
         }
     }
 }

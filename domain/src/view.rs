@@ -161,7 +161,8 @@ pub struct WhyView {
 /// One reason for waiting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonView {
-    /// Its one word: gpus, gpu_model, cpu, memory, gang, ahead, queue, health, array, lease.
+    /// Its one word: gpus, gpu_model, cpu, memory, gang, ahead, queue, health, array, lease,
+    /// isolation, network.
     pub kind: String,
     /// What is asked and what there is.
     pub detail: String,

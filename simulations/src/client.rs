@@ -155,6 +155,7 @@ impl Client {
             restart: if chance.one_in(6) { Restart::Confirmed } else { Restart::Lease },
             array,
             reproduces: None,
+            confinement: domain::isolation::Confinement::default(),
         };
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }

@@ -103,6 +103,12 @@ impl LeaseDirs {
         self.root.join("notice")
     }
 
+    /// What holds for its tasks, where they run within walls: the supervisor's word.
+    #[must_use]
+    pub fn facts(&self) -> PathBuf {
+        self.root.join("facts")
+    }
+
     /// What a later life of the agent needs to know of the lease.
     #[must_use]
     pub fn state(&self) -> PathBuf {

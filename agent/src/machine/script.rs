@@ -27,6 +27,7 @@ pub(crate) fn inventory() -> Inventory {
         cpu_level: "x86-64-v3".into(),
         kernel: text(),
         agent_version: text(),
+        isolation: domain::isolation::NodeIsolation::default(),
     }
 }
 
@@ -51,6 +52,7 @@ pub(super) fn spec() -> JobSpec {
         restart: Restart::Lease,
         array: None,
         reproduces: None,
+        confinement: domain::isolation::Confinement::default(),
     }
 }
 

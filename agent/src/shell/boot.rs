@@ -10,6 +10,7 @@ use crate::{
         checkpoints::CheckpointWatch,
         clock,
         dirs::NodeDirs,
+        house::House,
         pool::FolderPool,
         state,
         supervisor::{Ask, Client, LeaseView, Said},
@@ -43,7 +44,17 @@ pub(super) async fn boot<B: Blobs>(
     trim(&cache, config.cache_max.0, parts);
     let (watch, seen) = CheckpointWatch::new(&dirs)?;
     let (heard_out, heard) = mpsc::channel(HEARD_AHEAD);
-    let mut tasks = Tasks::new(dirs.clone(), config.supervisor, inventory.gpus.clone(), heard_out);
+    let mut tasks = Tasks::new(
+        dirs.clone(),
+        config.supervisor,
+        inventory.gpus.clone(),
+        House {
+            isolation: inventory.isolation.clone(),
+            memory: inventory.memory,
+            readable: config.readable.iter().map(|it| it.display().to_string()).collect(),
+        },
+        heard_out,
+    );
     let mut client = tasks.connect().await?;
     let known = list(&mut client).await.map_err(failed)?;
     let kept = state::read_all(&dirs).map_err(failed)?;

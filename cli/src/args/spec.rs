@@ -3,13 +3,14 @@
 use crate::{
     jobfile::{
         draft::{DataSource, Draft, array},
-        form::{ON_DISCONNECT, OUTPUTS, RESTART},
+        form::{ISOLATION, NETWORK, ON_DISCONNECT, OUTPUTS, RESTART},
     },
     quantity,
 };
 use clap::Args;
 use domain::{
     Bytes, CpuMillis, Millis,
+    isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
 use std::path::{Path, PathBuf};
@@ -42,6 +43,9 @@ pub struct SpecFlags {
     /// Memory of each task, such as 32GiB
     #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
     pub memory: Option<Bytes>,
+    /// Room on each node for its folders, such as 10GiB
+    #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
+    pub disk: Option<Bytes>,
     /// Folder of code, captured by digest; also the working folder
     #[arg(long, value_name = "DIR")]
     pub code: Option<PathBuf>,
@@ -75,6 +79,12 @@ pub struct SpecFlags {
     /// Many elements: 8, 0-7, or 0-7%2 for two at once
     #[arg(long, value_name = "RANGE", value_parser = array)]
     pub array: Option<Array>,
+    /// The least isolation: plain, sandbox; a node may demand more
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &ISOLATION))]
+    pub isolation: Option<Isolation>,
+    /// What a sandboxed job reaches: none (as by default), host
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &NETWORK))]
+    pub network: Option<Network>,
 }
 
 impl SpecFlags {
@@ -106,6 +116,9 @@ impl SpecFlags {
             restart: self.restart,
             on_disconnect: self.on_disconnect,
             array: self.array,
+            isolation: self.isolation,
+            network: self.network,
+            disk: self.disk,
         }
     }
 }
@@ -117,7 +130,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+/// One of some words.
+pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
         let all: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
         format!("use {}", all.join(" or "))

@@ -2,6 +2,7 @@
 
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
+    isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
 };
@@ -68,6 +69,12 @@ pub struct Draft {
     pub on_disconnect: Option<OnDisconnect>,
     /// Many elements.
     pub array: Option<Array>,
+    /// The least isolation that must be in force.
+    pub isolation: Option<Isolation>,
+    /// What it reaches over the network.
+    pub network: Option<Network>,
+    /// Bytes that its folders on one node may hold.
+    pub disk: Option<Bytes>,
 }
 
 impl Draft {
@@ -103,6 +110,9 @@ impl Draft {
             restart: self.restart.or(base.restart),
             on_disconnect: self.on_disconnect.or(base.on_disconnect),
             array: self.array.or(base.array),
+            isolation: self.isolation.or(base.isolation),
+            network: self.network.or(base.network),
+            disk: self.disk.or(base.disk),
         }
     }
 
@@ -139,6 +149,11 @@ impl Draft {
             restart: self.restart.unwrap_or_default(),
             array: self.array,
             reproduces,
+            confinement: Confinement {
+                isolation: self.isolation.unwrap_or_default(),
+                network: self.network,
+                disk: self.disk,
+            },
         }
     }
 

@@ -4,6 +4,7 @@ use super::digest;
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
+    isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
 };
@@ -78,6 +79,16 @@ impl From<&JobSpec> for v1::Job {
             array_count: spec.array.map_or(0, |array| array.count),
             array_at_once_max: spec.array.map_or(0, |array| array.at_once_max),
             reproduces: spec.reproduces.map_or(0, |job| job.0),
+            isolation: match spec.confinement.isolation {
+                Isolation::None => "plain".into(),
+                Isolation::Sandbox => "sandbox".into(),
+            },
+            network: match spec.confinement.network {
+                None => String::new(),
+                Some(Network::None) => "none".into(),
+                Some(Network::Host) => "host".into(),
+            },
+            disk_bytes: spec.confinement.disk.map_or(0, |disk| disk.0),
         }
     }
 }
@@ -99,6 +110,23 @@ fn word<T: Default>(
 }
 
 impl v1::Job {
+    fn confinement(&self) -> Result<Confinement, WireError> {
+        let isolation = word(
+            "isolation",
+            &self.isolation,
+            [("plain", Isolation::None), ("sandbox", Isolation::Sandbox)],
+            "use `plain` or `sandbox`",
+        )?;
+        let network = word(
+            "network",
+            &self.network,
+            [("none", Some(Network::None)), ("host", Some(Network::Host))],
+            "use `none` or `host`",
+        )?;
+        let disk = (self.disk_bytes > 0).then_some(Bytes(self.disk_bytes));
+        Ok(Confinement { isolation, network, disk })
+    }
+
     /// The specification, submitted by `user`.
     ///
     /// # Errors
@@ -122,6 +150,7 @@ impl v1::Job {
             [("lease", Restart::Lease), ("confirmed", Restart::Confirmed)],
             "use `lease` or `confirmed`",
         )?;
+        let confinement = self.confinement()?;
         let datasets = self
             .datasets
             .into_iter()
@@ -154,6 +183,7 @@ impl v1::Job {
             restart,
             array,
             reproduces: (self.reproduces > 0).then_some(JobId(self.reproduces)),
+            confinement,
         })
     }
 }
@@ -203,6 +233,11 @@ mod tests {
             restart: Restart::Confirmed,
             array: Some(Array { count: 9, at_once_max: 3 }),
             reproduces: Some(JobId(4)),
+            confinement: Confinement {
+                isolation: Isolation::Sandbox,
+                network: Some(Network::Host),
+                disk: Some(Bytes(5 << 30)),
+            },
         }
     }
 

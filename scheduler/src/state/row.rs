@@ -5,6 +5,7 @@ use domain::{
     Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, RequestKey,
     checkpoint::Checkpoint,
     health::HeldGpu,
+    isolation::Confinement,
     job::{Array, ElementState, EndCause, JobSpec, Restart},
     lease::Member,
     node::{Inventory, NodeState},
@@ -80,6 +81,8 @@ pub struct Brief {
     pub pin: Option<Box<Pin>>,
     /// When it was submitted.
     pub time: Millis,
+    /// What it says of its own isolation.
+    pub confinement: Confinement,
 }
 
 impl Submitted {
@@ -96,6 +99,7 @@ impl Submitted {
             array: self.spec.array,
             pin: self.pin.clone().map(Box::new),
             time: self.time,
+            confinement: self.spec.confinement,
         }
     }
 

@@ -5,6 +5,7 @@
 //! Source: rulings, 9.
 
 mod client;
+mod rooms;
 mod serve;
 mod spawn;
 mod stray;
