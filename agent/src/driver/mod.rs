@@ -12,6 +12,7 @@ pub mod look;
 pub mod patrol;
 pub mod pool;
 pub mod prepare;
+pub mod quota;
 pub mod sandbox;
 pub mod state;
 pub mod supervisor;

@@ -69,6 +69,7 @@ pub(super) async fn boot<B: Blobs>(
         ward,
         told: super::care::Told::default(),
         vigil: super::vigil::Vigil::default(),
+        quotas: super::quota::Quotas::default(),
         dirs,
         pool,
         cache,
@@ -174,6 +175,7 @@ impl<B: Blobs> Shell<B> {
         tasks: &[domain::lease::TaskPlace],
     ) {
         let lease = wanted.lease.id;
+        self.watch_disk(wanted);
         let dirs = self.dirs.lease(lease);
         let ranks: Vec<_> = tasks.iter().map(|task| task.rank).collect();
         self.leases.entry(lease).or_default().left = ranks.iter().copied().collect();

@@ -5,6 +5,7 @@ mod care;
 mod config;
 mod local;
 mod obey;
+mod quota;
 mod tail;
 mod vigil;
 mod ward;
@@ -164,6 +165,7 @@ struct Shell<B> {
     ward: Ward,
     told: Told,
     vigil: Vigil,
+    quotas: quota::Quotas,
     dirs: NodeDirs,
     pool: Arc<FolderPool>,
     cache: Arc<Cache>,
@@ -212,9 +214,11 @@ impl<B: Blobs> Shell<B> {
                 () = tokio::time::sleep(self.nap()) => self.feed(Input::Tick),
                 Some(_) = self.sweeping.join_next() => {}
                 Some(Ok(looks)) = self.vigil.looks.join_next() => self.on_looks(looks),
+                Some(Ok(found)) = self.quotas.looks.join_next() => self.on_disk(found),
             }
             self.tell_health();
             self.look();
+            self.look_at_disk();
             self.tell_idle();
         }
         Err(AgentError::Overrun)
