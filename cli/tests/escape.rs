@@ -7,9 +7,14 @@
 
 mod harness;
 
-use harness::{User, cluster::Cluster, process, said, until};
+use harness::{
+    User,
+    cluster::{Cluster, SERVERS},
+    process, said, until,
+};
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     fs,
     net::TcpListener,
     os::unix::fs::PermissionsExt,
@@ -32,61 +37,24 @@ const TRIES: &[(&str, &str)] = &[
     ("write to its data", "echo x >> $ASSAY_DATASET_ROWS || rm $ASSAY_DATASET_ROWS"),
     ("replace its log", "rm $NODE/leases/$MINE/log/rank-0.log"),
     ("write to the system", "touch /usr/x || touch /etc/x || touch /x || touch /run/x"),
-    ("see another process", "ls /proc/$VICTIM || grep -l victim /proc/*/environ"),
+    ("see another process", "ls /proc/$VICTIM"),
+    ("see more than its own", "[ $(ls /proc | grep -c '^[0-9]') -gt 12 ]"),
     ("kill another process", "kill -9 $VICTIM"),
-    ("end its room", "kill -9 1 && sleep 1 && [ ! -e /proc/1 ]"),
-    (
-        "look into its room's first process",
-        "cat /proc/1/environ || cat /proc/1/mem || ls /proc/1/root/",
-    ),
-    ("trace a process", "sleep 9 & perl -e 'exit(syscall(101,16,$ARGV[0],0,0)!=0)' $!"),
-    (
-        "read another's memory",
-        "sleep 9 & perl -e '$b=\"x\"x16; exit(syscall(310,$ARGV[0],$b,1,$b,1,0)<0)' $!",
-    ),
-    (
-        "mount",
-        "mount -t tmpfs none /tmp || perl -e 'exit(syscall(165,\"none\",\"/tmp\",\"tmpfs\",0,0)!=0)'",
-    ),
-    ("mount the new way", "perl -e 'exit(syscall(430,\"tmpfs\",0)<0)'"),
-    ("change its root", "perl -e 'exit(syscall(161,\"/tmp\")!=0)'"),
-    ("make a user namespace", "unshare -U true || perl -e 'exit(syscall(272,0x10000000)!=0)'"),
-    ("make one with clone", "perl -e '$p=syscall(56,0x10000011,0,0,0,0); exit 1 if $p<0; exit 0'"),
-    ("make one with clone3", "perl -e 'exit(syscall(435,\"\\0\"x88,88)<0)'"),
-    (
-        "go back to the machine's namespaces",
-        "nsenter -t 1 -m true || perl -e 'open(F,\"/proc/1/ns/mnt\") or exit 1; exit(syscall(308,fileno(F),0)!=0)'",
-    ),
-    ("load a program into the kernel", "perl -e 'exit(syscall(321,0,\"\\0\"x64,64)<0)'"),
-    ("count events of the machine", "perl -e 'exit(syscall(298,\"\\0\"x112,0,-1,-1,0)<0)'"),
-    ("load a module", "perl -e 'exit(syscall(313,0,\"\",0)!=0)'"),
-    ("use the keyring", "perl -e 'exit(syscall(250,0,-3,0)<0)'"),
-    ("use io_uring", "perl -e 'exit(syscall(425,8,\"\\0\"x120)<0)'"),
-    ("call by the x32 interface", "perl -e 'exit(syscall(0x40000000+39)<0)'"),
-    ("open a file by handle", "perl -e 'exit(syscall(304,3,\"\\0\"x128,0)<0)'"),
-    ("set the clock", "date -s 2001-01-01 || perl -e 'exit(syscall(227,0,\"\\0\"x16)!=0)'"),
+    ("end its room", "kill -9 1; sleep 0.2; [ ! -e /proc/1 ]"),
+    ("look into its room", "cat /proc/1/environ || cat /proc/1/mem || ls /proc/1/root/"),
+    ("mount", "mount -t tmpfs none /tmp"),
+    ("make a user namespace", "unshare -U true"),
+    ("go back to the machine", "nsenter -t 1 -m true"),
     ("make a device file", "mknod $ASSAY_OUTPUT_DIR/vda b 254 0 || mknod /tmp/mem c 1 1"),
-    (
-        "open a raw device",
-        "cat /dev/vda /dev/mem /dev/kmsg /dev/sda /dev/loop0 | head -c 1 | grep .",
-    ),
+    ("open a raw device", "cat /dev/vda /dev/mem /dev/kmsg /dev/sda /dev/loop0 | grep -c ."),
     ("open a GPU of another", "ls /dev/nvidia0 || ls /dev/nvidiactl || ls /dev/dri"),
+    ("reach the machine's loopback", "perl connect.pl 127.0.0.1:$PORT"),
+    ("reach a server", "perl connect.pl $SERVER"),
+    ("reach the network", "perl connect.pl 192.0.2.1:80 || [ $(ls /sys/class/net | wc -l) -gt 1 ]"),
+    ("become root by su", "su root -c true < /dev/null"),
     (
-        "reach the machine's loopback",
-        "perl -MIO::Socket::INET -e 'exit(!IO::Socket::INET->new(PeerAddr=>\"127.0.0.1:$ENV{PORT}\",Timeout=>3))'",
-    ),
-    (
-        "reach the network",
-        "perl -MIO::Socket::INET -e 'exit(!IO::Socket::INET->new(PeerAddr=>\"192.0.2.1:80\",Timeout=>3))' || [ $(ls /sys/class/net | wc -l) -gt 1 ]",
-    ),
-    ("reach the machine below", "perl -e 'exit(syscall(41,40,1,0)<0)'"),
-    (
-        "open a raw socket",
-        "perl -e 'exit(syscall(41,17,3,0)<0)' || perl -e 'exit(syscall(41,2,3,1)<0)'",
-    ),
-    (
-        "become root by a set-user-id program",
-        "su root -c true || [ $(cp /usr/bin/id /tmp/id && chmod 4755 /tmp/id && /tmp/id -u) = 0 ]",
+        "become root by a program of its own",
+        "cp /usr/bin/id /tmp/id && chmod 4755 /tmp/id && [ $(/tmp/id -u) = 0 ]",
     ),
     ("become root by asking", "perl -e '$<=0; $>=0; exit($> != 0)'"),
     ("raise its limits", "ulimit -c unlimited"),
@@ -95,6 +63,63 @@ const TRIES: &[(&str, &str)] = &[
         "echo 0 > /sys/fs/cgroup/memory/cgroup.procs || echo 0 > /sys/fs/cgroup/cgroup.procs",
     ),
 ];
+
+/// System calls that are tried, with their arguments: a number, `z:N` for N bytes of zero, or
+/// `s:TEXT`. Each must be refused by the filter, with its word for it.
+const CALLS: &[(&str, &str)] = &[
+    ("trace a process", "101 16 $$ 0 0"),
+    ("read another's memory", "310 $$ z:64 1 z:64 1 0"),
+    ("take another's descriptor", "438 0 0 0"),
+    ("mount by call", "165 s:none s:/tmp s:tmpfs 0 0"),
+    ("mount the new way", "430 s:tmpfs 0"),
+    ("change its root", "161 s:/tmp"),
+    ("make a user namespace by call", "272 268435456"),
+    ("make one with clone", "56 268435473 0 0 0 0"),
+    ("make one with clone3", "435 z:88 88"),
+    ("join a namespace", "308 0 0"),
+    ("load a program into the kernel", "321 0 z:64 64"),
+    ("count events of the machine", "298 z:112 0 -1 -1 0"),
+    ("load a module", "313 0 s: 0"),
+    ("start another kernel", "246 0 0 0 0"),
+    ("use the keyring", "250 0 -3 0 0 0"),
+    ("use io_uring", "425 8 z:120"),
+    ("handle page faults", "323 0"),
+    ("call by the x32 interface", "1073741863"),
+    ("open a file by handle", "304 3 z:128 0"),
+    ("set the clock", "227 0 z:16"),
+    ("reach the machine below", "41 40 1 0"),
+    ("open a packet socket", "41 17 3 0"),
+    ("use the kernel's ciphers", "41 38 5 0"),
+    ("type into another's terminal", "16 0 21522 z:1"),
+];
+
+/// Makes one of [`CALLS`].
+const CALL: &str = r#"
+my @all = map {
+    if (/^z:(\d+)$/) { my $b = "\0" x $1; \$b } elsif (/^s:(.*)$/) { my $t = $1; \$t }
+    else { my $n = $_ + 0; \$n }
+} @ARGV;
+my $done = @all == 1 ? syscall(${$all[0]})
+    : @all == 2 ? syscall(${$all[0]}, ${$all[1]})
+    : @all == 3 ? syscall(${$all[0]}, ${$all[1]}, ${$all[2]})
+    : @all == 4 ? syscall(${$all[0]}, ${$all[1]}, ${$all[2]}, ${$all[3]})
+    : @all == 5 ? syscall(${$all[0]}, ${$all[1]}, ${$all[2]}, ${$all[3]}, ${$all[4]})
+    : @all == 6 ? syscall(${$all[0]}, ${$all[1]}, ${$all[2]}, ${$all[3]}, ${$all[4]}, ${$all[5]})
+    : @all == 7
+    ? syscall(${$all[0]}, ${$all[1]}, ${$all[2]}, ${$all[3]}, ${$all[4]}, ${$all[5]}, ${$all[6]})
+    : die "too many";
+exit 0 if $done != -1;
+print "$!\n";
+exit 1;
+"#;
+
+/// Connects to an address.
+const CONNECT: &str = r#"
+use IO::Socket::INET;
+my $open = IO::Socket::INET->new(PeerAddr => $ARGV[0], Timeout => 3);
+print $open ? "open\n" : "$!\n";
+exit !$open;
+"#;
 
 /// What sandboxed jobs must still be able to do, as shell that ends well.
 const NEEDS: &[(&str, &str)] = &[
@@ -118,21 +143,21 @@ const NEEDS: &[(&str, &str)] = &[
     ),
 ];
 
-/// A cluster whose nodes put every job into a sandbox.
-fn sandboxed() -> Cluster {
+/// A cluster whose one node puts every job into a sandbox.
+fn sandboxed() -> (Sweep, Cluster) {
     let mut cluster = Cluster::set_up();
-    for node in ["node-a", "node-b"] {
-        let path = cluster.path(&format!("config/{node}.toml"));
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text + "isolation = \"sandbox\"\n").unwrap();
+    let sweep = Sweep(homes());
+    let path = cluster.path("config/node-a.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text + "isolation = \"sandbox\"\n").unwrap();
+    for name in SERVERS.iter().chain(&["node-a"]) {
+        cluster.run(name);
     }
-    cluster.start_all();
-    for node in ["node-a", "node-b"] {
-        let shown = cluster.user.json(&["node", "show", node]).unwrap();
-        let isolation = &shown["inventory"]["isolation"];
-        assert_eq!(isolation["lacks"], Value::Array(vec![]), "not enforced here: {isolation}");
-    }
-    cluster
+    cluster.user.ready(1);
+    let shown = cluster.user.json(&["node", "show", "node-a"]).unwrap();
+    let isolation = &shown["inventory"]["isolation"];
+    assert_eq!(isolation["lacks"], Value::Array(vec![]), "not enforced here: {isolation}");
+    (sweep, cluster)
 }
 
 /// Runs a shell script as a job to its end: the command's exit code, and all that it said.
@@ -145,22 +170,22 @@ fn run(user: &User, flags: &[&str], script: &str) -> (Option<i32>, String) {
 
 /// The folder of the lease of a job that runs, once it wrote `flag` to its output.
 fn lease_dir(cluster: &Cluster, flag: &str) -> PathBuf {
+    let leases = cluster.path("data/node-a/leases");
     until(&format!("a job writes {flag}"), || {
-        let leases = ["node-a", "node-b"].map(|node| cluster.path(&format!("data/{node}/leases")));
-        let all = leases.iter().flat_map(|leases| fs::read_dir(leases).into_iter().flatten());
+        let all = fs::read_dir(&leases).into_iter().flatten();
         let mut dirs = all.flatten().map(|entry| entry.path());
         dirs.find(|dir| dir.join("out").join(flag).exists())
     })
 }
 
-/// The process whose working folder, in whatever view, is a lease's code, with that argument.
+/// The oldest process with those words in its command line.
 fn pid_of(mark: &str) -> u32 {
     until("the process is there", || process::named(&[mark]).into_iter().min())
 }
 
-fn hostile(victim: u32, secret: &Path, port: u16) -> String {
+fn hostile(victim: u32, secret: &Path, port: u16, server: &str) -> String {
     let mut script = format!(
-        "export VICTIM={victim} SECRET={} PORT={port}\n\
+        "export VICTIM={victim} SECRET={} PORT={port} SERVER={server}\n\
          export NODE=${{ASSAY_OUTPUT_DIR%/leases/*}}\n\
          MINE=${{ASSAY_OUTPUT_DIR%/out}}; export MINE=${{MINE##*/}}\n",
         secret.display()
@@ -174,6 +199,9 @@ fn hostile(victim: u32, secret: &Path, port: u16) -> String {
     for (name, what) in TRIES {
         tell("try", name, what);
     }
+    for (name, arguments) in CALLS {
+        tell("call", name, &format!("perl call.pl {arguments}"));
+    }
     for (name, what) in NEEDS {
         tell("need", name, what);
     }
@@ -183,7 +211,7 @@ fn hostile(victim: u32, secret: &Path, port: u16) -> String {
 
 #[test]
 fn no_hostile_job_gets_at_what_is_not_its_own() {
-    let cluster = sandboxed();
+    let (_sweep, cluster) = sandboxed();
     let user = &cluster.user;
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -195,7 +223,11 @@ fn no_hostile_job_gets_at_what_is_not_its_own() {
     let victim = pid_of("sleep 86399");
 
     fs::create_dir(cluster.path("code")).unwrap();
-    fs::write(cluster.path("code/main.sh"), hostile(victim, &secret, port)).unwrap();
+    let server = user.status()["replicas"][0]["address"].as_str().unwrap().to_owned();
+    let main = hostile(victim, &secret, port, &server);
+    for (name, text) in [("main.sh", main.as_str()), ("call.pl", CALL), ("connect.pl", CONNECT)] {
+        fs::write(cluster.path("code").join(name), text).unwrap();
+    }
     fs::write(cluster.path("rows"), "1,2\n").unwrap();
     let (code, rows) = (cluster.path("code"), cluster.path("rows"));
     let rows = format!("rows={}", rows.display());
@@ -208,6 +240,12 @@ fn no_hostile_job_gets_at_what_is_not_its_own() {
     let told = |line: &str| log.lines().any(|it| it.starts_with(&format!("{line}:")));
     for (name, _) in TRIES {
         assert!(told(&format!("try no {name}")), "ESCAPED, it could {name}:\n{log}");
+    }
+    for (name, _) in CALLS {
+        let refused = ["Operation not permitted", "Function not implemented"];
+        let refused = refused.map(|word| format!("call no {name}: {word}"));
+        let filtered = log.lines().any(|line| refused.iter().any(|it| it == line));
+        assert!(filtered, "ESCAPED, or not tried: {name}:\n{log}");
     }
     for (name, _) in NEEDS {
         assert!(told(&format!("need yes {name}")), "it could not {name}:\n{log}");
@@ -233,7 +271,7 @@ fn no_hostile_job_gets_at_what_is_not_its_own() {
 
 #[test]
 fn each_limit_ends_the_job_and_only_the_job_with_a_cause_of_its_own() {
-    let cluster = sandboxed();
+    let (_sweep, cluster) = sandboxed();
     let user = &cluster.user;
     let other = "touch $ASSAY_OUTPUT_DIR/other; sleep 86397; true";
     user.ok(&["submit", "--name", "other", "--cpus", "0.5", "--", "sh", "-c", other]);
@@ -270,4 +308,94 @@ fn each_limit_ends_the_job_and_only_the_job_with_a_cause_of_its_own() {
     assert_eq!(user.states()["other"], "running");
     assert_eq!(process::named(&["sleep 86397"]).len().min(1), 1, "the other job lives");
     user.run_job("among-them");
+}
+
+/// Folders in a folder.
+fn folders(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let all = fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
+    all.filter(|it| it.is_dir())
+}
+
+/// Control groups of supervisors that stand now.
+fn homes() -> BTreeSet<PathBuf> {
+    let bases = ["memory", "pids", "cpu", "devices", ""];
+    let all = bases.iter().flat_map(|base| folders(&Path::new("/sys/fs/cgroup").join(base)));
+    let name = |it: &PathBuf| {
+        it.file_name().is_some_and(|it| it.to_string_lossy().into_owned().starts_with("assay-"))
+    };
+    all.filter(name).collect()
+}
+
+/// Control groups of leases that stand now.
+fn groups() -> Vec<PathBuf> {
+    homes().iter().flat_map(|home| folders(home)).collect()
+}
+
+/// Removes the control groups of supervisors that a test has killed.
+struct Sweep(BTreeSet<PathBuf>);
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        for home in homes().difference(&self.0) {
+            for _ in 0..100 {
+                folders(home).for_each(|group| drop(fs::remove_dir(group)));
+                if fs::remove_dir(home).is_ok() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gang_meets_in_its_room_outlives_the_agent_and_leaves_nothing() {
+    let (_sweep, mut cluster) = sandboxed();
+    let before = groups();
+    let script = "echo $RANK >> $ASSAY_OUTPUT_DIR/ranks; \
+                  while [ ! -e $ASSAY_CHECKPOINT_DIR/go ]; do sleep 0.1; done; \
+                  [ $MASTER_ADDR = 127.0.0.1 ] && [ $(grep -c . $ASSAY_OUTPUT_DIR/ranks) = 2 ]";
+    let words = ["submit", "--name", "gang", "--tasks", "2", "--cpus", "0.5", "--memory", "64MiB"];
+    cluster.user.ok(&[&words[..], &["--", "sh", "-c", script]].concat());
+    let lease = lease_dir(&cluster, "ranks");
+    assert!(!groups().is_empty());
+    cluster.kill("node-a");
+    cluster.run("node-a");
+    cluster.user.ready(1);
+    fs::write(lease.join("ckpt/go"), "").unwrap();
+    cluster.user.until("the gang completes", |user| {
+        let state = user.states()["gang"].clone();
+        assert_ne!(state, "failed", "{}", user.ok(&["job", "j1"]));
+        (state == "completed").then_some(())
+    });
+    let out = cluster.path("exported");
+    let words = ["artifact", "export", "last", out.to_str().unwrap()];
+    let exported = cluster.user.assay(&words);
+    assert!(exported.status.success(), "{}", said(&exported));
+    let envelope = fs::read_to_string(out.join("provenance.dsse.json")).unwrap();
+    let envelope: Value = serde_json::from_str(&envelope).unwrap();
+    let payload = base64(envelope["payload"].as_str().unwrap());
+    let payload: Value = serde_json::from_slice(&payload).unwrap();
+    let held = payload.pointer("/predicate/buildDefinition/internalParameters/isolation").unwrap();
+    assert_eq!(held["kind"], "sandbox");
+    assert_eq!(held["sandbox"]["memory"], 128 << 20, "{held}");
+    assert_eq!(held["sandbox"]["network"], "none");
+    assert!(held["sandbox"]["uid"].as_u64().unwrap() >= 0x7000_0000, "{held}");
+
+    // A supervisor that dies takes its rooms along, and the next one sweeps their groups.
+    let stay = "touch $ASSAY_OUTPUT_DIR/stays; setsid env -i sleep 86391; true";
+    cluster.user.ok(&["submit", "--name", "stays", "--cpus", "0.5", "--", "sh", "-c", stay]);
+    lease_dir(&cluster, "stays");
+    let dir = cluster.path("data/node-a").display().to_string();
+    let supervisor = process::named(&["supervisor", "--dir", &dir])[0];
+    let stray = pid_of("sleep 86391");
+    assert!(process::signal(supervisor, "-KILL"));
+    until("what ran in the room ends", || (!process::signal(stray, "-0")).then_some(()));
+    cluster.user.ok(&["cancel", "j2"]);
+    until("the groups are gone", || (groups().len() <= before.len()).then_some(()));
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    BASE64_STANDARD.decode(text).unwrap()
 }

@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn folders_that_hold_more_than_they_may_are_told() {
         let root = tempfile::tempdir().unwrap();
-        let dirs = NodeDirs { root: root.path().to_owned() }.lease(LeaseId { index: 1, ordinal: 0 });
+        let dirs =
+            NodeDirs { root: root.path().to_owned() }.lease(LeaseId { index: 1, ordinal: 0 });
         dirs.create().unwrap();
         let mut watched = Watched::new(dirs.clone(), Some(Bytes(1 << 20)));
         assert_eq!(watched.look(), None);

@@ -163,6 +163,15 @@ impl Groups {
     }
 }
 
+impl Drop for Groups {
+    /// A supervisor that ends leaves nothing: what still has a lease's group stays.
+    fn drop(&mut self) {
+        for home in &self.homes {
+            let _ = fs::remove_dir(&home.dir);
+        }
+    }
+}
+
 impl Group {
     /// The files that a process writes `0` to, to be in it.
     pub fn doors(&self) -> io::Result<Vec<File>> {
