@@ -14,6 +14,8 @@ pub mod score;
 mod shortage;
 
 #[cfg(test)]
+mod isolation_test;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod reason_test;

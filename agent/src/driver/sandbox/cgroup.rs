@@ -18,6 +18,8 @@ use std::{
 const WANTED: [&str; 3] = ["memory", "pids", "cpu"];
 /// Length of the period in which processor time is counted. Unit: µs. Source: the kernel's default.
 const PERIOD: u64 = 100_000;
+/// The least share of it that the kernel takes. Unit: µs.
+const QUOTA_MIN: u64 = 1_000;
 /// Tries to remove a group whose last process has just ended, and the pause between two.
 const REMOVALS: u32 = 50;
 const REMOVE_AGAIN: Duration = Duration::from_millis(2);
@@ -238,7 +240,10 @@ impl Group {
             None => Ok(()),
         };
         let memory = limits.memory.0.to_string();
-        let quota = limits.cpu.0 * PERIOD / 1_000;
+        let quota = match limits.cpu.0 {
+            0 => 0,
+            cpu => cpu.saturating_mul(PERIOD / 1_000).max(QUOTA_MIN),
+        };
         set("pids", "pids.max", &limits.processes.to_string())?;
         if self.version == 2 {
             set("memory", "memory.max", &memory)?;
@@ -324,5 +329,40 @@ fn end_all(dir: &Path) {
         if let Some(pid) = line.parse().ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::KILL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::CpuMillis;
+
+    /// Says what we write and read, not what a kernel does with it.
+    #[test]
+    fn version_2_is_told_in_its_own_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        for name in ["memory.max", "memory.oom.group", "pids.max", "cpu.max"] {
+            fs::write(file(name), "").unwrap();
+        }
+        let homes = vec![Home { controller: "", dir: dir.path().to_owned() }];
+        let group = Group { version: 2, homes };
+        let limits = Limits {
+            memory: Bytes(64 << 20),
+            cpu: CpuMillis(1_500),
+            processes: 8,
+            devices: vec!["1:3".into()],
+        };
+        group.limit(&limits).unwrap();
+        let told = |name: &str| fs::read_to_string(file(name)).unwrap();
+        assert_eq!(told("memory.max"), "67108864");
+        assert_eq!(told("cpu.max"), "150000 100000");
+        assert_eq!((told("pids.max").as_str(), told("memory.oom.group").as_str()), ("8", "1"));
+        assert_eq!(group.breach(), None);
+        fs::write(file("pids.events"), "max 2\n").unwrap();
+        assert_eq!(group.breach(), Some(Breach::Processes));
+        fs::write(file("memory.events"), "low 0\noom 1\noom_kill 1\n").unwrap();
+        fs::write(file("memory.peak"), "67108000\n").unwrap();
+        assert_eq!(group.breach(), Some(Breach::Memory { used: Bytes(67_108_000) }));
     }
 }

@@ -180,6 +180,13 @@ impl Host {
         }
     }
 
+    /// Ends a room that nothing was started in, and takes back what it held.
+    pub fn abandon(&mut self, room: &Room) {
+        room.end();
+        let _ = waitpid(Some(room.init.pid), WaitOptions::empty());
+        self.clear(room);
+    }
+
     /// Takes back what a room held, once its first process has ended.
     pub fn clear(&mut self, room: &Room) {
         let _ = waitpid(Some(room.init.pid), WaitOptions::NOHANG);

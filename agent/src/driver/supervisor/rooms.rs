@@ -43,7 +43,7 @@ impl Rooms {
         match fs::write(dirs.facts(), facts) {
             Ok(()) => Ok(room),
             Err(why) => {
-                room.end();
+                host.abandon(&room);
                 Err(SandboxError::told("write down what holds", &why))
             }
         }
