@@ -60,8 +60,11 @@ pub enum Breach {
     Processes,
 }
 
+/// The folder of each controller, or the one of all under an empty name.
+type Mounts = Vec<(&'static str, PathBuf)>;
+
 /// Where this system has control groups that can limit.
-pub fn find() -> Result<(u8, Vec<(&'static str, PathBuf)>), String> {
+pub fn find() -> Result<(u8, Mounts), String> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let fields = || mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     if let Some(mount) = fields().find(|it| it.get(2) == Some(&"cgroup2")) {
