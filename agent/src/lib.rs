@@ -1,5 +1,5 @@
 //! One node: runs tasks under leases, and keeps nothing that the log does not know.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod driver;
 pub mod link;

@@ -106,6 +106,7 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         cpu_level: "x86-64-v3".into(),
         kernel: String::new(),
         agent_version: String::new(),
+        isolation: domain::isolation::NodeIsolation::default(),
     };
     Ok(Sealing { wanted, dirs, inventory, started: Millis(0), ended: Millis(1) })
 }

@@ -113,17 +113,7 @@ pub fn show_duration(time: Millis) -> String {
 /// A size for people: `3.2 GiB`.
 #[must_use]
 pub fn show_size(size: Bytes) -> String {
-    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    for (unit, shift) in units {
-        if size.0 >= 1 << shift {
-            let tenths = (u128::from(size.0) * 10) >> shift;
-            return match tenths % 10 {
-                0 => format!("{} {unit}", tenths / 10),
-                part => format!("{}.{part} {unit}", tenths / 10),
-            };
-        }
-    }
-    format!("{} B", size.0)
+    size.text()
 }
 
 /// A number of cores for people: `1.5`, `4`.

@@ -79,6 +79,7 @@ fn documents_of_changes_and_files_keep_their_form() {
               "recipe": "string",
               "schema": "dry_run/v1",
               "spec": {
+                "after": [],
                 "array": "null",
                 "code": "null",
                 "command": [
@@ -101,6 +102,10 @@ fn documents_of_changes_and_files_keep_their_form() {
                 },
                 "restart": "string",
                 "retries": "number",
+                "retry": {
+                  "backoff": "null",
+                  "on": []
+                },
                 "seed": "number",
                 "tasks": "number",
                 "time_limit": "null",

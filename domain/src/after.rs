@@ -99,6 +99,8 @@ pub enum RetryOn {
     Prepare,
     /// It could not be sealed.
     Seal,
+    /// It reached a limit of its sandbox: memory, processes or disk.
+    Limit,
 }
 
 impl RetryOn {
@@ -110,7 +112,10 @@ impl RetryOn {
             EndCause::Signal { .. } => Some(Self::Signal),
             EndCause::NoOutput | EndCause::OutputChanged { .. } => Some(Self::Output),
             EndCause::TimeLimit => Some(Self::TimeLimit),
-            EndCause::Prepare { .. } => Some(Self::Prepare),
+            EndCause::Prepare { .. } | EndCause::Sandbox { .. } => Some(Self::Prepare),
+            EndCause::OutOfMemory { .. }
+            | EndCause::TooManyProcesses { .. }
+            | EndCause::DiskQuota { .. } => Some(Self::Limit),
             EndCause::Seal { .. } => Some(Self::Seal),
             EndCause::DiskFull { .. }
             | EndCause::NodeLost

@@ -4,6 +4,7 @@ use crate::{
     after::{After, RetryRule},
     digest::Digest,
     id::{ElementId, JobId, LeaseId},
+    isolation::{Confinement, Network},
     limit,
     resource::TaskResources,
     unit::{Bytes, Millis},
@@ -147,6 +148,9 @@ pub struct JobSpec {
     pub after: Vec<After>,
     /// When it is tried again after a failure of its own.
     pub retry: RetryRule,
+    /// What it says of its own isolation.
+    #[serde(default)]
+    pub confinement: Confinement,
 }
 
 /// A specification that no cluster could run.
@@ -213,6 +217,7 @@ impl JobSpec {
             fault("after", why, "wait for at most 64, or for one that waits for the others");
         }
         self.check_names(&mut fault);
+        self.check_confinement(gpus, &mut fault);
         let captured = self.code.iter().map(|code| ("code", code));
         let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));
         for (field, captured) in captured {
@@ -230,6 +235,20 @@ impl JobSpec {
             fault("job", why, "move scripts and lists into the code folder");
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    fn check_confinement(&self, gpus: u64, fault: &mut impl FnMut(&str, String, &str)) {
+        let most = limit::NODE_GPUS_MAX as u64;
+        if self.confinement.needs_sandbox()
+            && self.confinement.reaches() == Network::None
+            && gpus > most
+        {
+            let why = format!("is none for a gang of {gpus} GPUs, and one node has at most {most}");
+            fault("network", why, "set `network = \"host\"`, so that its nodes reach each other");
+        }
+        if self.confinement.disk == Some(Bytes(0)) {
+            fault("resources.disk", "is zero".into(), "give a size such as \"10GiB\"");
+        }
     }
 
     /// Names that become variables of the task's environment.
@@ -315,6 +334,34 @@ pub enum EndCause {
         /// Which, and how.
         detail: String,
     },
+    /// Its tasks on one node needed more memory than they had asked for.
+    OutOfMemory {
+        /// The rank that ended of it, or the first one there.
+        rank: u32,
+        /// The most that they held.
+        used: Bytes,
+        /// What they may hold.
+        limit: Bytes,
+    },
+    /// Its tasks on one node started more processes and threads than they may have.
+    TooManyProcesses {
+        /// The rank that ended of it, or the first one there.
+        rank: u32,
+        /// What they may have.
+        limit: u64,
+    },
+    /// Its folders on one node hold more than they may.
+    DiskQuota {
+        /// What they hold.
+        used: Bytes,
+        /// What they may hold.
+        limit: Bytes,
+    },
+    /// What keeps its tasks apart could not be built, and without it they do not run.
+    Sandbox {
+        /// What failed, and what to do.
+        detail: String,
+    },
 }
 
 impl EndCause {
@@ -328,6 +375,12 @@ impl EndCause {
             | Self::OutputChanged { .. }
             | Self::TimeLimit
             | Self::Prepare { .. }
+            | Self::OutOfMemory { .. }
+            | Self::TooManyProcesses { .. }
+            | Self::DiskQuota { .. }
+            // The planner asks no node that says it cannot: one that fails all the same would be
+            // asked again and again.
+            | Self::Sandbox { .. }
             | Self::Seal { .. } => true,
             Self::DiskFull { .. }
             | Self::GpuFault { .. }
@@ -361,6 +414,23 @@ impl std::fmt::Display for EndCause {
             Self::Seal { detail } => write!(f, "could not be sealed: {detail}"),
             Self::GpuFault { detail } => write!(f, "its GPU is sick: {detail}"),
             Self::Dependency { detail } => write!(f, "never started: {detail}"),
+            Self::OutOfMemory { rank, used, limit } => write!(
+                f,
+                "out of memory: rank {rank} used {} of {}; ask for more with --memory",
+                used.text(),
+                limit.text()
+            ),
+            Self::TooManyProcesses { rank, limit } => write!(
+                f,
+                "too many processes: rank {rank} reached {limit} processes and threads; start fewer"
+            ),
+            Self::DiskQuota { used, limit } => write!(
+                f,
+                "disk quota: its folders hold {} of {}; write less, or ask for more with --disk",
+                used.text(),
+                limit.text()
+            ),
+            Self::Sandbox { detail } => write!(f, "its sandbox could not be built: {detail}"),
         }
     }
 }

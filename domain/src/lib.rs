@@ -10,6 +10,7 @@ pub mod digest;
 pub mod hardware;
 pub mod health;
 pub mod id;
+pub mod isolation;
 pub mod job;
 pub mod lease;
 pub mod limit;

@@ -2,6 +2,7 @@
 
 use crate::{
     digest::Digest,
+    isolation::NodeIsolation,
     resource::Gpu,
     unit::{Bytes, CpuMillis},
 };
@@ -33,6 +34,9 @@ pub struct Inventory {
     pub kernel: String,
     /// Version of the agent.
     pub agent_version: String,
+    /// How far it keeps tasks apart from itself.
+    #[serde(default)]
+    pub isolation: NodeIsolation,
 }
 
 impl Inventory {

@@ -34,6 +34,25 @@ macro_rules! units {
     )*};
 }
 
+impl Bytes {
+    /// As people read it: `512 MiB`, `1.5 GiB`.
+    #[must_use]
+    pub fn text(self) -> String {
+        const NAMES: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+        let mut place = 0;
+        let mut unit = 1u64;
+        while place + 1 < NAMES.len() && self.0 / unit >= 1_024 {
+            unit <<= 10;
+            place += 1;
+        }
+        let tenths = u128::from(self.0) * 10 / u128::from(unit);
+        match tenths % 10 {
+            0 => format!("{} {}", tenths / 10, NAMES[place]),
+            tenth => format!("{}.{tenth} {}", tenths / 10, NAMES[place]),
+        }
+    }
+}
+
 units! {
     /// A duration, or a point in time since the Unix epoch or since boot. Unit: ms.
     Millis, " ms";

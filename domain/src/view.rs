@@ -162,7 +162,7 @@ pub struct WhyView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonView {
     /// Its one word: gpus, gpu_model, cpu, memory, gang, ahead, share, queue, user, budget,
-    /// health, array, lease, held, after, pause.
+    /// health, array, lease, held, after, pause, isolation, network.
     pub kind: String,
     /// What is asked and what there is.
     pub detail: String,

@@ -172,6 +172,7 @@ impl Client {
             reproduces: None,
             after,
             retry: RetryRule { backoff, on: Vec::new() },
+            confinement: domain::isolation::Confinement::default(),
         };
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }

@@ -117,6 +117,7 @@ impl Node {
             cpu_level: "x86-64-v3".into(),
             kernel: "6.1".into(),
             agent_version: "0.1.0".into(),
+            isolation: domain::isolation::NodeIsolation::default(),
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Placement<'a> {
     pub node_rank: u32,
     /// The node's GPUs.
     pub gpus: &'a [Gpu],
+    /// Where ranks meet.
+    pub master_addr: &'a str,
 }
 
 impl Placement<'_> {
@@ -78,7 +80,7 @@ impl Placement<'_> {
         set("WORLD_SIZE", spec.tasks.to_string());
         set("LOCAL_RANK", local_rank.to_string());
         set("NODE_RANK", self.node_rank.to_string());
-        set("MASTER_ADDR", self.wanted.master_addr.clone());
+        set("MASTER_ADDR", self.master_addr.to_owned());
         set("MASTER_PORT", master_port(lease.id).to_string());
         set("CUDA_VISIBLE_DEVICES", self.visible(task));
         set("HOME", text(&dirs.tmp()));

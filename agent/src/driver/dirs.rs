@@ -103,6 +103,12 @@ impl LeaseDirs {
         self.root.join("notice")
     }
 
+    /// What holds for its tasks, where they run within walls: the supervisor's word.
+    #[must_use]
+    pub fn facts(&self) -> PathBuf {
+        self.root.join("facts")
+    }
+
     /// What a later life of the agent needs to know of the lease.
     #[must_use]
     pub fn state(&self) -> PathBuf {
@@ -128,9 +134,14 @@ impl LeaseDirs {
     pub(super) fn empty(&self) -> io::Result<()> {
         let all = self.all();
         let state = self.state();
+        let owner = self.root.symlink_metadata()?.uid();
         for entry in fs::read_dir(&self.root)? {
             let path = entry?.path();
-            let is_folder = path.symlink_metadata()?.is_dir();
+            let meta = path.symlink_metadata()?;
+            if meta.is_dir() && meta.uid() != owner {
+                return Err(io::Error::other("a sandbox's folder belongs to its user"));
+            }
+            let is_folder = meta.is_dir();
             if all.contains(&path) && is_folder {
                 fs::set_permissions(&path, Permissions::from_mode(0o755))?;
                 for inner in fs::read_dir(&path)? {

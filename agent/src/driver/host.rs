@@ -3,6 +3,7 @@
 use domain::{
     Bytes, CpuMillis, MegaBits,
     hardware::{Disk, Hardware, HostHardware, Network},
+    isolation::NodeIsolation,
     node::Inventory,
 };
 use std::{fs, io, path::Path};
@@ -46,7 +47,7 @@ pub fn read_host() -> Result<HostHardware, HostError> {
 
 /// What the scheduler is told of a machine by the name of `name`.
 #[must_use]
-pub fn inventory(name: String, hardware: &Hardware) -> Inventory {
+pub fn inventory(name: String, hardware: &Hardware, isolation: NodeIsolation) -> Inventory {
     let (host, driver) = (&hardware.host, hardware.gpus.driver.clone());
     let (driver_version, cuda_version) =
         driver.map_or_else(Default::default, |driver| (driver.version, driver.cuda));
@@ -62,6 +63,7 @@ pub fn inventory(name: String, hardware: &Hardware) -> Inventory {
         cpu_level: host.cpu_level.clone(),
         kernel: host.kernel.clone(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        isolation,
     }
 }
 

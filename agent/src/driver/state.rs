@@ -3,7 +3,11 @@
 use super::dirs::{LeaseDirs, NodeDirs};
 use domain::{LeaseId, NodeId, link::WantedLease};
 use proto::frame;
-use std::{fs, io};
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+};
 
 /// Writes the record, before any task starts.
 ///
@@ -13,7 +17,10 @@ use std::{fs, io};
 /// # Errors
 /// When the disk refuses.
 pub fn write(dirs: &LeaseDirs, node: NodeId, wanted: &WantedLease) -> io::Result<()> {
-    fs::write(dirs.state(), frame::encode(&(node, wanted)))
+    let mut open = fs::OpenOptions::new();
+    // Tasks that run as users of their own have no business in it.
+    let mut file = open.write(true).create(true).truncate(true).mode(0o600).open(dirs.state())?;
+    file.write_all(&frame::encode(&(node, wanted)))
 }
 
 /// Every lease with a record. Folders without one are removed: nothing was started there.

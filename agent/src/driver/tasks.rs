@@ -3,12 +3,15 @@
 use super::{
     contract::Placement,
     dirs::NodeDirs,
+    house::House,
     prepare::{blocking, io_cause},
+    sandbox::Walls,
     state,
     supervisor::{Ask, Client, ClientError, LeaseView, Reader, Said, TaskCommand, Writer},
 };
 use domain::{
-    LeaseId, Millis, NodeId, job::EndCause, lease::TaskPlace, link::WantedLease, resource::Gpu,
+    LeaseId, Millis, NodeId, isolation::Network, job::EndCause, lease::TaskPlace,
+    link::WantedLease, resource::Gpu,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +25,8 @@ use tokio::sync::mpsc;
 pub const ORDERS_AHEAD: usize = 65_536;
 /// Messages of the supervisor that wait for the agent.
 const SAID_AHEAD: usize = 1_024;
+/// Where the ranks of a lease meet that reach nothing but each other.
+const LOOPBACK: &str = "127.0.0.1";
 /// Time between two tries to reach it.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
@@ -83,6 +88,7 @@ pub struct Tasks {
     dirs: NodeDirs,
     command: Vec<String>,
     gpus: Vec<Gpu>,
+    house: House,
     heard: mpsc::Sender<Heard>,
     /// Leases whose start was ordered, to be missed in what the next supervisor lists.
     started: BTreeSet<LeaseId>,
@@ -116,12 +122,14 @@ impl Tasks {
         dirs: NodeDirs,
         command: Vec<String>,
         gpus: Vec<Gpu>,
+        house: House,
         heard: mpsc::Sender<Heard>,
     ) -> Self {
         Self {
             dirs,
             command,
             gpus,
+            house,
             heard,
             started: BTreeSet::new(),
             killing: BTreeMap::new(),
@@ -233,9 +241,13 @@ impl Tasks {
             Order::Start { wanted, node, node_rank, tasks, deadline } => {
                 let lease = wanted.lease.id;
                 match self.commands(wanted, node, node_rank, tasks).await {
-                    Ok(tasks) => {
+                    Ok((tasks, walls)) => {
                         self.started.insert(lease);
-                        writer.ask(&Ask::Start { lease, deadline, tasks }).await
+                        let ask = match walls {
+                            None => Ask::Start { lease, deadline, tasks },
+                            Some(walls) => Ask::Confine { lease, deadline, tasks, walls },
+                        };
+                        writer.ask(&ask).await
                     }
                     Err(cause) => {
                         // Without a listener the agent is ending.
@@ -267,15 +279,24 @@ impl Tasks {
         node: NodeId,
         node_rank: u32,
         tasks: Vec<TaskPlace>,
-    ) -> Result<Vec<TaskCommand>, EndCause> {
+    ) -> Result<(Vec<TaskCommand>, Option<Walls>), EndCause> {
         let dirs = self.dirs.lease(wanted.lease.id);
         let gpus = self.gpus.clone();
+        let house = self.house.clone();
         blocking(move || {
-            let placement = Placement { wanted: &wanted, dirs: &dirs, node_rank, gpus: &gpus };
+            let walls = house.walls(&wanted, &tasks, &gpus)?;
+            let alone = walls.as_ref().is_some_and(|walls| walls.network == Network::None);
+            let placement = Placement {
+                wanted: &wanted,
+                dirs: &dirs,
+                node_rank,
+                gpus: &gpus,
+                master_addr: if alone { LOOPBACK } else { &wanted.master_addr },
+            };
             let commands = placement.commands(&tasks)?;
             state::write(&dirs, node, &wanted)
                 .map_err(|why| io_cause("the lease's record", &why))?;
-            Ok(commands)
+            Ok((commands, walls))
         })
         .await
     }

@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
-    Digest, LeaseId, Millis, NodeId,
+    Bytes, Digest, LeaseId, Millis, NodeId,
     artifact::OutputDigests,
     checkpoint::Checkpoint,
     job::EndCause,
@@ -102,6 +102,18 @@ pub enum Exit {
     Signal(i32),
     /// By us: on request, or by the supervisor at the lease's deadline.
     Killed,
+    /// With its lease, whose tasks on this node wanted more memory than they may have.
+    OutOfMemory {
+        /// The most that they held.
+        used: Bytes,
+        /// What they may hold.
+        limit: Bytes,
+    },
+    /// With its lease, whose tasks on this node reached their number of processes.
+    TooManyProcesses {
+        /// What they may have.
+        limit: u64,
+    },
 }
 
 /// What happened.

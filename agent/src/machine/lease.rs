@@ -249,6 +249,8 @@ impl Exit {
             Self::Code(code) => Some(EndCause::ExitCode { rank, code }),
             Self::Signal(signal) => Some(EndCause::Signal { rank, signal }),
             Self::Killed => Some(EndCause::LeaseExpired),
+            Self::OutOfMemory { used, limit } => Some(EndCause::OutOfMemory { rank, used, limit }),
+            Self::TooManyProcesses { limit } => Some(EndCause::TooManyProcesses { rank, limit }),
         }
     }
 }

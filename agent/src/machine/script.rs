@@ -27,6 +27,7 @@ pub(crate) fn inventory() -> Inventory {
         cpu_level: "x86-64-v3".into(),
         kernel: text(),
         agent_version: text(),
+        isolation: domain::isolation::NodeIsolation::default(),
     }
 }
 
@@ -53,6 +54,7 @@ pub(super) fn spec() -> JobSpec {
         reproduces: None,
         after: Vec::new(),
         retry: Default::default(),
+        confinement: domain::isolation::Confinement::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
         checkpoints::CheckpointWatch,
         clock,
         dirs::NodeDirs,
+        house::House,
         pool::FolderPool,
         state,
         supervisor::{Ask, Client, LeaseView, Said},
@@ -43,7 +44,17 @@ pub(super) async fn boot<B: Blobs>(
     trim(&cache, config.cache_max.0, parts);
     let (watch, seen) = CheckpointWatch::new(&dirs)?;
     let (heard_out, heard) = mpsc::channel(HEARD_AHEAD);
-    let mut tasks = Tasks::new(dirs.clone(), config.supervisor, inventory.gpus.clone(), heard_out);
+    let mut tasks = Tasks::new(
+        dirs.clone(),
+        config.supervisor,
+        inventory.gpus.clone(),
+        House {
+            isolation: inventory.isolation.clone(),
+            memory: inventory.memory,
+            readable: config.readable.iter().map(|it| it.display().to_string()).collect(),
+        },
+        heard_out,
+    );
     let mut client = tasks.connect().await?;
     let known = list(&mut client).await.map_err(failed)?;
     let kept = state::read_all(&dirs).map_err(failed)?;
@@ -58,6 +69,7 @@ pub(super) async fn boot<B: Blobs>(
         ward,
         told: super::care::Told::default(),
         vigil: super::vigil::Vigil::default(),
+        quotas: super::quota::Quotas::default(),
         dirs,
         pool,
         cache,
@@ -163,6 +175,7 @@ impl<B: Blobs> Shell<B> {
         tasks: &[domain::lease::TaskPlace],
     ) {
         let lease = wanted.lease.id;
+        self.watch_disk(wanted);
         let dirs = self.dirs.lease(lease);
         let ranks: Vec<_> = tasks.iter().map(|task| task.rank).collect();
         self.leases.entry(lease).or_default().left = ranks.iter().copied().collect();

@@ -44,7 +44,11 @@ impl<B: Blobs> Shell<B> {
     ///
     /// A lease names GPUs by index, so an index in use must go on to mean the same GPU.
     fn on_changed(&mut self, hardware: &Hardware) {
-        let inventory = host::inventory(self.inventory.name.clone(), hardware);
+        let inventory = host::inventory(
+            self.inventory.name.clone(),
+            hardware,
+            self.inventory.isolation.clone(),
+        );
         let other = |gpu: &&Gpu| {
             let moved = |now: &Gpu| (now.index == gpu.index) != (now.uuid == gpu.uuid);
             inventory.gpus.iter().any(moved) && self.machine.uses_gpu(gpu.index)

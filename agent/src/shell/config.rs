@@ -1,7 +1,7 @@
 //! What an agent is told when it starts.
 
 use crate::{driver::gpu::GpuError, driver::host::HostError, store::Tls};
-use domain::{Bytes, CpuMillis};
+use domain::{Bytes, CpuMillis, isolation::Isolation};
 use std::{io, path::PathBuf};
 
 /// An agent's settings.
@@ -21,6 +21,10 @@ pub struct Config {
     pub cpu: Option<CpuMillis>,
     /// Memory that tasks may use; none means all.
     pub memory: Option<Bytes>,
+    /// The least isolation of every job.
+    pub isolation: Isolation,
+    /// Folders beside the system's that sandboxed tasks may read.
+    pub readable: Vec<PathBuf>,
     /// Bytes of verified blobs that are kept for later jobs.
     pub cache_max: Bytes,
     /// The command that serves [`Config::dir`] as supervisor:

@@ -5,6 +5,7 @@ mod care;
 mod config;
 mod local;
 mod obey;
+mod quota;
 mod tail;
 mod vigil;
 mod ward;
@@ -23,6 +24,7 @@ use crate::{
         host,
         patrol::{self, News},
         pool::FolderPool,
+        sandbox,
         supervisor::Said,
         tasks::{Heard, ORDERS_AHEAD, Order},
     },
@@ -34,6 +36,7 @@ use care::Told;
 use domain::{
     LeaseId, Millis,
     hardware::Hardware,
+    isolation::{Isolation, NodeIsolation},
     job::EndCause,
     link::{Down, Up},
     node::Inventory,
@@ -63,7 +66,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
     let config = config.checked()?;
     let gpus: Arc<dyn Gpus> = Arc::from(gpu::open(config.nvml.as_deref())?);
     let hardware = hardware(&config, &*gpus)?;
-    let inventory = host::inventory(config.name.clone(), &hardware);
+    let inventory = host::inventory(config.name.clone(), &hardware, isolation(&config)?);
     let class = hardware.class();
     tracing::info!(node = %config.name, gpus = inventory.gpus.len(), %class, "agent starts");
     for gpu in &hardware.gpus.unread {
@@ -137,6 +140,23 @@ fn hardware(config: &Config, gpus: &dyn Gpus) -> Result<Hardware, AgentError> {
     Ok(Hardware { host, gpus: gpus.read()? })
 }
 
+/// What this machine can do to keep tasks apart: what every job is owed must be among it.
+fn isolation(config: &Config) -> Result<NodeIsolation, AgentError> {
+    let found = sandbox::probe(config.isolation);
+    match found.lacks.first() {
+        None => tracing::info!(cgroup = found.cgroup, landlock = found.landlock, "can sandbox"),
+        Some(lack) if config.isolation == Isolation::Sandbox => {
+            return Err(AgentError::Setting {
+                setting: "isolation",
+                fault: format!("is sandbox, and this machine lacks {lack}"),
+                remedy: "see to that, or set `isolation = \"plain\"`",
+            });
+        }
+        Some(lack) => tracing::info!(%lack, "cannot sandbox"),
+    }
+    Ok(found)
+}
+
 /// All that a running agent holds.
 struct Shell<B> {
     machine: AgentMachine,
@@ -145,6 +165,7 @@ struct Shell<B> {
     ward: Ward,
     told: Told,
     vigil: Vigil,
+    quotas: quota::Quotas,
     dirs: NodeDirs,
     pool: Arc<FolderPool>,
     cache: Arc<Cache>,
@@ -193,9 +214,11 @@ impl<B: Blobs> Shell<B> {
                 () = tokio::time::sleep(self.nap()) => self.feed(Input::Tick),
                 Some(_) = self.sweeping.join_next() => {}
                 Some(Ok(looks)) = self.vigil.looks.join_next() => self.on_looks(looks),
+                Some(Ok(found)) = self.quotas.looks.join_next() => self.on_disk(found),
             }
             self.tell_health();
             self.look();
+            self.look_at_disk();
             self.tell_idle();
         }
         Err(AgentError::Overrun)
@@ -259,6 +282,10 @@ impl<B: Blobs> Shell<B> {
                 let detail = format!("{why}; check the job's `command`");
                 self.feed(Input::Faulted { lease, cause: EndCause::Prepare { detail } });
             }
+            Heard::Said(Said::NotConfined { lease, why }) => {
+                tracing::error!(%lease, %why, "sandbox not built");
+                self.feed(Input::Faulted { lease, cause: EndCause::Sandbox { detail: why } });
+            }
             Heard::Said(Said::Exited { lease, rank, exit, ended, alone }) => {
                 if let Some(local) = self.leases.get_mut(&lease) {
                     local.alone = alone;
@@ -298,7 +325,8 @@ impl<B: Blobs> Shell<B> {
     /// The cause where a task failed on a disk without room: that is the node's fault, not the
     /// job's, and another node may have more. Only a guess, for programs tell nobody why they end.
     fn full_disk(&self, rank: u32, exit: Exit) -> Option<EndCause> {
-        let failed = exit.cause(rank).filter(|_| exit != Exit::Killed)?;
+        let by_itself = matches!(exit, Exit::Code(_) | Exit::Signal(_));
+        let failed = exit.cause(rank).filter(|_| by_itself)?;
         let figures = rustix::fs::statvfs(&self.dirs.root).ok()?;
         let free = figures.f_bavail.saturating_mul(figures.f_frsize);
         let inodes_left = figures.f_files == 0 || figures.f_favail > 0;

@@ -87,6 +87,8 @@ impl World {
             nvml: None,
             cpu: Some(CpuMillis(1_000)),
             memory: Some(Bytes(1 << 30)),
+            isolation: domain::isolation::Isolation::None,
+            readable: vec![],
             cache_max: Bytes(1 << 30),
             supervisor: vec!["/bin/false".into()],
         };

@@ -1,7 +1,12 @@
 //! What the record says of an output, in the registry's forms.
 
 use super::seal::{Sealing, last_metrics};
-use domain::{Digest, job::EndCause, tree::Tree};
+use domain::{
+    Digest,
+    isolation::{InForce, Isolation},
+    job::EndCause,
+    tree::Tree,
+};
 use registry::seal::{
     recipe,
     statement::{self, Provenance},
@@ -32,13 +37,17 @@ pub(super) fn model(sealing: &Sealing, tree: &Tree) -> Vec<u8> {
 }
 
 /// The payload of the signed provenance.
-pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Vec<u8> {
+///
+/// # Errors
+/// When it is not on record what held for tasks that ran within walls.
+pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Result<Vec<u8>, EndCause> {
+    let in_force = in_force(sealing)?;
     let wanted = &sealing.wanted;
     let inventories = match wanted.inventories.as_slice() {
         [] => vec![sealing.inventory.clone()],
         gang => gang.to_vec(),
     };
-    statement::provenance(&Provenance {
+    Ok(statement::provenance(&Provenance {
         name: wanted.spec.name.clone(),
         root: tree.root(),
         spec: wanted.spec.clone(),
@@ -53,5 +62,21 @@ pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Vec<u8>
         checkpoints: wanted.checkpoints.clone(),
         log,
         metrics: last_metrics(sealing),
-    })
+        in_force,
+    }))
+}
+
+/// What held for the tasks, as the supervisor wrote it down.
+fn in_force(sealing: &Sealing) -> Result<InForce, EndCause> {
+    let isolation = sealing.wanted.spec.confinement.on(sealing.inventory.isolation.default);
+    if isolation == Isolation::None {
+        return Ok(InForce::default());
+    }
+    let failed = |why: String| {
+        let detail = format!("it is not on record what held for its tasks: {why}");
+        EndCause::Seal { detail }
+    };
+    let facts = std::fs::read(sealing.dirs.facts()).map_err(|why| failed(why.to_string()))?;
+    let facts = serde_json::from_slice(&facts).map_err(|why| failed(why.to_string()))?;
+    Ok(InForce { isolation, sandbox: Some(facts) })
 }

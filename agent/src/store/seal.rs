@@ -95,7 +95,7 @@ fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp
         merged_log(&sealing.dirs, &ranks).map_err(|why| seal_cause(&sealing.dirs.logs(), &why))?;
     let log = Blob::bytes(log);
     let statement = Blob::bytes(describe::model(sealing, &tree));
-    let provenance = Blob::bytes(describe::provenance(sealing, &tree, log.digest()));
+    let provenance = Blob::bytes(describe::provenance(sealing, &tree, log.digest())?);
     let digests = OutputDigests {
         root: tree.root(),
         tree: tree.digest(),

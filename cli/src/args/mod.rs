@@ -132,7 +132,7 @@ pub enum Command {
     /// Run a server
     Server(process::Server),
     /// Run an agent
-    Agent(process::Configured),
+    Agent(process::Agent),
     /// Run a node's supervisor; agents start it themselves
     #[command(hide = true)]
     Supervisor(process::Supervisor),

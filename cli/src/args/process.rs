@@ -1,7 +1,9 @@
 //! Arguments of the processes.
 
+use super::spec::word;
+use crate::jobfile::form::ISOLATION;
 use clap::{Args, Subcommand};
-use domain::ReplicaId;
+use domain::{ReplicaId, isolation::Isolation};
 use std::{net::SocketAddr, path::PathBuf};
 
 /// `assay dev`.
@@ -33,6 +35,17 @@ pub struct Configured {
     /// Its configuration
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// `assay agent`.
+#[derive(Args, Debug)]
+pub struct Agent {
+    /// Its configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The least isolation of every job: plain, sandbox; by default what the configuration says
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &ISOLATION))]
+    pub isolation: Option<Isolation>,
 }
 
 /// `assay server`.

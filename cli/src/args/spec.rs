@@ -4,7 +4,7 @@ use crate::{
     complete,
     jobfile::{
         draft::{DataSource, Draft, array},
-        form::{ON_DISCONNECT, OUTPUTS, RESTART},
+        form::{ISOLATION, NETWORK, ON_DISCONNECT, OUTPUTS, RESTART},
         waits::RETRY_ON,
     },
     quantity,
@@ -13,6 +13,7 @@ use clap::Args;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
     after::{After, RetryOn, RetryRule, When},
+    isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
 use std::path::{Path, PathBuf};
@@ -45,6 +46,9 @@ pub struct SpecFlags {
     /// Memory of each task, such as 32GiB
     #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
     pub memory: Option<Bytes>,
+    /// Room on each node for its folders, such as 10GiB
+    #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
+    pub disk: Option<Bytes>,
     /// Folder of code, captured by digest; also the working folder
     #[arg(long, value_name = "DIR")]
     pub code: Option<PathBuf>,
@@ -72,7 +76,7 @@ pub struct SpecFlags {
     /// Pause after the first such failure, such as 30s; each further one is twice as long
     #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
     pub retry_backoff: Option<Millis>,
-    /// Only after: exit_code, signal, output, time_limit, prepare, seal; may be repeated
+    /// Only after: exit_code, signal, output, time_limit, prepare, seal, limit; may be repeated
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &RETRY_ON))]
     pub retry_on: Vec<RetryOn>,
     /// Start once this job has completed; may be repeated
@@ -93,6 +97,12 @@ pub struct SpecFlags {
     /// Many elements: 8, 0-7, or 0-7%2 for two at once
     #[arg(long, value_name = "RANGE", value_parser = array)]
     pub array: Option<Array>,
+    /// The least isolation: plain, sandbox; a node may demand more
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &ISOLATION))]
+    pub isolation: Option<Isolation>,
+    /// What a sandboxed job reaches: none (as by default), host
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &NETWORK))]
+    pub network: Option<Network>,
 }
 
 impl SpecFlags {
@@ -126,6 +136,9 @@ impl SpecFlags {
             array: self.array,
             after: self.after(),
             retry: RetryRule { backoff: self.retry_backoff, on: self.retry_on.clone() },
+            isolation: self.isolation,
+            network: self.network,
+            disk: self.disk,
         }
     }
 }
@@ -151,7 +164,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+/// One of some words.
+pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
         let all: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
         format!("use {}", all.join(" or "))

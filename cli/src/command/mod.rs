@@ -117,7 +117,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Debug(Debug::Pii { file }) => pii::run(&output(global), &file),
         Command::Dev(args) => crate::dev::run(global, args).await,
         Command::Server(args) => server(global, args).await,
-        Command::Agent(args) => process::agent(&args.config).await,
+        Command::Agent(args) => process::agent(&args).await,
         Command::Supervisor(args) => process::supervisor(&args.dir),
         Command::Completions(args) => process::completions(&output(global), args.shell),
         Command::Man(args) => process::man(&output(global), &args.dir),

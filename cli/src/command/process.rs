@@ -1,7 +1,10 @@
 //! The processes of a cluster: wiring, nothing else.
 
 use crate::{
-    args::{Cli, Global, process::Configured},
+    args::{
+        Cli, Global,
+        process::{Agent, Configured},
+    },
     complete,
     config::{agent, server},
     exit::Exit,
@@ -126,8 +129,8 @@ fn this_program() -> Result<PathBuf, Fault> {
 ///
 /// # Errors
 /// When the configuration is wrong, or the agent cannot run or go on.
-pub async fn agent(path: &Path) -> Result<Exit, Fault> {
-    let config = agent::load(path)?;
+pub async fn agent(args: &Agent) -> Result<Exit, Fault> {
+    let config = agent::load(&args.config)?;
     log_to_stderr();
     let read = |path: &PathBuf| fs::read_to_string(path).map_err(|fault| Fault::file(path, &fault));
     let dir = config.dir.display().to_string();
@@ -145,6 +148,8 @@ pub async fn agent(path: &Path) -> Result<Exit, Fault> {
         nvml: config.nvml,
         cpu: config.cpu,
         memory: config.memory,
+        isolation: args.isolation.unwrap_or(config.isolation),
+        readable: config.readable,
         cache_max: CACHE_MAX,
         supervisor: vec![program.display().to_string(), "supervisor".into(), "--dir".into(), dir],
     };

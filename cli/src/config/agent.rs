@@ -7,15 +7,28 @@ use crate::{
         reader::{Field, Reader},
     },
     fault::Fault,
+    jobfile::form::ISOLATION,
     quantity,
 };
-use domain::{Bytes, CpuMillis};
+use domain::{Bytes, CpuMillis, isolation::Isolation};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 9] = ["ca", "cert", "cpus", "dir", "key", "memory", "name", "nvml", "servers"];
+const KEYS: [&str; 11] = [
+    "ca",
+    "cert",
+    "cpus",
+    "dir",
+    "isolation",
+    "key",
+    "memory",
+    "name",
+    "nvml",
+    "readable",
+    "servers",
+];
 
 /// What an agent is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +51,10 @@ pub struct Agent {
     pub cpu: Option<CpuMillis>,
     /// Memory that tasks may use; all by default.
     pub memory: Option<Bytes>,
+    /// The least isolation of every job.
+    pub isolation: Isolation,
+    /// Folders beside the system's that sandboxed tasks may read.
+    pub readable: Vec<PathBuf>,
 }
 
 /// Reads an agent's configuration. Its paths are relative to its folder.
@@ -51,10 +68,13 @@ pub fn load(path: &Path) -> Result<Agent, Fault> {
 fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
     let mut texts = BTreeMap::new();
     let (mut servers, mut cpu, mut memory) = (None, None, None);
+    let (mut isolation, mut readable) = (None, None);
     for entry in reader.table(Field { name: "agent", node }) {
         let field = Field { name: &entry.key, node: &entry.node };
         match entry.key.as_str() {
             "servers" => servers = reader.texts(field),
+            "isolation" => isolation = reader.word(field, &ISOLATION),
+            "readable" => readable = reader.texts(field),
             "cpus" => cpu = reader.quantity(field, quantity::cpus, "give a number of cores"),
             "memory" => {
                 memory = reader.quantity(field, quantity::size, "give a size such as \"32GiB\"");
@@ -86,6 +106,8 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
         nvml,
         cpu,
         memory,
+        isolation: isolation.unwrap_or_default(),
+        readable: readable.unwrap_or_default().into_iter().map(|it| base.join(it)).collect(),
     })
 }
 
@@ -98,11 +120,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.toml");
         let good = "name = \"node-a\"\ndir = \"data\"\nservers = [\"a:1\"]\nca = \"ca.pem\"\n\
-                    cert = \"n.pem\"\nkey = \"n.key\"\ncpus = 1.5\nmemory = \"1GiB\"\n";
+                    cert = \"n.pem\"\nkey = \"n.key\"\ncpus = 1.5\nmemory = \"1GiB\"\nisolation = \"sandbox\"\n";
         std::fs::write(&path, good).unwrap();
         let agent = load(&path).unwrap();
         assert_eq!(agent.cpu, Some(CpuMillis(1_500)));
-        assert_eq!(agent.nvml, None);
+        assert_eq!((agent.nvml, agent.isolation), (None, Isolation::Sandbox));
         std::fs::write(&path, good.replace("servers", "server")).unwrap();
         let detail = load(&path).unwrap_err().detail;
         assert!(detail.contains("did you mean `servers`?"), "{detail}");

@@ -3,6 +3,7 @@
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
+    isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
 };
@@ -73,6 +74,12 @@ pub struct Draft {
     pub after: Vec<After>,
     /// When it is tried again after its own fault.
     pub retry: RetryRule,
+    /// The least isolation that must be in force.
+    pub isolation: Option<Isolation>,
+    /// What it reaches over the network.
+    pub network: Option<Network>,
+    /// Bytes that its folders on one node may hold.
+    pub disk: Option<Bytes>,
 }
 
 impl Draft {
@@ -113,6 +120,9 @@ impl Draft {
                 backoff: self.retry.backoff.or(base.retry.backoff),
                 on: if self.retry.on.is_empty() { base.retry.on } else { self.retry.on },
             },
+            isolation: self.isolation.or(base.isolation),
+            network: self.network.or(base.network),
+            disk: self.disk.or(base.disk),
         }
     }
 
@@ -151,6 +161,11 @@ impl Draft {
             reproduces,
             after: self.after.clone(),
             retry: self.retry.clone(),
+            confinement: Confinement {
+                isolation: self.isolation.unwrap_or_default(),
+                network: self.network,
+                disk: self.disk,
+            },
         }
     }
 

@@ -14,12 +14,13 @@ use crate::{
 use domain::{
     Digest,
     after::When,
+    isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 21] = [
+pub const KEYS: [&str; 23] = [
     "after",
     "after_any",
     "after_failed",
@@ -29,7 +30,9 @@ pub const KEYS: [&str; 21] = [
     "datasets",
     "env",
     "hyperparameters",
+    "isolation",
     "name",
+    "network",
     "on_disconnect",
     "outputs",
     "priority",
@@ -42,13 +45,18 @@ pub const KEYS: [&str; 21] = [
     "tasks",
     "time_limit",
 ];
-const RESOURCES: [&str; 4] = ["cpus", "gpu_model", "gpus", "memory"];
+const RESOURCES: [&str; 5] = ["cpus", "disk", "gpu_model", "gpus", "memory"];
 const ARRAY: [&str; 2] = ["at_once_max", "count"];
 const DATASET: [&str; 2] = ["path", "sha256"];
 
 /// The words of `outputs`.
 pub const OUTPUTS: [(&str, Outputs); 2] =
     [("required", Outputs::Required), ("none", Outputs::None)];
+/// The words of `isolation`.
+pub const ISOLATION: [(&str, Isolation); 2] =
+    [("plain", Isolation::None), ("sandbox", Isolation::Sandbox)];
+/// The words of `network`.
+pub const NETWORK: [(&str, Network); 2] = [("none", Network::None), ("host", Network::Host)];
 /// The words of `restart`.
 pub const RESTART: [(&str, Restart); 2] =
     [("lease", Restart::Lease), ("confirmed", Restart::Confirmed)];
@@ -72,7 +80,9 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "datasets" => draft.datasets = read_datasets(reader, field, base),
             "env" => draft.env = read_map(reader, field),
             "hyperparameters" => draft.hyperparameters = read_map(reader, field),
+            "isolation" => draft.isolation = reader.word(field, &ISOLATION),
             "name" => draft.name = reader.text(field),
+            "network" => draft.network = reader.word(field, &NETWORK),
             "on_disconnect" => draft.on_disconnect = reader.word(field, &ON_DISCONNECT),
             "outputs" => draft.outputs = reader.word(field, &OUTPUTS),
             "priority" => draft.priority = reader.whole(field, "give a whole number"),
@@ -116,6 +126,10 @@ fn read_resources(reader: &mut Reader, field: Field<'_>, draft: &mut Draft) {
             "cpus" => {
                 let remedy = "give a number of cores such as 1.5";
                 draft.cpu = reader.quantity(field, quantity::cpus, remedy);
+            }
+            "disk" => {
+                let remedy = "give a size such as \"10GiB\"";
+                draft.disk = reader.quantity(field, quantity::size, remedy);
             }
             "memory" => {
                 let remedy = "give a size such as \"512MiB\"";

@@ -14,13 +14,14 @@ use domain::{
 };
 
 /// The words of `retry.on`.
-pub const RETRY_ON: [(&str, RetryOn); 6] = [
+pub const RETRY_ON: [(&str, RetryOn); 7] = [
     ("exit_code", RetryOn::ExitCode),
     ("signal", RetryOn::Signal),
     ("output", RetryOn::Output),
     ("time_limit", RetryOn::TimeLimit),
     ("prepare", RetryOn::Prepare),
     ("seal", RetryOn::Seal),
+    ("limit", RetryOn::Limit),
 ];
 const RETRY: [&str; 2] = ["backoff", "on"];
 

@@ -6,6 +6,7 @@ use crate::{
     quantity::{show_cpus, show_duration, show_size, show_time},
 };
 use domain::{
+    isolation::{Confinement, Isolation, Network},
     job::{ElementState, JobSpec},
     lease::Phase,
     view::{AttemptView, ElementView, JobView},
@@ -83,7 +84,18 @@ fn needs(spec: &JobSpec) -> String {
         count(spec.tasks.into(), "task"),
         count(resources.gpus.into(), "GPU"),
         show_size(resources.memory),
-    )
+    ) + &apart(&spec.confinement)
+}
+
+/// What a job asks for of its isolation; nothing for one that leaves it to the node.
+fn apart(asked: &Confinement) -> String {
+    let disk = asked.disk.map(|disk| format!(", {} of disk", show_size(disk)));
+    let sandbox = (asked.isolation == Isolation::Sandbox).then(|| ", in a sandbox".to_owned());
+    let network = asked.network.map(|network| match network {
+        Network::None => ", without network".to_owned(),
+        Network::Host => ", on the node's network".to_owned(),
+    });
+    [disk, sandbox, network].into_iter().flatten().collect()
 }
 
 fn element(style: Style, part: &ElementView, of_array: bool) -> String {

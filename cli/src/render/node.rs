@@ -7,6 +7,7 @@ use crate::{
 };
 use domain::{
     health::{HeldGpu, HeldState},
+    isolation::{Isolation, NodeIsolation},
     node::NodeState,
     resource::Gpu,
     view::{HeldGpuView, NodeView},
@@ -92,10 +93,14 @@ pub fn detail(style: Style, node: &NodeView) -> String {
         ("memory", format!("{memory_used} of {} in use", show_size(has.memory))),
         ("kernel", has.kernel.clone()),
         ("agent", has.agent_version.clone()),
+        ("isolation", isolation(&has.isolation)),
         ("leases", or_none(&leases.join(" "))),
     ];
     let mut out: String =
-        facts.iter().map(|(name, value)| format!("{name:<7} {value}\n")).collect();
+        facts.iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect();
+    for lack in &has.isolation.lacks {
+        out.push_str(&format!("{:<9}   lacks {lack}\n", ""));
+    }
     let mut gpus: Vec<_> =
         has.gpus.iter().map(|gpu| (gpu.index, served(style, node, gpu))).collect();
     gpus.extend(node.held_back.iter().map(|held| (held.gpu.index, sick(style, held))));
@@ -108,6 +113,19 @@ pub fn detail(style: Style, node: &NodeView) -> String {
         out.push_str(&format!("\n{}", care(style, &has.name, held)));
     }
     out
+}
+
+/// What a node does about isolation, and what it could do.
+fn isolation(has: &NodeIsolation) -> String {
+    let NodeIsolation { default, cgroup, landlock, .. } = has;
+    let can = match has.can_sandbox() {
+        true => format!("can sandbox (cgroup v{cgroup}, Landlock {landlock})"),
+        false => "cannot sandbox".to_owned(),
+    };
+    match default {
+        Isolation::None => format!("plain; {can}"),
+        Isolation::Sandbox => format!("sandbox; {can}"),
+    }
 }
 
 fn served(style: Style, node: &NodeView, gpu: &Gpu) -> Vec<String> {

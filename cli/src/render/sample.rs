@@ -56,6 +56,7 @@ pub fn spec() -> JobSpec {
         reproduces: None,
         after: Vec::new(),
         retry: Default::default(),
+        confinement: domain::isolation::Confinement::default(),
     }
 }
 
@@ -193,6 +194,11 @@ pub fn nodes() -> Vec<NodeView> {
             cpu_level: "x86-64-v3".into(),
             kernel: "6.1".into(),
             agent_version: "0.1.0".into(),
+            isolation: domain::isolation::NodeIsolation {
+                cgroup: 2,
+                landlock: 7,
+                ..Default::default()
+            },
         },
         hardware_class: "NVIDIA H100 80GB HBM3/driver-550/x86-64-v3".into(),
         status,

@@ -157,6 +157,7 @@ fn the_class_is_the_one_of_the_inventory() {
         cpu_level: "x86-64-v3".into(),
         kernel: String::new(),
         agent_version: String::new(),
+        isolation: crate::isolation::NodeIsolation::default(),
     };
     assert_eq!(machine.class(), "H100/driver-550/x86-64-v3");
     assert_eq!(machine.class(), inventory.hardware_class());

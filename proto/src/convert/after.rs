@@ -9,13 +9,14 @@ use domain::{
 
 const WHEN: [(&str, When); 3] =
     [("completed", When::Completed), ("ended", When::Ended), ("failed", When::Failed)];
-const RETRY_ON: [(&str, RetryOn); 6] = [
+const RETRY_ON: [(&str, RetryOn); 7] = [
     ("exit_code", RetryOn::ExitCode),
     ("signal", RetryOn::Signal),
     ("output", RetryOn::Output),
     ("time_limit", RetryOn::TimeLimit),
     ("prepare", RetryOn::Prepare),
     ("seal", RetryOn::Seal),
+    ("limit", RetryOn::Limit),
 ];
 
 /// The name of a value.

@@ -4,6 +4,7 @@ use super::{after, digest};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
+    isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
 };
@@ -81,6 +82,16 @@ impl From<&JobSpec> for v1::Job {
             after: after::to_wire(&spec.after),
             retry_backoff_ms: spec.retry.backoff.map_or(0, |pause| pause.0),
             retry_on: after::words(&spec.retry.on),
+            isolation: match spec.confinement.isolation {
+                Isolation::None => "plain".into(),
+                Isolation::Sandbox => "sandbox".into(),
+            },
+            network: match spec.confinement.network {
+                None => String::new(),
+                Some(Network::None) => "none".into(),
+                Some(Network::Host) => "host".into(),
+            },
+            disk_bytes: spec.confinement.disk.map_or(0, |disk| disk.0),
         }
     }
 }
@@ -102,6 +113,23 @@ fn word<T: Default>(
 }
 
 impl v1::Job {
+    fn confinement(&self) -> Result<Confinement, WireError> {
+        let isolation = word(
+            "isolation",
+            &self.isolation,
+            [("plain", Isolation::None), ("sandbox", Isolation::Sandbox)],
+            "use `plain` or `sandbox`",
+        )?;
+        let network = word(
+            "network",
+            &self.network,
+            [("none", Some(Network::None)), ("host", Some(Network::Host))],
+            "use `none` or `host`",
+        )?;
+        let disk = (self.disk_bytes > 0).then_some(Bytes(self.disk_bytes));
+        Ok(Confinement { isolation, network, disk })
+    }
+
     /// The specification, submitted by `user`.
     ///
     /// # Errors
@@ -125,6 +153,7 @@ impl v1::Job {
             [("lease", Restart::Lease), ("confirmed", Restart::Confirmed)],
             "use `lease` or `confirmed`",
         )?;
+        let confinement = self.confinement()?;
         let datasets = self
             .datasets
             .into_iter()
@@ -159,6 +188,7 @@ impl v1::Job {
             reproduces: (self.reproduces > 0).then_some(JobId(self.reproduces)),
             after: after::from_wire(self.after)?,
             retry: after::rule(self.retry_backoff_ms, &self.retry_on)?,
+            confinement,
         })
     }
 }
@@ -213,6 +243,11 @@ mod tests {
             reproduces: Some(JobId(4)),
             after: vec![After { job: JobId(3), when: When::Failed }],
             retry: RetryRule { backoff: Some(Millis(5)), on: vec![RetryOn::Output] },
+            confinement: Confinement {
+                isolation: Isolation::Sandbox,
+                network: Some(Network::Host),
+                disk: Some(Bytes(5 << 30)),
+            },
         }
     }
 

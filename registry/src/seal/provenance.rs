@@ -8,6 +8,7 @@ use domain::{
     artifact::{NodeLog, SealTicket},
     checkpoint::Checkpoint,
     contract,
+    isolation::InForce,
     job::{Captured, JobSpec},
     lease::{Lease, Member, TaskPlace},
     node::Inventory,
@@ -50,6 +51,8 @@ pub struct Provenance {
     pub log: Digest,
     /// The last line of metrics.
     pub metrics: String,
+    /// How far the lead's tasks were kept apart.
+    pub in_force: InForce,
 }
 
 /// The payload of `provenance.dsse.json`.
@@ -87,11 +90,20 @@ fn internal(told: &Provenance) -> Value {
         "contract": contract::digest().to_string(),
         "environment": environment,
         "hardwareClass": told.hardware_class,
+        "isolation": isolation(&told.in_force),
         "nodes": nodes,
         "queue": told.spec.queue,
         "recipe": told.recipe.to_string(),
         "user": told.spec.user,
     })
+}
+
+/// What held, from the node that led the gang.
+fn isolation(in_force: &InForce) -> Value {
+    match &in_force.sandbox {
+        None => json!({ "kind": in_force.isolation }),
+        Some(facts) => json!({ "kind": in_force.isolation, "sandbox": facts }),
+    }
 }
 
 /// A member of the gang: the machine, and which of its GPUs each rank had.
@@ -263,6 +275,7 @@ mod tests {
             reproduces: None,
             after: Vec::new(),
             retry: Default::default(),
+            confinement: domain::isolation::Confinement::default(),
         }
     }
 
@@ -286,6 +299,7 @@ mod tests {
             cpu_level: "x86-64-v3".into(),
             kernel: "6.1".into(),
             agent_version: "0.1.0".into(),
+            isolation: domain::isolation::NodeIsolation::default(),
         }
     }
 
@@ -320,6 +334,7 @@ mod tests {
             checkpoints: Vec::new(),
             log: Digest::of(b"log"),
             metrics: String::new(),
+            in_force: InForce::default(),
         };
         let payload: Value = serde_json::from_slice(&provenance(&told)).unwrap();
         let nodes = &payload["predicate"]["buildDefinition"]["internalParameters"]["nodes"];

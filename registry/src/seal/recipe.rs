@@ -3,6 +3,7 @@
 use super::canonical;
 use domain::{
     Digest,
+    isolation::{Isolation, Network},
     job::{JobSpec, Outputs},
 };
 use serde_json::{Map, Value, json};
@@ -18,7 +19,7 @@ pub fn recipe_value(spec: &JobSpec, element: Option<u32>) -> Value {
     let strings = |map: &std::collections::BTreeMap<String, String>| -> Map<String, Value> {
         map.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect()
     };
-    json!({
+    let mut value = json!({
         "code": spec.code.as_ref().map(|code| code.tree.to_string()),
         "command": spec.command,
         "datasets": datasets,
@@ -32,7 +33,21 @@ pub fn recipe_value(spec: &JobSpec, element: Option<u32>) -> Value {
         // A string, since a seed may be beyond what every JSON reader keeps.
         "seed": spec.seed.to_string(),
         "tasks": spec.tasks,
-    })
+    });
+    // Said only where it was asked: what a job reaches may decide what it makes, and the recipe of
+    // a job that asks for nothing stays what it was.
+    let asked = &spec.confinement;
+    if asked.isolation == Isolation::Sandbox {
+        value["isolation"] = "sandbox".into();
+    }
+    if let Some(network) = asked.network {
+        let word = match network {
+            Network::None => "none",
+            Network::Host => "host",
+        };
+        value["network"] = word.into();
+    }
+    value
 }
 
 /// The canonical text of a job's recipe.

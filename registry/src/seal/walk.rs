@@ -5,7 +5,10 @@ use domain::{
     tree::{Tree, TreeError, TreeFile},
 };
 use rayon::prelude::*;
-use rustix::fs::Advice;
+use rustix::{
+    fs::{Advice, Mode, OFlags, ResolveFlags, openat, openat2},
+    io::Errno,
+};
 use sha2::Digest as _;
 use std::{
     fs::{File, Metadata},
@@ -91,12 +94,13 @@ pub fn hash_tree(dir: &Path) -> Result<Tree, WalkError> {
         }
         paths.push(entry.into_path());
     }
+    let root = File::open(dir).map_err(io_fault(dir))?;
     let hashed: Result<Vec<_>, _> = paths
         .par_iter()
         .map(|path| {
             let inside = path.strip_prefix(dir).unwrap_or(path);
             let name = inside.to_str().ok_or_else(|| WalkError::Name { path: path.clone() })?;
-            hash_file(path, name)
+            hash_open(open_below(&root, inside).map_err(io_fault(path))?, path, name)
         })
         .collect();
     let mut files = hashed?;
@@ -111,7 +115,24 @@ pub fn hash_tree(dir: &Path) -> Result<Tree, WalkError> {
 /// # Errors
 /// When it cannot be read, is not a regular file, or changes meanwhile.
 pub fn hash_file(path: &Path, name: &str) -> Result<TreeFile, WalkError> {
-    let mut file = File::open(path).map_err(io_fault(path))?;
+    hash_open(File::open(path).map_err(io_fault(path))?, path, name)
+}
+
+/// Opens a file below a folder without leaving it: whoever writes there may put a link in place of
+/// what was a file, or a folder, a moment ago, and may have fewer rights than we.
+fn open_below(root: &File, inside: &Path) -> io::Result<File> {
+    // A pipe in place of a file must not hold us up.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let within = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    match openat2(root, inside, flags, Mode::empty(), within) {
+        Ok(file) => Ok(file.into()),
+        // Kernels before 5.6, and filters that do not know the call: the last part is safe.
+        Err(Errno::NOSYS) => Ok(openat(root, inside, flags, Mode::empty())?.into()),
+        Err(why) => Err(why.into()),
+    }
+}
+
+fn hash_open(mut file: File, path: &Path, name: &str) -> Result<TreeFile, WalkError> {
     let before = file.metadata().map_err(io_fault(path))?;
     if !before.is_file() {
         return Err(WalkError::Special { path: path.to_owned(), kind: "special file or folder" });
@@ -188,6 +209,17 @@ mod tests {
         assert_eq!(names, ["a", "b.txt", "b/c"]);
         assert_eq!(tree.files[0].digest, Digest::of(b"one"));
         assert_eq!(tree.size(), Bytes(6));
+    }
+
+    #[test]
+    fn a_file_is_not_opened_by_way_of_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc", dir.path().join("folder")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("file")).unwrap();
+        let root = File::open(dir.path()).unwrap();
+        for inside in ["folder/passwd", "file", "../../etc/passwd"] {
+            assert!(open_below(&root, Path::new(inside)).is_err(), "{inside}");
+        }
     }
 
     #[test]

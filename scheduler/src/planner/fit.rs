@@ -37,7 +37,10 @@ pub fn fits(nodes: &[FreeNode<'_>], shape: &Shape) -> bool {
 }
 
 fn find(nodes: &[FreeNode<'_>], shape: &Shape, avoid: &BTreeSet<NodeId>) -> Option<Parts> {
-    let suits = |node: &FreeNode<'_>| shape.class.as_ref().is_none_or(|class| class == node.class);
+    let suits = |node: &FreeNode<'_>| {
+        shape.class.as_ref().is_none_or(|class| class == node.class)
+            && node.isolation.takes(&shape.confinement, false)
+    };
     let rooms: Parts = nodes
         .iter()
         .enumerate()
@@ -52,18 +55,19 @@ fn find(nodes: &[FreeNode<'_>], shape: &Shape, avoid: &BTreeSet<NodeId>) -> Opti
     });
     match best {
         Some(at) => Some(vec![(at, shape.tasks)]),
-        None => over_several(nodes, shape.tasks, avoid, rooms),
+        None => over_several(nodes, shape, avoid, rooms),
     }
 }
 
 fn over_several(
     nodes: &[FreeNode<'_>],
-    tasks: u32,
+    shape: &Shape,
     avoid: &BTreeSet<NodeId>,
     rooms: Parts,
 ) -> Option<Parts> {
     let mut classes: BTreeMap<&str, Parts> = BTreeMap::new();
-    for (at, room) in rooms {
+    let together = |(at, _): &(usize, u32)| nodes[*at].isolation.takes(&shape.confinement, true);
+    for (at, room) in rooms.into_iter().filter(together) {
         classes.entry(nodes[at].class).or_default().push((at, room));
     }
     let mut chosen: Option<Parts> = None;
@@ -71,7 +75,7 @@ fn over_several(
         candidates.sort_by_key(|(at, room)| {
             (avoid.contains(&nodes[*at].id), Reverse(*room), nodes[*at].id)
         });
-        let mut left = tasks;
+        let mut left = shape.tasks;
         let mut used = Vec::new();
         for (at, room) in candidates {
             if left == 0 {

@@ -3,6 +3,7 @@
 use crate::state::{gpu_matches, sched::Node, view::View};
 use domain::{
     NodeId,
+    isolation::NodeIsolation,
     lease::{Member, TaskPlace},
     resource::TaskResources,
 };
@@ -23,6 +24,8 @@ pub struct FreeNode<'a> {
     pub memory: u64,
     /// Leases on it.
     pub leases: usize,
+    /// How far it keeps tasks apart.
+    pub isolation: &'a NodeIsolation,
 }
 
 impl<'a> FreeNode<'a> {
@@ -53,7 +56,15 @@ impl<'a> FreeNode<'a> {
         for gpu in node.row.inventory.gpus.iter().filter(|gpu| !used.contains(&gpu.index)) {
             gpus.entry(&gpu.model).or_default().push(gpu.index);
         }
-        FreeNode { id, class: &node.class, gpus, cpu, memory, leases: node.leases.len() }
+        FreeNode {
+            id,
+            class: &node.class,
+            gpus,
+            cpu,
+            memory,
+            leases: node.leases.len(),
+            isolation: &node.row.inventory.isolation,
+        }
     }
 
     /// Number of free GPUs of any model.

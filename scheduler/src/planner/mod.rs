@@ -17,6 +17,8 @@ mod shortage;
 mod waits;
 
 #[cfg(test)]
+mod isolation_test;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod reason_test;

@@ -15,6 +15,7 @@ use crate::state::{
 };
 use domain::{
     JobId, Millis,
+    isolation::{Confinement, Isolation, Network},
     job::ElementState,
     lease::Phase,
     port::RowRead,
@@ -23,6 +24,9 @@ use domain::{
 
 /// Steps of the plan that is made to see who goes first.
 const BUDGET_STEPS: u64 = 10_000;
+/// As of a job that asks for nothing.
+const PLAIN: Confinement =
+    Confinement { isolation: Isolation::None, network: Some(Network::Host), disk: None };
 /// Names in one sentence.
 const NAMES_MAX: usize = 8;
 
@@ -99,7 +103,8 @@ fn of_shape(view: &View<'_>, shape: &Shape, id: JobId, job: &Job, now: Millis) -
         if let Some(held) = held::ever(view, &all, shape) {
             return vec![held];
         }
-        return bound(&all, shape).map_or_else(|| shortages(&all, shape, true), |it| vec![it]);
+        let one = bound(&all, shape).or_else(|| apart(&all, shape));
+        return one.map_or_else(|| shortages(&all, shape, true), |it| vec![it]);
     }
     let ready = free::ready_empty(view);
     if !fits(&ready, shape) {
@@ -126,6 +131,32 @@ fn bound(all: &[FreeNode<'_>], shape: &Shape) -> Option<ReasonView> {
         let detail = format!("it has to give the bits of hardware class {class}, too few nodes do");
         reason("class", detail, format!("add nodes of class {class}"), true)
     })
+}
+
+/// How far it is to be kept apart is what keeps it from ever fitting.
+fn apart(all: &[FreeNode<'_>], shape: &Shape) -> Option<ReasonView> {
+    let mut reached = shape.clone();
+    if shape.confinement.needs_sandbox() {
+        reached.confinement.isolation = Isolation::Sandbox;
+    }
+    reached.confinement.network = Some(Network::Host);
+    if fits(all, &reached) {
+        let tasks = shape.tasks;
+        let detail = format!(
+            "its {tasks} tasks reach no network, so they need one node, and none holds them all"
+        );
+        let remedy = "submit with `network = \"host\"`, or lower `tasks`".to_owned();
+        return Some(reason("network", detail, remedy, true));
+    }
+    if !shape.confinement.needs_sandbox() || !fits(all, &Shape { confinement: PLAIN, ..reached }) {
+        return None;
+    }
+    let lack = |node: &FreeNode<'_>| node.isolation.lacks.first().cloned();
+    let lacks = all.iter().find_map(lack).unwrap_or_else(|| "it was never asked".to_owned());
+    let able = all.iter().filter(|node| node.isolation.can_sandbox()).count();
+    let detail = format!("it asks for a sandbox, {able} of {} nodes can build one", all.len());
+    let remedy = format!("see `assay node show`; the first that cannot says: {lacks}");
+    Some(reason("isolation", detail, remedy, true))
 }
 
 /// Nodes that are out of service would have to come back.

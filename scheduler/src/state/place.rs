@@ -64,11 +64,14 @@ impl Sched {
         }
         let lead = self.nodes.get(&placement.members.first()?.node)?;
         let bound = bound_to(job, position);
+        let others = placement.members.len() > 1;
         let good = bound.is_none_or(|class| class == lead.class)
             && placement.members.iter().all(|member| {
                 let node = self.nodes.get(&member.node);
                 node.is_some_and(|node| {
-                    node.class == lead.class && fits(node, &job.brief.resources, member)
+                    node.class == lead.class
+                        && fits(node, &job.brief.resources, member)
+                        && node.row.inventory.isolation.takes(&job.brief.confinement, others)
                 })
             });
         good.then(|| lead.class.clone())

@@ -6,6 +6,7 @@ use domain::{
     after::{After, RetryRule},
     checkpoint::Checkpoint,
     health::HeldGpu,
+    isolation::Confinement,
     job::{Array, ElementState, EndCause, JobSpec, Restart},
     lease::Member,
     node::{Inventory, NodeState},
@@ -124,6 +125,8 @@ pub struct Brief {
     pub waits: Option<Box<Waits>>,
     /// When it was submitted.
     pub time: Millis,
+    /// What it says of its own isolation.
+    pub confinement: Confinement,
 }
 
 /// What few jobs say: what they wait for, and when they are tried again.
@@ -159,6 +162,7 @@ impl Submitted {
             pin: self.pin.clone().map(Box::new),
             waits: Waits::of(&self.spec),
             time: self.time,
+            confinement: self.spec.confinement,
         }
     }
 

@@ -9,7 +9,8 @@ use super::{
 };
 use domain::{
     Bytes, CpuMillis, ElementId, JobId, LeaseId, Millis, NodeId, artifact::SealTicket,
-    lease::Lease, node::hardware_class, port::RowRead, resource::TaskResources,
+    isolation::Confinement, lease::Lease, node::hardware_class, port::RowRead,
+    resource::TaskResources,
 };
 use std::{
     cmp::Reverse,
@@ -66,6 +67,8 @@ pub struct Shape {
     pub resources: TaskResources,
     /// The hardware class it is bound to.
     pub class: Option<String>,
+    /// What it says of its isolation. Its disk is left out, which decides nothing here.
+    pub confinement: Confinement,
 }
 
 /// A waiting job's place in the order: priority, then age.
@@ -167,6 +170,7 @@ impl Job {
             tasks: self.brief.tasks,
             resources: self.brief.resources.clone(),
             class: class.map(str::to_owned),
+            confinement: Confinement { disk: None, ..self.brief.confinement },
         }
     }
 

@@ -61,6 +61,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         reproduces: None,
         after: Vec::new(),
         retry: Default::default(),
+        confinement: domain::isolation::Confinement::default(),
     }
 }
 
@@ -91,6 +92,7 @@ pub fn machine(name: &str, gpus: u32, model: &str) -> Inventory {
         cpu_level: "x86-64-v3".into(),
         kernel: "6.1".into(),
         agent_version: "0.1.0".into(),
+        isolation: domain::isolation::NodeIsolation::default(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod client;
 mod family;
+mod rooms;
 mod serve;
 mod spawn;
 mod stray;

@@ -3,6 +3,7 @@
 use super::{
     SupervisorError,
     family::Family,
+    rooms::Rooms,
     spawn::{self, InForce},
     stray,
     table::{Born, Table},
@@ -30,6 +31,8 @@ use tokio::{
 pub const IDLE_END: Millis = Millis(60_000);
 /// Time between two looks for strays and idleness.
 pub const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// Time between two looks for limits that were reached by a task that goes on.
+const LIMITS: Duration = Duration::from_millis(250);
 /// Pauses before each look at what is in force in a task.
 const LOOKS: [Duration; 4] = [
     Duration::ZERO,
@@ -47,6 +50,7 @@ enum Event {
     Left { agent: u64 },
     Differs { lease: LeaseId, rank: u32, why: String },
     Ended { lease: LeaseId, rank: u32 },
+    RoomLeft { lease: LeaseId },
 }
 
 /// Serves `dir` in this process, on its socket, until told to end or idle for [`IDLE_END`].
@@ -77,7 +81,7 @@ pub(super) async fn with(dir: &Path, family: Family) -> Result<(), SupervisorErr
     let timer = Timer::new().map_err(|why| SupervisorError::System { what: "set a timer", why })?;
     let (events, inbox) = mpsc::channel(EVENTS_AHEAD);
     let mut serve = Serve {
-        table: Table::new(leases, family),
+        table: Table::new(leases, family, Rooms::of(dir)),
         agent: None,
         agents: 0,
         events,
@@ -124,6 +128,8 @@ impl Serve {
         mut inbox: mpsc::Receiver<Event>,
     ) {
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        let mut limits = tokio::time::interval(LIMITS);
+        limits.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.is_over() {
             timer.set(self.table.wake());
             // Every arm is cancel-safe: accept, recv, an interval's tick, readiness, join_next.
@@ -136,6 +142,9 @@ impl Serve {
                 Some(event) = inbox.recv() => self.take(event),
                 () = timer.fired() => {}
                 _ = housekeeping.tick() => self.table.sweep_ended(),
+                _ = limits.tick(), if self.table.has_rooms() => {
+                    self.table.look_for_breaches(clock::boot_now());
+                }
                 Some(_) = self.running.join_next() => {}
             }
             let mut said = Vec::new();
@@ -194,6 +203,7 @@ impl Serve {
             Event::Asked { .. } | Event::Left { .. } => {}
             Event::Differs { lease, rank, why } => said.push(Said::Differs { lease, rank, why }),
             Event::Ended { lease, rank } => self.table.ended(lease, rank, &mut said),
+            Event::RoomLeft { lease } => self.table.left(lease, &mut said),
         }
         self.say(said);
     }
@@ -211,7 +221,10 @@ impl Serve {
     /// force.
     fn watch(&mut self, born: Born) {
         let events = self.events.clone();
-        let Born { lease, pid, task } = born;
+        let (lease, pid, task) = match born {
+            Born::Task { lease, pid, task } => (lease, pid, task),
+            Born::Room { lease, pid } => return self.watch_room(lease, pid),
+        };
         let rank = task.rank;
         self.running.spawn(async move {
             if let Ok(fd) = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)
@@ -228,6 +241,21 @@ impl Serve {
                 let _ = fd.readable().await;
             }
             let _ = events.send(Event::Ended { lease, rank }).await;
+        });
+    }
+}
+
+impl Serve {
+    /// Waits for the end of a room's first process, which is the last of the room to end.
+    fn watch_room(&mut self, lease: LeaseId, pid: Pid) {
+        let events = self.events.clone();
+        self.running.spawn(async move {
+            if let Ok(fd) = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)
+                && let Ok(fd) = readable(fd)
+            {
+                let _ = fd.readable().await;
+            }
+            let _ = events.send(Event::RoomLeft { lease }).await;
         });
     }
 }

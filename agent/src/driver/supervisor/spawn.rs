@@ -1,9 +1,10 @@
 //! Starts one task exactly as asked and reads back what is in force.
 
 use super::wire::TaskCommand;
+use crate::driver::sandbox::Room;
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
@@ -13,26 +14,40 @@ use std::{
 ///
 /// The program's path is absolute, so that the system's cheapest way (`posix_spawn`) is used.
 pub(super) fn spawn(task: &TaskCommand) -> io::Result<Child> {
-    let named = |what: &str, path: &str, why: io::Error| {
-        io::Error::new(why.kind(), format!("{what} `{path}`: {why}"))
-    };
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&task.log)
-        .map_err(|why| named("log", &task.log, why))?;
+    let log = log(task)?;
+    let started = command(task, log)?.current_dir(&task.cwd).spawn();
+    started.map_err(|why| named("program", &task.program, &why))
+}
+
+/// Starts `task` in a room.
+pub(super) fn spawn_in(room: &Room, task: &TaskCommand) -> io::Result<Child> {
+    let log = log(task)?;
+    // A program may open its own standard output anew, by name.
+    room.own(&log).map_err(|why| named("log", &task.log, &why))?;
+    room.spawn(command(task, log)?, &task.cwd).map_err(|why| named("program", &task.program, &why))
+}
+
+fn named(what: &str, path: &str, why: &io::Error) -> io::Error {
+    io::Error::new(why.kind(), format!("{what} `{path}`: {why}"))
+}
+
+fn log(task: &TaskCommand) -> io::Result<File> {
+    let mut open = OpenOptions::new();
+    open.create(true).append(true).open(&task.log).map_err(|why| named("log", &task.log, &why))
+}
+
+fn command(task: &TaskCommand, log: File) -> io::Result<Command> {
     let errors = log.try_clone()?;
-    Command::new(&task.program)
+    let mut command = Command::new(&task.program);
+    command
         .args(&task.args)
         .env_clear()
         .envs(task.env.iter().map(|(name, value)| (name, value)))
-        .current_dir(&task.cwd)
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)
-        .process_group(0)
-        .spawn()
-        .map_err(|why| named("program", &task.program, why))
+        .process_group(0);
+    Ok(command)
 }
 
 /// What a process runs under, compared with what was asked.

@@ -2,10 +2,17 @@
 
 use super::{
     family::Family,
+    rooms::{self, Rooms},
     spawn, stray,
     wire::{Ask, LeaseView, Said, TaskCommand, TaskView},
 };
-use crate::{driver::clock, machine::Exit};
+use crate::{
+    driver::{
+        clock,
+        sandbox::{Room, Walls},
+    },
+    machine::Exit,
+};
 use domain::{LeaseId, Millis};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
@@ -23,6 +30,7 @@ pub(super) struct Table {
     leases_dir: PathBuf,
     family: Family,
     leases: BTreeMap<LeaseId, Entry>,
+    rooms: Rooms,
 }
 
 struct Entry {
@@ -31,6 +39,12 @@ struct Entry {
     deadline: Option<Millis>,
     tasks: BTreeMap<u32, Task>,
     killing: Option<Killing>,
+    /// The walls around its tasks, until nothing runs within them any more.
+    room: Option<Room>,
+    /// The limit that ended it.
+    over: Option<Exit>,
+    /// What is told once nothing runs within its walls: the end of its last task.
+    held_back: Vec<Said>,
 }
 
 /// A lease whose processes are being ended.
@@ -49,27 +63,33 @@ enum Task {
     Ended(Exit, Millis),
 }
 
-/// A task that was just started and is to be watched.
-pub(super) struct Born {
-    pub(super) lease: LeaseId,
-    pub(super) pid: Pid,
-    pub(super) task: TaskCommand,
+/// What was just started and is to be watched.
+pub(super) enum Born {
+    /// A task.
+    Task { lease: LeaseId, pid: Pid, task: TaskCommand },
+    /// The first process of a lease's room.
+    Room { lease: LeaseId, pid: Pid },
 }
 
 impl Table {
-    pub(super) fn new(leases_dir: PathBuf, family: Family) -> Self {
-        Self { leases_dir, family, leases: BTreeMap::new() }
+    pub(super) fn new(leases_dir: PathBuf, family: Family, rooms: Rooms) -> Self {
+        Self { leases_dir, family, leases: BTreeMap::new(), rooms }
     }
 
     /// Whether no task runs.
     pub(super) fn is_idle(&self) -> bool {
-        self.leases.values().all(|entry| !entry.runs())
+        self.leases.values().all(|entry| !entry.runs() && entry.room.is_none())
     }
 
     /// Obeys the agent. [`Ask::End`] is the caller's.
     pub(super) fn obey(&mut self, ask: Ask, said: &mut Vec<Said>) -> Vec<Born> {
         match ask {
-            Ask::Start { lease, deadline, tasks } => self.start(lease, deadline, &tasks, said),
+            Ask::Start { lease, deadline, tasks } => {
+                self.start(lease, deadline, &tasks, None, said)
+            }
+            Ask::Confine { lease, deadline, tasks, walls } => {
+                self.start(lease, deadline, &tasks, Some(&walls), said)
+            }
             Ask::Renew { lease, deadline } => {
                 if let Some(entry) = self.leases.get_mut(&lease) {
                     entry.deadline = deadline;
@@ -81,7 +101,8 @@ impl Table {
                 Vec::new()
             }
             Ask::Forget { lease } => {
-                if self.leases.get(&lease).is_some_and(|entry| !entry.runs()) {
+                let over = |entry: &Entry| !entry.runs() && entry.room.is_none();
+                if self.leases.get(&lease).is_some_and(over) {
                     self.leases.remove(&lease);
                 }
                 Vec::new()
@@ -103,19 +124,36 @@ impl Table {
         lease: LeaseId,
         deadline: Option<Millis>,
         tasks: &[TaskCommand],
+        walls: Option<&Walls>,
         said: &mut Vec<Said>,
     ) -> Vec<Born> {
         let entry = self.leases.entry(lease).or_insert_with(|| Entry::new(deadline));
         let mut born = Vec::new();
+        if let Some(walls) = walls.filter(|_| entry.tasks.is_empty() && entry.killing.is_none()) {
+            match self.rooms.build(lease, walls, tasks) {
+                Ok(room) => {
+                    born.push(Born::Room { lease, pid: room.pid() });
+                    entry.room = Some(room);
+                }
+                Err(why) => {
+                    entry.all_ended(tasks);
+                    said.push(Said::NotConfined { lease, why: why.to_string() });
+                }
+            }
+        }
         for task in tasks {
             let rank = task.rank;
             if entry.tasks.contains_key(&rank) || entry.killing.is_some() {
                 continue;
             }
-            let why = match spawn::spawn(task) {
+            let spawned = match &entry.room {
+                Some(room) => spawn::spawn_in(room, task),
+                None => spawn::spawn(task),
+            };
+            let why = match spawned {
                 Ok(child) => {
                     said.push(Said::Started { lease, rank, pid: child.id() });
-                    born.push(Born { lease, pid: group(&child), task: task.clone() });
+                    born.push(Born::Task { lease, pid: group(&child), task: task.clone() });
                     entry.tasks.insert(rank, Task::Running(child));
                     continue;
                 }
@@ -125,6 +163,7 @@ impl Table {
             entry.tasks.insert(rank, Task::Ended(Exit::Code(127), clock::wall_now()));
             said.push(Said::NotStarted { lease, rank, why });
         }
+        entry.close_if_done();
         born
     }
 
@@ -135,28 +174,72 @@ impl Table {
         // Before it is read, its number still names the group: what it left behind ends too.
         let _ = kill_process_group(group(child), Signal::KILL);
         let Ok(status) = child.wait() else { return };
-        let exit = if entry.killing.is_some() { Exit::Killed } else { exit(status) };
+        let exit = entry.meaning(status);
         let ended = clock::wall_now();
         entry.tasks.insert(rank, Task::Ended(exit, ended));
+        entry.close_if_done();
+        let walled = entry.room.is_some() && !entry.runs();
         if let Some(killing) = entry.killing.as_mut().filter(|_| !entry.tasks.values().any(runs)) {
             killing.look = Some(Millis(0));
         }
-        let tasks = self.running();
-        let alone = self.family.others(&tasks).is_some_and(|others| others.is_empty());
-        if !alone && tasks.is_empty() {
-            self.family.end_others(&tasks);
+        let alone = !walled && self.is_alone();
+        let told = Said::Exited { lease, rank, exit, ended, alone };
+        match self.leases.get_mut(&lease).filter(|_| walled) {
+            // What it left behind within its walls may still write: it ends first.
+            Some(entry) => entry.held_back.push(told),
+            None => said.push(told),
         }
-        said.push(Said::Exited { lease, rank, exit, ended, alone });
     }
 
-    fn running(&self) -> Vec<Pid> {
-        let tasks = self.leases.values().flat_map(|entry| entry.tasks.values());
-        tasks
-            .filter_map(|task| match task {
-                Task::Running(child) => Some(group(child)),
-                Task::Ended(..) => None,
-            })
-            .collect()
+    /// Whether all that descends from the supervisor belongs to leases that run. What does not is
+    /// ended where none runs: then it is nobody's helper.
+    fn is_alone(&self) -> bool {
+        let known = self.known();
+        let alone = self.family.others(&known).is_some_and(|others| others.is_empty());
+        if !alone && known.is_empty() {
+            self.family.end_others(&known);
+        }
+        alone
+    }
+
+    /// The processes that the supervisor started: tasks, and the first ones of rooms.
+    fn known(&self) -> Vec<Pid> {
+        let of = |entry: &Entry| {
+            let tasks: Vec<_> = entry.tasks.values().filter_map(running).collect();
+            tasks.into_iter().chain(entry.room.as_ref().map(Room::pid))
+        };
+        self.leases.values().flat_map(of).collect()
+    }
+
+    /// Nothing runs within a lease's walls any more.
+    pub(super) fn left(&mut self, lease: LeaseId, said: &mut Vec<Said>) {
+        let Some(entry) = self.leases.get_mut(&lease) else { return };
+        if let Some(room) = entry.room.take() {
+            self.rooms.clear(&room);
+        }
+        let mut told = std::mem::take(&mut entry.held_back);
+        let is_alone = self.is_alone();
+        for said in &mut told {
+            if let Said::Exited { alone, .. } = said {
+                *alone = is_alone;
+            }
+        }
+        said.append(&mut told);
+    }
+
+    /// Ends the leases that have reached a limit.
+    pub(super) fn look_for_breaches(&mut self, now: Millis) {
+        for entry in self.leases.values_mut().filter(|it| it.runs() && it.killing.is_none()) {
+            if let Some(over) = entry.room.as_ref().and_then(rooms::breach) {
+                entry.over = Some(over);
+                entry.kill(Millis(0), now, false);
+            }
+        }
+    }
+
+    /// Whether any lease has walls.
+    pub(super) fn has_rooms(&self) -> bool {
+        self.leases.values().any(|entry| entry.room.is_some())
     }
 
     fn kill(&mut self, lease: LeaseId, grace: Millis, said: &mut Vec<Said>) {
@@ -204,7 +287,7 @@ impl Table {
         for lease in all {
             let Some(entry) = self.leases.get_mut(&lease) else { continue };
             let Some(killing) = &mut entry.killing else { continue };
-            if had.contains(&lease) {
+            if had.contains(&lease) || entry.room.is_some() {
                 killing.look = Some(now.plus(SWEEP_AGAIN));
                 continue;
             }
@@ -220,12 +303,8 @@ impl Table {
         stray::kill(&self.leases_dir, |lease| {
             self.leases.get(&lease).is_none_or(|entry| !entry.runs())
         });
-        let tasks = self.running();
         // While tasks run, what has no mark may be a helper of theirs; but what ended is read.
-        let _ = self.family.others(&tasks);
-        if tasks.is_empty() {
-            self.family.end_others(&tasks);
-        }
+        self.is_alone();
     }
 
     /// The next instant at which [`Table::tick`] has something to do.
@@ -247,6 +326,36 @@ impl Entry {
             deadline,
             tasks: BTreeMap::new(),
             killing: None,
+            room: None,
+            over: None,
+            held_back: Vec::new(),
+        }
+    }
+
+    /// None of the tasks was started: their code is that of a shell that found no program.
+    fn all_ended(&mut self, tasks: &[TaskCommand]) {
+        let ended =
+            |task: &TaskCommand| (task.rank, Task::Ended(Exit::Code(127), clock::wall_now()));
+        self.tasks.extend(tasks.iter().map(ended));
+    }
+
+    /// What a task's end says, given what was done to its lease.
+    fn meaning(&mut self, status: ExitStatus) -> Exit {
+        let exit = exit(status);
+        if self.over.is_none() && self.killing.is_none() && exit != Exit::Code(0) {
+            self.over = self.room.as_ref().and_then(rooms::breach);
+        }
+        match (self.over, self.killing) {
+            (Some(over), _) => over,
+            (None, Some(_)) => Exit::Killed,
+            (None, None) => exit,
+        }
+    }
+
+    /// Once no task runs, nothing is to run within its walls.
+    fn close_if_done(&mut self) {
+        if let Some(room) = self.room.as_ref().filter(|_| !self.tasks.values().any(runs)) {
+            room.end();
         }
     }
 
@@ -260,6 +369,11 @@ impl Entry {
                 // Not yet read, so the number is still its own; an ended group is no fault.
                 let _ = kill_process_group(group(child), signal);
             }
+        }
+        if signal == Signal::KILL
+            && let Some(room) = &self.room
+        {
+            room.end();
         }
     }
 
@@ -292,6 +406,14 @@ impl Entry {
             deadline: self.deadline,
             tasks: tasks.collect(),
         }
+    }
+}
+
+/// The process of a task that has not ended.
+fn running(task: &Task) -> Option<Pid> {
+    match task {
+        Task::Running(child) => Some(group(child)),
+        Task::Ended(..) => None,
     }
 }
 

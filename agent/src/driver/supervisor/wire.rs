@@ -1,6 +1,6 @@
 //! What agent and supervisor say to each other, and how it is framed.
 
-use crate::machine::Exit;
+use crate::{driver::sandbox::Walls, machine::Exit};
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{LeaseId, Millis};
 use std::{io, path::Path};
@@ -62,6 +62,18 @@ pub enum Ask {
     List,
     /// Kill everything and end.
     End,
+    /// Start a lease's tasks on this node within walls of their own. Last, for a supervisor of an
+    /// earlier version counts the variants.
+    Confine {
+        /// The lease.
+        lease: LeaseId,
+        /// When to kill them; none means never.
+        deadline: Option<Millis>,
+        /// The tasks.
+        tasks: Vec<TaskCommand>,
+        /// The walls.
+        walls: Walls,
+    },
 }
 
 /// From the supervisor.
@@ -115,6 +127,13 @@ pub enum Said {
     },
     /// All leases that have not been forgotten.
     All(Vec<LeaseView>),
+    /// The walls that a lease's tasks are to run within could not be built: none was started.
+    NotConfined {
+        /// The lease.
+        lease: LeaseId,
+        /// Why.
+        why: String,
+    },
 }
 
 /// A lease as the supervisor knows it.

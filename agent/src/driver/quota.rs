@@ -1,0 +1,101 @@
+//! How much the folders of a lease hold, looked at from time to time.
+//!
+//! Quotas of the file system itself would hold at each write, and need a mount option that few
+//! machines have: between two looks a job may write more than it may keep.
+
+use super::dirs::LeaseDirs;
+use domain::Bytes;
+use rustix::fs::statvfs;
+use std::{os::unix::fs::MetadataExt, path::Path};
+
+/// Bytes of a block, as files count theirs.
+const BLOCK: u64 = 512;
+/// What a lease without a request leaves of the disk: one part in so many.
+const RESERVE: u64 = 20;
+/// Looks after which the folders are walked, whatever the disk says.
+const WALK_ANYWAY: u32 = 30;
+
+/// The watch over one lease's folders.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    dirs: LeaseDirs,
+    limit: Bytes,
+    /// What they held when they were walked, and what was free then.
+    walked: Option<(Bytes, Bytes)>,
+    looks: u32,
+}
+
+impl Watched {
+    /// A watch over a lease's folders, which may hold `asked`, or else all but a twentieth of what
+    /// the disk has room for now.
+    #[must_use]
+    pub fn new(dirs: LeaseDirs, asked: Option<Bytes>) -> Self {
+        let limit = asked.unwrap_or_else(|| {
+            let (free, all) = room(&dirs.root);
+            free.minus(Bytes(all.0 / RESERVE))
+        });
+        Self { dirs, limit, walked: None, looks: 0 }
+    }
+
+    /// What the folders may hold.
+    #[must_use]
+    pub fn limit(&self) -> Bytes {
+        self.limit
+    }
+
+    /// What they hold, if that is more than they may.
+    ///
+    /// They are walked only if the disk has lost as much room since the last walk as is left to
+    /// them: a look at a job that writes little costs one call.
+    pub fn look(&mut self) -> Option<Bytes> {
+        let (free, _) = room(&self.dirs.root);
+        self.looks += 1;
+        if let Some((held, before)) = self.walked
+            && held.plus(before.minus(free)) <= self.limit
+            && self.looks < WALK_ANYWAY
+        {
+            return None;
+        }
+        let held = self.held();
+        (self.walked, self.looks) = (Some((held, free)), 0);
+        Some(held).filter(|held| *held > self.limit)
+    }
+
+    /// Bytes that the folders hold which tasks write to.
+    fn held(&self) -> Bytes {
+        let dirs = [self.dirs.out(), self.dirs.checkpoints(), self.dirs.tmp(), self.dirs.logs()];
+        let files = dirs.iter().flat_map(walkdir::WalkDir::new).filter_map(Result::ok);
+        let sizes = files.filter_map(|entry| Some(entry.metadata().ok()?.blocks() * BLOCK));
+        sizes.fold(Bytes(0), |sum, size| sum.plus(Bytes(size)))
+    }
+}
+
+/// What is free and what there is where a folder stands; nothing where that cannot be told.
+fn room(path: &Path) -> (Bytes, Bytes) {
+    let bytes = |blocks: u64, size: u64| Bytes(blocks.saturating_mul(size));
+    statvfs(path).map_or((Bytes(0), Bytes(u64::MAX)), |it| {
+        (bytes(it.f_bavail, it.f_frsize), bytes(it.f_blocks, it.f_frsize))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::dirs::NodeDirs;
+    use domain::LeaseId;
+
+    #[test]
+    fn folders_that_hold_more_than_they_may_are_told() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs =
+            NodeDirs { root: root.path().to_owned() }.lease(LeaseId { index: 1, ordinal: 0 });
+        dirs.create().unwrap();
+        let mut watched = Watched::new(dirs.clone(), Some(Bytes(1 << 20)));
+        assert_eq!(watched.look(), None);
+        std::fs::write(dirs.out().join("a"), vec![1; 900 << 10]).unwrap();
+        std::fs::write(dirs.tmp().join("b"), vec![1; 900 << 10]).unwrap();
+        watched.looks = WALK_ANYWAY;
+        assert!(watched.look().is_some_and(|held| held > Bytes(1 << 20)));
+        assert!(Watched::new(dirs, None).limit() > Bytes(0));
+    }
+}

@@ -1,0 +1,117 @@
+//! How a task steps into its room, between its birth and its program.
+#![expect(unsafe_code, reason = "what a child does before its program is `pre_exec`")]
+
+use landlock::RulesetCreated;
+use rustix::{
+    fs::{Gid, Uid},
+    io::write,
+    process::{Resource, Rlimit, chdir, getrlimit, setrlimit},
+    thread::{
+        CapabilitySet, ThreadNameSpaceType, move_into_thread_name_spaces,
+        remove_capability_from_bounding_set, set_no_new_privs, set_thread_groups,
+        set_thread_res_gid, set_thread_res_uid,
+    },
+};
+use seccompiler::BpfProgram;
+use std::{
+    ffi::CString,
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::Command,
+    sync::Arc,
+};
+
+/// Open files of a task, where the system grants as many. Source: loaders of large data sets.
+const FILES: u64 = 65_536;
+
+/// All that the child needs, made before it is born: between fork and exec nothing is allocated.
+pub struct Entry {
+    /// Writing `0` to each puts the writer into the room's control groups.
+    pub doors: Vec<File>,
+    /// The room's first process.
+    pub init: OwnedFd,
+    /// Its namespaces.
+    pub spaces: ThreadNameSpaceType,
+    /// The working folder, inside.
+    pub cwd: CString,
+    /// The tasks' user and group.
+    pub uid: u32,
+    /// What files it reaches.
+    pub reach: RulesetCreated,
+    /// What calls it makes.
+    pub filters: Arc<Vec<BpfProgram>>,
+    /// Where the child says at which step it failed.
+    pub told: OwnedFd,
+}
+
+/// The steps in order; their place is what a child tells when one fails.
+pub const STEPS: [&str; 7] = [
+    "join its control groups",
+    "join its namespaces",
+    "enter the working folder",
+    "set limits of its own",
+    "become its user",
+    "limit what files it reaches",
+    "limit what calls it makes",
+];
+
+/// Has the child of `command` take every step before its program runs.
+pub fn on_birth(command: &mut Command, entry: Entry) {
+    let mut entry = Some(entry);
+    // SAFETY: the child makes system calls on what was made before, and allocates nothing that
+    // another thread of the supervisor, which has one, could hold.
+    unsafe {
+        command.pre_exec(move || match entry.take() {
+            Some(entry) => entry.step_in(),
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        });
+    }
+}
+
+impl Entry {
+    fn step_in(self) -> io::Result<()> {
+        let Self { doors, init, spaces, cwd, uid, reach, filters, told } = self;
+        let step = |place: u8, done: io::Result<()>| {
+            if done.is_err() {
+                let _ = write(&told, &[place]);
+            }
+            done
+        };
+        let join = || doors.iter().try_for_each(|door| write(door, b"0").map(drop));
+        step(0, join().map_err(Into::into))?;
+        step(1, move_into_thread_name_spaces(init.as_fd(), spaces).map_err(Into::into))?;
+        step(2, chdir(cwd.as_c_str()).map_err(Into::into))?;
+        step(3, limit().map_err(Into::into))?;
+        step(4, become_user(uid).map_err(Into::into))?;
+        step(5, reach.restrict_self().map(drop).map_err(io::Error::other))?;
+        // The last filter refuses what loads the next one no more than what a task may do.
+        let all = || filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter));
+        step(6, all().map_err(io::Error::other))
+    }
+}
+
+fn limit() -> rustix::io::Result<()> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none)?;
+    let most = getrlimit(Resource::Nofile).maximum.map_or(FILES, |most| most.min(FILES));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: Some(most) })
+}
+
+fn become_user(uid: u32) -> rustix::io::Result<()> {
+    for right in CapabilitySet::all().iter() {
+        match remove_capability_from_bounding_set(right) {
+            // A right that this kernel does not know.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(why) => return Err(why),
+        }
+    }
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    set_thread_groups(&[])?;
+    set_thread_res_gid(group, group, group)?;
+    set_thread_res_uid(user, user, user)?;
+    set_no_new_privs(true)
+}

@@ -1,0 +1,344 @@
+//! The machine as the builder of rooms sees it, and the rooms it has built.
+
+use super::{
+    Breach, Groups, Limits, SandboxError, Walls, cgroup,
+    enter::{self, Entry, STEPS},
+    filter, init,
+    init::Init,
+    probe, reach,
+    root::{Blueprint, DEVICES},
+};
+use crate::driver::dirs::LeaseDirs;
+use domain::{
+    Digest, LeaseId,
+    isolation::{Network, SandboxFacts},
+};
+use landlock::RulesetCreated;
+use rustix::{
+    fs::{AtFlags, CWD, Gid, Uid, chownat, fchown, major, minor, stat},
+    io::read,
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid},
+    thread::ThreadNameSpaceType,
+};
+use seccompiler::BpfProgram;
+use std::{
+    collections::BTreeSet,
+    ffi::CString,
+    fs::{self, File},
+    io,
+    os::{fd::AsFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::Arc,
+};
+
+/// Where `/etc/resolv.conf` leads on some systems.
+const RESOLVER: [&str; 2] = ["/run/systemd/resolve", "/run/resolvconf"];
+
+/// Builds rooms for one supervisor.
+pub struct Host {
+    /// Where roots are built; empty but in a room's own view.
+    on: PathBuf,
+    groups: Groups,
+    /// This process's own pid namespace.
+    own: File,
+    filters: Arc<Vec<BpfProgram>>,
+    uids: BTreeSet<u32>,
+    next_uid: u32,
+}
+
+/// One lease's room.
+pub struct Room {
+    init: Init,
+    group: cgroup::Group,
+    uid: u32,
+    network: Network,
+    reach: RulesetCreated,
+    own: File,
+    filters: Arc<Vec<BpfProgram>>,
+    limits: Limits,
+}
+
+/// What tells the groups of one supervisor from those of another.
+fn tag(dir: &Path) -> String {
+    Digest::of(dir.as_os_str().as_encoded_bytes()).to_string()[..12].to_owned()
+}
+
+impl Host {
+    /// Ends and removes what an earlier supervisor of `dir` left behind.
+    pub fn sweep(dir: &Path) {
+        Groups::sweep(&tag(dir));
+    }
+
+    /// Gets ready to build rooms for the supervisor of `dir`.
+    ///
+    /// # Errors
+    /// When this machine or user cannot.
+    pub fn open(dir: &Path) -> Result<Self, SandboxError> {
+        let able = probe::probe(domain::isolation::Isolation::None);
+        if let Some(lack) = able.lacks.first() {
+            return Err(SandboxError::new("build a sandbox here", format!("it lacks {lack}")));
+        }
+        let on = dir.join("room");
+        fs::create_dir_all(&on).map_err(|why| SandboxError::io("make its folder", &why))?;
+        let own = File::open("/proc/self/ns/pid")
+            .map_err(|why| SandboxError::io("open its own namespace", &why))?;
+        // Two supervisors on one machine should not begin with the same user.
+        let spread = Digest::of(dir.as_os_str().as_encoded_bytes()).0;
+        let next_uid = u32::from(u16::from_le_bytes([spread[0], spread[1]]));
+        Ok(Self {
+            on,
+            groups: Groups::open(&tag(dir))?,
+            own,
+            filters: Arc::new(filter::programs()?),
+            uids: BTreeSet::new(),
+            next_uid,
+        })
+    }
+
+    /// Builds a room for the tasks with these `ranks`.
+    ///
+    /// # Errors
+    /// Names the step that failed. Nothing is left of it.
+    pub fn build(
+        &mut self,
+        lease: LeaseId,
+        walls: &Walls,
+        dirs: &LeaseDirs,
+        ranks: &[u32],
+    ) -> Result<Room, SandboxError> {
+        let limits = limits(walls).map_err(|why| SandboxError::io("find its devices", &why))?;
+        let uid = self.uid();
+        let built = self.build_for(uid, lease, walls, limits, dirs, ranks);
+        if built.is_err() {
+            self.uids.remove(&uid);
+        }
+        built
+    }
+
+    fn build_for(
+        &self,
+        uid: u32,
+        lease: LeaseId,
+        walls: &Walls,
+        limits: Limits,
+        dirs: &LeaseDirs,
+        ranks: &[u32],
+    ) -> Result<Room, SandboxError> {
+        let io = |step: &'static str| move |why: io::Error| SandboxError::io(step, &why);
+        give(dirs, ranks, uid).map_err(io("give it its folders"))?;
+        let writable = [dirs.out(), dirs.checkpoints(), dirs.tmp(), dirs.logs()];
+        let paths = |all: &[String]| all.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let mut readable = paths(&walls.readable);
+        if walls.network == Network::Host {
+            readable.extend(RESOLVER.map(PathBuf::from));
+        }
+        let blueprint = Blueprint {
+            on: &self.on,
+            lease: &dirs.root,
+            writable: &writable,
+            scratch: &dirs.tmp(),
+            readable: &readable,
+            devices: &paths(&walls.devices),
+            shared: walls.memory.0,
+            uid,
+        };
+        let steps = blueprint.steps().map_err(io("plan its root"))?;
+        let own = self.own.try_clone().map_err(io("open its own namespace"))?;
+        let group = self.groups.make(lease, &limits).map_err(io("limit it"))?;
+        let begun = init::start(&self.own, &self.on, &steps, walls.network).and_then(|init| {
+            let seen = PathBuf::from(format!("/proc/{}/root", init.pid.as_raw_nonzero()));
+            match reach::rules(&seen, &writable) {
+                Ok(reach) => Ok((init, reach)),
+                Err(why) => {
+                    end(&init);
+                    let _ = waitpid(Some(init.pid), WaitOptions::empty());
+                    Err(why)
+                }
+            }
+        });
+        let (init, reach) = match begun {
+            Ok(begun) => begun,
+            Err(why) => {
+                group.remove();
+                return Err(why);
+            }
+        };
+        let (network, filters) = (walls.network, Arc::clone(&self.filters));
+        Ok(Room { init, group, uid, network, reach, own, filters, limits })
+    }
+
+    fn uid(&mut self) -> u32 {
+        loop {
+            let uid = super::UID_FIRST + self.next_uid % super::UIDS;
+            self.next_uid = (self.next_uid + 1) % super::UIDS;
+            // There are more users than leases of a node.
+            if self.uids.insert(uid) {
+                return uid;
+            }
+        }
+    }
+
+    /// Ends a room that nothing was started in, and takes back what it held.
+    pub fn abandon(&mut self, room: &Room) {
+        room.end();
+        let _ = waitpid(Some(room.init.pid), WaitOptions::empty());
+        self.clear(room);
+    }
+
+    /// Takes back what a room held, once its first process has ended.
+    pub fn clear(&mut self, room: &Room) {
+        let _ = waitpid(Some(room.init.pid), WaitOptions::NOHANG);
+        room.group.remove();
+        self.uids.remove(&room.uid);
+    }
+}
+
+impl Room {
+    /// Its first process, which ends once nothing runs in it any more.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.init.pid
+    }
+
+    /// Whether nothing runs in it any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        init::has_ended(self.init.fd.as_fd())
+    }
+
+    /// Kills all that runs in it.
+    pub fn end(&self) {
+        self.group.kill();
+        end(&self.init);
+    }
+
+    /// A limit that was reached so far.
+    #[must_use]
+    pub fn breach(&self) -> Option<Breach> {
+        self.group.breach()
+    }
+
+    /// Its limits on memory and processes.
+    #[must_use]
+    pub fn limits(&self) -> (domain::Bytes, u64) {
+        (self.limits.memory, self.limits.processes)
+    }
+
+    /// What is in force, for the record.
+    #[must_use]
+    pub fn facts(&self) -> SandboxFacts {
+        SandboxFacts {
+            uid: self.uid,
+            network: self.network,
+            cgroup: self.group.version,
+            landlock: probe::landlock(),
+            controllers: self.group.controllers(),
+            memory: self.limits.memory,
+            cpu_millis: self.limits.cpu.0,
+            processes: self.limits.processes,
+        }
+    }
+
+    /// Hands a file that the supervisor opened to the room's user.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn own(&self, file: &File) -> io::Result<()> {
+        let (user, group) = (Uid::from_raw(self.uid), Gid::from_raw(self.uid));
+        Ok(fchown(file, Some(user), Some(group))?)
+    }
+
+    /// Starts `command` in it, in the folder `cwd`.
+    ///
+    /// # Errors
+    /// Names the step that failed, or what the system says of the program.
+    pub fn spawn(&self, mut command: Command, cwd: &str) -> io::Result<Child> {
+        let (said, told) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let mut spaces = ThreadNameSpaceType::MOUNT
+            | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+            | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
+        if self.network == Network::None {
+            spaces |= ThreadNameSpaceType::NETWORK;
+        }
+        enter::on_birth(
+            &mut command,
+            Entry {
+                doors: self.group.doors()?,
+                init: self.init.fd.try_clone()?,
+                spaces,
+                cwd: CString::new(cwd)?,
+                uid: self.uid,
+                reach: self.reach.try_clone()?,
+                filters: Arc::clone(&self.filters),
+                told,
+            },
+        );
+        rustix::thread::move_into_thread_name_spaces(
+            self.init.fd.as_fd(),
+            ThreadNameSpaceType::PROCESS_ID,
+        )?;
+        let child = command.spawn();
+        init::come_back(&self.own);
+        child.map_err(|why| {
+            let mut place = [0];
+            match read(&said, &mut place) {
+                Ok(1) => {
+                    let step = STEPS.get(usize::from(place[0])).copied().unwrap_or("enter");
+                    io::Error::new(why.kind(), format!("cannot {step}: {why}"))
+                }
+                _ => why,
+            }
+        })
+    }
+}
+
+impl Groups {
+    fn of_devices(numbers: impl Iterator<Item = (u32, u32)>) -> Vec<String> {
+        numbers.map(|(major, minor)| format!("{major}:{minor}")).collect()
+    }
+}
+
+fn limits(walls: &Walls) -> io::Result<Limits> {
+    let mut devices = Groups::of_devices(DEVICES.iter().map(|(_, major, minor)| (*major, *minor)));
+    for path in &walls.devices {
+        let number = stat(path.as_str())
+            .map_err(|why| io::Error::other(format!("`{path}`: {why}")))?
+            .st_rdev;
+        devices.extend(Groups::of_devices(std::iter::once((major(number), minor(number)))));
+    }
+    let Walls { memory, cpu, processes, .. } = walls;
+    Ok(Limits { memory: *memory, cpu: *cpu, processes: *processes, devices })
+}
+
+fn end(init: &Init) {
+    // One that has ended is what we want.
+    let _ = pidfd_send_signal(&init.fd, Signal::KILL);
+}
+
+/// Makes the folders that tasks write to their user's own, and with them what is theirs to change:
+/// the checkpoint to resume from. The folder of logs stays ours, so that no log can be replaced.
+fn give(dirs: &LeaseDirs, ranks: &[u32], uid: u32) -> io::Result<()> {
+    let owned = |path: &Path| {
+        let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+        chownat(CWD, path, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|why| io::Error::other(format!("`{}`: {why}", path.display())))
+    };
+    owned(&dirs.out())?;
+    owned(&dirs.tmp())?;
+    for entry in walkdir::WalkDir::new(dirs.checkpoints()) {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        // A file with a second name is the cache's: it can be unlinked here, not written to.
+        if meta.is_dir() || meta.nlink() == 1 {
+            owned(entry.path())?;
+        }
+    }
+    for rank in ranks {
+        let metrics = dirs.metrics(*rank);
+        File::options().create(true).append(true).open(&metrics)?;
+        owned(&metrics)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Rooms with real processes. They need root: what cannot be built here fails by name.
+
+use super::{Host, Room, TASK_PROCESSES, Walls};
+use crate::driver::dirs::{LeaseDirs, NodeDirs};
+use domain::{Bytes, CpuMillis, LeaseId, isolation::Network};
+use rustix::process::Signal;
+use std::{
+    fs,
+    os::unix::process::ExitStatusExt,
+    process::{Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const LEASE: LeaseId = LeaseId { index: 3, ordinal: 0 };
+
+struct Bench {
+    dir: TempDir,
+    host: Host,
+}
+
+fn bench() -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::open(dir.path()).unwrap_or_else(|lack| panic!("not enforced here: {lack}"));
+    Bench { dir, host }
+}
+
+fn walls() -> Walls {
+    Walls {
+        network: Network::None,
+        memory: Bytes(256 << 20),
+        cpu: CpuMillis(1_000),
+        processes: TASK_PROCESSES,
+        devices: vec![],
+        readable: vec![],
+    }
+}
+
+impl Bench {
+    fn dirs(&self) -> LeaseDirs {
+        NodeDirs { root: self.dir.path().to_owned() }.lease(LEASE)
+    }
+
+    fn room(&mut self, walls: &Walls) -> Room {
+        let dirs = self.dirs();
+        dirs.create().unwrap();
+        self.host.build(LEASE, walls, &dirs, &[0]).unwrap()
+    }
+
+    fn shell(&self, room: &Room, script: &str) -> std::process::Child {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).env_clear().env("PATH", "/usr/bin:/bin");
+        command.env("OUT", self.dirs().out());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        room.spawn(command, self.dirs().code().to_str().unwrap()).unwrap()
+    }
+
+    fn run(&self, room: &Room, script: &str) -> (ExitStatus, String) {
+        let output = self.shell(room, script).wait_with_output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status, String::from_utf8_lossy(&text).trim().to_owned())
+    }
+
+    fn close(&mut self, room: &Room) {
+        room.end();
+        let end = Instant::now() + Duration::from_secs(20);
+        while !room.has_ended() {
+            assert!(Instant::now() < end, "the room does not end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.host.clear(room);
+    }
+}
+
+#[test]
+fn a_task_runs_as_a_user_of_its_own_in_a_view_of_its_own() {
+    let mut bench = bench();
+    let room = bench.room(&walls());
+    let (status, text) = bench.run(
+        &room,
+        "id -un; id -G | wc -w; echo $(ls /); ls /dev; ls -A /home /run; \
+         grep -E 'NoNewPrivs|Seccomp:|CapEff|CapBnd' /proc/self/status; echo made > $OUT/it; \
+         echo > /dev/null; echo x > /dev/shm/x && echo y > /tmp/y && pwd",
+    );
+    assert!(status.success(), "{text}");
+    let words: Vec<_> = text.lines().collect();
+    assert_eq!(words[0], "job", "{text}");
+    assert_eq!(words[1], "1", "{text}");
+    assert!(words[2].split(' ').all(|it| !["root", "boot", "mnt", "srv"].contains(&it)), "{text}");
+    for wanted in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000"] {
+        assert!(words.contains(&wanted), "{wanted}: {text}");
+    }
+    assert!(words.contains(&"CapBnd:\t0000000000000000"), "{text}");
+    assert_eq!(words.last(), Some(&bench.dirs().code().to_str().unwrap()));
+    assert_eq!(fs::read_to_string(bench.dirs().out().join("it")).unwrap(), "made\n");
+    bench.close(&room);
+}
+
+#[test]
+fn a_signal_and_a_code_come_through_unchanged() {
+    let mut bench = bench();
+    let room = bench.room(&walls());
+    assert_eq!(bench.run(&room, "exit 7").0.code(), Some(7));
+    let (status, _) = bench.run(&room, "kill -SEGV $$");
+    assert_eq!(status.signal(), Some(Signal::SEGV.as_raw()));
+    bench.close(&room);
+}
+
+#[test]
+fn what_leaves_its_session_and_its_parents_ends_with_the_room() {
+    let mut bench = bench();
+    let room = bench.room(&walls());
+    let script = "exec >/dev/null 2>&1; setsid sh -c '(setsid env -i sleep 1000 &)'; exit 0";
+    assert_eq!(bench.run(&room, script).0.code(), Some(0));
+    assert!(!room.has_ended());
+    let (_, seen) = bench.run(&room, "ls /proc | grep -E '^[0-9]+$' | wc -l");
+    assert!(seen.parse::<u32>().unwrap() >= 3, "{seen} processes: init, the stray, and the look");
+    bench.close(&room);
+}
+
+/// Not a bound of the machine's speed: it prints what a sandboxed start costs over a plain one.
+#[test]
+fn a_start_costs_little_over_fork_and_exec() {
+    let mut bench = bench();
+    let mut plain = Vec::new();
+    let mut walled = Vec::new();
+    let mut rested = Vec::new();
+    for round in 0..60 {
+        let begun = Instant::now();
+        assert!(Command::new("/bin/true").status().unwrap().success());
+        plain.push(begun.elapsed());
+        if round >= 50 {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        bench.dirs().create().unwrap();
+        let dirs = bench.dirs();
+        let begun = Instant::now();
+        let room = bench.host.build(LEASE, &walls(), &dirs, &[0]).unwrap();
+        let mut child = room.spawn(Command::new("/bin/true"), "/").unwrap();
+        assert!(child.wait().unwrap().success());
+        let times = if round >= 50 { &mut rested } else { &mut walled };
+        times.push(begun.elapsed());
+        bench.close(&room);
+    }
+    let median = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    let (plain, walled, rested) = (median(&mut plain), median(&mut walled), median(&mut rested));
+    println!("start: plain {plain:?}, sandboxed {walled:?}, sandboxed after 200 ms {rested:?}");
+    assert!(walled < Duration::from_millis(100), "{walled:?}");
+}

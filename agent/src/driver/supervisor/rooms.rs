@@ -1,0 +1,67 @@
+//! The rooms of leases whose tasks run within walls.
+
+use super::wire::TaskCommand;
+use crate::{
+    driver::{
+        dirs::NodeDirs,
+        sandbox::{Breach, Host, Room, SandboxError, Walls},
+    },
+    machine::Exit,
+};
+use domain::LeaseId;
+use std::{fs, path::Path};
+
+/// Builds them. A node that has none pays nothing for it.
+pub(super) struct Rooms {
+    dirs: NodeDirs,
+    host: Option<Host>,
+}
+
+impl Rooms {
+    /// Those of the supervisor of `dir`; what an earlier one left is ended and removed.
+    pub(super) fn of(dir: &Path) -> Self {
+        Host::sweep(dir);
+        Self { dirs: NodeDirs { root: dir.to_owned() }, host: None }
+    }
+
+    /// Builds one, and writes down what holds in it.
+    pub(super) fn build(
+        &mut self,
+        lease: LeaseId,
+        walls: &Walls,
+        tasks: &[TaskCommand],
+    ) -> Result<Room, SandboxError> {
+        let host = match self.host.take() {
+            Some(host) => host,
+            None => Host::open(&self.dirs.root)?,
+        };
+        let host = self.host.insert(host);
+        let dirs = self.dirs.lease(lease);
+        let ranks: Vec<_> = tasks.iter().map(|task| task.rank).collect();
+        let room = host.build(lease, walls, &dirs, &ranks)?;
+        let facts = serde_json::to_vec(&room.facts()).expect("facts are JSON");
+        match fs::write(dirs.facts(), facts) {
+            Ok(()) => Ok(room),
+            Err(why) => {
+                host.abandon(&room);
+                Err(SandboxError::told("write down what holds", &why))
+            }
+        }
+    }
+
+    /// Takes back what a room held.
+    pub(super) fn clear(&mut self, room: &Room) {
+        if let Some(host) = &mut self.host {
+            host.clear(room);
+        }
+    }
+}
+
+/// The limit that a room's tasks have reached, as their end.
+pub(super) fn breach(room: &Room) -> Option<Exit> {
+    let (memory, processes) = room.limits();
+    Some(match room.breach()? {
+        Breach::Memory { used } => Exit::OutOfMemory { used: used.min(memory), limit: memory },
+        Breach::Processes => Exit::TooManyProcesses { limit: processes },
+    })
+}
