@@ -9,7 +9,9 @@ use domain::{
     lease::Member,
     link::{Report, WantedLease},
     node::Inventory,
+    refusal::RegistryRefusal,
 };
+use registry::ledger::RegistryCommand;
 
 /// One log entry: what one proposer had gathered when it proposed.
 ///
@@ -193,6 +195,8 @@ pub enum Command {
         /// The GPU's index or unique name.
         gpu: String,
     },
+    /// A change of the registry: models, approvers, promotions.
+    Registry(RegistryCommand),
 }
 
 /// A job with what the API found out about it.
@@ -280,6 +284,13 @@ pub enum Reply {
     },
     /// Refused, with the same answer on every retry.
     Refused(Refusal),
+    /// The registry was changed.
+    Registry {
+        /// Number of the version or the promotion that this is about, else 0.
+        number: u64,
+        /// The entry.
+        at: LogIndex,
+    },
 }
 
 /// Why a command changed nothing.
@@ -334,6 +345,9 @@ pub enum Refusal {
         /// What it waits for.
         why: String,
     },
+    /// A rule of the registry.
+    #[error(transparent)]
+    Registry(RegistryRefusal),
 }
 
 /// What a changed state asks of the shell. An effect that is lost loses no work: each can be

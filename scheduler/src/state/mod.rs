@@ -13,6 +13,7 @@ mod place;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod record;
+mod registry_step;
 mod replies;
 mod report;
 pub mod row;
@@ -27,7 +28,11 @@ pub(crate) mod health_test;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod model_test;
+#[cfg(test)]
 mod part_test;
+#[cfg(test)]
+pub(crate) mod promotion_test;
 #[cfg(test)]
 pub(crate) mod script;
 #[cfg(test)]
@@ -186,6 +191,9 @@ impl Cluster {
             }
             Command::Health { node, gpus } => sched.health(step, actor, node, gpus),
             Command::AcceptGpu { node, gpu } => sched.accept_gpu(step, actor, &node, &gpu),
+            Command::Registry(command) => {
+                registry_step::step(step, &mut self.ledger, actor, command)
+            }
         }
     }
 }

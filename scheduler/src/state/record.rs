@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 const LISTED_MAX: usize = 8;
 
 /// The events of record that the scheduler's own changes give. `ledger.seal` adds
-/// `registry.artifact.registered`, `registry.artifact.copied` and `registry.divergence.recorded`.
+/// `registry.artifact.registered`, `registry.artifact.copied` and `registry.divergence.recorded`;
+/// `ledger.step` those of models, approvers and promotions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Jobs were taken in.

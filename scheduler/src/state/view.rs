@@ -1,6 +1,7 @@
 //! The only window onto the state, for reading alone.
 
 mod documents;
+mod registry_view;
 
 pub use documents::JobFilter;
 
