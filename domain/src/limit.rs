@@ -88,6 +88,8 @@ pub const PROMOTION_KEPT: Millis = Millis(14 * 24 * 3_600_000);
 /// Time within which a quorum has to ratify an emergency promotion.
 /// Source: platform contract, 4.1.
 pub const RATIFY_WITHIN: Millis = Millis(48 * 3_600_000);
+/// Longest time for one decision at a gate, over all tries.
+pub const GATE_PATIENCE: Millis = Millis(15_000);
 /// Rows of a list in one answer.
 pub const PAGE_MAX: usize = 1_000;
 /// Files of one captured tree.

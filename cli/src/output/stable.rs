@@ -6,7 +6,18 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Fields that hold a time, in ms since the Unix epoch.
-const TIMES: [&str; 6] = ["ended", "granted", "opened", "sealed", "since", "submitted"];
+const TIMES: [&str; 10] = [
+    "due",
+    "ended",
+    "expires",
+    "granted",
+    "opened",
+    "registered",
+    "requested",
+    "sealed",
+    "since",
+    "submitted",
+];
 
 /// Fields that hold an amount, and the name that carries its unit.
 const AMOUNTS: [(&str, &str); 6] = [

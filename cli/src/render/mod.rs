@@ -5,7 +5,10 @@ pub mod audit;
 pub mod cluster;
 pub mod job;
 pub mod jobs;
+pub mod lineage;
+pub mod model;
 pub mod node;
+pub mod promotion;
 pub mod why;
 
 use crate::output::Style;

@@ -5,7 +5,7 @@ use super::{
     error,
     follow::{self, Answers},
     identity::Identity,
-    membership, query, submit,
+    membership, query, registry_calls, submit,
 };
 use proto::v1::{self, assay_server::Assay};
 use std::sync::Arc;
@@ -65,6 +65,13 @@ impl Assay for PublicService {
         request: Request<v1::AcceptGpuRequest>,
     ) -> Result<Response<v1::DoneReply>, Status> {
         submit::accept_gpu(&self.0, request).await.map(|reply| self.change(reply))
+    }
+
+    async fn registry(
+        &self,
+        request: Request<v1::RegistryRequest>,
+    ) -> Result<Response<v1::RegistryReply>, Status> {
+        registry_calls::change(&self.0, request).await.map(|reply| self.change(reply))
     }
 
     async fn query(

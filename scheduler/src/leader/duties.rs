@@ -1,13 +1,14 @@
 //! All duties behind one door: what happened goes in, what to do comes out.
 
 use super::{
-    contact::Contacts, copying::Copying, planning::Planning, sealing::Sealing, signing::Signing,
+    contact::Contacts, copying::Copying, gating::Gating, planning::Planning, sealing::Sealing,
+    signing::Signing,
 };
 use crate::state::{
     command::{Command, Effect},
     view::View,
 };
-use domain::{ArtifactId, LeaseId, Millis, NodeId};
+use domain::{ArtifactId, LeaseId, Millis, NodeId, PromotionId};
 
 pub use super::contact::LOST_AFTER;
 
@@ -42,6 +43,11 @@ pub enum Event {
     },
     /// Servers have joined the cluster or left it.
     MembersChanged,
+    /// Work on a promotion ended without a proposal: try again later.
+    GateFailed {
+        /// The promotion.
+        promotion: PromotionId,
+    },
 }
 
 /// What to do.
@@ -73,6 +79,16 @@ pub enum Duty {
         /// The last result that was looked at.
         after: ArtifactId,
     },
+    /// Ask a promotion's gates and the policy, and propose what they said.
+    DecidePromotion {
+        /// The promotion.
+        promotion: PromotionId,
+    },
+    /// Sign a promotion's manifest, then propose the signature.
+    SignPromotion {
+        /// The promotion.
+        promotion: PromotionId,
+    },
 }
 
 /// The duties of one term of leadership.
@@ -83,6 +99,7 @@ pub struct Duties {
     sealing: Sealing,
     signing: Signing,
     copying: Copying,
+    gating: Gating,
 }
 
 impl Duties {
@@ -95,6 +112,7 @@ impl Duties {
             sealing: Sealing::new(now, view),
             signing: Signing::default(),
             copying: Copying::new(now),
+            gating: Gating::new(now),
         }
     }
 
@@ -120,12 +138,14 @@ impl Duties {
             Event::SignFailed => self.signing.failed(now),
             Event::CopiesChecked { last, mended } => self.copying.looked(last, mended, now),
             Event::MembersChanged => self.copying.begin_again(now),
+            Event::GateFailed { promotion } => self.gating.failed(promotion, now),
         }
         let plan = self.planning.next(view, now, wall);
         duties.extend(plan.map(|plan| Duty::Propose(Command::Place { plan })));
         duties.extend(self.sealing.next(view, now));
         duties.extend(self.signing.next(view, now));
         duties.extend(self.copying.next(now));
+        duties.extend(self.gating.next(view, now, wall));
         duties
     }
 
@@ -134,6 +154,7 @@ impl Duties {
             match effect {
                 Effect::Plan => self.planning.wake(),
                 Effect::Seal { ticket } => self.sealing.opened(ticket, now),
+                Effect::Gate => self.gating.wake(now),
                 // Sessions and watchers are the shell's own; unsigned events are in the view.
                 Effect::Wanted { .. } | Effect::Sign | Effect::Changed { .. } => {}
             }

@@ -373,6 +373,8 @@ pub enum Effect {
         /// The job.
         job: JobId,
     },
+    /// Something has come to a gate, or past one.
+    Gate,
 }
 
 /// All leases of a node with what it needs to run them, as [`domain::link::Down::Wanted`] sends.

@@ -1,7 +1,7 @@
 //! Changes of the registry, as the ledger's rules allow them.
 
 use super::{
-    command::{Refusal, Reply},
+    command::{Effect, Refusal, Reply},
     step::Step,
 };
 use domain::port::RowRead;
@@ -14,6 +14,13 @@ pub(super) fn step<R: RowRead>(
     actor: &str,
     command: RegistryCommand,
 ) -> Reply {
+    let gated = matches!(
+        command,
+        RegistryCommand::RequestPromotion { .. } | RegistryCommand::DecidePromotion { .. }
+    );
+    if gated {
+        step.effect(Effect::Gate);
+    }
     match ledger.step(&mut step.rows, step.now, actor, command) {
         Ok(number) => Reply::Registry { number, at: step.at },
         Err(refusal) => Reply::Refused(Refusal::Registry(refusal)),
