@@ -88,6 +88,10 @@ pub const PROMOTION_KEPT: Millis = Millis(14 * 24 * 3_600_000);
 /// Time within which a quorum has to ratify an emergency promotion.
 /// Source: platform contract, 4.1.
 pub const RATIFY_WITHIN: Millis = Millis(48 * 3_600_000);
+/// Jobs on which one request of the gate duty decides.
+pub const GATE_BATCH: usize = 64;
+/// Tries after which a job on which the policy engine does not decide is denied.
+pub const GATE_TRIES: u32 = 5;
 /// Longest time for one decision at a gate, over all tries.
 pub const GATE_PATIENCE: Millis = Millis(15_000);
 /// Rows of a list in one answer.

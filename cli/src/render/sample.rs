@@ -123,6 +123,7 @@ pub fn job() -> JobView {
             state: Idleness::Hung,
             since: Millis(START + 70_000),
         }],
+        policy: None,
     }
 }
 
@@ -143,6 +144,7 @@ pub fn array() -> JobView {
         ],
         metrics: [].into(),
         idle: Vec::new(),
+        policy: None,
         ..job()
     }
 }

@@ -62,6 +62,14 @@ struct Engine {
     client: reqwest::Client,
 }
 
+/// A decision, and whether it is anybody's: where nobody answers, the decision is no.
+pub struct Verdict {
+    /// The decision.
+    pub decision: Decision,
+    /// Whether somebody answered.
+    pub answered: bool,
+}
+
 /// Whoever decides at gates.
 pub struct Gatekeeper {
     rules: Option<RuleSet>,
@@ -114,10 +122,20 @@ impl Gatekeeper {
 
     /// Decides. Whatever is not clearly an allowance is none.
     pub async fn decide(&self, request: &GateRequest) -> Decision {
+        self.ask(request).await.decision
+    }
+
+    /// Decides, and says whether anything has answered.
+    pub async fn ask(&self, request: &GateRequest) -> Verdict {
         match (&self.engine, &self.rules) {
             (Some(engine), _) => engine.ask(request).await,
-            (None, Some(rules)) => rules.policies().decide(request),
-            (None, None) => Decision::no_answer("no policy is configured"),
+            (None, Some(rules)) => {
+                Verdict { decision: rules.policies().decide(request), answered: true }
+            }
+            (None, None) => Verdict {
+                decision: Decision::no_answer("no policy is configured"),
+                answered: false,
+            },
         }
     }
 }
@@ -151,18 +169,22 @@ fn engine(address: &str, config: &GateConfig, tls: &Tls) -> Result<Engine, GateE
 
 impl Engine {
     /// Asks, up to three times where no answer comes. An answer is final, whatever it says.
-    async fn ask(&self, request: &GateRequest) -> Decision {
+    async fn ask(&self, request: &GateRequest) -> Verdict {
+        let silent = |decision| Verdict { decision, answered: false };
         let body = request.body().to_string();
         let mut pauses = PAUSES.iter();
         loop {
             let why = match self.post(request, body.clone()).await {
-                Ok((status, body)) => return decide(&Reply::Answered { status, body: &body }),
+                Ok((status, body)) => {
+                    let decision = decide(&Reply::Answered { status, body: &body });
+                    return Verdict { decision, answered: true };
+                }
                 Err(why) => why,
             };
             match pauses.next() {
                 Some(pause) => tokio::time::sleep(*pause).await,
-                None if why.is_timeout() => return decide(&Reply::TimedOut),
-                None => return decide(&Reply::Failed(&chain(&why))),
+                None if why.is_timeout() => return silent(decide(&Reply::TimedOut)),
+                None => return silent(decide(&Reply::Failed(&chain(&why)))),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The shell around the leader's duties: hears effects, time and contacts; performs duties.
 
-use super::{context::Context, context::wall_clock, copying, promoting, sealing};
+use super::{context::Context, context::wall_clock, copying, promoting, sealing, training};
 use crate::{
     consensus::shell::{Effects, Status as ReplicaStatus},
     leader::duties::{Duties, Duty, Event},
@@ -90,9 +90,10 @@ async fn consult(
     event: Event,
     now: Millis,
 ) -> Option<Duties> {
+    let asks = context.gates.is_configured();
     let read = context.node.read_local(move |cluster, _| {
         let view = cluster.view();
-        let mut duties = duties.unwrap_or_else(|| Duties::new(now, &view));
+        let mut duties = duties.unwrap_or_else(|| Duties::new(now, &view).asking(asks));
         let todo = duties.on(event, &view, now, wall_clock());
         (duties, todo)
     });
@@ -158,6 +159,13 @@ fn perform(context: &Arc<Context>, duty: Duty) {
             Duty::Reconnect { node } => context.sessions.end(node),
             Duty::Seal { ticket } => seal(&context, ticket).await,
             Duty::Sign { first, count } => sign(&context, first, count).await,
+            Duty::DecideTraining { jobs } => {
+                let (command, undecided) = training::decide(&context, jobs).await;
+                if let Some(command) = command {
+                    propose(&context, command).await;
+                }
+                let _ = context.events.send(Event::TrainingDecided { undecided }).await;
+            }
             Duty::DecidePromotion { promotion } => {
                 let command = promoting::decide(&context, promotion).await;
                 promote(&context, promotion, command).await;

@@ -24,6 +24,7 @@ mod sealing;
 mod service;
 mod sessions;
 mod submit;
+mod training;
 
 pub use channels::{Channels, Tls, TlsError};
 pub use gates::{GateConfig, GateError};

@@ -57,6 +57,7 @@ fn seals(duties: &[Duty]) -> Vec<LeaseId> {
         | Duty::Sign { .. }
         | Duty::CheckCopies { .. }
         | Duty::DecidePromotion { .. }
+        | Duty::DecideTraining { .. }
         | Duty::SignPromotion { .. } => None,
     };
     duties.iter().filter_map(of).collect()
@@ -71,6 +72,7 @@ fn lost(duties: &[Duty]) -> Vec<NodeId> {
         | Duty::Seal { .. }
         | Duty::CheckCopies { .. }
         | Duty::DecidePromotion { .. }
+        | Duty::DecideTraining { .. }
         | Duty::SignPromotion { .. } => None,
     };
     duties.iter().filter_map(of).collect()
@@ -275,6 +277,7 @@ fn duties_that_never_hear_an_effect_leave_nothing_undone() {
                 | Duty::Reconnect { .. }
                 | Duty::CheckCopies { .. }
                 | Duty::DecidePromotion { .. }
+                | Duty::DecideTraining { .. }
                 | Duty::SignPromotion { .. } => {}
             }
         }

@@ -2,7 +2,7 @@
 
 use super::duties::Duty;
 use crate::state::{command::Command, view::View};
-use domain::{Millis, PromotionId, limit};
+use domain::{JobId, Millis, PromotionId, limit};
 use registry::ledger::{OpenPromotion, Phase, RegistryCommand};
 use std::collections::BTreeMap;
 
@@ -70,5 +70,72 @@ fn duty(id: PromotionId, open: OpenPromotion, wall: Millis) -> Option<Duty> {
         Phase::Gates => Some(Duty::DecidePromotion { promotion: id }),
         Phase::Signature => Some(Duty::SignPromotion { promotion: id }),
         Phase::People => None,
+    }
+}
+
+/// Jobs at the gate before training.
+#[derive(Clone, Debug)]
+pub(super) struct Training {
+    /// Whether this server has anything that decides.
+    asks: bool,
+    /// Until when the batch that is decided on may take.
+    busy: Option<Millis>,
+    /// Jobs on which nothing was decided, with the number of tries and when the next is due.
+    tries: BTreeMap<JobId, (u32, Millis)>,
+    look: Millis,
+}
+
+impl Training {
+    pub fn new(now: Millis) -> Self {
+        Self { asks: false, busy: None, tries: BTreeMap::new(), look: now }
+    }
+
+    /// Says that this server has something that decides.
+    pub fn asking(&mut self, asks: bool) {
+        self.asks = asks;
+    }
+
+    /// Something has come to a gate.
+    pub fn wake(&mut self, now: Millis) {
+        self.look = now;
+    }
+
+    /// The batch was decided on, but for these jobs.
+    pub fn answered(&mut self, undecided: &[JobId], now: Millis) {
+        self.busy = None;
+        self.look = now;
+        for id in undecided {
+            let (tries, due) = self.tries.entry(*id).or_insert((0, now));
+            *tries += 1;
+            // 1, 2, 4, 8 s: with the engine's own time, over a minute until it is given up.
+            *due = now.plus(Millis(PAUSE.0 << (*tries - 1).min(8)));
+        }
+    }
+
+    /// The next batch, if one waits and none is decided on.
+    pub fn next(&mut self, view: &View<'_>, now: Millis) -> Option<Duty> {
+        if !self.asks || now < self.look {
+            return None;
+        }
+        self.look = now.plus(LOOK_EVERY);
+        if !view.gates_training() {
+            return Some(Duty::Propose(Command::GateTraining));
+        }
+        if self.busy.is_some_and(|until| now < until) {
+            return None;
+        }
+        self.tries.retain(|id, _| view.is_gated(*id));
+        let due = |id: &JobId| self.tries.get(id).is_none_or(|(_, due)| *due <= now);
+        let last = |id: JobId| {
+            let tries = self.tries.get(&id).map_or(0, |(tries, _)| *tries);
+            (id, tries + 1 >= limit::GATE_TRIES)
+        };
+        let jobs: Vec<_> =
+            view.gated_jobs().filter(due).take(limit::GATE_BATCH).map(last).collect();
+        if jobs.is_empty() {
+            return None;
+        }
+        self.busy = Some(now.plus(limit::GATE_PATIENCE));
+        Some(Duty::DecideTraining { jobs })
     }
 }

@@ -2,6 +2,7 @@
 
 mod fit;
 mod free;
+mod gated;
 mod held;
 pub mod history;
 pub mod mix;

@@ -9,6 +9,7 @@ use domain::{
     lease::Member,
     link::{Report, WantedLease},
     node::Inventory,
+    promotion::PolicyDecision,
     refusal::RegistryRefusal,
 };
 use registry::ledger::RegistryCommand;
@@ -197,6 +198,13 @@ pub enum Command {
     },
     /// A change of the registry: models, approvers, promotions.
     Registry(RegistryCommand),
+    /// Have jobs wait for a policy before training (proposed by a leader that has one).
+    GateTraining,
+    /// What the policy said of jobs (proposed by the leader's gate duty).
+    DecideTraining {
+        /// The jobs with the decisions.
+        decisions: Vec<(JobId, PolicyDecision)>,
+    },
 }
 
 /// A job with what the API found out about it.

@@ -16,6 +16,7 @@ impl Cluster {
             .or_else(|| gangs_are_whole(&self.sched))
             .or_else(|| states_agree(&self.sched))
             .or_else(|| order_is_right(&self.sched))
+            .or_else(|| nothing_gated_runs(&self.sched))
     }
 }
 
@@ -125,7 +126,8 @@ fn order_is_right(sched: &Sched) -> Option<String> {
     let ordered: usize = sched.waiting.values().map(BTreeSet::len).sum();
     let mut waiting = 0;
     for (id, job) in &sched.jobs {
-        if job.room() == 0 {
+        // What waits at the gate is in no order: no plan may see it.
+        if job.room() == 0 || sched.gated.contains(id) {
             continue;
         }
         let shapes = job.shapes();
@@ -140,4 +142,15 @@ fn order_is_right(sched: &Sched) -> Option<String> {
         }
     }
     (ordered != waiting).then(|| "the order holds jobs that do not wait".to_owned())
+}
+
+/// `fail_closed`: nothing of a job is placed before a policy has decided on it.
+fn nothing_gated_runs(sched: &Sched) -> Option<String> {
+    sched.gated.iter().find_map(|id| {
+        let Some(job) = sched.jobs.get(id) else {
+            return Some(format!("fail_closed: {id} has ended and waits at the gate"));
+        };
+        let placed = !job.elements.is_empty() || job.progress.running > 0;
+        placed.then(|| format!("fail_closed: {id} runs and waits at the gate"))
+    })
 }

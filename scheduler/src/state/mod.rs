@@ -3,6 +3,7 @@
 mod attempt;
 mod cancel;
 pub mod command;
+mod gate;
 mod health;
 pub mod invariant;
 mod key;
@@ -23,6 +24,8 @@ mod step;
 mod submit;
 pub mod view;
 
+#[cfg(test)]
+mod gate_test;
 #[cfg(test)]
 pub(crate) mod health_test;
 #[cfg(test)]
@@ -191,6 +194,10 @@ impl Cluster {
             }
             Command::Health { node, gpus } => sched.health(step, actor, node, gpus),
             Command::AcceptGpu { node, gpu } => sched.accept_gpu(step, actor, &node, &gpu),
+            Command::GateTraining => sched.gate_training(step, actor),
+            Command::DecideTraining { decisions } => {
+                sched.decide_training(step, &mut self.ledger, actor, decisions)
+            }
             Command::Registry(command) => {
                 registry_step::step(step, &mut self.ledger, actor, command)
             }

@@ -10,7 +10,7 @@ const LISTED_MAX: usize = 8;
 
 /// The events of record that the scheduler's own changes give. `ledger.seal` adds
 /// `registry.artifact.registered`, `registry.artifact.copied` and `registry.divergence.recorded`;
-/// `ledger.step` those of models, approvers and promotions.
+/// `ledger.step` those of models, approvers and promotions; `gate` one `policy.decision` a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Jobs were taken in.
@@ -41,6 +41,8 @@ pub enum Kind {
     GpuReleased,
     /// An operator accepted GPUs.
     GpuAccepted,
+    /// Something has to pass a gate from now on.
+    GateClosed,
 }
 
 impl Kind {
@@ -60,6 +62,7 @@ impl Kind {
             Self::GpuHeldBack => "gpu.held_back",
             Self::GpuReleased => "gpu.released",
             Self::GpuAccepted => "gpu.accepted",
+            Self::GateClosed => "gate.closed",
         }
     }
 }

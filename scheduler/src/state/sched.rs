@@ -82,6 +82,10 @@ pub struct Sched {
     pub tickets: BTreeMap<LeaseId, SealTicket>,
     /// Queues by name.
     pub queues: BTreeSet<String>,
+    /// Whether jobs wait for a policy before training.
+    pub gate_training: bool,
+    /// Jobs that wait for a policy's decision.
+    pub gated: BTreeSet<JobId>,
 }
 
 impl Node {
@@ -262,6 +266,9 @@ impl Sched {
         }
         step.effect(Effect::Changed { job: id });
         if over {
+            if self.gated.remove(&id) {
+                step.rows.remove(key::gated(id));
+            }
             step.rows.put_new(key::job(id), &*progress);
             step.rows.remove(key::live(id));
             self.jobs.remove(&id);
@@ -288,7 +295,7 @@ impl Sched {
     /// Puts a job into the order if an element of it may be placed now.
     pub(super) fn wait(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        if job.room() == 0 {
+        if job.room() == 0 || self.gated.contains(&id) {
             return;
         }
         let key = job.wait_key(id);

@@ -2,6 +2,7 @@
 
 use super::{
     command::{Effect, NewJob, Refusal, Reply},
+    gate::UNASKED,
     key,
     record::Kind,
     row::{AttemptRow, ElementRow, Pin, Submitted},
@@ -79,6 +80,7 @@ impl Sched {
     ) -> JobId {
         self.meta.jobs += 1;
         let id = JobId(self.meta.jobs);
+        let policy = (!self.gate_training).then_some(UNASKED);
         step.events.add(
             Kind::JobSubmitted,
             actor,
@@ -86,6 +88,7 @@ impl Sched {
                 "elements": new.spec.elements(),
                 "job": id.to_string(),
                 "name": new.spec.name,
+                "policy": policy,
                 "queue": new.spec.queue,
                 "recipe": new.recipe.to_string(),
             }),
@@ -96,6 +99,7 @@ impl Sched {
         step.rows.put_new(key::job_spec(id), &submitted);
         step.rows.put_new(key::live(id), &job.progress);
         self.jobs.insert(id, job);
+        self.bring_to_gate(step, id);
         self.wait(id);
         id
     }

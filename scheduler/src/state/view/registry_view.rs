@@ -2,10 +2,10 @@
 
 use super::View;
 use domain::{
-    ElementId, PromotionId,
+    ElementId, JobId, PromotionId,
     model::{FamilyView, LineageView, ModelRef, ModelView},
     port::RowRead,
-    promotion::{ApproversView, Promotion},
+    promotion::{ApproversView, PolicyDecision, Promotion},
     scratch,
 };
 use registry::ledger::{
@@ -70,6 +70,30 @@ impl View<'_> {
     /// Promotions that something may still happen to.
     pub fn open_promotions(&self) -> impl Iterator<Item = (PromotionId, OpenPromotion)> + '_ {
         self.ledger.open().iter().map(|(id, open)| (*id, *open))
+    }
+
+    /// Whether jobs wait for a policy before training.
+    #[must_use]
+    pub fn gates_training(&self) -> bool {
+        self.sched.gate_training
+    }
+
+    /// Whether a job waits for a policy's decision.
+    #[must_use]
+    pub fn is_gated(&self, id: JobId) -> bool {
+        self.sched.gated.contains(&id)
+    }
+
+    /// Jobs that wait for a policy's decision.
+    pub fn gated_jobs(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.sched.gated.iter().copied()
+    }
+
+    /// What the policy said of a job before training.
+    #[must_use]
+    pub fn training_decision(&self, rows: &impl RowRead, id: JobId) -> Option<PolicyDecision> {
+        let key = super::super::key::decision(id);
+        rows.get(&key).map(|bytes| scratch::decode(&key, &bytes))
     }
 
     /// Approvers and quorum.
