@@ -60,6 +60,10 @@ pub fn show_metrics(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod golden_registry_test;
+#[cfg(test)]
 mod golden_test;
 #[cfg(test)]
 pub mod sample;
+#[cfg(test)]
+pub mod sample_registry;
