@@ -1,6 +1,12 @@
 //! Generates the wire types.
 fn main() -> std::io::Result<()> {
-    let files = ["v1/public.proto", "v1/agent.proto", "v1/peer.proto", "v1/blob.proto"];
+    let files = [
+        "v1/public.proto",
+        "v1/registry.proto",
+        "v1/agent.proto",
+        "v1/peer.proto",
+        "v1/blob.proto",
+    ];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

@@ -75,6 +75,8 @@ ids! {
     JobId(u64) = "j", "a job id";
     /// A machine with an agent.
     NodeId(u32) = "n", "a node id";
+    /// A version of a model on its way to a stage. Never reused.
+    PromotionId(u64) = "p", "a promotion id";
     /// A server of the replicated log. Never reused, even after it has left.
     ReplicaId(u64) = "r", "a server id";
 }

@@ -6,6 +6,7 @@ pub mod artifact;
 pub mod audit;
 pub mod checkpoint;
 pub mod contract;
+pub mod decimal;
 pub mod digest;
 pub mod hardware;
 pub mod health;
@@ -15,15 +16,21 @@ pub mod job;
 pub mod lease;
 pub mod limit;
 pub mod link;
+pub mod model;
 pub mod node;
 pub mod port;
+pub mod promotion;
 pub mod queue;
+pub mod refusal;
 pub mod resource;
 pub mod scratch;
 pub mod tree;
 pub mod unit;
 pub mod view;
 
+pub use decimal::Decimal;
 pub use digest::Digest;
-pub use id::{ArtifactId, AttemptNo, ElementId, JobId, LeaseId, NodeId, ReplicaId, RequestKey};
+pub use id::{
+    ArtifactId, AttemptNo, ElementId, JobId, LeaseId, NodeId, PromotionId, ReplicaId, RequestKey,
+};
 pub use unit::{Bytes, CpuMillis, LogIndex, MegaBits, MegaHertz, MilliWatts, Millis};

@@ -78,6 +78,38 @@ pub const REPLIES_MIN: u64 = 65_536;
 pub const REPLY_KEPT: Millis = Millis(24 * 3_600_000);
 /// Digests of committed checkpoints kept for one element. One more, and every second is dropped.
 pub const CHECKPOINT_DIGESTS_KEPT: usize = 512;
+/// Bytes of the name of a model family, a metric, an alias or an approver.
+pub const FAMILY_NAME_MAX: usize = 64;
+/// Versions of one model family.
+pub const MODEL_VERSIONS_MAX: u64 = 1_000_000;
+/// Metrics of one version, and evaluation gates of one stage.
+pub const METRICS_MAX: usize = 64;
+/// Parents of one version.
+pub const PARENTS_MAX: usize = 64;
+/// Names for versions of one family.
+pub const ALIASES_MAX: usize = 64;
+/// Steps from a version within which its lineage is shown.
+pub const LINEAGE_DEPTH_MAX: u32 = 50;
+/// Things in one lineage.
+pub const LINEAGE_NODES_MAX: usize = 10_000;
+/// Bytes of a reason, a rationale, or any other text of a person or an engine.
+pub const REASON_MAX: usize = 1_024;
+/// Promotions that wait for something.
+pub const PROMOTIONS_OPEN_MAX: usize = 10_000;
+/// Approvers at most.
+pub const APPROVERS_MAX: u32 = 32;
+/// Time within which a promotion has to be cleared, unless its request says less.
+/// Source: platform contract, 4.1.
+pub const PROMOTION_KEPT: Millis = Millis(14 * 24 * 3_600_000);
+/// Time within which a quorum has to ratify an emergency promotion.
+/// Source: platform contract, 4.1.
+pub const RATIFY_WITHIN: Millis = Millis(48 * 3_600_000);
+/// Jobs on which one request of the gate duty decides.
+pub const GATE_BATCH: usize = 64;
+/// Tries after which a job on which the policy engine does not decide is denied.
+pub const GATE_TRIES: u32 = 5;
+/// Longest time for one decision at a gate, over all tries.
+pub const GATE_PATIENCE: Millis = Millis(15_000);
 /// Rows of a list in one answer.
 pub const PAGE_MAX: usize = 1_000;
 /// Files of one captured tree.

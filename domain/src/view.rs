@@ -10,6 +10,7 @@ use crate::{
     job::{ElementState, EndCause, JobSpec},
     lease::{Member, Phase},
     node::{Inventory, NodeState},
+    promotion::PolicyDecision,
     unit::{LogIndex, Millis},
 };
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,9 @@ pub struct JobView {
     /// Ranks that hold what they have and do nothing, if it runs.
     #[serde(default)]
     pub idle: Vec<IdleRank>,
+    /// What the policy said of it before training, if one was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyDecision>,
 }
 
 /// A node in a list.
@@ -162,7 +166,7 @@ pub struct WhyView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonView {
     /// Its one word: gpus, gpu_model, cpu, memory, gang, ahead, share, queue, user, budget,
-    /// health, array, lease, held, after, pause, isolation, network.
+    /// health, array, lease, held, after, pause, isolation, network, policy.
     pub kind: String,
     /// What is asked and what there is.
     pub detail: String,

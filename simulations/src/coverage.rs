@@ -92,6 +92,10 @@ coverage! {
     reads = "reads checked",
     /// Plans that another replica made again.
     replans = "plans made again",
+    /// What people did at the registry.
+    registry = "acts at the registry",
+    /// Promotions that were applied, at the end of a run.
+    promoted = "promotions applied",
     /// Waiting jobs that were asked for their reasons.
     reasons = "reasons asked",
 }

@@ -66,6 +66,8 @@ pub enum Event {
     CutForever,
     /// The operator looks after the members.
     Operate,
+    /// Somebody does something at the registry.
+    People,
     /// The next fault.
     Fault,
     /// A server is reached again.

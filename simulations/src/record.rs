@@ -164,7 +164,11 @@ pub fn list(machine: &Cluster, rows: &impl RowRead) -> Vec<(JobId, Digest)> {
 fn changed(applied: &Applied) -> BTreeSet<JobId> {
     let told = applied.effects.iter().filter_map(|effect| match effect {
         Effect::Changed { job } => Some(*job),
-        Effect::Wanted { .. } | Effect::Plan | Effect::Seal { .. } | Effect::Sign => None,
+        Effect::Wanted { .. }
+        | Effect::Plan
+        | Effect::Seal { .. }
+        | Effect::Sign
+        | Effect::Gate => None,
     });
     let new = applied.replies.iter().filter_map(|reply| match reply {
         Reply::Submitted { jobs, .. } => Some(jobs.iter().copied()),

@@ -1,6 +1,7 @@
 //! A server: the replica, the leader's duties, and the sessions before them.
 
 mod agents;
+mod gates;
 
 use crate::{
     chance::Chance,
@@ -343,7 +344,7 @@ impl Server {
         let Some(replica) = &self.replica else { return };
         let view = replica.view().0.0.view();
         let (clock, wall) = (self.clock.monotonic(now), self.clock.wall(now));
-        let duties = self.duties.get_or_insert_with(|| Duties::new(clock, &view));
+        let duties = self.duties.get_or_insert_with(|| Duties::new(clock, &view).asking(true));
         let mut todo = duties.on(event, &view, clock, wall);
         let members = replica.membership().everyone();
         if members != self.members {
@@ -368,6 +369,9 @@ impl Server {
                 }
                 Duty::Seal { ticket } => asks.push(Ask::Seal(ticket)),
                 Duty::CheckCopies { after } => asks.push(Ask::CheckCopies(after)),
+                duty @ (Duty::DecideTraining { .. }
+                | Duty::DecidePromotion { .. }
+                | Duty::SignPromotion { .. }) => self.gate(duty, now, asks),
                 Duty::Sign { first, count } => {
                     let signature =
                         EventSignature { signer: "sim".into(), bytes: vec![first as u8; 64] };

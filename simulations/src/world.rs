@@ -6,6 +6,7 @@ mod damage;
 mod healing;
 mod nodes;
 mod operator;
+mod people;
 mod sealing;
 mod servers;
 mod streams;
@@ -23,7 +24,7 @@ use crate::{
     node::Node,
     server::Server,
 };
-use domain::{Digest, ReplicaId, scratch::SetHash};
+use domain::{Digest, ReplicaId, promotion::PromotionState, scratch::SetHash};
 use scheduler::consensus::{Input, Membership, Planted, Received, ReplicaConfig, WriteOp};
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -79,6 +80,7 @@ pub struct World {
     /// What happened.
     pub coverage: Coverage,
     operator: operator::Operator,
+    people: people::People,
     laws: Laws,
     faults: Faults,
     net: Chance,
@@ -135,6 +137,7 @@ impl World {
             cut: BTreeSet::new(),
             forever: BTreeSet::new(),
             operator: operator::Operator::new(&root),
+            people: people::People::new(&root),
             loss: 0,
             slow_disk: None,
             old_reports: Vec::new(),
@@ -162,6 +165,7 @@ impl World {
         }
         world.after(5_000, Event::Fault);
         world.after(7_000, Event::Operate);
+        world.after(4_000, Event::People);
         world
     }
 
@@ -198,6 +202,7 @@ impl World {
             }
         }
         self.settled().map_err(|fault| fault.at(self.now))?;
+        self.coverage.promoted += self.promoted();
         Ok(Digest(self.hash.clone().finalize().into()))
     }
 
@@ -264,6 +269,7 @@ impl World {
             Event::ReadAnswer { client, call, answer } => self.read_answer(client, call, answer)?,
             Event::CutForever => self.cut_forever(),
             Event::Operate => self.operate()?,
+            Event::People => self.people()?,
             Event::MustLead => law::must_lead(self)?,
             Event::MustRelease { node } => law::must_release(self, node)?,
             Event::Fault => self.fault(),
@@ -350,6 +356,16 @@ impl World {
             let (machine, rows) = replica.view();
             machine.0.view().artifacts(rows, domain::ArtifactId(0), 100_000).len() as u64
         })
+    }
+
+    /// Promotions that the leader has applied.
+    fn promoted(&self) -> u64 {
+        let Some(replica) = self.leader().and_then(|at| self.servers[at].replica.as_ref()) else {
+            return 0;
+        };
+        let (machine, rows) = replica.view();
+        let all = machine.0.view().promotions(rows, domain::PromotionId(0), 100_000);
+        all.iter().filter(|it| it.state == PromotionState::Applied).count() as u64
     }
 
     /// What must hold when the world has come to rest.

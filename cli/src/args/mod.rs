@@ -4,6 +4,7 @@ pub mod debug;
 pub mod operator;
 pub mod process;
 pub mod queue;
+pub mod registry;
 pub mod selector;
 pub mod spec;
 pub mod user;
@@ -121,6 +122,15 @@ pub enum Command {
     /// List, export or check the audit chain
     #[command(subcommand)]
     Audit(operator::Audit),
+    /// Register models, and show what they are made of
+    #[command(subcommand)]
+    Model(registry::Model),
+    /// Move models to staging and prod: through gates, policy, signature, approvals
+    #[command(subcommand)]
+    Promotion(registry::Promotion),
+    /// Say who may approve promotions
+    #[command(subcommand)]
+    Approver(registry::Approver),
     /// Compare samples of now with those that a model was made with
     #[command(subcommand)]
     Drift(debug::Drift),

@@ -159,6 +159,14 @@ pub enum Artifact {
         /// Folder to make
         dir: PathBuf,
     },
+    /// Say that one is not to be used any more: no version is made of it, none is promoted
+    Revoke {
+        /// Artifact: a3
+        id: domain::ArtifactId,
+        /// Why, for others
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 /// `assay fetch`.

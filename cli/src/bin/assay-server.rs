@@ -1,7 +1,7 @@
 //! One server of a cluster: the replica, its database and the API.
 #![forbid(unsafe_code)]
 
-use scheduler::api::{ServerConfig, Tls};
+use scheduler::api::{GateConfig, ServerConfig, Tls};
 use std::process::ExitCode;
 
 /// A server makes many small allocations on many threads: the system's allocator took a sixth of
@@ -21,6 +21,12 @@ fn main() -> ExitCode {
             join: config.join,
             tls: Tls { ca: config.ca, cert: config.cert, key: config.key },
             keys: config.keys,
+            admins: config.gates.admins,
+            gates: GateConfig {
+                rules: config.gates.rules,
+                engine: config.gates.engine,
+                ca: config.gates.ca,
+            },
         };
         scheduler::api::serve(wired, stop)
     })

@@ -7,7 +7,7 @@ use domain::{ElementId, JobId, LeaseId, LogIndex, job::JobSpec, queue::ClusterCo
 use proto::v1::{self, membership_request::Change};
 
 /// A new key.
-fn key() -> Result<Bytes, Fault> {
+pub(super) fn key() -> Result<Bytes, Fault> {
     let mut key = [0; 16];
     getrandom::fill(&mut key).map_err(|fault| {
         Fault::internal("entropy", format!("the system gives no random numbers: {fault}"))

@@ -3,6 +3,7 @@
 pub mod blobs;
 pub mod change;
 pub mod follow;
+pub mod registry;
 mod wire_fault;
 
 use crate::{config::profile::Profile, fault::Fault};

@@ -69,6 +69,7 @@ impl Export {
 pub async fn run(context: &Context, args: user::Artifact) -> Result<Exit, Fault> {
     match args {
         user::Artifact::Show { which } => show(context, &which).await,
+        user::Artifact::Revoke { id, reason } => super::model::revoke(context, id, reason).await,
         user::Artifact::Export { which, dir } => {
             let view = find::artifact(context, &which).await?;
             let export = export(&context.client, &view, &dir).await?;

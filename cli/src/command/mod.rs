@@ -12,9 +12,11 @@ pub mod find;
 pub mod follow;
 pub mod list;
 pub mod live;
+pub mod model;
 pub mod pii;
 pub mod process;
 pub mod progress;
+pub mod promotion;
 pub mod queue;
 pub mod reproduce;
 pub mod server_init;
@@ -23,7 +25,7 @@ pub mod submit;
 pub mod verify;
 
 use crate::{
-    args::{Cli, Command, Global, debug::Debug, process as process_args},
+    args::{Cli, Command, Global, debug::Debug, process as process_args, registry::Approver},
     client::Client,
     config::profile::{self, Places},
     exit::Exit,
@@ -112,6 +114,10 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Apply(args) => config::apply(&context()?, args).await,
         Command::Cluster(args) => cluster::run(&context()?, args).await,
         Command::Audit(args) => audit::run(global, args).await,
+        Command::Model(args) => model::run(&context()?, args).await,
+        Command::Promotion(args) => promotion::run(&context()?, args).await,
+        Command::Approver(Approver::NewKey { file }) => promotion::new_key(&output(global), &file),
+        Command::Approver(args) => promotion::approver(&context()?, args).await,
         Command::Drift(args) => drift::run(&output(global), args),
         Command::Debug(Debug::Canonical { file }) => canonical::run(&output(global), &file),
         Command::Debug(Debug::Pii { file }) => pii::run(&output(global), &file),

@@ -58,6 +58,7 @@ pub async fn run(global: &Global, args: ServerInit) -> Result<Exit, Fault> {
         cert: pair.cert.clone(),
         key: pair.key,
         keys: absolute(&args.keys)?,
+        gates: Default::default(),
     };
     let config = dir.join(format!("{NAME}.toml"));
     fs::write(&config, server.to_toml()).map_err(|fault| Fault::file(&config, &fault))?;

@@ -1,5 +1,6 @@
 //! The files that tell a process who it is.
 
 pub mod agent;
+pub mod gates;
 pub mod profile;
 pub mod server;

@@ -1,5 +1,6 @@
 //! A server's configuration.
 
+use super::gates::{self, Gates};
 use crate::{
     document::{
         self,
@@ -15,8 +16,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 11] =
-    ["advertise", "ca", "cert", "cluster", "dir", "id", "join", "key", "keys", "listen", "members"];
+const KEYS: [&str; 15] = [
+    "admins",
+    "advertise",
+    "ca",
+    "cert",
+    "cluster",
+    "dir",
+    "gate_rules",
+    "id",
+    "join",
+    "key",
+    "keys",
+    "listen",
+    "members",
+    "policy_ca",
+    "policy_engine",
+];
 
 /// What a server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +59,8 @@ pub struct Server {
     pub key: PathBuf,
     /// Folder of the signing keys.
     pub keys: PathBuf,
+    /// Who names approvers, and what decides.
+    pub gates: Gates,
 }
 
 impl Server {
@@ -63,6 +81,7 @@ impl Server {
             ("key", path(&self.key)),
         ];
         out.extend(lines.map(|(name, value)| format!("{name} = {value}\n")));
+        out.push_str(&self.gates.to_toml());
         if self.join {
             out.push_str("join = true\n");
         } else {
@@ -84,6 +103,7 @@ pub fn load(path: &Path) -> Result<Server, Fault> {
 fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
     let mut texts = BTreeMap::new();
     let (mut id, mut listen, mut members, mut join) = (None, None, None, false);
+    let mut gates = Gates::default();
     for entry in reader.table(Field { name: "server", node }) {
         let field = Field { name: &entry.key, node: &entry.node };
         match entry.key.as_str() {
@@ -96,6 +116,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
                     reader.fault(entry.line, "join", "is no boolean".into(), "write true or false")
                 }
             },
+            name if gates::KEYS.contains(&name) => gates.read(reader, field, base),
             name if KEYS.contains(&name) => {
                 if let Some(text) = reader.text(field) {
                     texts.insert(entry.key.as_str(), text);
@@ -130,6 +151,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
         cert: cert?,
         key: key?,
         keys: keys?,
+        gates,
     })
 }
 
@@ -204,7 +226,14 @@ r1 = "127.0.0.1:7601"
     fn what_is_written_is_what_is_read() {
         let founder = of(GOOD).unwrap();
         let joiner = Server { join: true, members: BTreeMap::new(), ..founder.clone() };
-        for server in [founder, joiner] {
+        let gates = Gates {
+            admins: ["ada".to_owned(), "bob".to_owned()].into(),
+            rules: Some("/etc/rules.json".into()),
+            engine: Some("https://sentinel:7602".into()),
+            ca: Some("/etc/ca.pem".into()),
+        };
+        let gated = Server { gates, ..founder.clone() };
+        for server in [founder, joiner, gated] {
             assert_eq!(of(&server.to_toml()).unwrap(), server);
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     authority::{self, Authority, Subject},
-    config::{self, profile},
+    config::{self, gates::Gates, profile},
     fault::Fault,
 };
 use domain::ReplicaId;
@@ -133,7 +133,7 @@ impl Layout {
         self.link_nvml(nvml)?;
         let addresses = addresses()?;
         for (id, address) in SERVERS.iter().zip(&addresses) {
-            let text = self.server_config(*id, *address, &addresses);
+            let text = self.server_config(*id, user, *address, &addresses);
             write(&self.config(&server_name(*id)), &text)?;
         }
         for node in NODES {
@@ -153,7 +153,13 @@ impl Layout {
         std::os::unix::fs::symlink(nvml, &link).map_err(|fault| Fault::file(&link, &fault))
     }
 
-    fn server_config(&self, id: ReplicaId, address: SocketAddr, all: &[SocketAddr]) -> String {
+    fn server_config(
+        &self,
+        id: ReplicaId,
+        user: &str,
+        address: SocketAddr,
+        all: &[SocketAddr],
+    ) -> String {
         let name = server_name(id);
         let pair = authority::pair(&self.tls(), &name);
         let members = SERVERS.iter().zip(all).map(|(id, address)| (*id, address.to_string()));
@@ -169,6 +175,7 @@ impl Layout {
             cert: pair.cert,
             key: pair.key,
             keys: self.keys(),
+            gates: Gates { admins: [user.to_owned()].into(), ..Gates::default() },
         };
         server.to_toml()
     }

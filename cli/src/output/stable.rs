@@ -6,7 +6,19 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Fields that hold a time, in ms since the Unix epoch.
-const TIMES: [&str; 7] = ["ended", "granted", "opened", "renewed", "sealed", "since", "submitted"];
+const TIMES: [&str; 11] = [
+    "due",
+    "ended",
+    "expires",
+    "granted",
+    "opened",
+    "registered",
+    "renewed",
+    "requested",
+    "sealed",
+    "since",
+    "submitted",
+];
 
 /// Fields that hold an amount, and the name that carries its unit.
 const AMOUNTS: [(&str, &str); 9] = [

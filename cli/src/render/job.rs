@@ -47,6 +47,9 @@ pub fn text(style: Style, view: &JobView) -> String {
     field("command", view.spec.command.join(" "));
     field("needs", needs(&view.spec));
     field("recipe", view.recipe.to_string());
+    if let Some(policy) = &view.policy {
+        field("policy", format!("{} by {}: {}", policy.decision, policy.engine, policy.rationale));
+    }
     if let Some(other) = view.spec.reproduces {
         field("reproduces", other.to_string());
     }

@@ -5,8 +5,11 @@ pub mod audit;
 pub mod cluster;
 pub mod job;
 pub mod jobs;
+pub mod lineage;
+pub mod model;
 pub mod node;
 pub mod plan;
+pub mod promotion;
 pub mod queue;
 pub mod why;
 
@@ -59,8 +62,12 @@ pub fn show_metrics(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod golden_registry_test;
+#[cfg(test)]
 mod golden_test;
 #[cfg(test)]
 mod queue_test;
 #[cfg(test)]
 pub mod sample;
+#[cfg(test)]
+pub mod sample_registry;

@@ -126,6 +126,7 @@ pub fn job() -> JobView {
             state: Idleness::Hung,
             since: Millis(START + 70_000),
         }],
+        policy: None,
     }
 }
 
@@ -146,6 +147,7 @@ pub fn array() -> JobView {
         ],
         metrics: [].into(),
         idle: Vec::new(),
+        policy: None,
         ..job()
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod disk;
+pub mod people;
 pub mod process;
 pub mod wire;
 

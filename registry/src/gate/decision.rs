@@ -1,5 +1,6 @@
 //! What a gate said.
 
+use domain::promotion::{PolicyDecision, Ruling};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -58,6 +59,29 @@ pub struct Decision {
     pub evidence_refs: Vec<String>,
     /// When, as the engine says; none for embedded rules.
     pub ts: Option<String>,
+}
+
+impl Decision {
+    /// As it enters the log.
+    #[must_use]
+    pub fn recorded(self, engine: &str, request_id: &str) -> PolicyDecision {
+        PolicyDecision {
+            engine: engine.to_owned(),
+            request_id: request_id.to_owned(),
+            decision: match self.outcome {
+                Outcome::Allow => Ruling::Allow,
+                Outcome::Remediate => Ruling::Remediate,
+                Outcome::Quarantine => Ruling::Quarantine,
+                Outcome::Deny => Ruling::Deny,
+            },
+            policy_id: self.policy.policy_id,
+            policy_version: self.policy.policy_version,
+            rule_id: self.policy.rule_id,
+            rationale: self.rationale,
+            evidence_refs: self.evidence_refs,
+            ts: self.ts,
+        }
+    }
 }
 
 /// What a rationale begins with when no decision could be had.

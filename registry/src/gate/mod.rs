@@ -7,6 +7,7 @@ mod decision;
 mod policy;
 mod request;
 mod rules;
+mod ruleset;
 mod sample;
 mod sentinel;
 
@@ -14,5 +15,6 @@ pub use decision::{Decision, Outcome, PolicyRef};
 pub use policy::{Policy, PolicyFault, PolicyState, Severity};
 pub use request::{GateRequest, RequestFault};
 pub use rules::Rules;
+pub use ruleset::{RuleSet, RuleSetFault, StageRules};
 pub use sample::sampled;
 pub use sentinel::{BODY_MAX, Reply, decide};

@@ -1,6 +1,6 @@
 //! Keys of the ledger's rows: table bytes 0x80 to 0x9f.
 
-use domain::{ArtifactId, Digest, ElementId};
+use domain::{ArtifactId, Digest, ElementId, PromotionId, model::ModelRef};
 
 const META: u8 = 0x80;
 const ARTIFACT: u8 = 0x81;
@@ -10,6 +10,19 @@ const EVENT: u8 = 0x84;
 const LINEAGE: u8 = 0x85;
 const TREE: u8 = 0x86;
 const NODE: u8 = 0x87;
+const FAMILY: u8 = 0x88;
+const MODEL: u8 = 0x89;
+const MODEL_OF: u8 = 0x8a;
+const CHILD: u8 = 0x8b;
+const REVOKED: u8 = 0x8c;
+const OF_TREE: u8 = 0x8d;
+const APPROVER: u8 = 0x8e;
+const APPROVER_KEY: u8 = 0x8f;
+const QUORUM: u8 = 0x90;
+const PROMOTIONS: u8 = 0x91;
+const PROMOTION: u8 = 0x92;
+const OPEN: u8 = 0x93;
+const OPEN_OF: u8 = 0x94;
 
 pub fn meta() -> Vec<u8> {
     vec![META]
@@ -69,4 +82,132 @@ pub fn tree() -> Vec<u8> {
 pub fn node(level: u32, index: u64) -> Vec<u8> {
     let level = u8::try_from(level).expect("a tree of 64-bit size has at most 64 levels");
     [&[NODE, level], &index.to_be_bytes()[..]].concat()
+}
+
+/// What an output's tree is the output of.
+pub fn of_tree(tree: Digest, id: ArtifactId) -> Vec<u8> {
+    [&[OF_TREE], &tree.0[..], &id.0.to_be_bytes()].concat()
+}
+
+/// First and past-last key of the artifacts with one tree.
+pub fn trees(tree: Digest) -> (Vec<u8>, Vec<u8>) {
+    let from = [&[OF_TREE], &tree.0[..]].concat();
+    let to = [&from[..], &[0xff; 9]].concat();
+    (from, to)
+}
+
+/// That an artifact was revoked.
+pub fn revoked(id: ArtifactId) -> Vec<u8> {
+    [&[REVOKED], &id.0.to_be_bytes()[..]].concat()
+}
+
+/// A model family.
+pub fn family(name: &str) -> Vec<u8> {
+    [&[FAMILY], name.as_bytes()].concat()
+}
+
+/// The first key that a family after this name can have.
+pub fn family_after(name: &str) -> Vec<u8> {
+    [&family(name)[..], &[0]].concat()
+}
+
+/// Past all families.
+pub fn families_end() -> Vec<u8> {
+    vec![FAMILY + 1]
+}
+
+/// A family's name within a longer key: no name holds the byte zero that ends it.
+fn version(table: u8, model: &ModelRef) -> Vec<u8> {
+    [&[table], model.family.as_bytes(), &[0], &model.version.to_be_bytes()].concat()
+}
+
+/// A version of a family.
+pub fn model(model: &ModelRef) -> Vec<u8> {
+    version(MODEL, model)
+}
+
+/// Past all versions of a family.
+pub fn models_end(family: &str) -> Vec<u8> {
+    [&[MODEL], family.as_bytes(), &[1]].concat()
+}
+
+/// The version of a family that an artifact is.
+pub fn model_of(id: ArtifactId, family: &str) -> Vec<u8> {
+    [&[MODEL_OF], &id.0.to_be_bytes()[..], family.as_bytes()].concat()
+}
+
+/// First and past-last key of the versions that an artifact is.
+pub fn models_of(id: ArtifactId) -> (Vec<u8>, Vec<u8>) {
+    (model_of(id, ""), model_of(ArtifactId(id.0.saturating_add(1)), ""))
+}
+
+/// That a version was made from another.
+pub fn child(parent: &ModelRef, child: &ModelRef) -> Vec<u8> {
+    let tail = [child.family.as_bytes(), &[0], &child.version.to_be_bytes()].concat();
+    [version(CHILD, parent), tail].concat()
+}
+
+/// First and past-last key of the versions made from one.
+pub fn children(parent: &ModelRef) -> (Vec<u8>, Vec<u8>) {
+    let from = version(CHILD, parent);
+    let to = [&from[..], &[0xff; 9]].concat();
+    (from, to)
+}
+
+/// The version at the end of a key that ends with one.
+pub fn version_in(tail: &[u8]) -> Option<ModelRef> {
+    let (name, number) = tail.split_last_chunk::<8>()?;
+    let family = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?.to_owned();
+    Some(ModelRef { family, version: u64::from_be_bytes(*number) })
+}
+
+/// An approver.
+pub fn approver(name: &str) -> Vec<u8> {
+    [&[APPROVER], name.as_bytes()].concat()
+}
+
+/// First and past-last key of all approvers.
+pub fn approvers() -> (Vec<u8>, Vec<u8>) {
+    (vec![APPROVER], vec![APPROVER + 1])
+}
+
+/// Whose key this is.
+pub fn approver_key(key: &[u8; 32]) -> Vec<u8> {
+    [&[APPROVER_KEY], &key[..]].concat()
+}
+
+/// How many of how many approvers have to agree.
+pub fn quorum() -> Vec<u8> {
+    vec![QUORUM]
+}
+
+/// Number of promotions so far.
+pub fn promotions() -> Vec<u8> {
+    vec![PROMOTIONS]
+}
+
+/// A promotion.
+pub fn promotion(id: PromotionId) -> Vec<u8> {
+    [&[PROMOTION], &id.0.to_be_bytes()[..]].concat()
+}
+
+/// A promotion that something may still happen to.
+pub fn open(id: PromotionId) -> Vec<u8> {
+    [&[OPEN], &id.0.to_be_bytes()[..]].concat()
+}
+
+/// First and past-last key of all open promotions.
+pub fn all_open() -> (Vec<u8>, Vec<u8>) {
+    (vec![OPEN], vec![OPEN + 1])
+}
+
+/// The promotion in a key of the table of open ones.
+pub fn open_in(key: &[u8]) -> PromotionId {
+    let tail = key.last_chunk().expect("keys of open promotions end with their id");
+    PromotionId(u64::from_be_bytes(*tail))
+}
+
+/// The open promotion of a version.
+pub fn open_of(model: &ModelRef) -> Vec<u8> {
+    version(OPEN_OF, model)
 }

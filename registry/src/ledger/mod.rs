@@ -1,18 +1,26 @@
 //! The ledger: sealed artifacts, their lineage, and the chain of events of record.
 
+mod approver;
 mod chain;
+mod command;
 mod key;
+pub mod lineage;
+pub mod model;
+pub mod promotion;
 mod seal;
 mod tree;
 pub mod view;
 
 pub use chain::{Head, LedgerRefusal, event_hash, parse_rfc3339, rfc3339};
+pub use command::RegistryCommand;
+pub use promotion::{OpenPromotion, Phase};
 pub use seal::SealInput;
 pub use tree::{EventProof, prove};
 
 use crate::seal::tlog::Frontier;
 use borsh::{BorshDeserialize, BorshSerialize};
-use domain::{port::RowRead, scratch};
+use domain::{PromotionId, port::RowRead, scratch};
+use std::collections::BTreeMap;
 
 /// Events without a signature beyond which the cluster is told to look at its signer.
 pub const UNSIGNED_MAX: u64 = 100_000;
@@ -29,6 +37,9 @@ pub struct Ledger {
     /// The right edge of the tree over all events, which has a row of its own.
     #[borsh(skip)]
     tree: Frontier,
+    /// Promotions that something may still happen to, which have rows of their own.
+    #[borsh(skip)]
+    open: BTreeMap<PromotionId, OpenPromotion>,
 }
 
 impl Ledger {
@@ -37,13 +48,20 @@ impl Ledger {
     pub fn load(rows: &impl RowRead) -> Self {
         let key = key::meta();
         let meta: Option<Self> = rows.get(&key).map(|bytes| scratch::decode(&key, &bytes));
-        Self { tree: Self::load_tree(rows), ..meta.unwrap_or_default() }
+        let (tree, open) = (Self::load_tree(rows), Self::load_open(rows));
+        Self { tree, open, ..meta.unwrap_or_default() }
     }
 
     /// The newest event of the chain.
     #[must_use]
     pub fn head(&self) -> Option<Head> {
         self.head
+    }
+
+    /// Promotions that something may still happen to.
+    #[must_use]
+    pub fn open(&self) -> &BTreeMap<PromotionId, OpenPromotion> {
+        &self.open
     }
 
     /// Sequence number of the newest signed event; all before it are signed too.

@@ -4,6 +4,7 @@ use super::{Ledger, key, seal::ArtifactRow};
 use domain::{
     ArtifactId, Digest, ElementId,
     audit::AuditEvent,
+    model::Revocation,
     port::RowRead,
     scratch,
     view::{ArtifactView, AuditPage},
@@ -87,4 +88,18 @@ pub fn audit(ledger: &Ledger, rows: &impl RowRead, first: u64, limit: usize) -> 
         head_hash: ledger.head().map(|head| head.hash),
         signed: ledger.signed(),
     }
+}
+
+/// Whether an artifact was revoked, and why.
+#[must_use]
+pub fn revocation(rows: &impl RowRead, id: ArtifactId) -> Option<Revocation> {
+    let key = key::revoked(id);
+    rows.get(&key).map(|bytes| scratch::decode(&key, &bytes))
+}
+
+/// Artifacts whose files make up this tree.
+#[must_use]
+pub fn of_tree(rows: &impl RowRead, tree: Digest, limit: usize) -> Vec<ArtifactId> {
+    let (from, to) = key::trees(tree);
+    rows.range(&from, &to, limit).iter().map(|(key, _)| id_in(key)).collect()
 }

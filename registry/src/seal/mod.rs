@@ -4,6 +4,7 @@ pub mod audit;
 pub mod bundle;
 pub mod canonical;
 pub mod dsse;
+pub mod manifest;
 pub mod provenance;
 pub mod recipe;
 pub mod statement;

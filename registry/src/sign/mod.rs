@@ -1,3 +1,4 @@
 //! Keys that sign on behalf of the cluster.
 
+pub mod approver;
 pub mod local;

@@ -5,6 +5,7 @@ use super::{
     channels::Channels,
     error,
     forward::{ForwardFault, Forwarded, Forwarder},
+    gates::Gatekeeper,
     log_hub::LogHub,
     sessions::Sessions,
 };
@@ -18,6 +19,7 @@ use crate::{
 };
 use domain::{ReplicaId, RequestKey, limit, port::Signer};
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -49,6 +51,10 @@ pub struct Context {
     pub signer: Arc<dyn Signer>,
     /// Agents that are connected here.
     pub sessions: Sessions,
+    /// Users who say who may approve promotions.
+    pub admins: BTreeSet<String>,
+    /// Whoever decides at gates.
+    pub gates: Gatekeeper,
     /// What the leader's duties are told.
     pub events: mpsc::Sender<Event>,
 }

@@ -1,6 +1,7 @@
 //! Errors as callers see them: a status with a document that says what to do.
 
 use crate::state::command::Refusal;
+use domain::refusal::RefusalKind;
 use serde::Serialize;
 use tonic::{Code, Status, codegen::http::HeaderValue, metadata::MetadataValue};
 
@@ -79,6 +80,14 @@ pub fn refused(refusal: &Refusal) -> Status {
         Refusal::StaleLease { .. } => ("refused", "stop what runs under the lease"),
         Refusal::NotYet { .. } => ("unavailable", "repeat it"),
         Refusal::Config(_) => ("refused", "`assay plan FILE` shows what a file would change"),
+        Refusal::Registry(refusal) => match refusal.kind() {
+            RefusalKind::Invalid => ("invalid", "correct the request"),
+            RefusalKind::NotFound => ("not_found", "check the name"),
+            RefusalKind::NotAuthorised => ("not_authorised", "ask an admin: `assay approver list`"),
+            RefusalKind::Mismatch => ("mismatch", "see the message"),
+            RefusalKind::Refused => ("refused", "`assay promotion list` shows what is under way"),
+            RefusalKind::NotYet => ("unavailable", "repeat it later"),
+        },
     };
     status(code, refusal.to_string(), hint, code == "unavailable")
 }

@@ -1,14 +1,15 @@
 //! The shell around the leader's duties: hears effects, time and contacts; performs duties.
 
-use super::{context::Context, context::wall_clock, copying, sealing};
+use super::{context::Context, context::wall_clock, copying, promoting, sealing, training};
 use crate::{
-    consensus::shell::{Effects, Status},
+    consensus::shell::{Effects, Status as ReplicaStatus},
     leader::duties::{Duties, Duty, Event},
     state::command::{Command, Effect, Reply},
 };
-use domain::{LeaseId, Millis, ReplicaId, audit::EventSignature, limit};
+use domain::{LeaseId, Millis, PromotionId, ReplicaId, audit::EventSignature, limit};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
+use tonic::Status;
 
 /// Time for which effects that follow others wait for more.
 const GATHER: Duration = Duration::from_millis(2);
@@ -74,7 +75,7 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
 
 /// Whether this server leads, in which term, and whether the members are others than `members`,
 /// which is brought up to date.
-fn leadership(status: &Status, members: &mut Vec<ReplicaId>) -> (bool, u64, bool) {
+fn leadership(status: &ReplicaStatus, members: &mut Vec<ReplicaId>) -> (bool, u64, bool) {
     let changed = !status.members.keys().eq(members.iter());
     if changed {
         *members = status.members.keys().copied().collect();
@@ -89,9 +90,10 @@ async fn consult(
     event: Event,
     now: Millis,
 ) -> Option<Duties> {
+    let asks = context.gates.is_configured();
     let read = context.node.read_local(move |cluster, _| {
         let view = cluster.view();
-        let mut duties = duties.unwrap_or_else(|| Duties::new(now, &view));
+        let mut duties = duties.unwrap_or_else(|| Duties::new(now, &view).asking(asks));
         let todo = duties.on(event, &view, now, wall_clock());
         (duties, todo)
     });
@@ -123,7 +125,7 @@ impl Gathered {
             match effect {
                 Effect::Plan if self.wait.contains(&Effect::Plan) => {}
                 Effect::Plan => self.wait.push(effect),
-                Effect::Seal { .. } => {
+                Effect::Seal { .. } | Effect::Gate => {
                     urgent = true;
                     self.wait.push(effect);
                 }
@@ -157,6 +159,21 @@ fn perform(context: &Arc<Context>, duty: Duty) {
             Duty::Reconnect { node } => context.sessions.end(node),
             Duty::Seal { ticket } => seal(&context, ticket).await,
             Duty::Sign { first, count } => sign(&context, first, count).await,
+            Duty::DecideTraining { jobs } => {
+                let (command, undecided) = training::decide(&context, jobs).await;
+                if let Some(command) = command {
+                    propose(&context, command).await;
+                }
+                let _ = context.events.send(Event::TrainingDecided { undecided }).await;
+            }
+            Duty::DecidePromotion { promotion } => {
+                let command = promoting::decide(&context, promotion).await;
+                promote(&context, promotion, command).await;
+            }
+            Duty::SignPromotion { promotion } => {
+                let command = promoting::sign(&context, promotion).await;
+                promote(&context, promotion, command).await;
+            }
             Duty::CheckCopies { after } => {
                 let (last, mended) = copying::check(&context, after).await;
                 // The replica has ended if nobody hears.
@@ -192,6 +209,25 @@ async fn seal(context: &Context, ticket: LeaseId) {
     };
     tracing::warn!(lease = %ticket, error = failed, "seal ticket is tried again");
     let _ = context.events.send(Event::SealFailed { ticket }).await;
+}
+
+/// Proposes what was found out about a promotion, or has it tried again.
+async fn promote(
+    context: &Context,
+    promotion: PromotionId,
+    command: Result<Option<Command>, Status>,
+) {
+    let failed = match command {
+        Ok(None) => return,
+        Ok(Some(command)) => match context.node.propose(context.own(command)).await {
+            Ok(Reply::Refused(refusal)) => refusal.to_string(),
+            Ok(_) => return,
+            Err(fault) => fault.to_string(),
+        },
+        Err(status) => status.message().to_owned(),
+    };
+    tracing::warn!(%promotion, error = failed, "promotion is tried again");
+    let _ = context.events.send(Event::GateFailed { promotion }).await;
 }
 
 async fn sign(context: &Context, first: u64, count: u64) {

@@ -11,19 +11,24 @@ mod error;
 mod explained;
 mod follow;
 mod forward;
+mod gates;
 mod identity;
 mod lead;
 mod log_hub;
 mod membership;
 mod peer;
+mod promoting;
 mod proof;
 mod query;
+mod registry_calls;
 mod sealing;
 mod service;
 mod sessions;
 mod submit;
+mod training;
 
 pub use channels::{Channels, Tls, TlsError};
+pub use gates::{GateConfig, GateError};
 
 use crate::consensus::{
     Identity, ReplicaConfig, StoreError,
@@ -35,6 +40,7 @@ use context::Context;
 use domain::{ReplicaId, port::Signer};
 use explained::Explained;
 use forward::Forwarder;
+use gates::Gatekeeper;
 use log_hub::LogHub;
 use proto::v1::{
     agents_server::AgentsServer, assay_server::AssayServer, blobs_server::BlobsServer,
@@ -46,7 +52,11 @@ use registry::{
 };
 use sessions::Sessions;
 use std::{
-    collections::BTreeMap, future::Future, net::SocketAddr, path::PathBuf, sync::Arc,
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -77,6 +87,10 @@ pub struct ServerConfig {
     pub tls: Tls,
     /// The folder with the signing keys.
     pub keys: PathBuf,
+    /// Users who say who may approve promotions.
+    pub admins: BTreeSet<String>,
+    /// What decides at gates.
+    pub gates: GateConfig,
 }
 
 /// A server that cannot start, or must not go on.
@@ -94,6 +108,9 @@ pub enum ServeError {
     /// The signing keys.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The gates.
+    #[error(transparent)]
+    Gates(#[from] GateError),
     /// The folder for logs.
     #[error("folder for logs under {}: {source}", dir.display())]
     Logs {
@@ -138,6 +155,7 @@ pub async fn serve(
     let server_tls = config.tls.server()?;
     let client_tls = config.tls.client()?;
     let signer: Arc<dyn Signer> = Arc::new(LocalSigner::open(&config.keys)?);
+    let gates = Gatekeeper::open(&config.gates, &config.tls)?;
     let hub = LogHub::open(config.dir.join("logs"))
         .map_err(|source| ServeError::Logs { dir: config.dir.clone(), source })?;
     let store = BlobStore::open(&config.dir.join("blobs"))?;
@@ -164,6 +182,8 @@ pub async fn serve(
         forwarder,
         signer,
         sessions: Sessions::default(),
+        admins: config.admins,
+        gates,
         events,
     });
     let duties = tokio::spawn(lead::run(context.clone(), effects, heard));

@@ -41,7 +41,7 @@ pub(super) fn absent(what: &str, list: &str) -> Status {
     error::status("not_found", why, &format!("`assay {list}` shows what there is"), false)
 }
 
-fn page(limit: u32) -> usize {
+pub(super) fn page(limit: u32) -> usize {
     if limit == 0 { limit::PAGE_MAX } else { (limit as usize).min(limit::PAGE_MAX) }
 }
 
@@ -166,6 +166,7 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
         What::Audit(asked) => json(&view.audit(rows, asked.from.max(1), page(asked.limit))),
         What::Queues(asked) => super::config::queues(view, &asked.name),
         What::ConfigPlan(asked) => super::config::plan(view, asked),
+        What::Registry(asked) => super::registry_calls::document(view, rows, asked),
         What::Cluster(_) | What::Keys(_) | What::AuditProof(_) => {
             Err(error::status("internal", "answered elsewhere", "report this", false))
         }

@@ -6,7 +6,7 @@ use super::{
     error,
     follow::{self, Answers},
     identity::Identity,
-    membership, query, submit,
+    membership, query, registry_calls, submit,
 };
 use proto::v1::{self, assay_server::Assay};
 use std::sync::Arc;
@@ -87,6 +87,13 @@ impl Assay for PublicService {
         request: Request<v1::ApplyConfigRequest>,
     ) -> Result<Response<v1::DoneReply>, Status> {
         config::apply(&self.0, request).await.map(|reply| self.change(reply))
+    }
+
+    async fn registry(
+        &self,
+        request: Request<v1::RegistryRequest>,
+    ) -> Result<Response<v1::RegistryReply>, Status> {
+        registry_calls::change(&self.0, request).await.map(|reply| self.change(reply))
     }
 
     async fn query(

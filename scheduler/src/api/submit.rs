@@ -182,7 +182,7 @@ pub(super) async fn change(
     }
 }
 
-fn unexpected(reply: Reply) -> Status {
+pub(super) fn unexpected(reply: Reply) -> Status {
     match reply {
         Reply::Refused(refusal) => error::refused(&refusal),
         other => error::status(

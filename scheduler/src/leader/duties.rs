@@ -1,13 +1,14 @@
 //! All duties behind one door: what happened goes in, what to do comes out.
 
 use super::{
-    contact::Contacts, copying::Copying, planning::Planning, sealing::Sealing, signing::Signing,
+    contact::Contacts, copying::Copying, gating::Gating, gating::Training, planning::Planning,
+    sealing::Sealing, signing::Signing,
 };
 use crate::state::{
     command::{Command, Effect},
     view::View,
 };
-use domain::{ArtifactId, LeaseId, Millis, NodeId};
+use domain::{ArtifactId, JobId, LeaseId, Millis, NodeId, PromotionId};
 
 pub use super::contact::LOST_AFTER;
 
@@ -42,6 +43,16 @@ pub enum Event {
     },
     /// Servers have joined the cluster or left it.
     MembersChanged,
+    /// Jobs at the gate before training were decided on, but for these.
+    TrainingDecided {
+        /// Jobs on which nothing was decided.
+        undecided: Vec<JobId>,
+    },
+    /// Work on a promotion ended without a proposal: try again later.
+    GateFailed {
+        /// The promotion.
+        promotion: PromotionId,
+    },
 }
 
 /// What to do.
@@ -73,6 +84,21 @@ pub enum Duty {
         /// The last result that was looked at.
         after: ArtifactId,
     },
+    /// Ask the policy about jobs before training, and propose what it said.
+    DecideTraining {
+        /// The jobs, each with whether this is the last try.
+        jobs: Vec<(JobId, bool)>,
+    },
+    /// Ask a promotion's gates and the policy, and propose what they said.
+    DecidePromotion {
+        /// The promotion.
+        promotion: PromotionId,
+    },
+    /// Sign a promotion's manifest, then propose the signature.
+    SignPromotion {
+        /// The promotion.
+        promotion: PromotionId,
+    },
 }
 
 /// The duties of one term of leadership.
@@ -83,6 +109,8 @@ pub struct Duties {
     sealing: Sealing,
     signing: Signing,
     copying: Copying,
+    gating: Gating,
+    training: Training,
 }
 
 impl Duties {
@@ -95,7 +123,16 @@ impl Duties {
             sealing: Sealing::new(now, view),
             signing: Signing::default(),
             copying: Copying::new(now),
+            gating: Gating::new(now),
+            training: Training::new(now),
         }
+    }
+
+    /// Says whether this server has anything that decides on jobs before training.
+    #[must_use]
+    pub fn asking(mut self, asks: bool) -> Self {
+        self.training.asking(asks);
+        self
     }
 
     /// Hears what happened, and says what to do. `wall` is the clock that proposals carry.
@@ -120,6 +157,8 @@ impl Duties {
             Event::SignFailed => self.signing.failed(now),
             Event::CopiesChecked { last, mended } => self.copying.looked(last, mended, now),
             Event::MembersChanged => self.copying.begin_again(now),
+            Event::TrainingDecided { undecided } => self.training.answered(&undecided, now),
+            Event::GateFailed { promotion } => self.gating.failed(promotion, now),
         }
         let plan = self.planning.next(view, now, wall);
         duties.extend(plan.map(|plan| Duty::Propose(Command::Place { plan })));
@@ -129,6 +168,8 @@ impl Duties {
         duties.extend(self.sealing.next(view, now));
         duties.extend(self.signing.next(view, now));
         duties.extend(self.copying.next(now));
+        duties.extend(self.gating.next(view, now, wall));
+        duties.extend(self.training.next(view, now));
         duties
     }
 
@@ -137,6 +178,10 @@ impl Duties {
             match effect {
                 Effect::Plan => self.planning.wake(),
                 Effect::Seal { ticket } => self.sealing.opened(ticket, now),
+                Effect::Gate => {
+                    self.gating.wake(now);
+                    self.training.wake(now);
+                }
                 // Sessions and watchers are the shell's own; unsigned events are in the view.
                 Effect::Wanted { .. } | Effect::Sign | Effect::Changed { .. } => {}
             }

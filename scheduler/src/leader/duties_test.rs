@@ -55,7 +55,10 @@ fn seals(duties: &[Duty]) -> Vec<LeaseId> {
         Duty::Propose(_)
         | Duty::Reconnect { .. }
         | Duty::Sign { .. }
-        | Duty::CheckCopies { .. } => None,
+        | Duty::CheckCopies { .. }
+        | Duty::DecidePromotion { .. }
+        | Duty::DecideTraining { .. }
+        | Duty::SignPromotion { .. } => None,
     };
     duties.iter().filter_map(of).collect()
 }
@@ -67,7 +70,10 @@ fn lost(duties: &[Duty]) -> Vec<NodeId> {
         | Duty::Reconnect { .. }
         | Duty::Sign { .. }
         | Duty::Seal { .. }
-        | Duty::CheckCopies { .. } => None,
+        | Duty::CheckCopies { .. }
+        | Duty::DecidePromotion { .. }
+        | Duty::DecideTraining { .. }
+        | Duty::SignPromotion { .. } => None,
     };
     duties.iter().filter_map(of).collect()
 }
@@ -267,7 +273,12 @@ fn duties_that_never_hear_an_effect_leave_nothing_undone() {
             match duty {
                 Duty::Propose(command) => leader.perform(command),
                 Duty::Seal { ticket } => drop(leader.script.seal(ticket)),
-                Duty::Sign { .. } | Duty::Reconnect { .. } | Duty::CheckCopies { .. } => {}
+                Duty::Sign { .. }
+                | Duty::Reconnect { .. }
+                | Duty::CheckCopies { .. }
+                | Duty::DecidePromotion { .. }
+                | Duty::DecideTraining { .. }
+                | Duty::SignPromotion { .. } => {}
             }
         }
         leader.on(Event::Contact { node: NodeId(1) });

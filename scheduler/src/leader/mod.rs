@@ -7,6 +7,7 @@
 mod contact;
 pub mod copying;
 pub mod duties;
+mod gating;
 mod planning;
 mod sealing;
 mod signing;

@@ -3,6 +3,7 @@
 mod bound;
 mod fit;
 mod free;
+mod gated;
 mod held;
 pub mod history;
 pub mod mix;

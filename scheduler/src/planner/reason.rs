@@ -4,7 +4,7 @@ use super::{
     bound,
     fit::fits,
     free::{self, FreeNode},
-    held,
+    gated, held,
     pass::plan,
     shortage::shortages,
     waits,
@@ -37,6 +37,10 @@ pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Opti
     let count = submitted.spec.elements();
     let state = progress.word(count).to_owned();
     let mut document = WhyView { job: id, state, reasons: Vec::new(), not_reasons: Vec::new() };
+    if let Some(policy) = gated::reason_of(view, rows, id) {
+        document.reasons.push(policy);
+        return Some(document);
+    }
     let Some(job) = view.live_job(id) else { return Some(document) };
     document.reasons.extend(stopping(view, job));
     if progress.waiting(count) == 0 {

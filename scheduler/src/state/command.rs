@@ -9,8 +9,11 @@ use domain::{
     lease::Member,
     link::{Report, WantedLease},
     node::Inventory,
+    promotion::PolicyDecision,
     queue::{ClusterConfig, ConfigError},
+    refusal::RegistryRefusal,
 };
+use registry::ledger::RegistryCommand;
 
 /// One log entry: what one proposer had gathered when it proposed.
 ///
@@ -219,6 +222,15 @@ pub enum Command {
         /// The priority.
         priority: i32,
     },
+    /// A change of the registry: models, approvers, promotions.
+    Registry(RegistryCommand),
+    /// Have jobs wait for a policy before training (proposed by a leader that has one).
+    GateTraining,
+    /// What the policy said of jobs (proposed by the leader's gate duty).
+    DecideTraining {
+        /// The jobs with the decisions.
+        decisions: Vec<(JobId, PolicyDecision)>,
+    },
 }
 
 /// A job with what the API found out about it.
@@ -306,6 +318,13 @@ pub enum Reply {
     },
     /// Refused, with the same answer on every retry.
     Refused(Refusal),
+    /// The registry was changed.
+    Registry {
+        /// Number of the version or the promotion that this is about, else 0.
+        number: u64,
+        /// The entry.
+        at: LogIndex,
+    },
 }
 
 /// Why a command changed nothing.
@@ -363,6 +382,9 @@ pub enum Refusal {
     /// A configuration that cannot be.
     #[error("{0}")]
     Config(ConfigError),
+    /// A rule of the registry.
+    #[error(transparent)]
+    Registry(RegistryRefusal),
 }
 
 /// What a changed state asks of the shell. An effect that is lost loses no work: each can be
@@ -388,6 +410,8 @@ pub enum Effect {
         /// The job.
         job: JobId,
     },
+    /// Something has come to a gate, or past one.
+    Gate,
 }
 
 /// All leases of a node with what it needs to run them, as [`domain::link::Down::Wanted`] sends.

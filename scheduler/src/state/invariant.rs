@@ -22,6 +22,7 @@ impl Cluster {
             .or_else(|| states_agree(&self.sched))
             .or_else(|| order_is_right(&self.sched))
             .or_else(|| queues_count_what_they_hold(&self.sched))
+            .or_else(|| nothing_gated_runs(&self.sched))
     }
 }
 
@@ -135,7 +136,8 @@ fn order_is_right(sched: &Sched) -> Option<String> {
         let Some(queue) = sched.queues.get(&job.brief.queue) else {
             return Some(format!("{id} is in queue `{}`, which is not there", job.brief.queue));
         };
-        if job.room() == 0 {
+        // What waits at the gate is in no order: no plan may see it.
+        if job.room() == 0 || sched.gated.contains(id) {
             continue;
         }
         let shapes = job.shapes();
@@ -185,4 +187,15 @@ fn queues_count_what_they_hold(sched: &Sched) -> Option<String> {
         }
     }
     (!users.is_empty()).then(|| "a user's work is counted in no queue".to_owned())
+}
+
+/// `fail_closed`: nothing of a job is placed before a policy has decided on it.
+fn nothing_gated_runs(sched: &Sched) -> Option<String> {
+    sched.gated.iter().find_map(|id| {
+        let Some(job) = sched.jobs.get(id) else {
+            return Some(format!("fail_closed: {id} has ended and waits at the gate"));
+        };
+        let placed = !job.elements.is_empty() || job.progress.running > 0;
+        placed.then(|| format!("fail_closed: {id} runs and waits at the gate"))
+    })
 }

@@ -26,6 +26,13 @@ const CONFIG: u8 = 0x10;
 /// What queues have used.
 const USAGE: u8 = 0x11;
 
+/// Whether jobs wait for a policy before training.
+const GATE_TRAINING: u8 = 0x30;
+/// Jobs that wait for a policy's decision.
+const GATED: u8 = 0x31;
+/// What a policy said of a job.
+const DECISION: u8 = 0x32;
+
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
     (vec![table], vec![table + 1])
@@ -170,4 +177,20 @@ pub fn queues() -> (Vec<u8>, Vec<u8>) {
 pub fn job_in(key: &[u8]) -> JobId {
     let bytes = key.get(1..9).and_then(|part| part.try_into().ok());
     JobId(u64::from_be_bytes(bytes.expect("keys by job hold eight bytes of it")))
+}
+
+pub fn gate_training() -> Vec<u8> {
+    vec![GATE_TRAINING]
+}
+
+pub fn gated(job: JobId) -> Vec<u8> {
+    [&[GATED], &job.0.to_be_bytes()[..]].concat()
+}
+
+pub fn all_gated() -> (Vec<u8>, Vec<u8>) {
+    all(GATED)
+}
+
+pub fn decision(job: JobId) -> Vec<u8> {
+    [&[DECISION], &job.0.to_be_bytes()[..]].concat()
 }

@@ -4,12 +4,13 @@ use super::{
     Cluster,
     command::{Command, Entry, NewJob, Placement, PlanRecord, Reply, Request},
     health_test::held,
+    promotion_test,
     script::{Rows, Script, array, job, machine, output},
 };
 use crate::planner;
 use domain::{
-    ArtifactId, Bytes, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, ReplicaId,
-    RequestKey,
+    ArtifactId, Bytes, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, PromotionId,
+    ReplicaId, RequestKey,
     after::{After, RetryRule, When},
     audit::EventSignature,
     checkpoint::Checkpoint,
@@ -17,9 +18,12 @@ use domain::{
     job::{EndCause, JobSpec, Restart},
     lease::{Member, Phase, TaskPlace},
     link::Report,
+    model::{ModelRef, Stage},
+    promotion::{PolicyDecision, Risk, Ruling},
     queue::{ClusterConfig, QueueSpec},
 };
 use proptest::{collection::vec, prelude::*};
+use registry::ledger::RegistryCommand;
 
 /// Nodes, each with ranks, each with GPUs.
 type Members = Vec<(u32, Vec<(u32, Vec<u32>)>)>;
@@ -49,6 +53,9 @@ enum Move {
     Hold { job: u64, held: bool },
     Priority { job: u64, priority: i32 },
     Configure { which: u8, stale: bool },
+    CloseGate,
+    Train { job: u64, allow: bool },
+    Registry { act: u8, on: u64, who: u8 },
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
@@ -89,6 +96,9 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => (0u64..8, -1i32..4).prop_map(|(job, priority)| Move::Priority { job, priority }),
         1 => (0u8..4, prop::bool::weighted(0.1))
             .prop_map(|(which, stale)| Move::Configure { which, stale }),
+        1 => Just(Move::CloseGate),
+        3 => (0u64..8, prop::bool::weighted(0.8)).prop_map(|(job, allow)| Move::Train { job, allow }),
+        8 => (0u8..12, 0u64..5, 0u8..6).prop_map(|(act, on, who)| Move::Registry { act, on, who }),
     ]
 }
 
@@ -236,6 +246,13 @@ fn command(script: &mut Script, step: Move) -> Command {
             artifact: ArtifactId(artifact),
             copies: vec![ReplicaId(server), ReplicaId(1)],
         },
+        Move::CloseGate => Command::GateTraining,
+        Move::Train { job, allow } => {
+            let decision = if allow { Ruling::Allow } else { Ruling::Deny };
+            let policy = PolicyDecision { decision, ..promotion_test::allow() };
+            Command::DecideTraining { decisions: vec![(JobId(job), policy)] }
+        }
+        Move::Registry { act, on, who } => Command::Registry(registry_act(script, act, on, who)),
         Move::Sign { first, count } => Command::SignEvents {
             first,
             signatures: vec![EventSignature { signer: "k".into(), bytes: vec![1; 64] }; count],
@@ -280,6 +297,51 @@ fn open_up(script: &mut Script) {
     let live: Vec<_> = script.view().all_live_jobs().map(|(id, _)| id).collect();
     for job in live {
         script.send(None, Command::Hold { job, held: false });
+    }
+}
+
+/// One act at the registry. Everybody is `ada` here, who is an approver as well.
+fn registry_act(script: &Script, act: u8, on: u64, who: u8) -> RegistryCommand {
+    use RegistryCommand as C;
+    let model = ModelRef { family: format!("m{}", who % 2), version: on };
+    let promotion = PromotionId(on);
+    let reason = "because".to_owned();
+    match act {
+        0 | 1 => C::RegisterModel {
+            family: model.family.clone(),
+            artifact: ArtifactId(on),
+            metrics: [("accuracy".to_owned(), "0.91".parse().unwrap())].into(),
+            parents: if who > 3 { vec![model] } else { Vec::new() },
+            aliases: vec!["champion".into()],
+        },
+        2 => C::SetAlias { family: model.family, alias: "champion".into(), version: Some(on) },
+        3 if who == 0 => C::DeprecateModel { model, reason },
+        4 if who == 0 => C::RevokeArtifact { artifact: ArtifactId(on), reason },
+        5 => {
+            let name = if who == 0 { "ada".to_owned() } else { format!("p{who}") };
+            C::AddApprover { name, key: promotion_test::key(who).verifying_key().to_bytes() }
+        }
+        6 => C::Reject { promotion, reason },
+        7 => C::SettlePromotion { promotion },
+        8 => {
+            promotion_test::decided(on, vec![promotion_test::gate("0.9")], promotion_test::allow())
+        }
+        9 => match script.view().promotion(&script.rows, promotion) {
+            Some(_) => promotion_test::sign(script, on),
+            None => C::SettlePromotion { promotion },
+        },
+        10 => match script.view().promotion(&script.rows, promotion) {
+            Some(_) => promotion_test::word_of(script, on, who),
+            None => C::Approve { promotion, signature: vec![0; 64] },
+        },
+        _ => C::RequestPromotion {
+            model,
+            to: if who > 2 { Stage::Prod } else { Stage::Staging },
+            risk: Risk::Low,
+            emergency: who == 5,
+            reason,
+            within: Some(Millis(60_000)),
+        },
     }
 }
 
@@ -328,6 +390,9 @@ fn heal(script: &mut Script) {
                 script.report(member.node, Report::Stopped { lease: lease.id });
             }
         }
+        let gated: Vec<_> =
+            script.view().gated_jobs().map(|id| (id, promotion_test::allow())).collect();
+        script.send(None, Command::DecideTraining { decisions: gated });
         script.plan();
         let leases: Vec<_> = script.view().all_leases().map(|lease| lease.id).collect();
         for id in leases {

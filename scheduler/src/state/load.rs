@@ -51,6 +51,10 @@ impl Sched {
             let ticket: SealTicket = scratch::decode(key, value);
             sched.tickets.insert(ticket.lease, ticket);
         });
+        sched.gate_training = rows.get(&key::gate_training()).is_some();
+        each(rows, key::all_gated(), |key, _| {
+            sched.gated.insert(key::job_in(key));
+        });
         let ids: Vec<JobId> = sched.jobs.keys().copied().collect();
         for id in ids {
             // What can never hold has ended its job when it was known.

@@ -4,6 +4,7 @@ mod attempt;
 mod cancel;
 pub mod command;
 mod config;
+mod gate;
 mod health;
 pub mod invariant;
 mod key;
@@ -15,6 +16,7 @@ mod place;
 pub mod planted;
 pub mod queue;
 mod record;
+mod registry_step;
 mod replies;
 mod report;
 pub mod row;
@@ -29,11 +31,17 @@ mod waits;
 #[cfg(test)]
 mod config_test;
 #[cfg(test)]
+mod gate_test;
+#[cfg(test)]
 pub(crate) mod health_test;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod model_test;
+#[cfg(test)]
 mod part_test;
+#[cfg(test)]
+pub(crate) mod promotion_test;
 #[cfg(test)]
 pub(crate) mod script;
 #[cfg(test)]
@@ -214,6 +222,13 @@ impl Cluster {
             Command::Hold { job, held } => sched.hold(step, actor, job, held),
             Command::SetPriority { job, priority } => {
                 sched.set_priority(step, actor, job, priority)
+            }
+            Command::GateTraining => sched.gate_training(step, actor),
+            Command::DecideTraining { decisions } => {
+                sched.decide_training(step, &mut self.ledger, actor, decisions)
+            }
+            Command::Registry(command) => {
+                registry_step::step(step, &mut self.ledger, actor, command)
             }
         }
     }

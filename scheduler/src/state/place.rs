@@ -56,6 +56,9 @@ impl Sched {
 
     /// The hardware class of the gang's nodes, if the placement may be granted.
     fn still_holds(&self, placement: &Placement, now: Millis) -> Option<String> {
+        if self.gated.contains(&placement.element.job) {
+            return None;
+        }
         let job = self.jobs.get(&placement.element.job)?;
         let position = job.position(placement.element)?;
         let whole = gang_is_whole(job.brief.tasks, &placement.members);

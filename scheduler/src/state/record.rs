@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 const LISTED_MAX: usize = 8;
 
 /// The events of record that the scheduler's own changes give. `ledger.seal` adds
-/// `registry.artifact.registered`, `registry.artifact.copied` and `registry.divergence.recorded`.
+/// `registry.artifact.registered`, `registry.artifact.copied` and `registry.divergence.recorded`;
+/// `ledger.step` those of models, approvers and promotions; `gate` one `policy.decision` a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Jobs were taken in.
@@ -54,6 +55,8 @@ pub enum Kind {
     JobPriority,
     /// Jobs ended that can never start.
     JobGivenUp,
+    /// Something has to pass a gate from now on.
+    GateClosed,
 }
 
 impl Kind {
@@ -80,6 +83,7 @@ impl Kind {
             Self::JobReleased => "job.released",
             Self::JobPriority => "job.priority_changed",
             Self::JobGivenUp => "job.given_up",
+            Self::GateClosed => "gate.closed",
         }
     }
 }

@@ -101,6 +101,10 @@ pub struct Sched {
     pub dependents: BTreeMap<JobId, BTreeSet<JobId>>,
     /// Jobs that others wait for and that ended in this command, with whether they completed.
     pub over: Vec<(JobId, bool)>,
+    /// Whether jobs wait for a policy before training.
+    pub gate_training: bool,
+    /// Jobs that wait for a policy's decision.
+    pub gated: BTreeSet<JobId>,
 }
 
 impl Node {
@@ -291,6 +295,9 @@ impl Sched {
         }
         step.effect(Effect::Changed { job: id });
         if over {
+            if self.gated.remove(&id) {
+                step.rows.remove(key::gated(id));
+            }
             step.rows.put_new(key::job(id), &*progress);
             step.rows.remove(key::live(id));
             if let Some(job) = self.jobs.remove(&id) {
@@ -328,7 +335,7 @@ impl Sched {
         if let Some((at, _)) = job.due.first() {
             self.later.insert((*at, id));
         }
-        if job.room() == 0 {
+        if job.room() == 0 || self.gated.contains(&id) {
             return;
         }
         let Some(queue) = self.queues.get_mut(&job.brief.queue) else { return };

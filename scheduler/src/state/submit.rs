@@ -2,6 +2,7 @@
 
 use super::{
     command::{Effect, NewJob, Refusal, Reply},
+    gate::UNASKED,
     key,
     record::Kind,
     row::{AttemptRow, ElementRow, Pin, Submitted},
@@ -132,6 +133,7 @@ impl Sched {
     ) -> JobId {
         self.meta.jobs += 1;
         let id = JobId(self.meta.jobs);
+        let policy = (!self.gate_training).then_some(UNASKED);
         step.events.add(
             Kind::JobSubmitted,
             actor,
@@ -139,6 +141,7 @@ impl Sched {
                 "elements": new.spec.elements(),
                 "job": id.to_string(),
                 "name": new.spec.name,
+                "policy": policy,
                 "queue": new.spec.queue,
                 "recipe": new.recipe.to_string(),
             }),
@@ -156,6 +159,7 @@ impl Sched {
             self.give_up(step, actor, id, never);
             return id;
         }
+        self.bring_to_gate(step, id);
         self.wait(id);
         id
     }

@@ -3,6 +3,7 @@
 mod config_plan;
 mod documents;
 mod queues;
+mod registry_view;
 
 pub use documents::JobFilter;
 

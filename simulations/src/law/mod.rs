@@ -8,6 +8,7 @@ mod checkpoint_monotone;
 mod complete_means_sealed;
 mod exactly_once;
 mod gang_whole;
+mod gate_before_stage;
 mod healed;
 mod history_linearizable;
 pub mod log_agreement;
@@ -197,6 +198,7 @@ impl Laws {
         exactly_once::check(world)?;
         complete_means_sealed::check(world)?;
         recipe_function::check(world)?;
+        gate_before_stage::check(world)?;
         bounded::check(world)?;
         let mut whole = world.servers.iter().filter(|server| world.is_whole(server));
         whole.try_for_each(|server| self.artifacts.check_all(server))?;

@@ -122,6 +122,7 @@ impl View<'_> {
             parts,
             metrics: BTreeMap::new(),
             idle: Vec::new(),
+            policy: self.training_decision(rows, id),
         })
     }
 

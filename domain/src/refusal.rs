@@ -1,0 +1,207 @@
+//! Why the registry says no: one typed reason for each rule.
+
+use crate::{
+    id::{ArtifactId, PromotionId},
+    model::{ModelRef, Stage},
+    unit::Millis,
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// What kind of no it is, which decides what a caller does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The request itself is wrong.
+    Invalid,
+    /// Something that it names is not there.
+    NotFound,
+    /// The caller may not do it.
+    NotAuthorised,
+    /// A signature or a digest does not hold.
+    Mismatch,
+    /// A rule forbids it.
+    Refused,
+    /// It is too early: the same request may succeed later.
+    NotYet,
+}
+
+/// Why a command to the registry changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
+pub enum RegistryRefusal {
+    /// A word that breaks a rule.
+    #[error("{0}")]
+    Invalid(String),
+    /// Something that is not there.
+    #[error("there is no {what}; `assay {list}` shows what there is")]
+    NotFound {
+        /// What was named.
+        what: String,
+        /// The command that lists such things.
+        list: String,
+    },
+    /// Something has reached its bound.
+    #[error("{what} is at its limit of {most}; {remedy}")]
+    Full {
+        /// What.
+        what: String,
+        /// The bound.
+        most: u64,
+        /// What to do.
+        remedy: String,
+    },
+    /// The artifact was revoked.
+    #[error("artifact {artifact} was revoked: {reason}; use another one")]
+    Revoked {
+        /// The artifact.
+        artifact: ArtifactId,
+        /// Why.
+        reason: String,
+    },
+    /// The family has this artifact.
+    #[error("artifact {artifact} is {model} already; use that version")]
+    Known {
+        /// The artifact.
+        artifact: ArtifactId,
+        /// The version that it is.
+        model: ModelRef,
+    },
+    /// A parent that was not registered before: with it, lineage could run in a circle.
+    #[error("parent {0} is not registered; a version's parents are registered before it")]
+    Parent(ModelRef),
+    /// A stage that does not allow this.
+    #[error("{model} is in stage {stage}; {remedy}")]
+    Stage {
+        /// The version.
+        model: ModelRef,
+        /// Its stage.
+        stage: Stage,
+        /// What to do.
+        remedy: String,
+    },
+    /// An alias that only promotions move.
+    #[error("alias `{0}` follows promotions; use `assay promotion request`")]
+    AliasReserved(String),
+    /// The version is on its way already.
+    #[error("{model} has an open promotion, {promotion}; approve, reject or await that one")]
+    Open {
+        /// The version.
+        model: ModelRef,
+        /// The promotion.
+        promotion: PromotionId,
+    },
+    /// A promotion that stands elsewhere.
+    #[error("promotion {promotion} is {state}; {remedy}")]
+    State {
+        /// The promotion.
+        promotion: PromotionId,
+        /// Its state's word.
+        state: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Evidence for a decision that is not what the state holds.
+    #[error("promotion {promotion}: {why}; it is to be decided anew")]
+    Evidence {
+        /// The promotion.
+        promotion: PromotionId,
+        /// What differs.
+        why: String,
+    },
+    /// Too few people could ever agree.
+    #[error(
+        "{have} approvers beside {requester} are registered, {required} have to agree; \
+         register more: `assay approver add NAME --key FILE`"
+    )]
+    Electorate {
+        /// Who wants the promotion.
+        requester: String,
+        /// Approvers beside the requester.
+        have: u32,
+        /// How many have to agree.
+        required: u32,
+    },
+    /// The caller is no approver.
+    #[error("`{0}` is no approver; an admin registers one: `assay approver add NAME --key FILE`")]
+    NotApprover(String),
+    /// One's own request.
+    #[error("{promotion} was requested by `{user}`, who cannot approve it; ask another approver")]
+    Own {
+        /// The promotion.
+        promotion: PromotionId,
+        /// Who asked for it, and now would approve.
+        user: String,
+    },
+    /// A second word of one person, or under one key.
+    #[error("`{approver}` has approved {promotion} already; each approver counts once")]
+    Twice {
+        /// The promotion.
+        promotion: PromotionId,
+        /// Who.
+        approver: String,
+    },
+    /// A signature that is not the approver's, or not over this promotion.
+    #[error(
+        "the approval of {promotion} is not signed by the key of `{approver}`; sign this promotion \
+         with the key whose public half is registered: `assay promotion approve {promotion}`"
+    )]
+    Forged {
+        /// The promotion.
+        promotion: PromotionId,
+        /// Who is said to have signed.
+        approver: String,
+    },
+    /// Too late.
+    #[error("promotion {promotion} expired; request it anew")]
+    Expired {
+        /// The promotion.
+        promotion: PromotionId,
+        /// When, by the log's clock.
+        since: Millis,
+    },
+    /// A key that belongs to someone else.
+    #[error("this key is that of approver `{0}`; each approver has a key of its own")]
+    KeyTaken(String),
+    /// Not due by the log's clock.
+    #[error("promotion {0} is not due yet")]
+    NotDue(PromotionId),
+}
+
+impl RegistryRefusal {
+    /// What kind of no it is.
+    #[must_use]
+    pub fn kind(&self) -> RefusalKind {
+        match self {
+            Self::Invalid(_) => RefusalKind::Invalid,
+            Self::NotFound { .. } | Self::Parent(_) => RefusalKind::NotFound,
+            Self::NotApprover(_) | Self::Own { .. } => RefusalKind::NotAuthorised,
+            Self::Forged { .. } => RefusalKind::Mismatch,
+            Self::NotDue(_) => RefusalKind::NotYet,
+            Self::Full { .. }
+            | Self::Revoked { .. }
+            | Self::Known { .. }
+            | Self::Stage { .. }
+            | Self::AliasReserved(_)
+            | Self::Open { .. }
+            | Self::State { .. }
+            | Self::Evidence { .. }
+            | Self::Electorate { .. }
+            | Self::Twice { .. }
+            | Self::Expired { .. }
+            | Self::KeyTaken(_) => RefusalKind::Refused,
+        }
+    }
+
+    /// Whether it met an attempt on the rules, which is an event of record.
+    #[must_use]
+    pub fn is_attempt(&self) -> bool {
+        matches!(
+            self,
+            Self::Revoked { .. }
+                | Self::NotApprover(_)
+                | Self::Own { .. }
+                | Self::Twice { .. }
+                | Self::Forged { .. }
+                | Self::Expired { .. }
+                | Self::KeyTaken(_)
+        )
+    }
+}

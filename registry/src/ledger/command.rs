@@ -1,0 +1,254 @@
+//! What may be asked of the registry through the log.
+
+use super::Ledger;
+use borsh::{BorshDeserialize, BorshSerialize};
+use domain::{
+    ArtifactId, Decimal, Digest, Millis, PromotionId,
+    model::{ModelRef, Stage},
+    port::RowRead,
+    promotion::{GateResult, PolicyDecision, Quorum, Risk},
+    refusal::RegistryRefusal,
+    scratch::Scratch,
+};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// A change of the registry.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum RegistryCommand {
+    /// Make a sealed artifact the next version of a family.
+    RegisterModel {
+        /// The family; its first version makes it.
+        family: String,
+        /// What the version is made of.
+        artifact: ArtifactId,
+        /// What was measured of it.
+        metrics: BTreeMap<String, Decimal>,
+        /// Versions that it was made from.
+        parents: Vec<ModelRef>,
+        /// Names that stand for it from now on.
+        aliases: Vec<String>,
+    },
+    /// Let a name stand for a version, or for none.
+    SetAlias {
+        /// The family.
+        family: String,
+        /// The name.
+        alias: String,
+        /// The version's number.
+        version: Option<u64>,
+    },
+    /// Take a version out of use.
+    DeprecateModel {
+        /// Which.
+        model: ModelRef,
+        /// Why.
+        reason: String,
+    },
+    /// Say that an artifact is not to be used any more.
+    RevokeArtifact {
+        /// Which.
+        artifact: ArtifactId,
+        /// Why.
+        reason: String,
+    },
+    /// Register an approver with the key that verifies its word.
+    AddApprover {
+        /// The user's name, as its certificate has it.
+        name: String,
+        /// The Ed25519 public key.
+        key: [u8; 32],
+    },
+    /// Let an approver's word count no more.
+    RemoveApprover {
+        /// Who.
+        name: String,
+    },
+    /// Say how many of how many approvers have to agree.
+    SetQuorum {
+        /// How many.
+        quorum: Quorum,
+    },
+    /// Ask for a version to be moved to a stage.
+    RequestPromotion {
+        /// Which.
+        model: ModelRef,
+        /// Where to.
+        to: Stage,
+        /// What is at stake.
+        risk: Risk,
+        /// Whether one approver is enough for now.
+        emergency: bool,
+        /// Why.
+        reason: String,
+        /// Time within which it has to be cleared.
+        within: Option<Millis>,
+    },
+    /// What evaluation gates and policy said (proposed by the leader's gate duty).
+    DecidePromotion {
+        /// Of which.
+        promotion: PromotionId,
+        /// The gates with what they met.
+        gates: Vec<GateResult>,
+        /// Whether the rules let the stage do without gates.
+        ungated: bool,
+        /// The least risk that the rules see in the stage.
+        risk: Risk,
+        /// What the policy said.
+        policy: PolicyDecision,
+    },
+    /// The signature of a promotion's manifest (proposed by the leader's gate duty).
+    SignPromotion {
+        /// Of which.
+        promotion: PromotionId,
+        /// Digest of the manifest that was signed.
+        manifest: Digest,
+        /// Ed25519 over the digest's bytes.
+        signature: Vec<u8>,
+        /// Key id of the signer.
+        signer: String,
+    },
+    /// An approver's word for a promotion.
+    Approve {
+        /// Which.
+        promotion: PromotionId,
+        /// Ed25519 over its approval document.
+        signature: Vec<u8>,
+    },
+    /// A person's word against a promotion.
+    Reject {
+        /// Which.
+        promotion: PromotionId,
+        /// Why.
+        reason: String,
+    },
+    /// End a promotion whose time is over (proposed by the leader's gate duty).
+    SettlePromotion {
+        /// Which.
+        promotion: PromotionId,
+    },
+}
+
+/// The rows, the log's clock and whoever asks.
+pub(super) struct Act<'a, 'b, R: RowRead> {
+    pub rows: &'a mut Scratch<'b, R>,
+    pub now: Millis,
+    pub actor: &'a str,
+}
+
+impl<R: RowRead> Act<'_, '_, R> {
+    /// The name of the user who asks, or the whole actor where a server does.
+    pub fn user(&self) -> &str {
+        self.actor.strip_prefix("user:").unwrap_or(self.actor)
+    }
+}
+
+impl Ledger {
+    /// Does one change. Returns the number of what it made: a version or a promotion, or 0.
+    ///
+    /// An attempt on the rules is an event of record.
+    ///
+    /// # Errors
+    /// The rule that forbids it; no row but the event's has changed then.
+    pub fn step<R: RowRead>(
+        &mut self,
+        rows: &mut Scratch<'_, R>,
+        now: Millis,
+        actor: &str,
+        command: RegistryCommand,
+    ) -> Result<u64, RegistryRefusal> {
+        let about = about(&command);
+        let mut act = Act { rows, now, actor };
+        let done = self.perform(&mut act, command);
+        if let Err(refusal) = &done
+            && refusal.is_attempt()
+        {
+            let body = json!({ "asked": about, "reason": refusal.to_string() });
+            self.event(&mut act, "registry.attempt.refused", body);
+        }
+        done
+    }
+
+    fn perform<R: RowRead>(
+        &mut self,
+        act: &mut Act<'_, '_, R>,
+        command: RegistryCommand,
+    ) -> Result<u64, RegistryRefusal> {
+        use RegistryCommand as C;
+        match command {
+            C::RegisterModel { family, artifact, metrics, parents, aliases } => {
+                let new = super::model::NewVersion { family, artifact, metrics, parents, aliases };
+                self.register_model(act, new)
+            }
+            C::SetAlias { family, alias, version } => {
+                self.set_alias(act, &family, &alias, version).map(|()| 0)
+            }
+            C::DeprecateModel { model, reason } => {
+                self.deprecate(act, &model, reason).map(|()| model.version)
+            }
+            C::RevokeArtifact { artifact, reason } => {
+                self.revoke(act, artifact, reason).map(|()| 0)
+            }
+            C::AddApprover { name, key } => self.add_approver(act, name, key).map(|()| 0),
+            C::RemoveApprover { name } => self.remove_approver(act, &name).map(|()| 0),
+            C::SetQuorum { quorum } => self.set_quorum(act, quorum).map(|()| 0),
+            C::RequestPromotion { model, to, risk, emergency, reason, within } => {
+                let asked = super::promotion::Asked { model, to, risk, emergency, reason, within };
+                self.request_promotion(act, asked)
+            }
+            C::DecidePromotion { promotion, gates, ungated, risk, policy } => {
+                let found = super::promotion::Found { gates, ungated, risk, policy };
+                self.decide_promotion(act, promotion, found)
+            }
+            C::SignPromotion { promotion, manifest, signature, signer } => {
+                self.sign_promotion(act, promotion, manifest, &signature, signer)
+            }
+            C::Approve { promotion, signature } => self.approve(act, promotion, &signature),
+            C::Reject { promotion, reason } => self.reject(act, promotion, reason),
+            C::SettlePromotion { promotion } => self.settle(act, promotion),
+        }
+    }
+
+    /// Chains an event whose body is an object of strings and integers.
+    pub(super) fn event<R: RowRead>(
+        &mut self,
+        act: &mut Act<'_, '_, R>,
+        kind: &str,
+        body: serde_json::Value,
+    ) -> u64 {
+        self.record(act.rows, act.now, kind, act.actor, super::seal::object(body))
+    }
+}
+
+/// What was asked, for the record of an attempt.
+fn about(command: &RegistryCommand) -> String {
+    use RegistryCommand as C;
+    match command {
+        C::RegisterModel { family, artifact, .. } => format!("register {artifact} as {family}"),
+        C::SetAlias { family, alias, .. } => format!("alias {alias} of {family}"),
+        C::DeprecateModel { model, .. } => format!("deprecate {model}"),
+        C::RevokeArtifact { artifact, .. } => format!("revoke {artifact}"),
+        C::AddApprover { name, .. } => format!("add approver {name}"),
+        C::RemoveApprover { name } => format!("remove approver {name}"),
+        C::SetQuorum { .. } => "set the quorum".to_owned(),
+        C::RequestPromotion { model, to, .. } => format!("promote {model} to {to}"),
+        C::DecidePromotion { promotion, .. } => format!("decide {promotion}"),
+        C::SignPromotion { promotion, .. } => format!("sign {promotion}"),
+        C::Approve { promotion, .. } => format!("approve {promotion}"),
+        C::Reject { promotion, .. } => format!("reject {promotion}"),
+        C::SettlePromotion { promotion } => format!("settle {promotion}"),
+    }
+}
+
+/// Checks a text of a person or an engine.
+pub(super) fn check_text(what: &str, text: &str) -> Result<(), RegistryRefusal> {
+    let (size, most) = (text.len(), domain::limit::REASON_MAX);
+    let fault = if text.trim().is_empty() {
+        format!("{what} is empty; say why, for those who read the record")
+    } else if size > most {
+        format!("{what} has {size} bytes; {most} are the most")
+    } else {
+        return Ok(());
+    };
+    Err(RegistryRefusal::Invalid(fault))
+}

@@ -1,0 +1,114 @@
+//! The leader's work on a promotion: its gates, the policy, and the signature of its manifest.
+
+use super::{context::Context, error};
+use crate::state::command::Command;
+use domain::{
+    Digest, PromotionId,
+    model::ModelView,
+    port::SignError,
+    promotion::{GateResult, Promotion},
+};
+use ed25519_dalek::{VerifyingKey, pkcs8::DecodePublicKey};
+use registry::{gate::GateRequest, ledger::RegistryCommand, seal::manifest};
+use serde_json::{Map, Value, json};
+use tonic::Status;
+
+/// The promotion with its version, if it is still there.
+async fn found(
+    context: &Context,
+    id: PromotionId,
+) -> Result<Option<(Promotion, ModelView)>, Status> {
+    let read = context.node.read_local(move |cluster, rows| {
+        let view = cluster.view();
+        let promotion = view.promotion(rows, id)?;
+        let model = view.model(rows, &promotion.model.to_string())?;
+        Some((promotion, model))
+    });
+    read.await.map_err(|fault| super::query::unreadable(&fault))
+}
+
+/// Asks gates and policy; none when the promotion is gone.
+///
+/// # Errors
+/// When the state cannot be read now.
+pub async fn decide(context: &Context, id: PromotionId) -> Result<Option<Command>, Status> {
+    let Some((promotion, model)) = found(context, id).await? else { return Ok(None) };
+    let rules = context.gates.stage(promotion.to);
+    let gates: Vec<GateResult> = rules
+        .gates
+        .into_iter()
+        .map(|gate| {
+            let value = model.version.metrics.get(&gate.metric).copied();
+            GateResult { passed: gate.passes(value), gate, value }
+        })
+        .collect();
+    let question = question(&promotion, &model, &gates);
+    let decision = context.gates.decide(&question).await;
+    let policy = decision.recorded(context.gates.name(), question.request_id());
+    tracing::info!(promotion = %id, decision = %policy.decision, "policy decided");
+    let (ungated, risk) = (rules.ungated, rules.risk);
+    let command = RegistryCommand::DecidePromotion { promotion: id, gates, ungated, risk, policy };
+    Ok(Some(Command::Registry(command)))
+}
+
+/// What the policy is asked (platform contract, 5.1). Numbers go as texts, as in events.
+fn question(promotion: &Promotion, model: &ModelView, gates: &[GateResult]) -> GateRequest {
+    let resource = json!({
+        "artifactId": promotion.artifact.to_string(),
+        "artifactRoot": promotion.root.to_string(),
+        "environment": promotion.to.word(),
+        "family": promotion.model.family,
+        "id": promotion.model.to_string(),
+        "type": "model",
+        "version": promotion.model.version,
+    });
+    let passed = gates.iter().all(|gate| gate.passed);
+    let context = json!({
+        "emergency": promotion.emergency,
+        "evaluation": { "metrics": model.version.metrics, "passed": passed },
+        "from": promotion.from.word(),
+        "promotionId": promotion.id.to_string(),
+        "reason": promotion.reason,
+        "risk": promotion.risk.to_string(),
+    });
+    let context = match context {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    };
+    let actor = json!({ "id": promotion.requested_by, "type": "user" });
+    // The same promotion is asked about under the same id, by whichever leader.
+    let request_id = format!("{}:{}", promotion.id, promotion.request_event.short());
+    GateRequest::new("model.promote", &request_id, actor, resource, context)
+        .expect("action and request id are not empty")
+}
+
+/// Signs the manifest; none when the promotion is gone.
+///
+/// # Errors
+/// When the key cannot be used now, or the state cannot be read.
+pub async fn sign(context: &Context, id: PromotionId) -> Result<Option<Command>, Status> {
+    let Some((promotion, _)) = found(context, id).await? else { return Ok(None) };
+    let digest = manifest::digest(&promotion);
+    let later = |fault: SignError| {
+        error::status("unavailable", fault.to_string(), "check the signing key", true)
+    };
+    let signature = context.signer.sign_event(&digest).map_err(later)?;
+    if !verifies(&context.signer.event_public_pem(), digest, &signature) {
+        let why = "the signing proxy gave a signature that its own key does not verify";
+        return Err(error::status("mismatch", why, "check the signing key", true));
+    }
+    let command = RegistryCommand::SignPromotion {
+        promotion: id,
+        manifest: digest,
+        signature: signature.to_vec(),
+        signer: context.signer.event_signer(),
+    };
+    Ok(Some(Command::Registry(command)))
+}
+
+/// A signature is looked at before it is believed, also one of our own proxy.
+fn verifies(public_pem: &str, digest: Digest, signature: &[u8; 64]) -> bool {
+    let signature = ed25519_dalek::Signature::from_bytes(signature);
+    VerifyingKey::from_public_key_pem(public_pem)
+        .is_ok_and(|key| key.verify_strict(&digest.0, &signature).is_ok())
+}

@@ -1,0 +1,162 @@
+//! Changes of the registry on behalf of a user, and its documents.
+
+use super::{
+    context::{Context, keyed},
+    error,
+    identity::Identity,
+    query::{absent, json, page},
+};
+use crate::{
+    consensus::shell::Rows,
+    state::{
+        command::{Command, Reply},
+        view::View,
+    },
+};
+use domain::{Decimal, LogIndex, Millis, limit, promotion::Quorum, promotion::Risk};
+use proto::{
+    convert,
+    v1::{self, registry_query::What, registry_request::Change},
+};
+use registry::ledger::{RegistryCommand, lineage::Bounds};
+use std::{collections::BTreeMap, fmt, str::FromStr};
+use tonic::{Request, Status};
+
+fn invalid(fault: impl fmt::Display) -> Status {
+    error::status("invalid", fault.to_string(), "correct the request", false)
+}
+
+fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, Status> {
+    text.parse().map_err(invalid)
+}
+
+/// Makes one change.
+///
+/// # Errors
+/// When the request is malformed, a rule forbids it, or there is no leader.
+pub async fn change(
+    context: &Context,
+    request: Request<v1::RegistryRequest>,
+) -> Result<v1::RegistryReply, Status> {
+    let user = Identity::of(&request)?.user()?;
+    let v1::RegistryRequest { key, change } = request.into_inner();
+    let key = convert::key(&key).map_err(invalid)?;
+    let Some(change) = change else {
+        return Err(error::status("invalid", "no change is named", "set `change`", false));
+    };
+    if takes_admin(&change) && !context.admins.contains(&user) {
+        let why = format!("`{user}` may not change who approves; it takes an admin");
+        let hint = "name admins in the servers' configuration: admins = [\"NAME\"]";
+        return Err(error::status("not_authorised", why, hint, false));
+    }
+    let command = Command::Registry(command(change)?);
+    match context.propose(keyed(key, format!("user:{user}"), command)).await? {
+        Reply::Registry { number, at: LogIndex(log_index) } => {
+            Ok(v1::RegistryReply { log_index, number })
+        }
+        other => Err(super::submit::unexpected(other)),
+    }
+}
+
+/// Whoever names the approvers decides what a quorum is worth.
+fn takes_admin(change: &Change) -> bool {
+    matches!(change, Change::AddApprover(_) | Change::RemoveApprover(_) | Change::Quorum(_))
+}
+
+fn command(change: Change) -> Result<RegistryCommand, Status> {
+    use RegistryCommand as C;
+    Ok(match change {
+        Change::Register(asked) => register(asked)?,
+        Change::Alias(v1::SetAlias { family, alias, version }) => {
+            C::SetAlias { family, alias, version: (version > 0).then_some(version) }
+        }
+        Change::Deprecate(v1::DeprecateModel { model, reason }) => {
+            C::DeprecateModel { model: parsed(&model)?, reason }
+        }
+        Change::Revoke(v1::RevokeArtifact { artifact, reason }) => {
+            C::RevokeArtifact { artifact: parsed(&artifact)?, reason }
+        }
+        Change::Promote(asked) => C::RequestPromotion {
+            model: parsed(&asked.model)?,
+            to: parsed(&asked.to)?,
+            risk: if asked.high_risk { Risk::High } else { Risk::Low },
+            emergency: asked.emergency,
+            reason: asked.reason,
+            within: (asked.within_ms > 0).then_some(Millis(asked.within_ms)),
+        },
+        Change::Approve(v1::ApprovePromotion { promotion, signature }) => {
+            if signature.len() > 64 {
+                return Err(invalid("the signature is no Ed25519 signature of 64 bytes"));
+            }
+            C::Approve { promotion: parsed(&promotion)?, signature: signature.to_vec() }
+        }
+        Change::Reject(v1::RejectPromotion { promotion, reason }) => {
+            C::Reject { promotion: parsed(&promotion)?, reason }
+        }
+        Change::AddApprover(v1::AddApprover { name, public_key }) => {
+            let key = public_key.as_ref().try_into();
+            let key = key.map_err(|_| invalid("the key is no Ed25519 public key of 32 bytes"))?;
+            C::AddApprover { name, key }
+        }
+        Change::RemoveApprover(name) => C::RemoveApprover { name },
+        Change::Quorum(v1::SetQuorum { required, of }) => {
+            C::SetQuorum { quorum: Quorum { required, of } }
+        }
+    })
+}
+
+fn register(asked: v1::RegisterModel) -> Result<RegistryCommand, Status> {
+    let most = limit::PARENTS_MAX.max(limit::ALIASES_MAX).max(limit::METRICS_MAX);
+    let lists = [asked.parents.len(), asked.aliases.len(), asked.metrics.len()];
+    if lists.iter().any(|length| *length > most) {
+        return Err(invalid(format!("a list of the request has more than {most} members")));
+    }
+    let metric = |(name, text): (String, String)| {
+        let value: Decimal =
+            text.parse().map_err(|fault| invalid(format!("metric `{name}`: {fault}")))?;
+        Ok((name, value))
+    };
+    let metrics: Result<BTreeMap<_, _>, Status> = asked.metrics.into_iter().map(metric).collect();
+    let parents: Result<_, Status> = asked.parents.iter().map(|it| parsed(it)).collect();
+    Ok(RegistryCommand::RegisterModel {
+        family: asked.family,
+        artifact: parsed(&asked.artifact)?,
+        metrics: metrics?,
+        parents: parents?,
+        aliases: asked.aliases,
+    })
+}
+
+/// One document of the registry.
+///
+/// # Errors
+/// When what is asked for is not there.
+pub fn document(view: &View<'_>, rows: &Rows, query: v1::RegistryQuery) -> Result<Vec<u8>, Status> {
+    let Some(what) = query.what else {
+        return Err(error::status("invalid", "the query asks for nothing", "set `what`", false));
+    };
+    let named = |word: &str| {
+        let found = view.model(rows, word);
+        found.ok_or_else(|| absent(&format!("model `{word}`"), "model list"))
+    };
+    match what {
+        What::Families(asked) => json(&view.families(rows, &asked.after, page(asked.limit))),
+        What::Versions(asked) => {
+            json(&view.versions(rows, &asked.family, asked.first.max(1), page(asked.limit)))
+        }
+        What::Model(word) => json(&named(&word)?),
+        What::Lineage(asked) => {
+            let of = named(&asked.model)?.version.model;
+            json(&view.lineage(rows, &of, Bounds::asked(asked.depth, asked.nodes)))
+        }
+        What::Promotions(asked) => {
+            let before = domain::PromotionId(asked.before);
+            json(&view.promotions(rows, before, page(asked.limit)))
+        }
+        What::Promotion(id) => match view.promotion(rows, parsed(&id)?) {
+            Some(promotion) => json(&promotion),
+            None => Err(absent(&format!("promotion {id}"), "promotion list")),
+        },
+        What::Approvers(_) => json(&view.approvers(rows)),
+    }
+}

@@ -1,0 +1,26 @@
+//! Jobs at the gate before training.
+
+use crate::state::view::View;
+use domain::{JobId, port::RowRead, view::ReasonView};
+
+fn reason(detail: String, remedy: String, never: bool) -> ReasonView {
+    ReasonView { kind: "policy".to_owned(), detail, remedy, never }
+}
+
+/// What a policy has to do with a job that does not run: it has not decided, or it said no.
+pub(super) fn reason_of(view: &View<'_>, rows: &impl RowRead, id: JobId) -> Option<ReasonView> {
+    if view.is_gated(id) {
+        let detail = "the policy has not decided on it yet".to_owned();
+        let remedy = "wait a moment; if it stays, see that the policy engine of each server's \
+                      `policy_engine` or `gate_rules` answers"
+            .to_owned();
+        return Some(reason(detail, remedy, false));
+    }
+    let policy = view.training_decision(rows, id).filter(|policy| !policy.allows())?;
+    let which = policy.policy_id.map_or_else(String::new, |id| format!(" {id}"));
+    let detail = format!(
+        "policy{which} of {} said {}: {}",
+        policy.engine, policy.decision, policy.rationale
+    );
+    Some(reason(detail, "change what the policy objects to, and submit it again".into(), true))
+}

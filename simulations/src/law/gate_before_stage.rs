@@ -1,0 +1,119 @@
+//! `gate_before_stage`: no model is in a stage without evaluation, clearance, signature and,
+//! where risk asks, a quorum of distinct approvers whose own signatures verify.
+
+use super::{Broken, leader};
+use crate::world::World;
+use domain::{
+    JobId, PromotionId,
+    model::{ModelRef, Stage},
+    promotion::{Promotion, PromotionState},
+};
+use registry::seal::manifest;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Looks at every promotion, every version and every alias. Gives the number of promotions that
+/// were applied.
+pub fn check(world: &World) -> Result<(), Broken> {
+    let server = leader(world)?;
+    let Some(replica) = &server.replica else { return Ok(()) };
+    let (machine, rows) = replica.view();
+    let view = machine.0.view();
+    let people = view.approvers(rows).approvers;
+    let keys: BTreeMap<String, String> = people.into_iter().map(|it| (it.name, it.key)).collect();
+    let mut cleared: BTreeSet<(ModelRef, Stage)> = BTreeSet::new();
+    for promotion in view.promotions(rows, PromotionId(0), 100_000) {
+        let applied =
+            matches!(promotion.state, PromotionState::Applied | PromotionState::Unratified { .. });
+        if applied {
+            clear(&promotion, &keys)?;
+            cleared.insert((promotion.model.clone(), promotion.to));
+        }
+    }
+    for family in view.families(rows, "", 1_000) {
+        for found in view.versions(rows, &family.family, 1, 100_000) {
+            let version = found.version;
+            let staged = matches!(version.stage, Stage::Staging | Stage::Prod);
+            if staged && !cleared.contains(&(version.model.clone(), version.stage)) {
+                let (model, stage) = (version.model, version.stage);
+                return Err(broken(format!("{model} is in {stage}, and no promotion led there")));
+            }
+        }
+        for stage in [Stage::Staging, Stage::Prod] {
+            let Some(version) = family.aliases.get(stage.word()) else { continue };
+            let model = ModelRef { family: family.family.clone(), version: *version };
+            let found = view.model(rows, &model.to_string()).map(|it| it.version.stage);
+            if found != Some(stage) {
+                return Err(broken(format!("alias {stage} names {model}, which is in {found:?}")));
+            }
+        }
+    }
+    fail_closed(world)
+}
+
+fn broken(what: String) -> Broken {
+    Broken::new(format!("gate_before_stage: {what}"))
+}
+
+/// Everything that an applied promotion has to have.
+fn clear(promotion: &Promotion, keys: &BTreeMap<String, String>) -> Result<(), Broken> {
+    let id = promotion.id;
+    if promotion.gates.is_empty() || promotion.gates.iter().any(|gate| !gate.passed) {
+        return Err(broken(format!("{id} passed no evaluation")));
+    }
+    if !promotion.policy.as_ref().is_some_and(|policy| policy.allows()) {
+        return Err(broken(format!("{id} has no clearance")));
+    }
+    let signed = promotion.manifest.as_ref().map(|signed| signed.manifest);
+    if signed != Some(manifest::digest(promotion)) {
+        return Err(broken(format!("{id} has no signature of its manifest")));
+    }
+    let mut people = BTreeSet::new();
+    for word in &promotion.approvals {
+        let mut raw = [0; 32];
+        let known = keys.get(&word.approver).is_some_and(|key| {
+            domain::Digest::of(&decode(key)) == word.key
+                && decode(key).try_into().map(|key: [u8; 32]| raw = key).is_ok()
+        });
+        let verifies = manifest::verify_approval(promotion, &raw, &decode(&word.signature));
+        if !known || !verifies || word.approver == promotion.requested_by {
+            return Err(broken(format!("{id} counts a word of {} that is none", word.approver)));
+        }
+        people.insert((&word.approver, word.key));
+    }
+    let required = match promotion.state {
+        PromotionState::Unratified { .. } => 1,
+        _ => promotion.required,
+    };
+    if people.len() != promotion.approvals.len() || (people.len() as u32) < required {
+        return Err(broken(format!("{id} has {} of {required} people", people.len())));
+    }
+    Ok(())
+}
+
+fn decode(hex: &str) -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+    (0..hex.len()).step_by(2).filter_map(byte).collect()
+}
+
+/// `fail_closed`: a job that a policy did not allow has no artifact.
+fn fail_closed(world: &World) -> Result<(), Broken> {
+    let server = leader(world)?;
+    let Some(replica) = &server.replica else { return Ok(()) };
+    let (machine, rows) = replica.view();
+    let view = machine.0.view();
+    for client in &world.clients {
+        for job in client.acked.values() {
+            let denied = view.training_decision(rows, *job).is_some_and(|it| !it.allows());
+            let placed =
+                |job: JobId| view.job(rows, job).is_some_and(|it| !attempts(&it).is_empty());
+            if denied && placed(*job) {
+                return Err(Broken::new(format!("fail_closed: {job} was denied, and has run")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn attempts(job: &domain::view::JobView) -> Vec<domain::AttemptNo> {
+    job.parts.iter().flat_map(|part| part.attempts.iter().map(|it| it.attempt)).collect()
+}

@@ -1,0 +1,138 @@
+//! People at the registry: they register, request, approve, and some try to get around the rules.
+
+use super::World;
+use crate::{chance::Chance, event::Event, law::Broken, session::Caller};
+use domain::{
+    ArtifactId, Decimal, Millis, PromotionId,
+    model::{ModelRef, Stage},
+    promotion::{Promotion, Risk},
+};
+use ed25519_dalek::{Signer, SigningKey};
+use registry::{ledger::RegistryCommand as C, seal::manifest};
+use scheduler::state::command::{Command, Request};
+
+/// People who may approve; the first of those who may not follows.
+const APPROVERS: u64 = 5;
+
+/// Who they are.
+pub(super) struct People {
+    chance: Chance,
+    /// Approvers that were asked for so far.
+    named: u64,
+    /// A word that was given before, to be given again.
+    old: Option<Vec<u8>>,
+}
+
+fn key(of: u64) -> SigningKey {
+    let mut seed = [7; 32];
+    seed[0] = of as u8;
+    SigningKey::from_bytes(&seed)
+}
+
+fn name(of: u64) -> String {
+    format!("p{of}")
+}
+
+impl People {
+    pub(super) fn new(root: &Chance) -> Self {
+        Self { chance: root.branch("people", 0), named: 0, old: None }
+    }
+
+    fn register(&mut self, sealed: u64, known: &[ModelRef]) -> C {
+        let accuracy = Decimal(i128::from(self.chance.between(40, 99)) * 10_000_000);
+        let parent = known.get(self.chance.below(known.len() as u64 + 1) as usize).cloned();
+        C::RegisterModel {
+            family: format!("m{}", self.chance.below(3)),
+            artifact: ArtifactId(1 + self.chance.below(sealed + 1)),
+            metrics: [("accuracy".to_owned(), accuracy)].into(),
+            parents: parent.into_iter().collect(),
+            aliases: if self.chance.one_in(4) { vec!["champion".into()] } else { Vec::new() },
+        }
+    }
+
+    fn request(&mut self, model: ModelRef) -> C {
+        let chance = &mut self.chance;
+        C::RequestPromotion {
+            model,
+            to: if chance.one_in(2) { Stage::Staging } else { Stage::Prod },
+            risk: if chance.one_in(2) { Risk::High } else { Risk::Low },
+            emergency: chance.one_in(4),
+            reason: "better".into(),
+            within: Some(Millis(chance.between(500, 20_000))),
+        }
+    }
+
+    /// Somebody's word for a promotion: mostly their own, else another's or an old one.
+    fn word(&mut self, promotion: &Promotion) -> (u64, C) {
+        let who = self.chance.below(APPROVERS + 1);
+        let by = if self.chance.one_in(6) { who + 1 } else { who };
+        let own = key(by).sign(&manifest::approval_bytes(promotion)).to_bytes().to_vec();
+        let replayed = self.old.take().filter(|_| self.chance.one_in(6));
+        self.old = Some(own.clone());
+        (who, C::Approve { promotion: promotion.id, signature: replayed.unwrap_or(own) })
+    }
+}
+
+impl World {
+    /// Somebody does something at the registry, and somebody else comes later.
+    pub(super) fn people(&mut self) -> Result<(), Broken> {
+        if self.healing {
+            return Ok(());
+        }
+        let wait = self.people.chance.between(100, 900);
+        self.after(wait, Event::People);
+        let Some(at) = self.leader() else { return Ok(()) };
+        let Some((who, command)) = self.think(at) else { return Ok(()) };
+        self.coverage.registry += 1;
+        let (actor, command) = (format!("user:{}", name(who)), Command::Registry(command));
+        self.with_server(at, |server, now, asks| {
+            server.propose(Caller::Duty, Request { key: None, actor, command }, now, asks);
+        })
+    }
+
+    fn think(&mut self, at: usize) -> Option<(u64, C)> {
+        let (machine, rows) = self.servers[at].replica.as_ref()?.view();
+        let view = machine.0.view();
+        let sealed = view.artifacts(rows, ArtifactId(0), 50).len() as u64;
+        let families = view.families(rows, "", 10);
+        let of = |family: &domain::model::FamilyView| {
+            let name = family.family.clone();
+            (1..=family.versions).map(move |version| ModelRef { family: name.clone(), version })
+        };
+        let known: Vec<ModelRef> = families.iter().flat_map(of).collect();
+        let open = view.open_promotions().filter_map(|(id, _)| view.promotion(rows, id));
+        let open: Vec<Promotion> = open.collect();
+        let people = &mut self.people;
+        let who = people.chance.below(APPROVERS + 1);
+        if people.named < APPROVERS {
+            people.named += 1;
+            let (name, key) = (name(people.named - 1), key(people.named - 1));
+            return Some((who, C::AddApprover { name, key: key.verifying_key().to_bytes() }));
+        }
+        let one = (!known.is_empty())
+            .then(|| known[people.chance.below(known.len() as u64) as usize].clone());
+        match (people.chance.below(12), one) {
+            (0, Some(model)) if people.chance.one_in(3) => {
+                Some((who, C::DeprecateModel { model, reason: "old".into() }))
+            }
+            (1, _) if people.chance.one_in(6) => {
+                let artifact = ArtifactId(1 + people.chance.below(sealed + 1));
+                Some((who, C::RevokeArtifact { artifact, reason: "leak".into() }))
+            }
+            (2 | 3, Some(model)) => Some((who, people.request(model))),
+            (4, _) if !open.is_empty() && people.chance.one_in(3) => {
+                let promotion = open[people.chance.below(open.len() as u64) as usize].id;
+                Some((who, C::Reject { promotion, reason: "no".into() }))
+            }
+            (5, _) => {
+                let promotion = PromotionId(1 + people.chance.below(20));
+                Some((who, C::SettlePromotion { promotion }))
+            }
+            (6..=10, _) if !open.is_empty() => {
+                let at = people.chance.below(open.len() as u64) as usize;
+                Some(people.word(&open[at]))
+            }
+            _ => Some((who, people.register(sealed, &known))),
+        }
+    }
+}
