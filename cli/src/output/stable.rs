@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 const TIMES: [&str; 6] = ["ended", "granted", "opened", "sealed", "since", "submitted"];
 
 /// Fields that hold an amount, and the name that carries its unit.
-const AMOUNTS: [(&str, &str); 6] = [
+const AMOUNTS: [(&str, &str); 7] = [
     ("cpu", "cpu_millis"),
     ("cpu_used", "cpu_used_millis"),
+    ("disk", "disk_bytes"),
     ("memory", "memory_bytes"),
     ("memory_used", "memory_used_bytes"),
     ("size", "size_bytes"),
