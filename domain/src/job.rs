@@ -339,8 +339,10 @@ pub enum EndCause {
         /// The rank that ended of it, or the first one there.
         rank: u32,
         /// The most that they held.
+        #[serde(rename = "used_bytes")]
         used: Bytes,
         /// What they may hold.
+        #[serde(rename = "limit_bytes")]
         limit: Bytes,
     },
     /// Its tasks on one node started more processes and threads than they may have.
@@ -353,8 +355,10 @@ pub enum EndCause {
     /// Its folders on one node hold more than they may.
     DiskQuota {
         /// What they hold.
+        #[serde(rename = "used_bytes")]
         used: Bytes,
         /// What they may hold.
+        #[serde(rename = "limit_bytes")]
         limit: Bytes,
     },
     /// What keeps its tasks apart could not be built, and without it they do not run.

@@ -21,10 +21,11 @@ const TIMES: [&str; 11] = [
 ];
 
 /// Fields that hold an amount, and the name that carries its unit.
-const AMOUNTS: [(&str, &str); 9] = [
+const AMOUNTS: [(&str, &str); 10] = [
     ("budget_period", "budget_period_ms"),
     ("cpu", "cpu_millis"),
     ("cpu_used", "cpu_used_millis"),
+    ("disk", "disk_bytes"),
     ("held_cpu", "held_cpu_millis"),
     ("held_memory", "held_memory_bytes"),
     ("memory", "memory_bytes"),
