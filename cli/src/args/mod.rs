@@ -70,7 +70,7 @@ pub struct Global {
 #[command(defer = true)]
 pub enum Command {
     /// Submit a job: a file, a script with directives, or a program
-    Submit(user::Submit),
+    Submit(Box<user::Submit>),
     /// List jobs, newest first
     Jobs(user::Jobs),
     /// Show one job in full

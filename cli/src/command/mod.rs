@@ -90,7 +90,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Fault> {
 async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
     let context = || Context::new(global);
     match command {
-        Command::Submit(args) => submit::run(global, args).await,
+        Command::Submit(args) => submit::run(global, *args).await,
         Command::Jobs(args) => list::jobs(&context()?, args).await,
         Command::Job(args) => list::job(&context()?, &args.which).await,
         Command::Watch(args) => follow::watch(&context()?, &args.which).await,

@@ -121,7 +121,7 @@ pub fn detail(style: Style, queue: &QueueView) -> String {
         (
             "jobs",
             format!(
-                "{}, of which {} may start; {} run",
+                "{} not ended, {} in line; elements running: {}",
                 queue.jobs, queue.waiting_jobs, queue.running
             ),
         ),

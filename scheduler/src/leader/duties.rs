@@ -162,9 +162,8 @@ impl Duties {
         }
         let plan = self.planning.next(view, now, wall);
         duties.extend(plan.map(|plan| Duty::Propose(Command::Place { plan })));
-        if self.planning.is_due(view, now, wall) {
-            duties.push(Duty::Propose(Command::Wake));
-        }
+        let due = self.planning.due(view, now, wall);
+        duties.extend(due.map(|until| Duty::Propose(Command::Wake { until })));
         duties.extend(self.sealing.next(view, now));
         duties.extend(self.signing.next(view, now));
         duties.extend(self.copying.next(now));

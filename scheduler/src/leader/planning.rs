@@ -24,11 +24,13 @@ pub(super) struct Planning {
     on_its_way: Option<(LogIndex, Millis)>,
     /// When it was last looked whether something waits for a time that is over.
     asked: Millis,
+    /// The log's clock when it was last seen to move, and when that was.
+    clock: (Millis, Millis),
 }
 
 impl Planning {
     pub fn new(now: Millis) -> Self {
-        Self { wanted: true, looked: now, on_its_way: None, asked: now }
+        Self { wanted: true, looked: now, on_its_way: None, asked: now, clock: (Millis(0), now) }
     }
 
     /// There may be something to place.
@@ -41,13 +43,23 @@ impl Planning {
         self.on_its_way = None;
     }
 
-    /// Whether something waited for a time that is over, and is to be taken up.
-    pub fn is_due(&mut self, view: &View<'_>, now: Millis, wall: Millis) -> bool {
+    /// The time to which the log's clock is to be moved, if something waits for it that is over.
+    ///
+    /// A pause is over by the wall clock, or by this replica's own clock counted from when the
+    /// log's clock was last seen to move: it may have been set forward by days, and stand still.
+    pub fn due(&mut self, view: &View<'_>, now: Millis, wall: Millis) -> Option<Millis> {
+        if view.now() > self.clock.0 {
+            self.clock = (view.now(), now);
+        }
         if now < self.asked.plus(DUE_EVERY) {
-            return false;
+            return None;
         }
         self.asked = now;
-        view.is_due(wall.max(view.now()))
+        let reached = wall.max(self.clock.0.plus(now.minus(self.clock.1)));
+        match view.next_pause() {
+            Some(at) if at <= reached => Some(at),
+            Some(_) | None => view.has_news(wall.max(view.now())).then_some(Millis(0)),
+        }
     }
 
     /// The next plan, if there is something to place and none is on its way.

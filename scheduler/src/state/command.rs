@@ -207,7 +207,11 @@ pub enum Command {
         why: String,
     },
     /// Time has gone by: what waited for it is taken up (proposed by the leader's planning duty).
-    Wake,
+    Wake {
+        /// The time that is over. The log's clock is a leader's wall clock and never runs
+        /// backwards: once set wrong by days it stands still, and this moves it on.
+        until: Millis,
+    },
     /// Keep what has not started of a job from starting, or let it go on.
     Hold {
         /// Which.

@@ -139,18 +139,29 @@ impl Sched {
     }
 
     /// Takes up what waited for the time.
-    pub(super) fn wake<R: RowRead>(&mut self, step: &mut Step<'_, R>, actor: &str) -> Reply {
+    pub(super) fn wake<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        until: Millis,
+    ) -> Reply {
+        step.now = step.now.max(until);
+        self.meta.now = step.now;
+        self.end_pauses(step);
         self.tell_budgets(step, actor);
         step.effect(Effect::Plan);
         step.done()
     }
 
-    /// Whether something waits for a time that is over at `now`.
+    /// When the first pause is over.
     #[must_use]
-    pub fn is_due(&self, now: Millis) -> bool {
-        if self.later.first().is_some_and(|(at, _)| *at <= now) {
-            return true;
-        }
+    pub fn next_pause(&self) -> Option<Millis> {
+        self.later.first().map(|(at, _)| *at)
+    }
+
+    /// Whether a budget has something to be told of at `now`.
+    #[must_use]
+    pub fn has_news(&self, now: Millis) -> bool {
         let half_life = self.config.half_life;
         self.queues.values().filter(|queue| queue.spec.budget_gpu_hours.is_some()).any(|queue| {
             let usage = queue.usage_at(now, half_life);

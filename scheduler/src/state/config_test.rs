@@ -154,8 +154,8 @@ fn a_budget_is_told_once_at_four_fifths_and_once_when_it_is_spent() {
     };
     for (hours, due, told) in [(7, false, 0), (1, true, 1), (1, false, 1), (1, true, 2)] {
         script.now = script.now.plus(Millis(hours * hour.0));
-        assert_eq!(script.view().is_due(script.now), due);
-        script.send(None, Command::Wake);
+        assert_eq!(script.view().has_news(script.now), due);
+        script.send(None, Command::Wake { until: Millis(0) });
         assert_eq!(kinds(&script), told, "after {hours} more");
     }
     submit(&mut script, in_queue("ml", 1)).unwrap();

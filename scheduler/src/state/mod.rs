@@ -218,7 +218,7 @@ impl Cluster {
             Command::ApplyConfig { expected, config, why } => {
                 sched.apply_config(step, actor, expected, config, why)
             }
-            Command::Wake => sched.wake(step, actor),
+            Command::Wake { until } => sched.wake(step, actor, until),
             Command::Hold { job, held } => sched.hold(step, actor, job, held),
             Command::SetPriority { job, priority } => {
                 sched.set_priority(step, actor, job, priority)

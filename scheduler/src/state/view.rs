@@ -107,10 +107,16 @@ impl<'a> View<'a> {
         self.sched.bars(&job.brief, now)
     }
 
-    /// Whether something waits for a time that is over at `now`.
+    /// When the first pause is over.
     #[must_use]
-    pub fn is_due(&self, now: Millis) -> bool {
-        self.sched.is_due(now)
+    pub fn next_pause(&self) -> Option<Millis> {
+        self.sched.next_pause()
+    }
+
+    /// Whether a budget has something to be told of at `now`.
+    #[must_use]
+    pub fn has_news(&self, now: Millis) -> bool {
+        self.sched.has_news(now)
     }
 
     /// Jobs of which an element may be placed as far as the job goes, in the order of each group.

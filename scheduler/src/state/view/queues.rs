@@ -126,7 +126,8 @@ impl View<'_> {
     fn budget(&self, queue: &Queue) -> Option<BudgetView> {
         let gpu_hours = queue.spec.budget_gpu_hours?;
         let usage = queue.usage_at(self.now(), self.config().half_life);
-        let budget = queue.spec.budget_ms()?.max(1);
+        // Of a budget of nothing, all is used.
+        let percent = (usage.spent * 100).checked_div(queue.spec.budget_ms()?).unwrap_or(100);
         let state = match usage.standing(&queue.spec) {
             Told::Nothing => "whole",
             Told::Low => "low",
@@ -136,7 +137,7 @@ impl View<'_> {
         Some(BudgetView {
             gpu_hours,
             used_gpu_ms: u64::try_from(usage.spent).unwrap_or(u64::MAX),
-            used_percent: u64::try_from(usage.spent * 100 / budget).unwrap_or(u64::MAX),
+            used_percent: u64::try_from(percent).unwrap_or(u64::MAX),
             state: state.to_owned(),
             renewed: queue.spec.budget_period.map(next),
         })
