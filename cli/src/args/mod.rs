@@ -65,7 +65,6 @@ pub struct Global {
 
 /// The commands: verbs for users, nouns for operators, and the processes themselves.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "one is made in the life of a process")]
 // A command is laid out when it is typed: laying out all of them took longer than reading one.
 #[command(defer = true)]
 pub enum Command {
