@@ -5,6 +5,7 @@ use super::super::{
     command::{Act, check_text},
     key,
     model::{usable, wanted},
+    seal::ArtifactRow,
 };
 use domain::{
     Millis, PromotionId, limit,
@@ -67,34 +68,8 @@ impl Ledger {
         }
         let asks_people = asked.risk == Risk::High || asked.emergency;
         let required = if asks_people { enough(act)? } else { 0 };
-        let within = asked.within.unwrap_or(limit::PROMOTION_KEPT).min(limit::PROMOTION_KEPT);
         let id = PromotionId(act.rows.read::<u64>(&key::promotions()).unwrap_or(0) + 1);
-        let ticket = &sealed.artifact.ticket;
-        let mut promotion = Promotion {
-            id,
-            model: asked.model,
-            artifact: version.artifact,
-            root: ticket.output.root,
-            artifact_signature: sealed.artifact.signature,
-            provenance: sealed.artifact.provenance,
-            from: version.stage,
-            to: asked.to,
-            risk: asked.risk,
-            emergency: asked.emergency,
-            reason: asked.reason,
-            requested_by: act.user().to_owned(),
-            requested: act.now,
-            expires: act.now.plus(within),
-            request_event: domain::Digest::default(),
-            state: PromotionState::Gated,
-            required,
-            gates: Vec::new(),
-            policy: None,
-            manifest: None,
-            approvals: Vec::new(),
-            displaced: None,
-            history: Vec::new(),
-        };
+        let mut promotion = opened(act, id, asked, &version, &sealed, required);
         let more = json!({ "reason": promotion.reason, "required": required });
         let audit_seq =
             self.event(act, "registry.promotion.request", super::body(&promotion, more));
@@ -109,6 +84,43 @@ impl Ledger {
         act.rows.put(key::promotions(), &id.0);
         self.keep_promotion(act, &promotion);
         Ok(id.0)
+    }
+}
+
+/// The promotion as it begins.
+fn opened<R: RowRead>(
+    act: &Act<'_, '_, R>,
+    id: PromotionId,
+    asked: Asked,
+    version: &ModelVersion,
+    sealed: &ArtifactRow,
+    required: u32,
+) -> Promotion {
+    let within = asked.within.unwrap_or(limit::PROMOTION_KEPT).min(limit::PROMOTION_KEPT);
+    Promotion {
+        id,
+        model: asked.model,
+        artifact: version.artifact,
+        root: sealed.artifact.ticket.output.root,
+        artifact_signature: sealed.artifact.signature,
+        provenance: sealed.artifact.provenance,
+        from: version.stage,
+        to: asked.to,
+        risk: asked.risk,
+        emergency: asked.emergency,
+        reason: asked.reason,
+        requested_by: act.user().to_owned(),
+        requested: act.now,
+        expires: act.now.plus(within),
+        request_event: domain::Digest::default(),
+        state: PromotionState::Gated,
+        required,
+        gates: Vec::new(),
+        policy: None,
+        manifest: None,
+        approvals: Vec::new(),
+        displaced: None,
+        history: Vec::new(),
     }
 }
 
