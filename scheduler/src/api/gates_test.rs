@@ -107,7 +107,7 @@ async fn whatever_is_not_clearly_an_allowance_denies() {
 #[tokio::test]
 async fn no_answer_is_asked_for_three_times_and_then_denies() {
     let cut = "HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{".to_owned();
-    let (decision, asked) = answer(&[cut.clone()]).await;
+    let (decision, asked) = answer(std::slice::from_ref(&cut)).await;
     assert_eq!((decision.allowed, asked), (false, 3));
     let (decision, asked) = answer(&[cut, http("200 OK", ALLOW)]).await;
     assert_eq!((decision.allowed, asked), (true, 2), "the second one comes through");
