@@ -149,7 +149,8 @@ impl Ledger {
     /// An attempt on the rules is an event of record.
     ///
     /// # Errors
-    /// The rule that forbids it; no row but the event's has changed then.
+    /// The rule that forbids it. No row but the event's has changed then, except that a promotion
+    /// whose artifact was revoked, or whose version has changed its stage, is refused for good.
     pub fn step<R: RowRead>(
         &mut self,
         rows: &mut Scratch<'_, R>,

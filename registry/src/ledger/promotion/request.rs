@@ -5,11 +5,10 @@ use super::super::{
     command::{Act, check_text},
     key,
     model::{usable, wanted},
+    seal::ArtifactRow,
 };
 use domain::{
-    Millis, PromotionId,
-    artifact::Artifact,
-    limit,
+    Millis, PromotionId, limit,
     model::{ModelRef, ModelVersion, Stage},
     port::RowRead,
     promotion::{Promotion, PromotionState, Risk, Transition},
@@ -70,7 +69,7 @@ impl Ledger {
         let asks_people = asked.risk == Risk::High || asked.emergency;
         let required = if asks_people { enough(act)? } else { 0 };
         let id = PromotionId(act.rows.read::<u64>(&key::promotions()).unwrap_or(0) + 1);
-        let mut promotion = opened(act, id, asked, &version, &sealed.artifact, required);
+        let mut promotion = opened(act, id, asked, &version, &sealed, required);
         let more = json!({ "reason": promotion.reason, "required": required });
         let audit_seq =
             self.event(act, "registry.promotion.request", super::body(&promotion, more));
@@ -88,13 +87,13 @@ impl Ledger {
     }
 }
 
-/// A promotion as it begins.
+/// The promotion as it begins.
 fn opened<R: RowRead>(
     act: &Act<'_, '_, R>,
     id: PromotionId,
     asked: Asked,
     version: &ModelVersion,
-    artifact: &Artifact,
+    sealed: &ArtifactRow,
     required: u32,
 ) -> Promotion {
     let within = asked.within.unwrap_or(limit::PROMOTION_KEPT).min(limit::PROMOTION_KEPT);
@@ -102,9 +101,9 @@ fn opened<R: RowRead>(
         id,
         model: asked.model,
         artifact: version.artifact,
-        root: artifact.ticket.output.root,
-        artifact_signature: artifact.signature,
-        provenance: artifact.provenance,
+        root: sealed.artifact.ticket.output.root,
+        artifact_signature: sealed.artifact.signature,
+        provenance: sealed.artifact.provenance,
         from: version.stage,
         to: asked.to,
         risk: asked.risk,
