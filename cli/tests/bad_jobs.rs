@@ -61,6 +61,26 @@ fn each_fault_of_a_job_is_named_with_what_to_do() {
     assert!(
         text.contains("wrote nothing to ASSAY_OUTPUT_DIR") && text.contains("outputs = \"none\"")
     );
+    // What a job leaves behind ends with it where no other job runs: here one runs on each node.
+    for name in ["busy-1", "busy-2"] {
+        user.ok(&[
+            "submit",
+            "--gpus",
+            "8",
+            "--name",
+            name,
+            "--outputs",
+            "none",
+            "--",
+            "sleep",
+            "600",
+        ]);
+    }
+    user.until("both run", |user| {
+        let states = user.states();
+        let runs = |name: &str| states.get(name).is_some_and(|state| state == "running");
+        (runs("busy-1") && runs("busy-2")).then_some(())
+    });
     // Without a pause, since what is written after the seal is none of its business; bounded, since
     // it leaves its group and may outlive the cluster that runs it.
     let writer =
@@ -68,6 +88,7 @@ fn each_fault_of_a_job_is_named_with_what_to_do() {
     let (code, text) = run(user, &format!("setsid sh -c '{writer}' & sleep 0.3"));
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("`log` changed while it was being sealed"), "{text}");
+    user.ok(&["cancel", "name=busy-1", "name=busy-2"]);
 
     let states = user.states();
     assert_eq!(states.get("giant").map(String::as_str), Some("waiting"), "{states:?}");

@@ -232,7 +232,13 @@ impl Server {
             Output::Effects(effects) => self.effects(effects, now, asks),
             Output::BuildSnapshot { to } => asks.push(Ask::BuildSnapshot(to)),
             Output::SendSnapshot { to, message, .. } => asks.push(Ask::SendSnapshot(to, message)),
-            Output::SnapshotSettled { family, installed } => self.disk.settle(family, installed),
+            Output::SnapshotSettled { family, installed } => {
+                self.disk.settle(family, installed);
+                // All that it knew was replaced by what another one knows.
+                if installed && matches!(self.damage, Some(Damage::Memory { .. })) {
+                    self.damage = None;
+                }
+            }
             Output::Changed { token, result } => {
                 if self.waiting.remove(&token).is_some() {
                     asks.push(Ask::Changed(result.is_ok()));

@@ -89,6 +89,8 @@ pub struct World {
     arrival: BTreeMap<(u64, u64), u64>,
     /// When the world first came to rest, and how far the leader had applied by then.
     rest_ms: Option<u64>,
+    /// From when on all servers have had the time to come back and to be led.
+    settled_at: u64,
     /// The newest entry by then: all are to have it.
     pub rest_index: u64,
     /// Delivery times on streams never overtake each other.
@@ -150,6 +152,7 @@ impl World {
             next_link: 0,
             arrival: BTreeMap::new(),
             rest_ms: None,
+            settled_at: 0,
             rest_index: 0,
             stream_at: BTreeMap::new(),
         };

@@ -31,6 +31,7 @@ impl World {
         self.after(2_000, Event::CutForever);
         let elected = 10 * limit::ELECTION_MAX.0;
         self.after(elected, Event::MustLead);
+        self.settled_at = self.now + elected;
         let node = self.plan.seed as usize % self.nodes.len();
         let released = elected + LOST_AFTER.0 + 2_000;
         self.coverage.reboots += 1;
@@ -79,7 +80,7 @@ impl World {
 
     /// Whether all that was asked for has ended, some time ago.
     pub(super) fn has_rested(&mut self) -> bool {
-        if !self.is_quiet() {
+        if self.now < self.settled_at || !self.is_quiet() {
             self.rest_ms = None;
             return false;
         }
@@ -107,10 +108,14 @@ impl World {
     /// Whether a server should hold all that the leader does, at rest.
     #[must_use]
     pub fn is_whole(&self, server: &Server) -> bool {
+        server.service == Service::In && server.damage.is_none() && self.hears_all(server)
+    }
+
+    /// Whether none of a server's links is cut for the rest of time.
+    #[must_use]
+    pub fn hears_all(&self, server: &Server) -> bool {
         let id = server.id.0;
-        server.service == Service::In
-            && server.damage.is_none()
-            && self.forever.iter().all(|(from, to)| *from != id && *to != id)
+        self.forever.iter().all(|(from, to)| *from != id && *to != id)
     }
 
     /// Now and then some links are cut for the rest of time, as long as the members that are not

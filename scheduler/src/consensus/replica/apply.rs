@@ -131,8 +131,13 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         let voters = &self.membership.voters;
         match self.digests.verdict(self.id(), voters) {
             Verdict::Fine => self.conflict_since = None,
-            Verdict::Undecided { .. } => {
+            Verdict::Undecided { likelier, .. } => {
                 self.conflict_since.get_or_insert(self.ticks);
+                // Whoever is behind, and does not speak for it, must not have to learn its state
+                // from a leader that may be wrong: a snapshot of that would be refused for ever.
+                if let Some(likelier) = likelier.filter(|_| self.leads()) {
+                    self.node.transfer_leader(likelier.0);
+                }
             }
             Verdict::NoMajority { index } => self.end(StopReason::NoMajority { index }),
             Verdict::Minority { index, own, majority } => {

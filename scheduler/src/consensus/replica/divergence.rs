@@ -18,6 +18,8 @@ pub(super) enum Verdict {
     Undecided {
         /// The entry.
         index: u64,
+        /// A voter whose digest more of them share than this replica's.
+        likelier: Option<ReplicaId>,
     },
     /// The majority has another digest.
     Minority {
@@ -95,7 +97,14 @@ impl Exchange {
                     return Verdict::NoMajority { index };
                 }
                 None if votes.len() > 1 && undecided == Verdict::Fine => {
-                    undecided = Verdict::Undecided { index };
+                    let count = |digest: &Digest| votes.get(digest).copied().unwrap_or_default();
+                    let more = |(_, digest): &(&ReplicaId, &Digest)| count(digest) > count(&own);
+                    let likelier = others
+                        .iter()
+                        .filter(|(voter, _)| voters.contains(voter))
+                        .find(more)
+                        .map(|(voter, _)| *voter);
+                    undecided = Verdict::Undecided { index, likelier };
                 }
                 None => {}
             }
@@ -136,8 +145,25 @@ mod tests {
         for of in 1..=3 {
             assert_eq!(verdict(of, &digests), Verdict::NoMajority { index: 8 });
         }
-        assert_eq!(verdict(1, &digests[..2]), Verdict::Undecided { index: 8 });
+        let undecided = Verdict::Undecided { index: 8, likelier: None };
+        assert_eq!(verdict(1, &digests[..2]), undecided);
         assert_eq!(verdict(1, &digests[..1]), Verdict::Fine);
+    }
+
+    #[test]
+    fn one_whom_more_contradict_than_share_its_digest_knows_who_is_likelier_right() {
+        let voters: BTreeSet<_> = (1..=4).map(ReplicaId).collect();
+        let heard = |own: &str| {
+            let mut exchange = Exchange::default();
+            exchange.record(8, Digest::of(own.as_bytes()));
+            exchange.hear(ReplicaId(2), 8, Digest::of(b"a"));
+            exchange.hear(ReplicaId(3), 8, Digest::of(b"a"));
+            exchange.hear(ReplicaId(9), 8, Digest::of(b"b"));
+            exchange.verdict(ReplicaId(1), &voters)
+        };
+        let likelier = Some(ReplicaId(2));
+        assert_eq!(heard("b"), Verdict::Undecided { index: 8, likelier });
+        assert_eq!(heard("a"), Verdict::Fine);
     }
 
     #[test]
