@@ -85,6 +85,11 @@ fn documents_of_changes_and_files_keep_their_form() {
                 "command": [
                   "string"
                 ],
+                "confinement": {
+                  "disk": "null",
+                  "isolation": "string",
+                  "network": "null"
+                },
                 "datasets": {},
                 "env": {},
                 "hyperparameters": {},

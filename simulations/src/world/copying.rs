@@ -126,8 +126,10 @@ impl World {
 
     /// A bit flips in a stored blob of a result: the server finds out, and no longer has it.
     pub(super) fn lose_blob(&mut self, at: usize) {
+        // Of two copies one may be lost before it is made anew; of both, nothing is left.
+        let held = |holders: &BTreeSet<usize>| holders.contains(&at) && holders.len() > 1;
         let held: Vec<Digest> =
-            self.blobs.iter().filter(|(_, it)| it.contains(&at)).map(|(it, _)| *it).collect();
+            self.blobs.iter().filter(|(_, it)| held(it)).map(|(it, _)| *it).collect();
         if held.is_empty() {
             return;
         }

@@ -105,7 +105,8 @@ impl World {
         if count < VOTERS_MIN || (count < self.operator.voters && !self.healing) {
             return Some(join(self.build()));
         }
-        if self.healing || self.all_well().is_none() {
+        // Two copies outlive the loss of one: nobody takes a holder away while one is missing.
+        if self.healing || self.all_well().is_none() || !self.short_of_copies().is_empty() {
             return None;
         }
         let me = self.servers[leader].id;
