@@ -79,7 +79,9 @@ async fn who_has_no_certificate_of_this_cluster_is_refused_by_name() {
     let at = address(&cluster, "server-1");
     let nobody = channel(&at, &cluster.path("tls"), None);
     let refused = call(&nobody, "Assay/Query", Vec::new()).await.unwrap_err();
-    assert!(matches!(refused.code(), Code::Unavailable | Code::Unknown), "{refused:?}");
+    // As the client's library tells of a connection that the other side closed at some moment.
+    let closed = [Code::Unavailable, Code::Unknown, Code::Cancelled];
+    assert!(closed.contains(&refused.code()), "{refused:?}");
 
     // A node's certificate is of this cluster, and still does not make a user.
     let node = channel(&at, &cluster.path("tls"), Some("node-a"));
