@@ -108,14 +108,10 @@ impl World {
     /// Whether a server should hold all that the leader does, at rest.
     #[must_use]
     pub fn is_whole(&self, server: &Server) -> bool {
-        server.service == Service::In && server.damage.is_none() && self.hears_all(server)
-    }
-
-    /// Whether none of a server's links is cut for the rest of time.
-    #[must_use]
-    pub fn hears_all(&self, server: &Server) -> bool {
         let id = server.id.0;
-        self.forever.iter().all(|(from, to)| *from != id && *to != id)
+        server.service == Service::In
+            && server.damage.is_none()
+            && self.forever.iter().all(|(from, to)| *from != id && *to != id)
     }
 
     /// Now and then some links are cut for the rest of time, as long as the members that are not
