@@ -3,7 +3,7 @@
 use super::{Context, model};
 use crate::{
     args::registry::{Approver, Promotion as Args, Request, Stake, Target},
-    client::Answer,
+    client::{Answer, follow::Documents},
     exit::Exit,
     fault::{Fault, Kind},
     render::{self, promotion::Promotions},
@@ -13,19 +13,13 @@ use domain::{
     PromotionId, limit,
     promotion::{ApproversView, Promotion, PromotionState},
 };
-use proto::v1::{self, registry_query::What, registry_request::Change};
+use proto::v1::{self, query_request, registry_query::What, registry_request::Change};
 use registry::{
     seal::{dsse, manifest},
     sign::{approver, local::KeyError},
 };
 use serde_json::json;
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
-
-/// Pause between two looks at a promotion that gates and policy decide on.
-const LOOK: Duration = Duration::from_millis(100);
+use std::{path::Path, time::Duration};
 
 /// `assay promotion`.
 ///
@@ -110,14 +104,20 @@ async fn request(context: &Context, args: Request) -> Result<Exit, Fault> {
 /// The promotion once gates and policy have decided and its manifest is signed, or after the
 /// longest time that takes.
 async fn decided(context: &Context, id: PromotionId) -> Result<Promotion, Fault> {
-    let end = Instant::now() + Duration::from_millis(limit::GATE_PATIENCE.0);
-    loop {
-        let promotion = one(context, id).await?.value;
-        let under_way = matches!(promotion.state, PromotionState::Gated | PromotionState::Signing);
-        if !under_way || Instant::now() > end {
-            return Ok(promotion);
+    let asked = v1::RegistryQuery { what: Some(What::Promotion(id.to_string())) };
+    let mut documents = Documents::new(&context.client, query_request::What::Registry(asked));
+    let decision = async {
+        loop {
+            let promotion: Promotion = documents.next().await?.value;
+            if !matches!(promotion.state, PromotionState::Gated | PromotionState::Signing) {
+                return Ok(promotion);
+            }
         }
-        tokio::time::sleep(LOOK).await;
+    };
+    let patience = Duration::from_millis(limit::GATE_PATIENCE.0);
+    match tokio::time::timeout(patience, decision).await {
+        Ok(decided) => decided,
+        Err(_) => Ok(one(context, id).await?.value),
     }
 }
 
