@@ -45,6 +45,9 @@ enum Command {
         /// Measured seconds for each.
         #[arg(long, default_value_t = 6)]
         seconds: u64,
+        /// Without etcd: to compare two builds of ours.
+        #[arg(long)]
+        alone: bool,
     },
     /// 1,000 distinct jobs in one request, beside Slurm's sbatch.
     Batch {
@@ -156,7 +159,9 @@ impl Command {
     async fn run(self) -> Result<()> {
         let seconds = Duration::from_secs;
         match self {
-            Self::Submits { clients, seconds: time } => submits::run(&clients, seconds(time)).await,
+            Self::Submits { clients, seconds: time, alone } => {
+                submits::run(&clients, seconds(time), alone).await
+            }
             Self::Batch { seconds: time } => batch::run(seconds(time)).await,
             Self::Shells { turns } => shells::run(turns).await,
             Self::Arrays { seconds: time } => arrays::run(seconds(time)).await,

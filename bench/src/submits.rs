@@ -27,11 +27,24 @@ struct Round {
     tls: Outcome,
 }
 
-/// Runs the benchmark.
+/// Ours without its peers.
+async fn show_alone(clients: &[usize], time: Duration) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let assay = Assay::start(dir.path()).await?;
+    for count in clients {
+        println!("{count:>5} clients: {}", details("assay", &submits(&assay, *count, time).await?));
+    }
+    Ok(())
+}
+
+/// Runs the benchmark, `alone` without etcd.
 ///
 /// # Errors
 /// When a cluster does not come up.
-pub async fn run(clients: &[usize], time: Duration) -> Result<()> {
+pub async fn run(clients: &[usize], time: Duration, alone: bool) -> Result<()> {
+    if alone {
+        return show_alone(clients, time).await;
+    }
     report::section(
         "Durable submits, one job a request, persistent clients, three replicas. Assay speaks \
          mutual TLS; etcd is measured in the clear (the issue's peer) and with mutual TLS",
@@ -115,19 +128,20 @@ pub async fn submits(assay: &Assay, clients: usize, time: Duration) -> Result<Ou
     .await)
 }
 
+fn details(name: &str, outcome: &Outcome) -> String {
+    format!(
+        "{name:<8} {:>6.0}/s  p50 {:.2} ms  p99 {:.2} ms  CPU {:.0} us  failed {}",
+        outcome.rate(),
+        outcome.median_ms(),
+        outcome.p99_ms(),
+        outcome.cpu_each().as_secs_f64() * 1e6,
+        outcome.failed,
+    )
+}
+
 fn show(clients: usize, round: &Round) {
     let Round { ours, plain, tls } = round;
     let quoted = QUOTED.iter().find(|(count, _)| *count == clients).map(|(_, text)| *text);
-    let details = |name: &str, outcome: &Outcome| {
-        format!(
-            "{name:<8} {:>6.0}/s  p50 {:.2} ms  p99 {:.2} ms  CPU {:.0} us  failed {}",
-            outcome.rate(),
-            outcome.median_ms(),
-            outcome.p99_ms(),
-            outcome.cpu_each().as_secs_f64() * 1e6,
-            outcome.failed,
-        )
-    };
     for (name, peer) in [("etcd", plain), ("etcd TLS", tls)] {
         let cpu = (ours.cpu_each(), peer.cpu_each());
         let figure = if clients == 1 {

@@ -39,9 +39,7 @@ impl Peer for PeerService {
         let mut frames = request.into_inner();
         while let Some(frame) = frames.message().await? {
             self.check(who, frame.from, frame.to, &frame.cluster)?;
-            for bytes in frame.messages {
-                self.0.node.deliver(who, bytes);
-            }
+            self.0.node.deliver(who, frame.messages);
         }
         Ok(Response::new(Ack {}))
     }

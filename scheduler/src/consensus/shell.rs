@@ -1,8 +1,10 @@
 //! A replica at work: its threads, its disk, its peers, and the handle that the rest uses.
 //!
-//! One thread owns the replica and takes all that has gathered in its mailbox at once. A second
-//! one writes: while it syncs a batch, the next gathers. Nothing else touches either.
+//! One thread at a time steps the replica: one that brings mail, if that is quick, or the one that
+//! is there for it. Each takes all that has gathered. Another one writes: while it syncs a batch,
+//! the next gathers.
 
+mod desk;
 mod mail;
 mod persist;
 mod pump;
@@ -151,7 +153,7 @@ impl<M: Machine + Send + 'static> Node<M> {
         let (ended_out, ended) = watch::channel(None);
         let (effects, stream) = mpsc::channel(EFFECTS);
         let missed = Arc::new(AtomicBool::new(false));
-        let (mail, mails) = Mailbox::new(Gauges::new(&start.dir));
+        let mail = Mailbox::new(Gauges::new(&start.dir));
         start.peers.attach(mail.reports(), &start.address);
         start.peers.members(&members);
         let (jobs, writer) =
@@ -169,7 +171,10 @@ impl<M: Machine + Send + 'static> Node<M> {
             effects,
             missed: Arc::clone(&missed),
         });
-        let owner = pump.start(mails).map_err(refused("a thread"))?;
+        let desk = mail.desk();
+        let own = move || pump::guard("replica", || desk.own(Box::new(pump)));
+        let owner = std::thread::Builder::new().name("replica".into()).spawn(own);
+        let owner = owner.map_err(refused("a thread"))?;
         let threads = Mutex::new(vec![owner, writer]);
         let shared = Shared { mail, status, applied, ended, peers: start.peers, store, threads };
         Ok((Self { shared: Arc::new(shared) }, Effects { stream, missed }))
@@ -207,7 +212,7 @@ impl<M: Machine + Send + 'static> Node<M> {
 
     /// Reads what was acknowledged before now, on any server with a quorum behind it.
     ///
-    /// The function runs on the thread that owns the replica: it should take microseconds.
+    /// The function runs while nothing else can be stepped: it should take microseconds.
     ///
     /// # Errors
     /// When no quorum confirms it in time, too many reads wait, or this server is ending.
@@ -269,13 +274,17 @@ impl<M: Machine + Send + 'static> Node<M> {
         let _ = tokio::time::timeout(Duration::from_millis(limit::ELECTION_MAX.0), gone).await;
     }
 
-    /// Takes a message from another server, whose identity the transport has checked. It is
+    /// Takes messages from another server, whose identity the transport has checked. They are
     /// dropped when too many wait: Raft sends again.
-    pub fn deliver(&self, from: ReplicaId, bytes: Bytes) {
-        match codec::hello(&bytes) {
-            Some(address) => self.shared.peers.learn(from, address),
-            None => self.shared.mail.deliver(from, bytes),
-        }
+    pub fn deliver(&self, from: ReplicaId, messages: impl IntoIterator<Item = Bytes>) {
+        let messages = messages.into_iter().filter(|bytes| match codec::hello(bytes) {
+            Some(address) => {
+                self.shared.peers.learn(from, address);
+                false
+            }
+            None => true,
+        });
+        self.shared.mail.deliver(from, messages);
     }
 
     /// Takes a received snapshot in. True when it now counts.

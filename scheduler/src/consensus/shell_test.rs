@@ -26,9 +26,7 @@ impl Peer for Receiver {
     async fn link(&self, request: Request<Streaming<Frame>>) -> Result<Response<Ack>, Status> {
         let mut frames = request.into_inner();
         while let Some(frame) = frames.message().await? {
-            for bytes in frame.messages {
-                self.0.deliver(ReplicaId(frame.from), bytes);
-            }
+            self.0.deliver(ReplicaId(frame.from), frame.messages);
         }
         Ok(Response::new(Ack {}))
     }

@@ -45,6 +45,17 @@ impl Command {
     pub fn submits(&self) -> bool {
         matches!(self, Self::Submit { .. } | Self::SubmitPart { .. } | Self::SubmitLast { .. })
     }
+
+    /// How many jobs it brings.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        match self {
+            Self::Submit { jobs } | Self::SubmitPart { jobs } | Self::SubmitLast { jobs, .. } => {
+                jobs.len()
+            }
+            _ => 0,
+        }
+    }
 }
 
 impl Entry {

@@ -1,6 +1,10 @@
-//! The mailbox of the thread that owns a replica.
+//! What is posted to a replica, and how much of it may wait.
 
-use super::{Rows, space::Space};
+use super::{
+    Rows,
+    desk::{By, Desk},
+    space::Space,
+};
 use crate::{
     consensus::{
         membership::{ChangeError, MemberChange},
@@ -17,7 +21,6 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc,
     },
     time::Duration,
 };
@@ -26,10 +29,15 @@ use tokio::sync::oneshot;
 /// Bytes of peers' messages that may wait.
 const MESSAGES_MAX: usize = 4 * limit::UNCOMMITTED_MAX.0 as usize;
 
+/// Bytes of a message, and jobs of a request, that are worked off by whoever brings them.
+const LIGHT: (usize, usize) = (1 << 10, 8);
+/// Callers beyond which the owner works, so that what arrives meanwhile shares a step.
+const CROWD: usize = 1;
+
 /// A read that waits for its view.
 pub(super) type Task<M> = Box<dyn FnOnce(Result<(&M, &Rows), ReadError>) + Send>;
 
-/// Something for the thread that owns a replica.
+/// Something for a replica.
 pub(super) enum Mail<M> {
     /// For the replica itself.
     Input(Input),
@@ -48,6 +56,18 @@ pub(super) enum Mail<M> {
     Snapshot { from: ReplicaId, message: Bytes, received: Received, done: oneshot::Sender<bool> },
     /// The end.
     Stop,
+}
+
+impl<M> Mail<M> {
+    /// Whether it is worked off in less time than it takes to wake a thread, or nearly.
+    pub(super) fn is_light(&self) -> bool {
+        match self {
+            Self::Input(Input::Message { bytes, .. }) => bytes.len() <= LIGHT.0,
+            Self::Propose { request, .. } => request.command.jobs() <= LIGHT.1,
+            Self::Input(_) | Self::Read { .. } | Self::Change { .. } | Self::Written { .. } => true,
+            Self::Copied { .. } | Self::Snapshot { .. } | Self::Stop => false,
+        }
+    }
 }
 
 /// How much waits, and how much room is left on the disk.
@@ -98,20 +118,23 @@ impl Drop for Place {
 /// Where mail is posted. Callers and messages are bounded by gauges, so that what the writer and
 /// the transport report always gets through.
 pub(super) struct Mailbox<M> {
-    sender: mpsc::Sender<Mail<M>>,
+    desk: Arc<Desk<M>>,
     gauges: Arc<Gauges>,
 }
 
 impl<M> Clone for Mailbox<M> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), gauges: Arc::clone(&self.gauges) }
+        Self { desk: Arc::clone(&self.desk), gauges: Arc::clone(&self.gauges) }
     }
 }
 
-impl<M: Send + 'static> Mailbox<M> {
-    pub(super) fn new(gauges: Gauges) -> (Self, mpsc::Receiver<Mail<M>>) {
-        let (sender, receiver) = mpsc::channel();
-        (Self { sender, gauges: Arc::new(gauges) }, receiver)
+impl<M: 'static> Mailbox<M> {
+    pub(super) fn new(gauges: Gauges) -> Self {
+        Self { desk: Arc::new(Desk::new()), gauges: Arc::new(gauges) }
+    }
+
+    pub(super) fn desk(&self) -> Arc<Desk<M>> {
+        Arc::clone(&self.desk)
     }
 
     pub(super) fn gauges(&self) -> Arc<Gauges> {
@@ -122,9 +145,21 @@ impl<M: Send + 'static> Mailbox<M> {
         self.gauges.space()
     }
 
-    /// Whether it reached a living replica.
+    /// Posts from a thread that has connections to serve. Whether it reached a living replica.
     pub(super) fn post(&self, mail: Mail<M>) -> bool {
-        self.sender.send(mail).is_ok()
+        let light = mail.is_light();
+        let put = self.desk.put(mail);
+        self.see_to_it(light);
+        put
+    }
+
+    /// Posts from the writer: it steps by itself unless it has more to write.
+    pub(super) fn report(&self, mail: Mail<M>, busy: bool) {
+        self.desk.put(mail);
+        match busy {
+            true => self.desk.call(),
+            false => self.desk.work(By::Writer),
+        }
     }
 
     /// A place among the callers, if there is one.
@@ -134,12 +169,27 @@ impl<M: Send + 'static> Mailbox<M> {
         (waiting < limit::PROPOSE_QUEUE).then_some(place)
     }
 
-    pub(super) fn deliver(&self, from: ReplicaId, bytes: Bytes) {
-        let size = bytes.len();
-        let waiting = self.gauges.messages.fetch_add(size, Ordering::Relaxed);
-        let fits = waiting < MESSAGES_MAX;
-        if !(fits && self.post(Mail::Input(Input::Message { from, bytes }))) {
-            self.gauges.taken(size);
+    /// Takes messages in; those that do not fit are lost, and Raft sends again.
+    pub(super) fn deliver(&self, from: ReplicaId, messages: impl Iterator<Item = Bytes>) {
+        let mut light = true;
+        for bytes in messages {
+            let size = bytes.len();
+            let waiting = self.gauges.messages.fetch_add(size, Ordering::Relaxed);
+            let mail = Mail::Input(Input::Message { from, bytes });
+            light &= mail.is_light();
+            if !(waiting < MESSAGES_MAX && self.desk.put(mail)) {
+                self.gauges.taken(size);
+            }
+        }
+        self.see_to_it(light);
+    }
+
+    fn see_to_it(&self, light: bool) {
+        let crowd = self.gauges.calls.load(Ordering::Relaxed) > CROWD;
+        let heap = self.gauges.messages.load(Ordering::Relaxed) > LIGHT.0;
+        match light && !crowd && !heap {
+            true => self.desk.work(By::Caller),
+            false => self.desk.call(),
         }
     }
 

@@ -43,32 +43,34 @@ pub(super) fn start<M: Send + 'static>(
 
 fn run<M: Send + 'static>(store: &Store, mail: &Mailbox<M>, jobs: &mpsc::Receiver<Job>) {
     let mut ops: Vec<WriteOp> = Vec::new();
-    while let Ok(first) = jobs.recv() {
+    let mut next = None;
+    while let Some(first) = next.take().or_else(|| jobs.recv().ok()) {
         let mut newest = 0;
-        let mut other = None;
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
                 Job::Write { seq, op } => {
                     newest = seq;
                     ops.push(op);
                 }
-                job => other = Some(job),
+                job => next = Some(job),
             }
-            if other.is_some() || ops.len() >= BATCH_MAX {
+            if next.is_some() || ops.len() >= BATCH_MAX {
                 break;
             }
         }
-        if !ops.is_empty() {
-            let begun = Instant::now();
-            write(store, &ops);
-            let took = ops.iter().any(|op| op.sync).then(|| begun.elapsed());
-            let family = ops.iter().rev().find_map(|op| Some(op.install.as_ref()?.family));
-            mail.post(Mail::Written { seq: newest, family, took });
-            ops.clear();
+        if ops.is_empty() {
+            if let Some(job) = next.take() {
+                perform(store, mail, &job);
+            }
+            continue;
         }
-        if let Some(job) = other {
-            perform(store, mail, &job);
-        }
+        let begun = Instant::now();
+        write(store, &ops);
+        let took = ops.iter().any(|op| op.sync).then(|| begun.elapsed());
+        let family = ops.iter().rev().find_map(|op| Some(op.install.as_ref()?.family));
+        ops.clear();
+        next = next.or_else(|| jobs.try_recv().ok());
+        mail.report(Mail::Written { seq: newest, family, took }, next.is_some());
     }
 }
 
@@ -101,7 +103,7 @@ fn perform<M: Send + 'static>(store: &Store, mail: &Mailbox<M>, job: &Job) {
                 if let Err(fault) = &copy {
                     tracing::warn!(%fault, %to, "snapshot could not be built");
                 }
-                mail.post(Mail::Copied { to, copy: copy.ok() });
+                mail.report(Mail::Copied { to, copy: copy.ok() }, true);
             };
             // Off this thread: freezing flushes memtables, and syncs must not wait for it.
             if std::thread::Builder::new().name("checkpoint".into()).spawn(copy).is_err() {

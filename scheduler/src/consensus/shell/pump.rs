@@ -2,6 +2,7 @@
 
 use super::{
     Peers, Status,
+    desk::{By, Next, Work},
     mail::{Gauges, Mail, Task},
     persist::{self, Job},
     space::Space,
@@ -26,7 +27,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
@@ -34,8 +34,6 @@ use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 const TICK: Duration = Duration::from_millis(limit::TICK.0);
 /// Quiet after which followers are told what is committed.
 const QUIET: Duration = Duration::from_millis(2);
-/// Mails taken in one go.
-const BATCH_MAX: usize = 4_096;
 /// Ticks between two looks at the disk's free space.
 const SPACE_TICKS: u32 = 20;
 /// Least time between two times that a full disk has a leader give its leadership away.
@@ -95,6 +93,11 @@ pub(super) struct Pump<M: Machine> {
     copies: BTreeMap<ReplicaId, Checkpointed>,
     settling: BTreeMap<u64, oneshot::Sender<bool>>,
     inputs: Vec<Input>,
+    /// Who steps, and whether anything is to be sent since the last write.
+    by: By,
+    sending: bool,
+    heard: Instant,
+    next_tick: Instant,
     /// The newest write that the other thread was given, and the newest that it has done.
     given: (u64, u64),
     last_sync: Duration,
@@ -113,6 +116,10 @@ impl<M: Machine + Send + 'static> Pump<M> {
             copies: BTreeMap::new(),
             settling: BTreeMap::new(),
             inputs: Vec::new(),
+            by: By::Owner,
+            sending: false,
+            heard: Instant::now(),
+            next_tick: Instant::now() + TICK,
             given: (0, 0),
             last_sync: Duration::MAX,
             ticks: 0,
@@ -122,44 +129,25 @@ impl<M: Machine + Send + 'static> Pump<M> {
         }
     }
 
-    pub(super) fn start(self, mails: mpsc::Receiver<Mail<M>>) -> std::io::Result<JoinHandle<()>> {
-        std::thread::Builder::new()
-            .name("replica".into())
-            .spawn(move || guard("replica", || self.run(&mails)))
+    /// When the owner is needed.
+    fn due(&self) -> Instant {
+        match self.parts.replica.unannounced() {
+            true => self.next_tick.min(self.heard + QUIET),
+            false => self.next_tick,
+        }
     }
 
-    /// Takes all that has gathered, then steps once. At most one tick a round: a thread that was
-    /// kept from running must first hear what its peers said meanwhile.
-    fn run(mut self, mails: &mpsc::Receiver<Mail<M>>) {
-        let mut next_tick = Instant::now() + TICK;
-        while self.ended.is_none() {
-            let now = Instant::now();
-            let quiet = self.parts.replica.unannounced();
-            let until_tick = next_tick.saturating_duration_since(now);
-            let wait = if quiet { until_tick.min(QUIET) } else { until_tick };
-            match mails.recv_timeout(wait) {
-                Ok(mail) => {
-                    self.take(mail);
-                    for mail in mails.try_iter().take(BATCH_MAX) {
-                        self.take(mail);
-                    }
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) if quiet => self.inputs.push(Input::Announce),
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            }
-            let now = Instant::now();
-            if now >= next_tick {
-                next_tick = (next_tick + TICK).max(now);
-                self.tick();
-            }
-            self.step();
+    /// What only time brings about. At most one tick a visit: a thread that was kept from running
+    /// must first hear what its peers said meanwhile.
+    fn keep_time(&mut self) {
+        let now = Instant::now();
+        if self.parts.replica.unannounced() && now >= self.heard + QUIET {
+            self.inputs.push(Input::Announce);
         }
-        if let Some(output) = self.parts.replica.rest() {
-            self.perform(output);
+        if now >= self.next_tick {
+            self.next_tick = (self.next_tick + TICK).max(now);
+            self.tick();
         }
-        let why = self.ended.take().unwrap_or_default();
-        self.parts.ended.send_replace(Some(why));
     }
 
     fn tick(&mut self) {
@@ -268,6 +256,7 @@ impl<M: Machine + Send + 'static> Pump<M> {
 
     /// Steps until nothing is left to be told: a write that was done at once is.
     fn step(&mut self) {
+        self.sending = false;
         while !self.inputs.is_empty() {
             self.step_once();
         }
@@ -286,7 +275,10 @@ impl<M: Machine + Send + 'static> Pump<M> {
     fn perform(&mut self, output: Output) {
         match output {
             Output::Write { seq, op } => self.write(seq, op),
-            Output::Send { to, bytes } => self.parts.peers.send(to, bytes),
+            Output::Send { to, bytes } => {
+                self.sending = true;
+                self.parts.peers.send(to, bytes);
+            }
             Output::Reply { token, reply } => self.answer(token, Ok(reply)),
             Output::Rejected { token, error } => self.answer(token, Err(error)),
             Output::ReadReady { token, .. } => {
@@ -299,12 +291,7 @@ impl<M: Machine + Send + 'static> Pump<M> {
                     task(Err(error));
                 }
             }
-            Output::Changed { token, result } => {
-                if let Some(Waiter::Change(reply)) = self.waiters.remove(&token) {
-                    // Whoever asked may have gone away.
-                    let _ = reply.send(result);
-                }
-            }
+            Output::Changed { token, result } => self.changed(token, result),
             Output::RoleChanged { role, term, leader } => {
                 let leader = leader.map(|id| id.to_string());
                 tracing::info!(?role, term, leader, "role changed");
@@ -364,9 +351,13 @@ impl<M: Machine + Send + 'static> Pump<M> {
         }
     }
 
-    /// Writes here if that is quick and nothing is under way that it could overtake.
+    /// Writes here if that is quick and nothing is under way that it could overtake. What a
+    /// caller's thread is yet to send does not wait for the disk: the peers' disks are to work
+    /// at the same time.
     fn write(&mut self, seq: u64, op: WriteOp) {
-        if self.given.0 == self.given.1 && persist::is_quick(&op, self.last_sync) {
+        let holds_up = std::mem::take(&mut self.sending) && self.by == By::Caller;
+        let alone = self.given.0 == self.given.1 && !holds_up;
+        if alone && persist::is_quick(&op, self.last_sync) {
             let begun = Instant::now();
             persist::write(&self.parts.store, std::slice::from_ref(&op));
             self.last_sync = begun.elapsed();
@@ -389,8 +380,41 @@ impl<M: Machine + Send + 'static> Pump<M> {
         }
     }
 
+    fn changed(&mut self, token: u64, result: Result<LogIndex, ChangeError>) {
+        if let Some(Waiter::Change(reply)) = self.waiters.remove(&token) {
+            // Whoever asked may have gone away.
+            let _ = reply.send(result);
+        }
+    }
+
     fn view(&self, task: Task<M>) {
         task(Ok(self.parts.replica.view()));
+    }
+}
+
+impl<M: Machine + Send + 'static> Work<M> for Pump<M> {
+    fn visit(&mut self, mails: &mut Vec<Mail<M>>, by: By) -> Next {
+        self.by = by;
+        if !mails.is_empty() {
+            self.heard = Instant::now();
+        }
+        for mail in mails.drain(..) {
+            self.take(mail);
+        }
+        if by == By::Owner {
+            self.keep_time();
+        }
+        self.step();
+        Next { due: self.due(), ended: self.ended.is_some() }
+    }
+
+    fn close(mut self: Box<Self>) {
+        self.by = By::Owner;
+        if let Some(output) = self.parts.replica.rest() {
+            self.perform(output);
+        }
+        let why = self.ended.take().unwrap_or_default();
+        self.parts.ended.send_replace(Some(why));
     }
 }
 
