@@ -29,10 +29,8 @@ struct Round {
 
 /// Ours without its peers.
 async fn show_alone(clients: &[usize], time: Duration) -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let assay = Assay::start(dir.path()).await?;
     for count in clients {
-        println!("{count:>5} clients: {}", details("assay", &submits(&assay, *count, time).await?));
+        println!("{count:>5} clients: {}", details("assay", &ours(*count, time).await?));
     }
     Ok(())
 }
@@ -49,25 +47,27 @@ pub async fn run(clients: &[usize], time: Duration, alone: bool) -> Result<()> {
         "Durable submits, one job a request, persistent clients, three replicas. Assay speaks \
          mutual TLS; etcd is measured in the clear (the issue's peer) and with mutual TLS",
     );
-    let dir = tempfile::tempdir()?;
-    let plain = Etcd::start(dir.path(), Wire::Plain).await?;
-    let tls = Etcd::start(dir.path(), Wire::Tls).await?;
-    let assay = Assay::start(dir.path()).await?;
     for count in clients {
-        let round = round(&assay, &plain, &tls, *count, time).await?;
+        let round = round(*count, time).await?;
         show(*count, &round);
         if *count == 1 {
-            let trip = trips(&assay, time / 2).await?;
-            Figure::new("submit, 1 client, median", Quantity::ms(round.ours.median_ms()))
-                .beside("bound: two round trips", Quantity::ms(2.0 * trip.median_ms()))
-                .cpu_beside(round.ours.cpu_each(), trip.cpu_each() * 2)
-                .note(
-                    "a round trip: one row read from one server, by the same client; a submit \
-                       goes to the leader and from there to a follower, and is synced on both",
-                )
-                .print();
+            show_trips(&round, time / 2).await?;
         }
     }
+    Ok(())
+}
+
+async fn show_trips(round: &Round, time: Duration) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let trip = trips(&Assay::start(dir.path()).await?, time).await?;
+    Figure::new("submit, 1 client, median", Quantity::ms(round.ours.median_ms()))
+        .beside("bound: two round trips", Quantity::ms(2.0 * trip.median_ms()))
+        .cpu_beside(round.ours.cpu_each(), trip.cpu_each() * 2)
+        .note(
+            "a round trip: one row read from one server, by the same client; a submit goes to \
+             the leader and from there to a follower, and is synced on both",
+        )
+        .print();
     Ok(())
 }
 
@@ -85,25 +85,30 @@ async fn trips(assay: &Assay, time: Duration) -> Result<Outcome> {
     .await)
 }
 
-/// Each twice, the second time in the opposite order, so that none is always the first or last.
-async fn round(
-    assay: &Assay,
-    plain: &Etcd,
-    tls: &Etcd,
-    clients: usize,
-    time: Duration,
-) -> Result<Round> {
+/// Each twice, the second time in the opposite order, so that none is always the first or last,
+/// and each on a new cluster that is the only one up: an idle one takes its share of two cores.
+async fn round(clients: usize, time: Duration) -> Result<Round> {
     let half = time / 2;
     let first = Round {
-        plain: plain.puts(clients, half).await?,
-        tls: tls.puts(clients, half).await?,
-        ours: submits(assay, clients, half).await?,
+        plain: etcd(Wire::Plain, clients, half).await?,
+        tls: etcd(Wire::Tls, clients, half).await?,
+        ours: ours(clients, half).await?,
     };
     Ok(Round {
-        ours: submits(assay, clients, half).await?.and(&first.ours),
-        tls: tls.puts(clients, half).await?.and(&first.tls),
-        plain: plain.puts(clients, half).await?.and(&first.plain),
+        ours: ours(clients, half).await?.and(&first.ours),
+        tls: etcd(Wire::Tls, clients, half).await?.and(&first.tls),
+        plain: etcd(Wire::Plain, clients, half).await?.and(&first.plain),
     })
+}
+
+async fn etcd(wire: Wire, clients: usize, time: Duration) -> Result<Outcome> {
+    let dir = tempfile::tempdir()?;
+    Etcd::start(dir.path(), wire).await?.puts(clients, time).await
+}
+
+async fn ours(clients: usize, time: Duration) -> Result<Outcome> {
+    let dir = tempfile::tempdir()?;
+    submits(&Assay::start(dir.path()).await?, clients, time).await
 }
 
 /// Submits of one job each by `clients` persistent clients that begin at all servers.
