@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// `assay drift`.
+// `assay drift`.
 #[derive(Debug, Subcommand)]
 pub enum Drift {
     /// Score how far current samples are from reference samples, without a cluster
@@ -50,7 +50,7 @@ pub enum Correct {
     None,
 }
 
-/// `assay debug`.
+// `assay debug`.
 #[derive(Debug, Subcommand)]
 pub enum Debug {
     /// Print the canonical form (RFC 8785) of a JSON document with its SHA-256

@@ -63,6 +63,16 @@ pub struct Global {
     pub timeout: Option<Millis>,
 }
 
+// A noun with its verbs, which are laid out when it is typed. A doc comment, here or at a noun's
+// verbs, would take the place of the noun's own.
+#[derive(Debug, clap::Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Noun<T: Subcommand> {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub verb: T,
+}
+
 /// The commands: verbs for users, nouns for operators, and the processes themselves.
 #[derive(Debug, Subcommand)]
 // A command is laid out when it is typed: laying out all of them took longer than reading one.
@@ -93,13 +103,11 @@ pub enum Command {
     /// List nodes
     Nodes(user::Live),
     /// Take a node out of service, or back in
-    #[command(subcommand)]
-    Node(operator::Node),
+    Node(Noun<operator::Node>),
     /// List sealed results
     Artifacts(user::Page),
     /// Show or export a sealed result
-    #[command(subcommand)]
-    Artifact(user::Artifact),
+    Artifact(Noun<user::Artifact>),
     /// Fetch the files of a sealed result, verified
     Fetch(user::Fetch),
     /// Check a sealed result point by point
@@ -109,33 +117,25 @@ pub enum Command {
     /// Find the first checkpoint at which two runs parted
     Diff(user::Diff),
     /// List queues, or show one in full
-    #[command(subcommand)]
-    Queue(queue::Queue),
+    Queue(Noun<queue::Queue>),
     /// Show what a configuration of queues would change, and who would be worse off
     Plan(queue::Plan),
     /// Put a configuration of queues into force, in one step
     Apply(queue::Apply),
     /// Show or change the servers
-    #[command(subcommand)]
-    Cluster(operator::Cluster),
+    Cluster(Noun<operator::Cluster>),
     /// List, export or check the audit chain
-    #[command(subcommand)]
-    Audit(operator::Audit),
+    Audit(Noun<operator::Audit>),
     /// Register models, and show what they are made of
-    #[command(subcommand)]
-    Model(registry::Model),
+    Model(Noun<registry::Model>),
     /// Move models to staging and prod: through gates, policy, signature, approvals
-    #[command(subcommand)]
-    Promotion(registry::Promotion),
+    Promotion(Noun<registry::Promotion>),
     /// Say who may approve promotions
-    #[command(subcommand)]
-    Approver(registry::Approver),
+    Approver(Noun<registry::Approver>),
     /// Compare samples of now with those that a model was made with
-    #[command(subcommand)]
-    Drift(debug::Drift),
+    Drift(Noun<debug::Drift>),
     /// Look at documents as Assay sees them
-    #[command(subcommand)]
-    Debug(debug::Debug),
+    Debug(Noun<debug::Debug>),
     /// Run a whole cluster on this machine
     Dev(process::Dev),
     /// Run a server

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use domain::{LeaseId, ReplicaId};
 use std::path::PathBuf;
 
-/// `assay node`.
+// `assay node`.
 #[derive(Debug, Subcommand)]
 pub enum Node {
     /// Show a node in full, with its GPUs' health
@@ -48,7 +48,7 @@ pub enum Node {
     },
 }
 
-/// `assay cluster`.
+// `assay cluster`.
 #[derive(Debug, Subcommand)]
 pub enum Cluster {
     /// Show servers, leader and log
@@ -72,7 +72,7 @@ pub enum Cluster {
     },
 }
 
-/// `assay audit`.
+// `assay audit`.
 #[derive(Debug, Subcommand)]
 pub enum Audit {
     /// List events

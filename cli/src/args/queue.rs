@@ -5,7 +5,7 @@ use crate::complete;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// `assay queue`.
+// `assay queue`.
 #[derive(Debug, Subcommand)]
 pub enum Queue {
     /// List queues with what they hold

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use domain::{Decimal, Millis, PromotionId, model::ModelRef};
 use std::path::PathBuf;
 
-/// `assay model`.
+// `assay model`.
 #[derive(Debug, Subcommand)]
 pub enum Model {
     /// Make a sealed artifact the next version of a family
@@ -118,7 +118,7 @@ pub enum Stake {
     High,
 }
 
-/// `assay promotion`.
+// `assay promotion`.
 #[derive(Debug, Subcommand)]
 pub enum Promotion {
     /// Ask for a version to be moved to a stage
@@ -189,7 +189,7 @@ pub struct Request {
     pub no_wait: bool,
 }
 
-/// `assay approver`.
+// `assay approver`.
 #[derive(Debug, Subcommand)]
 pub enum Approver {
     /// Register an approver, or give one a new key (admins)

@@ -142,7 +142,7 @@ pub struct Page {
     pub live: Live,
 }
 
-/// `assay artifact`.
+// `assay artifact`.
 #[derive(Debug, Subcommand)]
 pub enum Artifact {
     /// Show one, with its files and its checkpoints

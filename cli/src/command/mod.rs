@@ -25,7 +25,7 @@ pub mod submit;
 pub mod verify;
 
 use crate::{
-    args::{Cli, Command, Global, debug::Debug, process as process_args, registry::Approver},
+    args::{Cli, Command, Global, Noun, debug::Debug, process as process_args, registry::Approver},
     client::Client,
     config::profile::{self, Places},
     exit::Exit,
@@ -102,25 +102,29 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Priority(args) => steer::priority(&context()?, &args).await,
         Command::Why(args) => list::why(&context()?, &args).await,
         Command::Nodes(live) => list::nodes(&context()?, live).await,
-        Command::Node(args) => change::node(&context()?, args).await,
+        Command::Node(Noun { verb: args }) => change::node(&context()?, args).await,
         Command::Artifacts(args) => list::artifacts(&context()?, &args).await,
-        Command::Artifact(args) => artifact::run(&context()?, args).await,
+        Command::Artifact(Noun { verb: args }) => artifact::run(&context()?, args).await,
         Command::Fetch(args) => artifact::fetch(&context()?, &args).await,
         Command::Verify(args) => verify::run(global, args).await,
         Command::Reproduce(args) => reproduce::run(&context()?, &args.which).await,
         Command::Diff(args) => diff::run(&context()?, &args).await,
-        Command::Queue(args) => queue::run(&context()?, &args).await,
+        Command::Queue(Noun { verb: args }) => queue::run(&context()?, &args).await,
         Command::Plan(args) => config::plan(&context()?, &args.file).await,
         Command::Apply(args) => config::apply(&context()?, args).await,
-        Command::Cluster(args) => cluster::run(&context()?, args).await,
-        Command::Audit(args) => audit::run(global, args).await,
-        Command::Model(args) => model::run(&context()?, args).await,
-        Command::Promotion(args) => promotion::run(&context()?, args).await,
-        Command::Approver(Approver::NewKey { file }) => promotion::new_key(&output(global), &file),
-        Command::Approver(args) => promotion::approver(&context()?, args).await,
-        Command::Drift(args) => drift::run(&output(global), args),
-        Command::Debug(Debug::Canonical { file }) => canonical::run(&output(global), &file),
-        Command::Debug(Debug::Pii { file }) => pii::run(&output(global), &file),
+        Command::Cluster(Noun { verb: args }) => cluster::run(&context()?, args).await,
+        Command::Audit(Noun { verb: args }) => audit::run(global, args).await,
+        Command::Model(Noun { verb: args }) => model::run(&context()?, args).await,
+        Command::Promotion(Noun { verb: args }) => promotion::run(&context()?, args).await,
+        Command::Approver(Noun { verb: Approver::NewKey { file } }) => {
+            promotion::new_key(&output(global), &file)
+        }
+        Command::Approver(Noun { verb: args }) => promotion::approver(&context()?, args).await,
+        Command::Drift(Noun { verb: args }) => drift::run(&output(global), args),
+        Command::Debug(Noun { verb: Debug::Canonical { file } }) => {
+            canonical::run(&output(global), &file)
+        }
+        Command::Debug(Noun { verb: Debug::Pii { file } }) => pii::run(&output(global), &file),
         Command::Dev(args) => crate::dev::run(global, args).await,
         Command::Server(args) => server(global, args).await,
         Command::Agent(args) => process::agent(&args).await,
