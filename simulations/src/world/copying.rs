@@ -105,10 +105,11 @@ impl World {
     }
 
     /// Results of which too few members hold every blob, or whose record names others than those
-    /// that do.
+    /// that do, as the replica sees it that has come the furthest: without a leader, too.
     #[must_use]
     pub fn short_of_copies(&self) -> Vec<ArtifactId> {
-        let Some(replica) = self.leader().and_then(|at| self.servers[at].replica.as_ref()) else {
+        let replicas = self.servers.iter().filter_map(|server| server.replica.as_ref());
+        let Some(replica) = replicas.max_by_key(|replica| replica.applied()) else {
             return Vec::new();
         };
         let members = replica.membership().everyone();
