@@ -90,6 +90,40 @@ impl Capture {
     }
 }
 
+/// A data set as it stands on the disk.
+#[derive(Clone, Debug)]
+pub struct CapturedData(Stood);
+
+impl CapturedData {
+    /// Reads a file or a folder.
+    ///
+    /// # Errors
+    /// When something cannot be read, or changes while it is read.
+    pub fn of(path: &Path) -> Result<Self, Fault> {
+        match path.is_dir() {
+            true => folder(path).map(Self),
+            false => single(path, false).map(Self),
+        }
+    }
+
+    /// Digest of the stored tree.
+    #[must_use]
+    pub fn tree(&self) -> Digest {
+        self.0.tree.digest()
+    }
+
+    /// Every blob that the servers must have.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source> {
+        let Stood { tree, root } = &self.0;
+        let files = tree.files.iter().map(|file| {
+            (file.digest, Source::file(file.digest, file.size.0, root.join(&file.path)))
+        });
+        let all: BTreeMap<_, _> = files.collect();
+        std::iter::once(Source::bytes(tree.encode())).chain(all.into_values()).collect()
+    }
+}
+
 fn captured(tree: &Tree, origin: String) -> Captured {
     Captured { tree: tree.digest(), files: tree.files.len() as u64, size: tree.size(), origin }
 }

@@ -6,6 +6,7 @@ pub mod artifact;
 pub mod audit;
 pub mod checkpoint;
 pub mod contract;
+pub mod dataset;
 pub mod decimal;
 pub mod digest;
 pub mod hardware;

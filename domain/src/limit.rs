@@ -94,6 +94,14 @@ pub const LINEAGE_DEPTH_MAX: u32 = 50;
 pub const LINEAGE_NODES_MAX: usize = 10_000;
 /// Bytes of a reason, a rationale, or any other text of a person or an engine.
 pub const REASON_MAX: usize = 1_024;
+/// Files with personal data that a data set's record names; all findings are counted.
+pub const PII_FILES_MAX: usize = 100;
+/// Versions of one data set.
+pub const DATASET_VERSIONS_MAX: u64 = 1_000_000;
+/// Slices of a data set, paths of one slice, and steps of its making.
+pub const SLICES_MAX: usize = 64;
+/// Licences of which an admin has said whether they allow training.
+pub const LICENCES_MAX: usize = 1_000;
 /// Promotions that wait for something.
 pub const PROMOTIONS_OPEN_MAX: usize = 10_000;
 /// Approvers at most.

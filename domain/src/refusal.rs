@@ -1,6 +1,8 @@
 //! Why the registry says no: one typed reason for each rule.
 
 use crate::{
+    dataset::{Block, DatasetRef},
+    digest::Digest,
     id::{ArtifactId, PromotionId},
     model::{ModelRef, Stage},
     unit::Millis,
@@ -163,6 +165,48 @@ pub enum RegistryRefusal {
     /// Not due by the log's clock.
     #[error("promotion {0} is not due yet")]
     NotDue(PromotionId),
+    /// The data set has this tree.
+    #[error("these files are {dataset} already (tree {}); use that version", tree.short())]
+    DatasetKnown {
+        /// The tree.
+        tree: Digest,
+        /// The version that it is.
+        dataset: DatasetRef,
+    },
+    /// A data set that may not be used.
+    #[error(
+        "data set {dataset} is blocked: {}; an approver who did not register it clears it: \
+         `assay dataset clear {dataset} --key FILE --reason TEXT`",
+        blocks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ")
+    )]
+    DatasetBlocked {
+        /// The data set.
+        dataset: DatasetRef,
+        /// Why.
+        blocks: Vec<Block>,
+    },
+    /// One's own data set.
+    #[error("{dataset} was registered by `{user}`, who cannot clear it; ask another approver")]
+    OwnDataset {
+        /// The data set.
+        dataset: DatasetRef,
+        /// Who registered it, and now would clear it.
+        user: String,
+    },
+    /// Nothing to clear.
+    #[error("data set {0} is not blocked: it can be used as it is")]
+    NotBlocked(DatasetRef),
+    /// A signature that is not the approver's, or not over this clearance.
+    #[error(
+        "the clearance of {dataset} is not signed by the key of `{approver}`; sign with the key \
+         whose public half is registered: `assay dataset clear {dataset} --key FILE`"
+    )]
+    ForgedClearance {
+        /// The data set.
+        dataset: DatasetRef,
+        /// Who is said to have signed.
+        approver: String,
+    },
 }
 
 impl RegistryRefusal {
@@ -172,8 +216,10 @@ impl RegistryRefusal {
         match self {
             Self::Invalid(_) => RefusalKind::Invalid,
             Self::NotFound { .. } | Self::Parent(_) => RefusalKind::NotFound,
-            Self::NotApprover(_) | Self::Own { .. } => RefusalKind::NotAuthorised,
-            Self::Forged { .. } => RefusalKind::Mismatch,
+            Self::NotApprover(_) | Self::Own { .. } | Self::OwnDataset { .. } => {
+                RefusalKind::NotAuthorised
+            }
+            Self::Forged { .. } | Self::ForgedClearance { .. } => RefusalKind::Mismatch,
             Self::NotDue(_) => RefusalKind::NotYet,
             Self::Full { .. }
             | Self::Revoked { .. }
@@ -186,7 +232,10 @@ impl RegistryRefusal {
             | Self::Electorate { .. }
             | Self::Twice { .. }
             | Self::Expired { .. }
-            | Self::KeyTaken(_) => RefusalKind::Refused,
+            | Self::KeyTaken(_)
+            | Self::DatasetKnown { .. }
+            | Self::DatasetBlocked { .. }
+            | Self::NotBlocked(_) => RefusalKind::Refused,
         }
     }
 
@@ -202,6 +251,8 @@ impl RegistryRefusal {
                 | Self::Forged { .. }
                 | Self::Expired { .. }
                 | Self::KeyTaken(_)
+                | Self::OwnDataset { .. }
+                | Self::ForgedClearance { .. }
         )
     }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod dataset;
 pub mod debug;
 pub mod operator;
 pub mod process;
@@ -126,6 +127,8 @@ pub enum Command {
     Cluster(Noun<operator::Cluster>),
     /// List, export or check the audit chain
     Audit(Noun<operator::Audit>),
+    /// Register data sets, clear those that are blocked
+    Dataset(Noun<dataset::Dataset>),
     /// Register models, and show what they are made of
     Model(Noun<registry::Model>),
     /// Move models to staging and prod: through gates, policy, signature, approvals

@@ -37,9 +37,9 @@ impl Client {
             return Ok(());
         }
         let last = last.map_or_else(String::new, |fault| format!("; {}", fault.detail));
-        let detail = format!("{copies} of {wanted} servers took the job's code and data{last}");
+        let detail = format!("{copies} of {wanted} servers took the files{last}");
         Err(Fault::new(Kind::Unavailable, "too_few_copies", detail)
-            .hint("`assay cluster status` shows the servers; then submit again"))
+            .hint("`assay cluster status` shows the servers; then try again"))
     }
 
     /// Fetches a small blob from any server.

@@ -6,6 +6,7 @@ pub mod canonical;
 pub mod change;
 pub mod cluster;
 pub mod config;
+pub mod dataset;
 pub mod diff;
 pub mod drift;
 pub mod find;
@@ -114,6 +115,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Apply(args) => config::apply(&context()?, args).await,
         Command::Cluster(Noun { verb: args }) => cluster::run(&context()?, args).await,
         Command::Audit(Noun { verb: args }) => audit::run(global, args).await,
+        Command::Dataset(Noun { verb: args }) => dataset::run(&context()?, args).await,
         Command::Model(Noun { verb: args }) => model::run(&context()?, args).await,
         Command::Promotion(Noun { verb: args }) => promotion::run(&context()?, args).await,
         Command::Approver(Noun { verb: Approver::NewKey { file } }) => {

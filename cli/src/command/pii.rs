@@ -5,7 +5,7 @@ use crate::{
     fault::Fault,
     output::{Output, Style},
 };
-use registry::pii::{Kind, Report, Scanner};
+use registry::pii::{Report, Scanner};
 use std::{
     fs::File,
     io::{self, Read},
@@ -45,17 +45,6 @@ fn scan(mut source: impl Read) -> io::Result<Report> {
     }
 }
 
-fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Email => "email",
-        Kind::Iban => "iban",
-        Kind::IpAddress => "ip_address",
-        Kind::PaymentCard => "payment_card",
-        Kind::Phone => "phone",
-        Kind::UsSsn => "us_ssn",
-    }
-}
-
 fn text(style: Style, report: &Report) -> String {
     let scanned = format!(
         "{} bytes scanned by {} {}",
@@ -66,10 +55,10 @@ fn text(style: Style, report: &Report) -> String {
     }
     let mut out = style.bad(&format!("{} findings; {scanned}\n", report.total()));
     for (kind, count) in &report.counts {
-        out += &format!("  {:<12} {count}\n", word(*kind));
+        out += &format!("  {:<12} {count}\n", kind.word());
     }
     for finding in report.findings.iter().take(SHOWN_MAX) {
-        let kind = word(finding.kind);
+        let kind = finding.kind.word();
         out += &format!("at {} length {} {kind}\n", finding.offset, finding.length);
     }
     if report.total() > SHOWN_MAX as u64 {

@@ -1,6 +1,6 @@
 //! Documents and screens of the registry, as programs and people have come to rely on them.
 
-use super::{lineage, model, promotion, sample_registry as sample};
+use super::{dataset, lineage, model, promotion, sample_registry as sample};
 use crate::output::{Style, stable};
 use insta::{assert_json_snapshot, assert_snapshot};
 
@@ -10,6 +10,10 @@ fn families() -> model::Families {
 
 fn versions() -> model::Versions {
     model::Versions { versions: vec![sample::model(1), sample::model(2)], log_index: 101 }
+}
+
+fn datasets() -> dataset::Datasets {
+    dataset::Datasets { datasets: vec![sample::dataset()], log_index: 101 }
 }
 
 fn promotions() -> promotion::Promotions {
@@ -23,6 +27,8 @@ fn documents_keep_their_form() {
     assert_json_snapshot!("model_versions.json", stable::document("model_versions", &versions()));
     assert_json_snapshot!("model.json", stable::document("model", &sample::model(1)));
     assert_json_snapshot!("lineage.json", stable::document("lineage", &sample::lineage()));
+    assert_json_snapshot!("datasets.json", stable::document("datasets", &datasets()));
+    assert_json_snapshot!("dataset.json", stable::document("dataset", &sample::dataset()));
     let found = sample::comparison();
     assert_json_snapshot!("model_comparison.json", stable::document("model_comparison", &found));
     assert_json_snapshot!("promotions.json", stable::document("promotions", &promotions()));
@@ -36,6 +42,8 @@ fn screens_keep_their_form() {
     assert_snapshot!("models.txt", model::families(style, &families()));
     assert_snapshot!("model_versions.txt", model::versions(style, &versions()));
     assert_snapshot!("model.txt", model::detail(style, &sample::model(1)));
+    assert_snapshot!("datasets.txt", dataset::list(style, &datasets()));
+    assert_snapshot!("dataset.txt", dataset::detail(style, &sample::dataset()));
     assert_snapshot!("lineage.txt", lineage::text(style, &sample::lineage()));
     assert_snapshot!("model_comparison.txt", model::comparison(style, &sample::comparison()));
     assert_snapshot!("promotions.txt", promotion::list(style, &promotions()));

@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod audit;
 pub mod cluster;
+pub mod dataset;
 pub mod job;
 pub mod jobs;
 pub mod lineage;

@@ -2,7 +2,10 @@
 
 use super::{model::Comparison, sample};
 use domain::{
-    ArtifactId, Digest, Millis, PromotionId,
+    ArtifactId, Bytes, Digest, Millis, PromotionId,
+    dataset::{
+        Block, Clearance, DatasetFacts, DatasetRef, DatasetVersion, DatasetView, LegalHold, PiiScan,
+    },
     model::{
         FamilyView, LineageEdge, LineageKind, LineageNode, LineageView, ModelRef, ModelVersion,
         ModelView, Stage,
@@ -45,6 +48,49 @@ pub fn model(version: u64) -> ModelView {
         signer: digest("signer"),
         provenance: digest("provenance"),
         revoked: None,
+    }
+}
+
+pub fn dataset() -> DatasetView {
+    let clearance = Clearance {
+        approver: "bob".into(),
+        blocks: vec![Block::Licence],
+        reason: "contract of 2026-03-01".into(),
+        signature: "00".repeat(64),
+        since: START,
+        audit_seq: 13,
+    };
+    let hold = LegalHold { reason: "case 7".into(), by: "ada".into(), since: START, audit_seq: 14 };
+    DatasetView {
+        version: DatasetVersion {
+            dataset: DatasetRef { name: "reviews".into(), version: 2 },
+            facts: DatasetFacts {
+                tree: digest("tree"),
+                root: digest("root"),
+                files: 3,
+                size: Bytes(4_096),
+                source: "https://example.org/reviews".into(),
+                transformations: vec!["HTML removed".into()],
+                licence: "CC-BY-NC-4.0".into(),
+                owner: "ada".into(),
+                slices: [("german".to_owned(), vec!["de".to_owned()])].into(),
+                pii_declared: false,
+                scan: PiiScan {
+                    detector: "assay-pii".into(),
+                    detector_version: 1,
+                    scanned: Bytes(4_096),
+                    counts: [("email".to_owned(), 2)].into(),
+                    files: [("de/mails.csv".to_owned(), 2)].into(),
+                },
+            },
+            registered: START,
+            registered_by: "ada".into(),
+            audit_seq: 12,
+            clearances: vec![clearance],
+            hold: Some(hold),
+        },
+        blocked: vec![Block::Pii],
+        used_by: vec![ArtifactId(3)],
     }
 }
 

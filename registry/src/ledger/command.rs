@@ -4,6 +4,7 @@ use super::Ledger;
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     ArtifactId, Decimal, Digest, Millis, PromotionId,
+    dataset::{DatasetFacts, DatasetRef},
     model::{ModelRef, Stage},
     port::RowRead,
     promotion::{GateResult, PolicyDecision, Quorum, Risk},
@@ -127,6 +128,38 @@ pub enum RegistryCommand {
         /// Which.
         promotion: PromotionId,
     },
+    /// Make a tree of files the next version of a data set.
+    RegisterDataset {
+        /// Its name; its first version makes it.
+        name: String,
+        /// What is known of it, the scan of the server that took it in among it.
+        facts: DatasetFacts,
+    },
+    /// An approver's word that a data set may be used in spite of what blocks it.
+    ClearDataset {
+        /// Which.
+        dataset: DatasetRef,
+        /// Why.
+        reason: String,
+        /// Ed25519 over its clearance document.
+        signature: Vec<u8>,
+    },
+    /// Put a data set under legal hold, or end that.
+    HoldDataset {
+        /// Which.
+        dataset: DatasetRef,
+        /// Whether it is held from now on.
+        held: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Say whether a licence allows training.
+    SetLicence {
+        /// SPDX identifier, or `LicenseRef-...`.
+        licence: String,
+        /// Whether it does.
+        allowed: bool,
+    },
 }
 
 /// The rows, the log's clock and whoever asks.
@@ -207,6 +240,16 @@ impl Ledger {
             C::Approve { promotion, signature } => self.approve(act, promotion, &signature),
             C::Reject { promotion, reason } => self.reject(act, promotion, reason),
             C::SettlePromotion { promotion } => self.settle(act, promotion),
+            C::RegisterDataset { name, facts } => self.register_dataset(act, name, facts),
+            C::ClearDataset { dataset, reason, signature } => {
+                self.clear_dataset(act, &dataset, reason, &signature).map(|()| dataset.version)
+            }
+            C::HoldDataset { dataset, held, reason } => {
+                self.hold_dataset(act, &dataset, held, reason).map(|()| dataset.version)
+            }
+            C::SetLicence { licence, allowed } => {
+                self.set_licence(act, &licence, allowed).map(|()| 0)
+            }
         }
     }
 
@@ -238,6 +281,10 @@ fn about(command: &RegistryCommand) -> String {
         C::Approve { promotion, .. } => format!("approve {promotion}"),
         C::Reject { promotion, .. } => format!("reject {promotion}"),
         C::SettlePromotion { promotion } => format!("settle {promotion}"),
+        C::RegisterDataset { name, .. } => format!("register data set {name}"),
+        C::ClearDataset { dataset, .. } => format!("clear {dataset}"),
+        C::HoldDataset { dataset, .. } => format!("hold {dataset}"),
+        C::SetLicence { licence, .. } => format!("licence {licence}"),
     }
 }
 

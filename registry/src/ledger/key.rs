@@ -1,6 +1,6 @@
 //! Keys of the ledger's rows: table bytes 0x80 to 0x9f.
 
-use domain::{ArtifactId, Digest, ElementId, PromotionId, model::ModelRef};
+use domain::{ArtifactId, Digest, ElementId, PromotionId, dataset::DatasetRef, model::ModelRef};
 
 const META: u8 = 0x80;
 const ARTIFACT: u8 = 0x81;
@@ -23,6 +23,10 @@ const PROMOTIONS: u8 = 0x91;
 const PROMOTION: u8 = 0x92;
 const OPEN: u8 = 0x93;
 const OPEN_OF: u8 = 0x94;
+const DATASET: u8 = 0x98;
+const DATASETS: u8 = 0x99;
+const DATASET_OF: u8 = 0x9a;
+const LICENCE: u8 = 0x9b;
 
 pub fn meta() -> Vec<u8> {
     vec![META]
@@ -210,4 +214,55 @@ pub fn open_in(key: &[u8]) -> PromotionId {
 /// The open promotion of a version.
 pub fn open_of(model: &ModelRef) -> Vec<u8> {
     version(OPEN_OF, model)
+}
+
+/// A version of a data set.
+pub fn dataset(dataset: &DatasetRef) -> Vec<u8> {
+    [&[DATASET], dataset.name.as_bytes(), &[0], &dataset.version.to_be_bytes()].concat()
+}
+
+/// First and past-last key of the versions of a data set from a number on.
+pub fn dataset_versions(name: &str, first: u64) -> (Vec<u8>, Vec<u8>) {
+    let from = dataset(&DatasetRef { name: name.to_owned(), version: first });
+    (from, [&[DATASET], name.as_bytes(), &[1]].concat())
+}
+
+/// Number of a data set's newest version.
+pub fn dataset_newest(name: &str) -> Vec<u8> {
+    [&[DATASETS], name.as_bytes()].concat()
+}
+
+/// First and past-last key of the data sets after a name.
+pub fn datasets_after(name: &str) -> (Vec<u8>, Vec<u8>) {
+    ([&dataset_newest(name)[..], &[0]].concat(), vec![DATASETS + 1])
+}
+
+/// What a tree is a version of.
+pub fn dataset_of(tree: Digest, dataset: &DatasetRef) -> Vec<u8> {
+    let tail = [dataset.name.as_bytes(), &[0], &dataset.version.to_be_bytes()].concat();
+    [&[DATASET_OF], &tree.0[..], &tail].concat()
+}
+
+/// First and past-last key of what a tree is.
+pub fn datasets_of(tree: Digest) -> (Vec<u8>, Vec<u8>) {
+    let from = [&[DATASET_OF], &tree.0[..]].concat();
+    let to = [&from[..], &[0xff; 9]].concat();
+    (from, to)
+}
+
+/// The version at the end of a key that ends with one.
+pub fn dataset_in(tail: &[u8]) -> Option<DatasetRef> {
+    let (name, number) = tail.split_last_chunk::<8>()?;
+    let name = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?.to_owned();
+    Some(DatasetRef { name, version: u64::from_be_bytes(*number) })
+}
+
+/// Whether a licence allows training.
+pub fn licence(id: &str) -> Vec<u8> {
+    [&[LICENCE], id.as_bytes()].concat()
+}
+
+/// First and past-last key of all licences.
+pub fn licences() -> (Vec<u8>, Vec<u8>) {
+    (vec![LICENCE], vec![LICENCE + 1])
 }

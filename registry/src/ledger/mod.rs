@@ -3,6 +3,7 @@
 mod approver;
 mod chain;
 mod command;
+pub mod dataset;
 mod key;
 pub mod lineage;
 pub mod model;

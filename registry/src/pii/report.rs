@@ -28,6 +28,21 @@ pub enum Kind {
     UsSsn,
 }
 
+impl Kind {
+    /// Its one word, as documents have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Iban => "iban",
+            Self::IpAddress => "ip_address",
+            Self::PaymentCard => "payment_card",
+            Self::Phone => "phone",
+            Self::UsSsn => "us_ssn",
+        }
+    }
+}
+
 /// Where something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {

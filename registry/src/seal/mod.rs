@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod bundle;
 pub mod canonical;
+pub mod clearance;
 pub mod dsse;
 pub mod manifest;
 pub mod provenance;

@@ -71,6 +71,14 @@ pub fn public_key(path: &Path) -> Result<[u8; 32], KeyError> {
 /// # Errors
 /// When the file cannot be read or holds no Ed25519 private key.
 pub fn sign(path: &Path, promotion: &Promotion) -> Result<[u8; 64], KeyError> {
+    sign_document(path, &manifest::approval_bytes(promotion))
+}
+
+/// Signs a document with the private key at `path`.
+///
+/// # Errors
+/// When the file cannot be read or holds no Ed25519 private key.
+pub fn sign_document(path: &Path, document: &[u8]) -> Result<[u8; 64], KeyError> {
     let key = SigningKey::from_pkcs8_pem(&read(path)?).map_err(|why| form(path, why))?;
-    Ok(key.sign(&manifest::approval_bytes(promotion)).to_bytes())
+    Ok(key.sign(document).to_bytes())
 }

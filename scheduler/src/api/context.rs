@@ -3,6 +3,7 @@
 use super::{
     blobs::BlobService,
     channels::Channels,
+    datasets::Scans,
     error,
     forward::{ForwardFault, Forwarded, Forwarder},
     gates::Gatekeeper,
@@ -53,6 +54,8 @@ pub struct Context {
     pub sessions: Sessions,
     /// Users who say who may approve promotions.
     pub admins: BTreeSet<String>,
+    /// Data sets that are looked through.
+    pub scans: Scans,
     /// Whoever decides at gates.
     pub gates: Gatekeeper,
     /// What the leader's duties are told.

@@ -6,6 +6,7 @@ pub mod channels;
 mod config;
 mod context;
 mod copying;
+mod datasets;
 mod door;
 mod error;
 mod explained;
@@ -37,6 +38,7 @@ use crate::consensus::{
 };
 use blobs::BlobService;
 use context::Context;
+use datasets::Scans;
 use domain::{ReplicaId, port::Signer};
 use explained::Explained;
 use forward::Forwarder;
@@ -183,6 +185,7 @@ pub async fn serve(
         signer,
         sessions: Sessions::default(),
         admins: config.admins,
+        scans: Scans::default(),
         gates,
         events,
     });

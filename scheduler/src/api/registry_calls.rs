@@ -2,7 +2,7 @@
 
 use super::{
     context::{Context, keyed},
-    error,
+    datasets, error,
     identity::Identity,
     query::{absent, json, page},
 };
@@ -18,7 +18,7 @@ use proto::{
     convert,
     v1::{self, registry_query::What, registry_request::Change},
 };
-use registry::ledger::{RegistryCommand, lineage::Bounds};
+use registry::ledger::{RegistryCommand, dataset, lineage::Bounds};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 use tonic::{Request, Status};
 
@@ -45,11 +45,15 @@ pub async fn change(
         return Err(error::status("invalid", "no change is named", "set `change`", false));
     };
     if takes_admin(&change) && !context.admins.contains(&user) {
-        let why = format!("`{user}` may not change who approves; it takes an admin");
+        let why = format!("`{user}` is no admin, which this takes");
         let hint = "name admins in the servers' configuration: admins = [\"NAME\"]";
         return Err(error::status("not_authorised", why, hint, false));
     }
-    let command = Command::Registry(command(change)?);
+    let command = match change {
+        Change::RegisterDataset(asked) => datasets::register(context, &user, asked).await?,
+        change => command(change)?,
+    };
+    let command = Command::Registry(command);
     match context.propose(keyed(key, format!("user:{user}"), command)).await? {
         Reply::Registry { number, at: LogIndex(log_index) } => {
             Ok(v1::RegistryReply { log_index, number })
@@ -58,9 +62,17 @@ pub async fn change(
     }
 }
 
-/// Whoever names the approvers decides what a quorum is worth.
+/// Whoever names the approvers decides what a quorum is worth; whoever says what a licence allows,
+/// or ends a legal hold, decides for all.
 fn takes_admin(change: &Change) -> bool {
-    matches!(change, Change::AddApprover(_) | Change::RemoveApprover(_) | Change::Quorum(_))
+    matches!(
+        change,
+        Change::AddApprover(_)
+            | Change::RemoveApprover(_)
+            | Change::Quorum(_)
+            | Change::HoldDataset(_)
+            | Change::Licence(_)
+    )
 }
 
 fn command(change: Change) -> Result<RegistryCommand, Status> {
@@ -101,6 +113,21 @@ fn command(change: Change) -> Result<RegistryCommand, Status> {
         Change::RemoveApprover(name) => C::RemoveApprover { name },
         Change::Quorum(v1::SetQuorum { required, of }) => {
             C::SetQuorum { quorum: Quorum { required, of } }
+        }
+        Change::RegisterDataset(_) => return Err(invalid("its files are looked through first")),
+        Change::ClearDataset(v1::ClearDataset { dataset, reason, signature }) => {
+            if signature.len() > 64 {
+                return Err(invalid("the signature is no Ed25519 signature of 64 bytes"));
+            }
+            let signature = signature.to_vec();
+            C::ClearDataset { dataset: parsed(&dataset)?, reason, signature }
+        }
+        Change::HoldDataset(v1::HoldDataset { dataset, held, reason }) => {
+            C::HoldDataset { dataset: parsed(&dataset)?, held, reason }
+        }
+        Change::Licence(v1::SetLicence { licence, allowed }) => {
+            datasets::check_licence(&licence)?;
+            C::SetLicence { licence, allowed }
         }
     })
 }
@@ -158,5 +185,14 @@ pub fn document(view: &View<'_>, rows: &Rows, query: v1::RegistryQuery) -> Resul
             None => Err(absent(&format!("promotion {id}"), "promotion list")),
         },
         What::Approvers(_) => json(&view.approvers(rows)),
+        What::Datasets(asked) => json(&dataset::datasets(rows, &asked.after, page(asked.limit))),
+        What::DatasetVersions(asked) => {
+            json(&dataset::versions(rows, &asked.family, asked.first.max(1), page(asked.limit)))
+        }
+        What::Dataset(word) => {
+            let found = dataset::resolve(rows, &word).and_then(|it| dataset::view(rows, &it));
+            json(&found.ok_or_else(|| absent(&format!("data set `{word}`"), "dataset list"))?)
+        }
+        What::Licences(_) => json(&dataset::licences(rows)),
     }
 }

@@ -1,7 +1,8 @@
-//! Jobs at the gate before training.
+//! Jobs at the gate before training, and data that may not be trained with.
 
-use crate::state::view::View;
+use crate::state::{row::Submitted, view::View};
 use domain::{JobId, port::RowRead, view::ReasonView};
+use registry::ledger::dataset;
 
 fn reason(detail: String, remedy: String, never: bool) -> ReasonView {
     ReasonView { kind: "policy".to_owned(), detail, remedy, never }
@@ -23,4 +24,21 @@ pub(super) fn reason_of(view: &View<'_>, rows: &impl RowRead, id: JobId) -> Opti
         policy.engine, policy.decision, policy.rationale
     );
     Some(reason(detail, "change what the policy objects to, and submit it again".into(), true))
+}
+
+/// A data set of a job that was blocked after the job was submitted.
+pub(super) fn blocked_data(
+    rows: &impl RowRead,
+    id: JobId,
+    submitted: &Submitted,
+) -> Option<ReasonView> {
+    let sets = submitted.spec.datasets.values();
+    let (dataset, blocks) = sets.into_iter().find_map(|set| dataset::blocked(rows, set.tree))?;
+    let blocks: Vec<_> = blocks.iter().map(ToString::to_string).collect();
+    let detail = format!("data set {dataset} is blocked: {}", blocks.join(", and "));
+    let remedy = format!(
+        "have an approver clear it: `assay dataset clear {dataset}`; if the job is held then, \
+         `assay release {id}`"
+    );
+    Some(ReasonView { kind: "dataset".to_owned(), detail, remedy, never: false })
 }

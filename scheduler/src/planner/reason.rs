@@ -46,6 +46,7 @@ pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Opti
     if progress.waiting(count) == 0 {
         return Some(document);
     }
+    document.reasons.extend(gated::blocked_data(rows, id, &submitted));
     document.reasons.extend(waits::reasons(view, id, job, now));
     if job.room() == 0 {
         document.reasons.extend(array_limit(job));

@@ -31,6 +31,8 @@ mod waits;
 #[cfg(test)]
 mod config_test;
 #[cfg(test)]
+mod dataset_test;
+#[cfg(test)]
 mod gate_test;
 #[cfg(test)]
 pub(crate) mod health_test;

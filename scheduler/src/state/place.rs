@@ -7,9 +7,10 @@ use super::{
     row::AttemptRow,
     sched::{Job, Node, Sched},
     step::Step,
+    submit::check_data,
 };
 use domain::{
-    AttemptNo, Bytes, CpuMillis, LeaseId, Millis, contract,
+    AttemptNo, Bytes, CpuMillis, JobId, LeaseId, Millis, contract,
     job::ElementState,
     lease::{Lease, Member, Phase},
     node::build_key,
@@ -44,14 +45,28 @@ impl Sched {
         let granted = step.ordinal;
         let evidence = evidence(&plan);
         for placement in plan.placements {
-            if let Some(class) = self.still_holds(&placement, step.now) {
-                self.grant(step, actor, placement, class);
+            let Some(class) = self.still_holds(&placement, step.now) else { continue };
+            match self.may_be_used(step, placement.element.job) {
+                true => self.grant(step, actor, placement, class),
+                false => self.hold_for_data(step, placement.element.job),
             }
         }
         if step.ordinal > granted {
             step.events.explain(Kind::LeaseGranted, actor, evidence);
         }
         step.done()
+    }
+
+    /// Whether no data set of a job was blocked since it was submitted.
+    fn may_be_used<R: RowRead>(&self, step: &Step<'_, R>, id: JobId) -> bool {
+        step.submitted(id).is_none_or(|job| check_data(step, &job.spec).is_ok())
+    }
+
+    /// What is blocked is not trained with: the job waits until somebody has cleared the data set
+    /// and lets the job go on.
+    fn hold_for_data<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: JobId) {
+        step.events.add(Kind::JobHeld, "registry", json!({ "job": id.to_string() }));
+        self.alter(step, id, |job, _| job.progress.held = true);
     }
 
     /// The hardware class of the gang's nodes, if the placement may be granted.

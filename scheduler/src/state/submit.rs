@@ -10,7 +10,8 @@ use super::{
     step::Step,
     waits::has_completed,
 };
-use domain::{AttemptNo, JobId, job::JobSpec, limit, port::RowRead};
+use domain::{AttemptNo, JobId, job::JobSpec, limit, port::RowRead, refusal::RegistryRefusal};
+use registry::ledger::dataset;
 use serde_json::json;
 
 /// Queues that one refusal names.
@@ -65,6 +66,7 @@ impl Sched {
         }
         self.check_queue(spec)?;
         self.check_after(spec)?;
+        check_data(step, spec)?;
         spec.reproduces.map(|original| pin_to(step, original)).transpose()
     }
 
@@ -163,6 +165,14 @@ impl Sched {
         self.wait(id);
         id
     }
+}
+
+/// Whether all data sets of a job may be used.
+pub(super) fn check_data<R: RowRead>(step: &Step<'_, R>, spec: &JobSpec) -> Result<(), Refusal> {
+    let blocked = spec.datasets.values().find_map(|set| dataset::blocked(&step.rows, set.tree));
+    blocked.map_or(Ok(()), |(dataset, blocks)| {
+        Err(Refusal::Registry(RegistryRefusal::DatasetBlocked { dataset, blocks }))
+    })
 }
 
 /// Where a repeated run has to go: the class of the original, on other nodes where they fit.
