@@ -284,5 +284,5 @@ pub fn request(jobs: usize) -> v1::SubmitRequest {
         env: [("PAYLOAD".to_owned(), "x".repeat(180))].into(),
         ..v1::Job::default()
     };
-    v1::SubmitRequest { key: key().into(), jobs: (0..jobs).map(job).collect() }
+    v1::SubmitRequest { key: key().into(), jobs: (0..jobs).map(job).collect(), reuse: false }
 }

@@ -36,7 +36,11 @@ fn request(count: usize) -> v1::SubmitRequest {
         memory_bytes: 64 << 20,
         ..v1::Job::default()
     };
-    v1::SubmitRequest { key: assay::key().into(), jobs: (0..count).map(job).collect() }
+    v1::SubmitRequest {
+        key: assay::key().into(),
+        jobs: (0..count).map(job).collect(),
+        reuse: false,
+    }
 }
 
 async fn ours(assay: &Assay, count: usize) -> Result<Total> {

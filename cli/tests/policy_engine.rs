@@ -111,7 +111,7 @@ fn nothing_trains_and_nothing_is_promoted_before_the_engine_allows_it() {
     });
     let submit = |name: &str| {
         let script = "echo one > \"$ASSAY_OUTPUT_DIR/answer\"";
-        user.ok(&["submit", "--name", name, "--cpus", "0.5", "--", "sh", "-c", script]);
+        user.ok(&["submit", "--rerun", "--name", name, "--cpus", "0.5", "--", "sh", "-c", script]);
     };
     submit("good");
     let why = user.ok(&["why", "j1"]);

@@ -20,6 +20,9 @@ pub struct Submit {
     /// Show what it writes until it has ended; Ctrl-C detaches
     #[arg(long, short = 'f')]
     pub follow: bool,
+    /// Run it even if an artifact has its recipe already
+    #[arg(long)]
+    pub rerun: bool,
     /// Show the specification and its recipe; submit nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -3,7 +3,7 @@
 use super::Client;
 use crate::fault::Fault;
 use bytes::Bytes;
-use domain::{ElementId, JobId, LeaseId, LogIndex, job::JobSpec, queue::ClusterConfig};
+use domain::{ArtifactId, ElementId, JobId, LeaseId, LogIndex, job::JobSpec, queue::ClusterConfig};
 use proto::v1::{self, membership_request::Change};
 
 /// A new key.
@@ -24,22 +24,50 @@ pub struct Submitted {
     pub at: LogIndex,
 }
 
+/// What came of a job that need not run if its result is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It was submitted.
+    Job(JobId, LogIndex),
+    /// It was not: this artifact has its recipe.
+    Artifact(ArtifactId, LogIndex),
+}
+
 impl Client {
     /// Submits jobs: all or none.
     ///
     /// # Errors
     /// When they are refused, or nobody answers.
     pub async fn submit(&self, specs: &[JobSpec]) -> Result<Submitted, Fault> {
-        let request =
-            v1::SubmitRequest { key: key()?, jobs: specs.iter().map(v1::Job::from).collect() };
-        let reply = self
-            .call(|mut service| {
-                let request = request.clone();
-                async move { service.submit(request).await }
-            })
-            .await?;
+        let reply = self.send(specs, false).await?;
         let jobs = reply.jobs.into_iter().map(JobId).collect();
         Ok(Submitted { jobs, at: LogIndex(reply.log_index) })
+    }
+
+    /// Submits a job; with `reuse` only if no artifact has its recipe.
+    ///
+    /// # Errors
+    /// When it is refused, or nobody answers.
+    pub async fn submit_one(&self, spec: &JobSpec, reuse: bool) -> Result<Taken, Fault> {
+        let reply = self.send(std::slice::from_ref(spec), reuse).await?;
+        let at = LogIndex(reply.log_index);
+        match (reply.jobs.first(), reply.artifact.parse()) {
+            (Some(job), _) => Ok(Taken::Job(JobId(*job), at)),
+            (None, Ok(artifact)) => Ok(Taken::Artifact(artifact, at)),
+            (None, Err(_)) => {
+                Err(Fault::internal("submit", "the server took the job in without an id"))
+            }
+        }
+    }
+
+    async fn send(&self, specs: &[JobSpec], reuse: bool) -> Result<v1::SubmitReply, Fault> {
+        let jobs = specs.iter().map(v1::Job::from).collect();
+        let request = v1::SubmitRequest { key: key()?, jobs, reuse };
+        self.call(|mut service| {
+            let request = request.clone();
+            async move { service.submit(request).await }
+        })
+        .await
     }
 
     /// Ends a job or one element.

@@ -4,7 +4,7 @@ use super::{Context, follow, progress};
 use crate::{
     args::{Global, user},
     capture::Capture,
-    client::change::Submitted,
+    client::change::{Submitted, Taken},
     exit::Exit,
     fault::Fault,
     jobfile::{self, Read},
@@ -12,7 +12,7 @@ use crate::{
     quantity::show_size,
     render::count,
 };
-use domain::{Digest, JobId, LogIndex, job::JobSpec};
+use domain::{ArtifactId, Digest, JobId, LogIndex, job::JobSpec};
 use registry::seal::recipe::recipe;
 use serde::Serialize;
 use std::path::Path;
@@ -24,6 +24,28 @@ struct Accepted {
     log_index: LogIndex,
     name: String,
     recipe: Digest,
+}
+
+/// The document of `assay submit --json` where a result is there already.
+#[derive(Debug, Serialize)]
+struct Known {
+    artifact: ArtifactId,
+    log_index: LogIndex,
+    name: String,
+    recipe: Digest,
+}
+
+impl Known {
+    fn show(&self, context: &Context, capture: &Capture) -> Result<Exit, Fault> {
+        let artifact = self.artifact;
+        context.output.show("known_result", self, |style| {
+            let plan = describe(capture);
+            let next = format!("assay verify {artifact}; to run it anyway: --rerun");
+            let next = style.faint(&format!("next: {next}\n"));
+            format!("{plan}nothing to run: {artifact} has this recipe, sealed\n{next}")
+        })?;
+        Ok(Exit::Ok)
+    }
 }
 
 /// The document of `assay submit --dry-run --json`.
@@ -46,13 +68,16 @@ pub async fn run(global: &Global, args: user::Submit) -> Result<Exit, Fault> {
         return Ok(Exit::Ok);
     }
     let context = Context::new(global)?;
-    let job = submit(&context, &capture).await?;
-    let accepted = Accepted {
-        job: job.jobs[0],
-        log_index: job.at,
-        name: capture.spec.name.clone(),
-        recipe: recipe(&capture.spec),
+    let (name, recipe) = (capture.spec.name.clone(), recipe(&capture.spec));
+    context.client.upload(|| capture.sources()).await?;
+    let (job, log_index) = match context.client.submit_one(&capture.spec, !args.rerun).await? {
+        Taken::Job(job, at) => (job, at),
+        Taken::Artifact(artifact, log_index) => {
+            let known = Known { artifact, log_index, name, recipe };
+            return known.show(&context, &capture);
+        }
     };
+    let accepted = Accepted { job, log_index, name, recipe };
     if !args.wait || output.form != Form::Json {
         output.show("submitted", &accepted, |_| {
             format!(

@@ -27,6 +27,7 @@ const DATASET: u8 = 0x98;
 const DATASETS: u8 = 0x99;
 const DATASET_OF: u8 = 0x9a;
 const LICENCE: u8 = 0x9b;
+const OF_RECIPE: u8 = 0x9c;
 
 pub fn meta() -> Vec<u8> {
     vec![META]
@@ -265,4 +266,16 @@ pub fn licence(id: &str) -> Vec<u8> {
 /// First and past-last key of all licences.
 pub fn licences() -> (Vec<u8>, Vec<u8>) {
     (vec![LICENCE], vec![LICENCE + 1])
+}
+
+/// What was made by a recipe.
+pub fn of_recipe(recipe: Digest, id: ArtifactId) -> Vec<u8> {
+    [&[OF_RECIPE], &recipe.0[..], &id.0.to_be_bytes()].concat()
+}
+
+/// First and past-last key of what was made by one recipe.
+pub fn recipes(recipe: Digest) -> (Vec<u8>, Vec<u8>) {
+    let from = [&[OF_RECIPE], &recipe.0[..]].concat();
+    let to = [&from[..], &[0xff; 9]].concat();
+    (from, to)
 }

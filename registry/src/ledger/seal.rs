@@ -81,6 +81,7 @@ impl Ledger {
         rows.put(key::of_element(ticket.element), &id);
         rows.put(key::of_build(ticket.build_key, id), &ticket.output.root);
         rows.put_new(key::of_tree(ticket.output.tree, id), &());
+        rows.put_new(key::of_recipe(ticket.recipe, id), &());
         let artifact = Artifact {
             id,
             ticket: input.ticket,

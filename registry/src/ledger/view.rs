@@ -4,6 +4,7 @@ use super::{Ledger, key, seal::ArtifactRow};
 use domain::{
     ArtifactId, Digest, ElementId,
     audit::AuditEvent,
+    limit,
     model::Revocation,
     port::RowRead,
     scratch,
@@ -102,4 +103,13 @@ pub fn revocation(rows: &impl RowRead, id: ArtifactId) -> Option<Revocation> {
 pub fn of_tree(rows: &impl RowRead, tree: Digest, limit: usize) -> Vec<ArtifactId> {
     let (from, to) = key::trees(tree);
     rows.range(&from, &to, limit).iter().map(|(key, _)| id_in(key)).collect()
+}
+
+/// The newest artifact of a recipe that was not revoked, among the last page of them.
+#[must_use]
+pub fn of_recipe(rows: &impl RowRead, recipe: Digest) -> Option<ArtifactId> {
+    let (from, to) = key::recipes(recipe);
+    let page = rows.range(&from, &to, limit::PAGE_MAX);
+    let usable = |id: &ArtifactId| revocation(rows, *id).is_none();
+    page.iter().map(|(key, _)| id_in(key)).rfind(usable)
 }
