@@ -16,6 +16,7 @@ use std::{
 };
 use tonic::{
     Status,
+    metadata::MetadataMap,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
@@ -61,12 +62,26 @@ impl Changer {
     /// When the server does not take it.
     pub async fn submit(&mut self, request: v1::SubmitRequest) -> Result<(), Status> {
         let reply = self.clients[self.current].submit(request).await?;
-        if let Some(leader) = reply.metadata().get(proto::LEADER_HEADER)
+        self.note_leader(reply.metadata());
+        Ok(())
+    }
+
+    /// Changes the registry, and notes where the leader is.
+    ///
+    /// # Errors
+    /// When a rule forbids it or the server does not take it.
+    pub async fn registry(&mut self, request: v1::RegistryRequest) -> Result<(), Status> {
+        let reply = self.clients[self.current].registry(request).await?;
+        self.note_leader(reply.metadata());
+        Ok(())
+    }
+
+    fn note_leader(&mut self, metadata: &MetadataMap) {
+        if let Some(leader) = metadata.get(proto::LEADER_HEADER)
             && let Some(server) = self.servers.iter().position(|server| *leader == server.as_str())
         {
             self.current = server;
         }
-        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ mod kills;
 mod load;
 mod noop;
 mod queued;
+mod registers;
 mod report;
 mod seal;
 mod shells;
@@ -48,6 +49,12 @@ enum Command {
         /// Without etcd: to compare two builds of ours.
         #[arg(long)]
         alone: bool,
+    },
+    /// Registered versions of models, beside MLflow's server on SQLite.
+    Registers {
+        /// Measured seconds for each.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
     },
     /// 1,000 distinct jobs in one request, beside Slurm's sbatch.
     Batch {
@@ -127,6 +134,7 @@ impl Command {
     fn all() -> Vec<Self> {
         let words = [
             "submits",
+            "registers",
             "batch",
             "shells",
             "arrays",
@@ -143,6 +151,7 @@ impl Command {
     fn name(&self) -> &'static str {
         match self {
             Self::Submits { .. } => "submits",
+            Self::Registers { .. } => "registers",
             Self::Batch { .. } => "batch",
             Self::Shells { .. } => "shells",
             Self::Arrays { .. } => "arrays",
@@ -162,6 +171,7 @@ impl Command {
             Self::Submits { clients, seconds: time, alone } => {
                 submits::run(&clients, seconds(time), alone).await
             }
+            Self::Registers { seconds: time } => registers::run(seconds(time)).await,
             Self::Batch { seconds: time } => batch::run(seconds(time)).await,
             Self::Shells { turns } => shells::run(turns).await,
             Self::Arrays { seconds: time } => arrays::run(seconds(time)).await,

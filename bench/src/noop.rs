@@ -69,6 +69,14 @@ async fn ours(assay: &Assay, count: usize) -> Result<Total> {
     Ok(Total { rate: count as f64 / elapsed.as_secs_f64(), cpu: cpu::each(spent, count as u64) })
 }
 
+/// Runs one job to its sealed artifact, which is `a1` on a new cluster.
+///
+/// # Errors
+/// When it does not complete.
+pub async fn one(assay: &Assay) -> Result<()> {
+    ours(assay, 1).await.map(drop)
+}
+
 fn slurm(dir: &Path, tuning: Tuning, count: u64) -> Result<Total> {
     let slurm = Slurm::start(dir, tuning)?;
     let before = cpu::of(&slurm.pids());
