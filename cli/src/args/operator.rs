@@ -64,6 +64,9 @@ pub enum Cluster {
     Remove {
         /// Its id
         id: ReplicaId,
+        /// Even if it is the only one that holds a result, which is lost with it
+        #[arg(long)]
+        force: bool,
     },
     /// Hand the lead to another server
     Transfer {

@@ -21,7 +21,10 @@ pub async fn run(context: &Context, args: Cluster) -> Result<Exit, Fault> {
                 format!("{id} may join from {address}; start it: assay server --config FILE");
             (Change::Add(AddServer { id: id.0, address }), said)
         }
-        Cluster::Remove { id } => (Change::Remove(id.0), format!("{id} has left for good")),
+        Cluster::Remove { id, force } => {
+            let change = if force { Change::RemoveAnyway } else { Change::Remove };
+            (change(id.0), format!("{id} has left for good"))
+        }
         Cluster::Transfer { to } => (Change::TransferTo(to.0), format!("{to} leads")),
     };
     // The leader makes the change, and records the user who asked for it.

@@ -2,9 +2,9 @@
 
 use super::{context::Context, error};
 use crate::consensus::{MemberChange, membership::ChangeError};
-use domain::{LogIndex, ReplicaId, limit};
+use domain::{ArtifactId, LogIndex, ReplicaId, limit};
 use proto::v1::{self, assay_client::AssayClient, membership_request::Change};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tonic::Status;
 
 /// Longest wait for a successor to lead.
@@ -29,7 +29,11 @@ pub async fn change(
             check_address(&server.address)?;
             MemberChange::AddLearner { id: ReplicaId(server.id), address: server.address }
         }
-        Change::Remove(id) => MemberChange::Remove { id: ReplicaId(id) },
+        Change::Remove(id) => {
+            keeps_nothing_alone(context, ReplicaId(id)).await?;
+            MemberChange::Remove { id: ReplicaId(id) }
+        }
+        Change::RemoveAnyway(id) => MemberChange::Remove { id: ReplicaId(id) },
     };
     let leaving = match &change {
         MemberChange::Remove { id } => Some(*id),
@@ -49,6 +53,40 @@ pub async fn change(
             Err(error::status(code, fault.to_string(), hint, unknown))
         }
     }
+}
+
+/// Whether a server is the last member among those that hold something.
+fn is_alone(id: ReplicaId, others: &BTreeSet<ReplicaId>, copies: &[ReplicaId]) -> bool {
+    copies.contains(&id) && !copies.iter().any(|copy| others.contains(copy))
+}
+
+/// Refuses the loss of a server that alone holds a result, as the records have it.
+async fn keeps_nothing_alone(context: &Context, id: ReplicaId) -> Result<(), Status> {
+    let others = context.node.status().members.into_keys().filter(|other| *other != id);
+    let others: BTreeSet<ReplicaId> = others.collect();
+    let (mut alone, mut after) = (Vec::new(), ArtifactId(0));
+    loop {
+        let page = context.node.read_local(move |cluster, rows| {
+            let page = cluster.view().artifacts(rows, after, limit::PAGE_MAX);
+            page.into_iter().map(|it| (it.artifact.id, it.artifact.copies)).collect::<Vec<_>>()
+        });
+        let page = page
+            .await
+            .map_err(|fault| error::status("unavailable", fault.to_string(), "try again", true))?;
+        let Some((last, _)) = page.last() else { break };
+        after = *last;
+        let only = page.iter().filter(|(_, copies)| is_alone(id, &others, copies));
+        alone.extend(only.map(|(artifact, _)| *artifact));
+    }
+    let Some(first) = alone.first() else { return Ok(()) };
+    let more = match alone.len() {
+        1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    let why = format!("{id} is the only server that holds {first}{more}: they would be lost");
+    let hint = "wait until they are copied (`assay artifacts` shows who holds what), or lose \
+                them: `assay cluster remove --force`";
+    Err(error::status("refused", why, hint, false))
 }
 
 /// Waits until a server that is removed has left: before that, old and new members decide jointly.
@@ -113,6 +151,22 @@ async fn forward(context: &Context, change: Change) -> Result<v1::DoneReply, Sta
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_last_member_that_holds_a_result_is_alone_with_it() {
+        let others = [2, 3].map(ReplicaId).into();
+        for (copies, alone) in [
+            (vec![1], true),
+            // The other one has left the cluster.
+            (vec![1, 9], true),
+            (vec![1, 2], false),
+            (vec![2, 3], false),
+            (vec![], false),
+        ] {
+            let copies: Vec<_> = copies.into_iter().map(ReplicaId).collect();
+            assert_eq!(is_alone(ReplicaId(1), &others, &copies), alone, "{copies:?}");
+        }
+    }
 
     #[test]
     fn an_address_that_is_none_is_refused_before_it_is_in_the_log() {
