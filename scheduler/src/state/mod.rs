@@ -2,11 +2,13 @@
 
 mod attempt;
 mod cancel;
+pub mod claim;
 pub mod command;
 mod config;
 mod gate;
 mod health;
 pub mod invariant;
+mod keep;
 mod key;
 mod load;
 mod node;
@@ -14,6 +16,8 @@ mod part;
 mod place;
 #[cfg(feature = "planted")]
 pub mod planted;
+mod preempt;
+pub mod preemption;
 pub mod queue;
 mod record;
 mod registry_step;
@@ -128,6 +132,7 @@ impl Cluster {
         self.sched.end_pauses(&mut step);
         let replies: Vec<_> =
             entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
+        self.sched.settle_preemptions(&mut step);
         replies::close(&mut step, &mut self.sched.meta);
         self.sched.write_usage(&mut step);
         std::mem::take(&mut step.events).flush(&mut self.ledger, &mut step.rows, now);
@@ -227,6 +232,7 @@ impl Cluster {
             Command::DecideTraining { decisions } => {
                 sched.decide_training(step, &mut self.ledger, actor, decisions)
             }
+            Command::Preempt { plan } => sched.preempt(step, actor, plan),
             Command::Registry(command) => {
                 registry_step::step(step, &mut self.ledger, actor, command)
             }
