@@ -4,6 +4,7 @@ use crate::{chance::Chance, queues, read::ReadOf, runtime::Work};
 use domain::{
     Bytes, CpuMillis, Digest, ElementId, JobId, Millis, RequestKey,
     after::{After, RetryRule, When},
+    interrupt::{Interrupt, Preemptible},
     job::{Array, JobSpec, OnDisconnect, Outputs, Restart},
     queue::ConfigError,
     resource::TaskResources,
@@ -173,7 +174,7 @@ impl Client {
             after,
             retry: RetryRule { backoff, on: Vec::new() },
             confinement: domain::isolation::Confinement::default(),
-            interrupt: domain::interrupt::Interrupt::default(),
+            interrupt: draw_interrupt(&mut self.queues),
         };
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }
@@ -217,6 +218,12 @@ impl Client {
         self.asked = None;
         Ok(())
     }
+}
+
+/// How it may be preempted: mostly, and soon.
+fn draw_interrupt(chance: &mut Chance) -> Interrupt {
+    let preemptible = if chance.one_in(5) { Preemptible::No } else { Preemptible::Yes };
+    Interrupt { preemptible, min_run: Some(Millis(chance.below(4_000))), warn: None }
 }
 
 /// Now and then a job waits for the newest that its client knows of.

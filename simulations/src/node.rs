@@ -184,6 +184,7 @@ impl Node {
                     step,
                     next: clock.plus(Millis(work.step_ms)),
                     saved: None,
+                    asked: false,
                     wanted: *wanted,
                 };
                 self.tasks.insert(lease, running);
@@ -194,7 +195,17 @@ impl Node {
                     running.deadline = deadline;
                 }
             }
-            Output::AskCheckpoint { .. } | Output::UnaskCheckpoint { .. } => {}
+            Output::AskCheckpoint { lease, .. } => {
+                let deaf = self.chance.one_in(4);
+                if let Some(running) = self.tasks.get_mut(&lease) {
+                    running.asked = !deaf;
+                }
+            }
+            Output::UnaskCheckpoint { lease } => {
+                if let Some(running) = self.tasks.get_mut(&lease) {
+                    running.asked = false;
+                }
+            }
             Output::Kill { lease, grace } => {
                 if let Some(running) = self.tasks.get_mut(&lease) {
                     running.end(Exit::Killed);
@@ -257,7 +268,8 @@ impl Node {
             while running.alive() && running.next <= clock {
                 running.step += 1;
                 running.next = running.next.plus(Millis(work.step_ms));
-                if work.every > 0 && running.step.is_multiple_of(work.every) {
+                let asked = std::mem::take(&mut running.asked);
+                if work.every > 0 && (asked || running.step.is_multiple_of(work.every)) {
                     running.saved = Some(running.step);
                     heard.push(Input::CheckpointSeen { lease, step: running.step });
                 }

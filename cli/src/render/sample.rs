@@ -99,6 +99,7 @@ pub fn job() -> JobView {
         ended: Some(Millis(START + 8_000)),
         cause: Some(EndCause::NodeLost),
         phase: None,
+        notice: None,
     };
     let runs = AttemptView {
         attempt: AttemptNo(2),
@@ -108,6 +109,7 @@ pub fn job() -> JobView {
         ended: None,
         cause: None,
         phase: Some(Phase::Started { done: [].into() }),
+        notice: None,
     };
     JobView {
         line: line(7, "running"),

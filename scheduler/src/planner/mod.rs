@@ -6,6 +6,7 @@ mod free;
 mod gated;
 mod held;
 pub mod history;
+mod making_room;
 pub mod mix;
 pub mod order;
 mod pass;
@@ -23,6 +24,8 @@ mod waits;
 mod isolation_test;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod preempt_test;
 #[cfg(test)]
 mod reason_test;
 #[cfg(test)]

@@ -153,7 +153,8 @@ impl<'a> Search<'a> {
         for lease in view.all_leases() {
             let ends = matches!(lease.phase, Phase::Stopping { .. }) && !view.is_ceding(lease.id);
             let Some(job) = view.live_job(lease.element.job) else { continue };
-            if !ends && !(view.may_yield(lease, now) && self.claims.allows(&job.brief)) {
+            let yields = view.may_yield(lease, now) && self.claims.allows(&job.brief);
+            if !ends && !yields {
                 continue;
             }
             let leaves = leaves(view, lease, job, places, self.wanted);

@@ -45,6 +45,8 @@ mod model_test;
 #[cfg(test)]
 mod part_test;
 #[cfg(test)]
+mod preempt_test;
+#[cfg(test)]
 pub(crate) mod promotion_test;
 #[cfg(test)]
 pub(crate) mod script;
@@ -132,6 +134,10 @@ impl Cluster {
         self.sched.end_pauses(&mut step);
         let replies: Vec<_> =
             entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
+        #[cfg(feature = "planted")]
+        if self.planted.room_wasted {
+            self.sched.waste_room(&mut step);
+        }
         self.sched.settle_preemptions(&mut step);
         replies::close(&mut step, &mut self.sched.meta);
         self.sched.write_usage(&mut step);

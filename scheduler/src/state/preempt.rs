@@ -216,7 +216,12 @@ impl Sched {
         (!stands).then_some("a node of its place is out of service")
     }
 
-    fn give_up_room<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: JobId, why: &str) {
+    pub(super) fn give_up_room<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        id: JobId,
+        why: &str,
+    ) {
         self.end_preemption(step, id, why);
         self.alter(step, id, |_, _| ());
         step.effect(Effect::Plan);
