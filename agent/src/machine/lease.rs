@@ -130,6 +130,7 @@ impl AgentMachine {
         }
         let Some(held) = self.leases.get_mut(&id) else {
             self.take_on(wanted);
+            self.heed(id, now);
             return;
         };
         held.gone = false;

@@ -23,7 +23,7 @@ pub const HOLD_AFTER: Millis = Millis(60_000);
 /// Shapes for which a pass looks whether they would fit if nothing ran.
 const HOLDS_MAX: u32 = 8;
 /// Gangs for which a pass looks whether others have to make room.
-const PREEMPT_TRIES: u32 = 4;
+const PREEMPT_TRIES: u32 = 8;
 /// Shapes that did not fit, which later ones are compared with.
 const FAILED_MAX: usize = 64;
 /// Encoded bytes of placements in one plan: what one proposal holds beside the rest of the

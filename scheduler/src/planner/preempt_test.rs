@@ -148,8 +148,10 @@ proptest! {
         let could = waiting.iter().filter(|id| {
             cheapest(&view, script.now, view.live_job(**id).unwrap()).is_some()
         });
+        let could = could.count() > 0;
+        prop_assert!(could || made.preempt.is_none());
         // A pass looks at the first few gangs that do not fit.
-        prop_assert_eq!(made.preempt.is_some(), could.count() > 0);
+        prop_assert!(!could || made.preempt.is_some() || waiting.len() > 8);
     }
 
     #[test]
