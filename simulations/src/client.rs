@@ -16,6 +16,11 @@ use std::collections::BTreeMap;
 /// Time after which an unanswered request is repeated elsewhere. Unit: ms.
 pub const PATIENCE: u64 = 1_500;
 
+/// Calls of which the first few come at once.
+const BURST_EVERY: u64 = 24;
+/// How many.
+const BURST: u64 = 8;
+
 /// One client with its history.
 pub struct Client {
     at: usize,
@@ -68,7 +73,9 @@ impl Client {
 
     /// Time to the next thing it does. Unit: ms.
     pub fn pause(&mut self) -> u64 {
-        self.chance.between(200, 12_000)
+        // Now and then much comes at once, so that some have to make room for others.
+        let most = if self.next_call % BURST_EVERY < BURST { 600 } else { 12_000 };
+        self.chance.between(200, most)
     }
 
     /// Which server it asks.

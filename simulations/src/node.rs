@@ -196,16 +196,11 @@ impl Node {
                 }
             }
             Output::AskCheckpoint { lease, .. } => {
-                let deaf = self.chance.one_in(4);
-                if let Some(running) = self.tasks.get_mut(&lease) {
-                    running.asked = !deaf;
-                }
+                // Some programs do not look.
+                let asked = !self.chance.one_in(4);
+                self.ask(lease, asked);
             }
-            Output::UnaskCheckpoint { lease } => {
-                if let Some(running) = self.tasks.get_mut(&lease) {
-                    running.asked = false;
-                }
-            }
+            Output::UnaskCheckpoint { lease } => self.ask(lease, false),
             Output::Kill { lease, grace } => {
                 if let Some(running) = self.tasks.get_mut(&lease) {
                     running.end(Exit::Killed);
@@ -224,6 +219,12 @@ impl Node {
             Output::Forget { lease } => {
                 self.tasks.remove(&lease);
             }
+        }
+    }
+
+    fn ask(&mut self, lease: LeaseId, asked: bool) {
+        if let Some(running) = self.tasks.get_mut(&lease) {
+            running.asked = asked;
         }
     }
 

@@ -189,7 +189,7 @@ impl Cluster {
         actor: &str,
         command: Command,
     ) -> Reply {
-        let sched = &mut self.sched;
+        let (sched, ledger) = (&mut self.sched, &mut self.ledger);
         match command {
             Command::Submit { jobs } => sched.submit(step, actor, jobs),
             Command::SubmitPart { jobs } => sched.submit_part(step, jobs),
@@ -211,18 +211,18 @@ impl Cluster {
             }
             Command::CompleteSeal { ticket, signature, provenance, signer, copies } => {
                 let completion = Completion { ticket, signature, provenance, signer, copies };
-                sched.complete_seal(step, &mut self.ledger, actor, completion)
+                sched.complete_seal(step, ledger, actor, completion)
             }
             Command::AbandonSeal { ticket, cause } => {
                 sched.abandon_seal(step, actor, ticket, cause)
             }
             Command::SignEvents { first, signatures } => {
                 // Signatures for events that another leader has signed change nothing.
-                let _ = self.ledger.sign(&mut step.rows, first, signatures);
+                let _ = ledger.sign(&mut step.rows, first, signatures);
                 step.done()
             }
             Command::RecordCopies { artifact, copies } => {
-                seal::record_copies(step, &mut self.ledger, actor, artifact, copies)
+                seal::record_copies(step, ledger, actor, artifact, copies)
             }
             Command::Health { node, gpus } => sched.health(step, actor, node, gpus),
             Command::AcceptGpu { node, gpu } => sched.accept_gpu(step, actor, &node, &gpu),
@@ -236,12 +236,10 @@ impl Cluster {
             }
             Command::GateTraining => sched.gate_training(step, actor),
             Command::DecideTraining { decisions } => {
-                sched.decide_training(step, &mut self.ledger, actor, decisions)
+                sched.decide_training(step, ledger, actor, decisions)
             }
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
-            Command::Registry(command) => {
-                registry_step::step(step, &mut self.ledger, actor, command)
-            }
+            Command::Registry(command) => registry_step::step(step, ledger, actor, command),
         }
     }
 }
