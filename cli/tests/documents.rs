@@ -93,6 +93,11 @@ fn documents_of_changes_and_files_keep_their_form() {
                 "datasets": {},
                 "env": {},
                 "hyperparameters": {},
+                "interrupt": {
+                  "min_run": "null",
+                  "preemptible": "string",
+                  "warn": "null"
+                },
                 "name": "string",
                 "on_disconnect": "string",
                 "outputs": "string",

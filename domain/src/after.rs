@@ -121,6 +121,7 @@ impl RetryOn {
             | EndCause::NodeLost
             | EndCause::LeaseExpired
             | EndCause::Cancelled
+            | EndCause::Preempted { .. }
             | EndCause::BlobsLost
             | EndCause::GpuFault { .. }
             | EndCause::Dependency { .. } => None,

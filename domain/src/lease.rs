@@ -92,6 +92,9 @@ pub struct Lease {
     pub resume_from: Option<Checkpoint>,
     /// Fixed at the first grant and kept by later attempts.
     pub build_key: Digest,
+    /// That it is to end soon, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<crate::interrupt::Notice>,
 }
 
 impl Lease {

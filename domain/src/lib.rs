@@ -12,6 +12,7 @@ pub mod digest;
 pub mod hardware;
 pub mod health;
 pub mod id;
+pub mod interrupt;
 pub mod isolation;
 pub mod job;
 pub mod lease;

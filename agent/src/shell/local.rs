@@ -1,5 +1,6 @@
 //! What the shell keeps of a lease beside the machine.
 
+use crate::store::meter::Meter;
 use domain::Millis;
 use std::collections::BTreeSet;
 use tokio::task::JoinSet;
@@ -17,4 +18,6 @@ pub(super) struct Local {
     pub(super) ended: Option<Millis>,
     /// Whether its tasks were seen to have left no process behind.
     pub(super) alone: bool,
+    /// Counts what of its checkpoints was hashed and sent.
+    pub(super) meter: Meter,
 }

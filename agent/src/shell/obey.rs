@@ -15,7 +15,7 @@ use crate::{
     },
 };
 use domain::{LeaseId, NodeId, job::EndCause, lease::TaskPlace, link::WantedLease};
-use std::{fs, future::Future, io, sync::Arc};
+use std::{future::Future, sync::Arc};
 use tokio::sync::oneshot;
 
 impl<B: Blobs> Shell<B> {
@@ -29,7 +29,7 @@ impl<B: Blobs> Shell<B> {
             Output::RenewDeadline { lease, deadline } => {
                 self.order(Order::Renew { lease, deadline });
             }
-            Output::AskCheckpoint { lease } => self.notice(lease),
+            Output::AskCheckpoint { lease, cause } => self.notice(lease, &cause),
             Output::UnaskCheckpoint { lease } => self.unnotice(lease),
             Output::Kill { lease, grace } => {
                 tracing::info!(%lease, "lease's tasks are ended");
@@ -83,27 +83,13 @@ impl<B: Blobs> Shell<B> {
         self.order(Order::Start { wanted, node, node_rank, tasks, deadline });
     }
 
-    fn notice(&mut self, lease: LeaseId) {
-        tracing::warn!(%lease, "no contact: tasks are asked for a checkpoint");
-        if let Err(why) = fs::write(self.dirs.lease(lease).notice(), "lease ends\n") {
-            tracing::warn!(%lease, %why, "notice not written");
-        }
-    }
-
-    fn unnotice(&mut self, lease: LeaseId) {
-        match fs::remove_file(self.dirs.lease(lease).notice()) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%lease, %why, "notice not taken back");
-            }
-            _ => {}
-        }
-    }
-
     fn store_checkpoint(&mut self, lease: LeaseId, step: u64) {
         let folder = self.dirs.lease(lease).checkpoint(step);
         let blobs = Arc::clone(&self.blobs);
+        let meter = self.leases.entry(lease).or_default().meter.clone();
         self.work(lease, async move {
-            let result = seal::checkpoint(lease, step, folder, &*blobs).await;
+            let stored = seal::checkpoint(lease, step, folder, &*blobs);
+            let result = meter.over(stored).await;
             match &result {
                 Ok(stored) => {
                     tracing::info!(%lease, step, root = %stored.root, "checkpoint stored")

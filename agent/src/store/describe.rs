@@ -1,6 +1,9 @@
 //! What the record says of an output, in the registry's forms.
 
-use super::seal::{Sealing, last_metrics};
+use super::{
+    meter::Meter,
+    seal::{Sealing, last_metrics},
+};
 use domain::{
     Digest,
     isolation::{InForce, Isolation},
@@ -15,8 +18,8 @@ use registry::seal::{
 use std::path::Path;
 
 /// The folder's tree, hashed on all cores.
-pub(super) fn hash(folder: &Path) -> Result<Tree, EndCause> {
-    walk::hash_tree(folder).map_err(|fault| match fault {
+pub(super) fn hash(folder: &Path, meter: &Meter) -> Result<Tree, EndCause> {
+    walk::hash_tree_counting(folder, meter.count()).map_err(|fault| match fault {
         WalkError::Changed { path } => {
             let path = path.strip_prefix(folder).unwrap_or(&path);
             EndCause::OutputChanged { path: path.display().to_string() }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod describe;
+pub mod meter;
 pub mod seal;
 mod servers;
 

@@ -1,6 +1,6 @@
 //! From files to their record: hashes, describes and uploads checkpoints and outputs.
 
-use super::{Blob, Blobs, StoreError, describe};
+use super::{Blob, Blobs, StoreError, describe, meter::Meter};
 use crate::driver::{dirs::LeaseDirs, prepare::blocking};
 use domain::{
     Digest, LeaseId, Millis, NodeId,
@@ -48,7 +48,8 @@ pub async fn checkpoint(
     folder: PathBuf,
     blobs: &impl Blobs,
 ) -> Result<Checkpoint, EndCause> {
-    let (tree, uploads, before) = blocking(move || gather(folder, |tree| tree)).await?;
+    let meter = Meter::current();
+    let (tree, uploads, before) = blocking(move || gather(folder, |tree| tree, &meter)).await?;
     let stored =
         Checkpoint { step, root: tree.root(), tree: tree.digest(), size: tree.size(), lease };
     upload(uploads, before, blobs).await?;
@@ -86,7 +87,8 @@ pub async fn log(
 }
 
 fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp), EndCause> {
-    let (tree, mut uploads, before) = gather(sealing.dirs.out(), describe::model_part)?;
+    let (tree, mut uploads, before) =
+        gather(sealing.dirs.out(), describe::model_part, &Meter::default())?;
     if tree.files.is_empty() && sealing.wanted.spec.outputs == Outputs::Required {
         return Err(EndCause::NoOutput);
     }
@@ -111,9 +113,13 @@ fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp
 
 /// What counts of the folder's tree, everything of it that is to be uploaded, and how it looked
 /// before.
-fn gather(folder: PathBuf, counts: fn(Tree) -> Tree) -> Result<(Tree, Vec<Blob>, Stamp), EndCause> {
+fn gather(
+    folder: PathBuf,
+    counts: fn(Tree) -> Tree,
+    meter: &Meter,
+) -> Result<(Tree, Vec<Blob>, Stamp), EndCause> {
     let before = Stamp::of(folder)?;
-    let tree = counts(describe::hash(&before.folder)?);
+    let tree = counts(describe::hash(&before.folder, meter)?);
     let mut uploads = vec![Blob::bytes(tree.encode())];
     for file in &tree.files {
         let path = before.folder.join(&file.path);

@@ -5,6 +5,7 @@ use crate::{
     jobfile::{
         draft::{DataSource, Draft, array},
         form::{ISOLATION, NETWORK, ON_DISCONNECT, OUTPUTS, RESTART},
+        interrupt::PREEMPTIBLE,
         waits::RETRY_ON,
     },
     quantity,
@@ -13,6 +14,7 @@ use clap::Args;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
     after::{After, RetryOn, RetryRule, When},
+    interrupt::Preemptible,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
@@ -103,6 +105,15 @@ pub struct SpecFlags {
     /// What a sandboxed job reaches: none (as by default), host
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &NETWORK))]
     pub network: Option<Network>,
+    /// Whether it may be stopped so that another job can run: yes, no
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &PREEMPTIBLE))]
+    pub preemptible: Option<Preemptible>,
+    /// How long an attempt runs before it may be stopped for another job, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub min_run_time: Option<Millis>,
+    /// How long before its time limit it is told to save its work, such as 2m
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub warn_before: Option<Millis>,
 }
 
 impl SpecFlags {
@@ -139,6 +150,9 @@ impl SpecFlags {
             isolation: self.isolation,
             network: self.network,
             disk: self.disk,
+            preemptible: self.preemptible,
+            min_run: self.min_run_time,
+            warn: self.warn_before,
         }
     }
 }

@@ -3,6 +3,7 @@
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
+    interrupt::{Interrupt, Preemptible},
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -80,6 +81,12 @@ pub struct Draft {
     pub network: Option<Network>,
     /// Bytes that its folders on one node may hold.
     pub disk: Option<Bytes>,
+    /// Whether it may be preempted.
+    pub preemptible: Option<Preemptible>,
+    /// Time for which an attempt runs before it may be.
+    pub min_run: Option<Millis>,
+    /// Time before its limit at which it is warned.
+    pub warn: Option<Millis>,
 }
 
 impl Draft {
@@ -123,6 +130,9 @@ impl Draft {
             isolation: self.isolation.or(base.isolation),
             network: self.network.or(base.network),
             disk: self.disk.or(base.disk),
+            preemptible: self.preemptible.or(base.preemptible),
+            min_run: self.min_run.or(base.min_run),
+            warn: self.warn.or(base.warn),
         }
     }
 
@@ -165,6 +175,11 @@ impl Draft {
                 isolation: self.isolation.unwrap_or_default(),
                 network: self.network,
                 disk: self.disk,
+            },
+            interrupt: Interrupt {
+                preemptible: self.preemptible.unwrap_or_default(),
+                min_run: self.min_run,
+                warn: self.warn,
             },
         }
     }

@@ -57,6 +57,7 @@ pub fn spec() -> JobSpec {
         after: Vec::new(),
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
+        interrupt: domain::interrupt::Interrupt::default(),
     }
 }
 
@@ -98,6 +99,7 @@ pub fn job() -> JobView {
         ended: Some(Millis(START + 8_000)),
         cause: Some(EndCause::NodeLost),
         phase: None,
+        notice: None,
     };
     let runs = AttemptView {
         attempt: AttemptNo(2),
@@ -107,6 +109,7 @@ pub fn job() -> JobView {
         ended: None,
         cause: None,
         phase: Some(Phase::Started { done: [].into() }),
+        notice: None,
     };
     JobView {
         line: line(7, "running"),

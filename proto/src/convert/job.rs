@@ -4,6 +4,7 @@ use super::{after, digest};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
+    interrupt::{Interrupt, Preemptible},
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -92,6 +93,12 @@ impl From<&JobSpec> for v1::Job {
                 Some(Network::Host) => "host".into(),
             },
             disk_bytes: spec.confinement.disk.map_or(0, |disk| disk.0),
+            preemptible: match spec.interrupt.preemptible {
+                Preemptible::Yes => "yes".into(),
+                Preemptible::No => "no".into(),
+            },
+            min_run_ms: spec.interrupt.min_run.map(|time| time.0),
+            warn_ms: spec.interrupt.warn.map(|time| time.0),
         }
     }
 }
@@ -130,6 +137,17 @@ impl v1::Job {
         Ok(Confinement { isolation, network, disk })
     }
 
+    fn interrupt(&self) -> Result<Interrupt, WireError> {
+        let preemptible = word(
+            "preemptible",
+            &self.preemptible,
+            [("yes", Preemptible::Yes), ("no", Preemptible::No)],
+            "use `yes` or `no`",
+        )?;
+        let (min_run, warn) = (self.min_run_ms.map(Millis), self.warn_ms.map(Millis));
+        Ok(Interrupt { preemptible, min_run, warn })
+    }
+
     /// The specification, submitted by `user`.
     ///
     /// # Errors
@@ -154,6 +172,7 @@ impl v1::Job {
             "use `lease` or `confirmed`",
         )?;
         let confinement = self.confinement()?;
+        let interrupt = self.interrupt()?;
         let datasets = self
             .datasets
             .into_iter()
@@ -189,6 +208,7 @@ impl v1::Job {
             after: after::from_wire(self.after)?,
             retry: after::rule(self.retry_backoff_ms, &self.retry_on)?,
             confinement,
+            interrupt,
         })
     }
 }
@@ -247,6 +267,11 @@ mod tests {
                 isolation: Isolation::Sandbox,
                 network: Some(Network::Host),
                 disk: Some(Bytes(5 << 30)),
+            },
+            interrupt: Interrupt {
+                preemptible: Preemptible::No,
+                min_run: Some(Millis(0)),
+                warn: Some(Millis(9)),
             },
         }
     }

@@ -276,6 +276,7 @@ mod tests {
             after: Vec::new(),
             retry: Default::default(),
             confinement: domain::isolation::Confinement::default(),
+            interrupt: domain::interrupt::Interrupt::default(),
         }
     }
 
@@ -327,6 +328,7 @@ mod tests {
                 phase: Phase::Started { done: Default::default() },
                 resume_from: None,
                 build_key: Digest::of(b"build"),
+                notice: None,
             },
             cluster: "c".into(),
             started: Millis(0),

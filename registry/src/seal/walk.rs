@@ -15,6 +15,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 /// Bytes read at once.
@@ -75,6 +76,14 @@ fn io_fault(path: &Path) -> impl FnOnce(io::Error) -> WalkError + '_ {
 /// # Errors
 /// Names the first file that cannot be captured.
 pub fn hash_tree(dir: &Path) -> Result<Tree, WalkError> {
+    hash_tree_counting(dir, &AtomicU64::new(0))
+}
+
+/// As [`hash_tree`]; adds to `count` what is read, while it is.
+///
+/// # Errors
+/// Names the first file that cannot be captured.
+pub fn hash_tree_counting(dir: &Path, count: &AtomicU64) -> Result<Tree, WalkError> {
     let mut paths = Vec::new();
     for entry in walkdir::WalkDir::new(dir).min_depth(1) {
         let entry = entry.map_err(|fault| WalkError::Io {
@@ -100,7 +109,7 @@ pub fn hash_tree(dir: &Path) -> Result<Tree, WalkError> {
         .map(|path| {
             let inside = path.strip_prefix(dir).unwrap_or(path);
             let name = inside.to_str().ok_or_else(|| WalkError::Name { path: path.clone() })?;
-            hash_open(open_below(&root, inside).map_err(io_fault(path))?, path, name)
+            hash_open(open_below(&root, inside).map_err(io_fault(path))?, path, name, count)
         })
         .collect();
     let mut files = hashed?;
@@ -115,7 +124,8 @@ pub fn hash_tree(dir: &Path) -> Result<Tree, WalkError> {
 /// # Errors
 /// When it cannot be read, is not a regular file, or changes meanwhile.
 pub fn hash_file(path: &Path, name: &str) -> Result<TreeFile, WalkError> {
-    hash_open(File::open(path).map_err(io_fault(path))?, path, name)
+    let count = AtomicU64::new(0);
+    hash_open(File::open(path).map_err(io_fault(path))?, path, name, &count)
 }
 
 /// Opens a file below a folder without leaving it: whoever writes there may put a link in place of
@@ -132,12 +142,17 @@ fn open_below(root: &File, inside: &Path) -> io::Result<File> {
     }
 }
 
-fn hash_open(mut file: File, path: &Path, name: &str) -> Result<TreeFile, WalkError> {
+fn hash_open(
+    mut file: File,
+    path: &Path,
+    name: &str,
+    count: &AtomicU64,
+) -> Result<TreeFile, WalkError> {
     let before = file.metadata().map_err(io_fault(path))?;
     if !before.is_file() {
         return Err(WalkError::Special { path: path.to_owned(), kind: "special file or folder" });
     }
-    let mut ahead = ReadAhead { file: &mut file, at: 0, asked: 0 };
+    let mut ahead = ReadAhead { file: &mut file, at: 0, asked: 0, count };
     let (digest, size) = hash_reader(&mut ahead).map_err(io_fault(path))?;
     let after = std::fs::metadata(path).map_err(io_fault(path))?;
     if size != before.len() || mark(&before) != mark(&after) {
@@ -173,6 +188,7 @@ struct ReadAhead<'a> {
     file: &'a mut File,
     at: u64,
     asked: u64,
+    count: &'a AtomicU64,
 }
 
 impl Read for ReadAhead<'_> {
@@ -185,6 +201,7 @@ impl Read for ReadAhead<'_> {
         }
         let read = self.file.read(buffer)?;
         self.at += read as u64;
+        self.count.fetch_add(read as u64, Relaxed);
         Ok(read)
     }
 }

@@ -153,10 +153,11 @@ impl Sched {
         step.done()
     }
 
-    /// When the first pause is over.
+    /// When the first pause is over, or a preemption has its next bound.
     #[must_use]
     pub fn next_pause(&self) -> Option<Millis> {
-        self.later.first().map(|(at, _)| *at)
+        let pause = self.later.first().map(|(at, _)| *at);
+        pause.into_iter().chain(self.next_bound()).min()
     }
 
     /// Whether a budget has something to be told of at `now`.

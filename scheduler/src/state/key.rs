@@ -33,6 +33,9 @@ const GATED: u8 = 0x31;
 /// What a policy said of a job.
 const DECISION: u8 = 0x32;
 
+/// Preemptions that are under way.
+const PREEMPTION: u8 = 0x39;
+
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
     (vec![table], vec![table + 1])
@@ -177,6 +180,14 @@ pub fn queues() -> (Vec<u8>, Vec<u8>) {
 pub fn job_in(key: &[u8]) -> JobId {
     let bytes = key.get(1..9).and_then(|part| part.try_into().ok());
     JobId(u64::from_be_bytes(bytes.expect("keys by job hold eight bytes of it")))
+}
+
+pub fn preemption(job: JobId) -> Vec<u8> {
+    [&[PREEMPTION], &job.0.to_be_bytes()[..]].concat()
+}
+
+pub fn preemptions() -> (Vec<u8>, Vec<u8>) {
+    all(PREEMPTION)
 }
 
 pub fn gate_training() -> Vec<u8> {

@@ -6,6 +6,7 @@ use domain::{
     after::{After, RetryRule},
     checkpoint::Checkpoint,
     health::HeldGpu,
+    interrupt::Interrupt,
     isolation::Confinement,
     job::{Array, ElementState, EndCause, JobSpec, Restart},
     lease::Member,
@@ -127,6 +128,8 @@ pub struct Brief {
     pub time: Millis,
     /// What it says of its own isolation.
     pub confinement: Confinement,
+    /// What it says of being interrupted.
+    pub interrupt: Interrupt,
 }
 
 /// What few jobs say: what they wait for, and when they are tried again.
@@ -163,6 +166,7 @@ impl Submitted {
             waits: Waits::of(&self.spec),
             time: self.time,
             confinement: self.spec.confinement,
+            interrupt: self.spec.interrupt,
         }
     }
 
@@ -333,6 +337,8 @@ pub struct ElementRow {
     pub checkpoints: u32,
     /// When it may be placed again, after a failure.
     pub not_before: Option<Millis>,
+    /// When the newest checkpoint was committed.
+    pub newest_at: Option<Millis>,
 }
 
 impl Default for ElementRow {
@@ -347,6 +353,7 @@ impl Default for ElementRow {
             newest: None,
             checkpoints: 0,
             not_before: None,
+            newest_at: None,
         }
     }
 }
