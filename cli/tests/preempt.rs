@@ -59,7 +59,8 @@ fn a_gang_saves_its_work_for_an_urgent_one_and_ends_with_the_same_bits() {
     let gpus = nodes["nodes"][0]["inventory"]["gpus"].as_array().unwrap().len().to_string();
     let script = TRAIN.replace("HERE", &cluster.dir().display().to_string());
     let train = |name: &str| {
-        let words = ["submit", "--name", name, "--cpus", "0.2", "--tasks", "2", "--gpus", &gpus];
+        let words =
+            ["submit", "--rerun", "--name", name, "--cpus", "0.2", "--tasks", "2", "--gpus", &gpus];
         // A slow machine may lose contact for a while, which is not what this is about.
         let more = ["--min-run-time", "0s", "--on-disconnect", "continue", "--seed", "7"];
         user.ok(&[&words[..], &more, &["--", "sh", "-c", &script]].concat());
