@@ -163,6 +163,24 @@ pub enum RegistryRefusal {
     /// Not due by the log's clock.
     #[error("promotion {0} is not due yet")]
     NotDue(PromotionId),
+    /// A signing key that does not allow this now.
+    #[error("key {kid}: {state}; {remedy}")]
+    Key {
+        /// Its id.
+        kid: String,
+        /// How it stands.
+        state: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A key whose holder did not show that it can sign with it, or that no model key vouches for.
+    #[error("key {kid} is not proven: {why}; check the signer in the server's configuration")]
+    KeyUnproven {
+        /// Its id.
+        kid: String,
+        /// What does not hold.
+        why: String,
+    },
 }
 
 impl RegistryRefusal {
@@ -173,7 +191,7 @@ impl RegistryRefusal {
             Self::Invalid(_) => RefusalKind::Invalid,
             Self::NotFound { .. } | Self::Parent(_) => RefusalKind::NotFound,
             Self::NotApprover(_) | Self::Own { .. } => RefusalKind::NotAuthorised,
-            Self::Forged { .. } => RefusalKind::Mismatch,
+            Self::Forged { .. } | Self::KeyUnproven { .. } => RefusalKind::Mismatch,
             Self::NotDue(_) => RefusalKind::NotYet,
             Self::Full { .. }
             | Self::Revoked { .. }
@@ -186,7 +204,8 @@ impl RegistryRefusal {
             | Self::Electorate { .. }
             | Self::Twice { .. }
             | Self::Expired { .. }
-            | Self::KeyTaken(_) => RefusalKind::Refused,
+            | Self::KeyTaken(_)
+            | Self::Key { .. } => RefusalKind::Refused,
         }
     }
 

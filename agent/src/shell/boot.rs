@@ -42,6 +42,7 @@ pub(super) async fn boot<B: Blobs>(
     let pool = Arc::new(FolderPool::open(&dirs).map_err(failed)?);
     let cache = Arc::new(Cache::open(dirs.cache()).map_err(failed)?);
     trim(&cache, config.cache_max.0, parts);
+    let node_key = config.node_key()?;
     let (watch, seen) = CheckpointWatch::new(&dirs)?;
     let (heard_out, heard) = mpsc::channel(HEARD_AHEAD);
     let mut tasks = Tasks::new(
@@ -74,6 +75,7 @@ pub(super) async fn boot<B: Blobs>(
         pool,
         cache,
         blobs,
+        node_key,
         watch,
         up: None,
         orders,

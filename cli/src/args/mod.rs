@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod debug;
+pub mod key;
 pub mod operator;
 pub mod process;
 pub mod queue;
@@ -130,6 +131,9 @@ pub enum Command {
     /// Say who may approve promotions
     #[command(subcommand)]
     Approver(registry::Approver),
+    /// List, rotate and revoke the keys that sign for the cluster
+    #[command(subcommand)]
+    Key(key::Key),
     /// Compare samples of now with those that a model was made with
     #[command(subcommand)]
     Drift(debug::Drift),

@@ -10,6 +10,7 @@ pub mod diff;
 pub mod drift;
 pub mod find;
 pub mod follow;
+pub mod key;
 pub mod list;
 pub mod live;
 pub mod model;
@@ -118,6 +119,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Promotion(args) => promotion::run(&context()?, args).await,
         Command::Approver(Approver::NewKey { file }) => promotion::new_key(&output(global), &file),
         Command::Approver(args) => promotion::approver(&context()?, args).await,
+        Command::Key(args) => key::run(global, args).await,
         Command::Drift(args) => drift::run(&output(global), args),
         Command::Debug(Debug::Canonical { file }) => canonical::run(&output(global), &file),
         Command::Debug(Debug::Pii { file }) => pii::run(&output(global), &file),

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cluster;
 pub mod job;
 pub mod jobs;
+pub mod keys;
 pub mod lineage;
 pub mod model;
 pub mod node;

@@ -9,6 +9,7 @@ use domain::{
     promotion::{GateResult, PolicyDecision, Quorum, Risk},
     refusal::RegistryRefusal,
     scratch::Scratch,
+    signing::{Custody, Delegation},
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -127,6 +128,38 @@ pub enum RegistryCommand {
         /// Which.
         promotion: PromotionId,
     },
+    /// A server can sign with a model key (proposed by that server).
+    IntroduceKey {
+        /// The public key: SPKI in PEM.
+        public_pem: String,
+        /// Where the key is.
+        custody: Custody,
+        /// Its signature of `seal::keys::introduction`, DER.
+        proof: Vec<u8>,
+    },
+    /// A model key vouches for an event key (proposed by the server that has it).
+    DelegateKey {
+        /// What it says.
+        delegation: Delegation,
+        /// The model key's signature of `seal::keys::delegation`, DER.
+        signature: Vec<u8>,
+    },
+    /// Seal with another model key from now on.
+    RotateKey {
+        /// Its id.
+        to: String,
+        /// Time for which the one before counts beside it.
+        overlap: Millis,
+    },
+    /// Say that a key's word no longer counts.
+    RevokeKey {
+        /// Its id.
+        kid: String,
+        /// From when on; none is from now on.
+        since: Option<Millis>,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The rows, the log's clock and whoever asks.
@@ -207,6 +240,16 @@ impl Ledger {
             C::Approve { promotion, signature } => self.approve(act, promotion, &signature),
             C::Reject { promotion, reason } => self.reject(act, promotion, reason),
             C::SettlePromotion { promotion } => self.settle(act, promotion),
+            C::IntroduceKey { public_pem, custody, proof } => {
+                self.introduce_key(act, public_pem, custody, &proof).map(|()| 0)
+            }
+            C::DelegateKey { delegation, signature } => {
+                self.delegate_key(act, delegation, &signature).map(|()| 0)
+            }
+            C::RotateKey { to, overlap } => self.rotate_key(act, &to, overlap).map(|()| 0),
+            C::RevokeKey { kid, since, reason } => {
+                self.revoke_key(act, &kid, since, reason).map(|()| 0)
+            }
         }
     }
 
@@ -238,6 +281,10 @@ fn about(command: &RegistryCommand) -> String {
         C::Approve { promotion, .. } => format!("approve {promotion}"),
         C::Reject { promotion, .. } => format!("reject {promotion}"),
         C::SettlePromotion { promotion } => format!("settle {promotion}"),
+        C::IntroduceKey { custody, .. } => format!("introduce a key in {custody}"),
+        C::DelegateKey { delegation, .. } => format!("delegate to {}", delegation.kid),
+        C::RotateKey { to, .. } => format!("seal with key {to}"),
+        C::RevokeKey { kid, .. } => format!("revoke key {kid}"),
     }
 }
 

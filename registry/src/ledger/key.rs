@@ -23,6 +23,9 @@ const PROMOTIONS: u8 = 0x91;
 const PROMOTION: u8 = 0x92;
 const OPEN: u8 = 0x93;
 const OPEN_OF: u8 = 0x94;
+const SIGNING_KEY: u8 = 0x95;
+const SEALS_NOW: u8 = 0x96;
+const SIGNING_KEYS: u8 = 0x97;
 
 pub fn meta() -> Vec<u8> {
     vec![META]
@@ -210,4 +213,24 @@ pub fn open_in(key: &[u8]) -> PromotionId {
 /// The open promotion of a version.
 pub fn open_of(model: &ModelRef) -> Vec<u8> {
     version(OPEN_OF, model)
+}
+
+/// A key that signs for the cluster.
+pub fn signing_key(kid: &str) -> Vec<u8> {
+    [&[SIGNING_KEY], kid.as_bytes()].concat()
+}
+
+/// First and past-last key of all keys that sign for the cluster.
+pub fn all_signing_keys() -> (Vec<u8>, Vec<u8>) {
+    (vec![SIGNING_KEY], vec![SIGNING_KEY + 1])
+}
+
+/// Id of the model key that seals now.
+pub fn seals_now() -> Vec<u8> {
+    vec![SEALS_NOW]
+}
+
+/// Number of keys that sign for the cluster.
+pub fn signing_keys() -> Vec<u8> {
+    vec![SIGNING_KEYS]
 }

@@ -45,7 +45,8 @@ pub async fn change(
         return Err(error::status("invalid", "no change is named", "set `change`", false));
     };
     if takes_admin(&change) && !context.admins.contains(&user) {
-        let why = format!("`{user}` may not change who approves; it takes an admin");
+        let why =
+            format!("`{user}` may not change who approves or which keys count; it takes an admin");
         let hint = "name admins in the servers' configuration: admins = [\"NAME\"]";
         return Err(error::status("not_authorised", why, hint, false));
     }
@@ -58,9 +59,23 @@ pub async fn change(
     }
 }
 
-/// Whoever names the approvers decides what a quorum is worth.
+/// Whoever names the approvers decides what a quorum is worth, and whoever rotates keys what a
+/// seal is.
 fn takes_admin(change: &Change) -> bool {
-    matches!(change, Change::AddApprover(_) | Change::RemoveApprover(_) | Change::Quorum(_))
+    match change {
+        Change::AddApprover(_)
+        | Change::RemoveApprover(_)
+        | Change::Quorum(_)
+        | Change::RotateKey(_)
+        | Change::RevokeKey(_) => true,
+        Change::Register(_)
+        | Change::Alias(_)
+        | Change::Deprecate(_)
+        | Change::Revoke(_)
+        | Change::Promote(_)
+        | Change::Approve(_)
+        | Change::Reject(_) => false,
+    }
 }
 
 fn command(change: Change) -> Result<RegistryCommand, Status> {
@@ -101,6 +116,12 @@ fn command(change: Change) -> Result<RegistryCommand, Status> {
         Change::RemoveApprover(name) => C::RemoveApprover { name },
         Change::Quorum(v1::SetQuorum { required, of }) => {
             C::SetQuorum { quorum: Quorum { required, of } }
+        }
+        Change::RotateKey(v1::RotateKey { to, overlap_ms }) => {
+            C::RotateKey { to, overlap: Millis(overlap_ms) }
+        }
+        Change::RevokeKey(v1::RevokeKey { kid, since_ms, reason }) => {
+            C::RevokeKey { kid, since: (since_ms > 0).then_some(Millis(since_ms)), reason }
         }
     })
 }

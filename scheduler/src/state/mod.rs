@@ -61,7 +61,7 @@ use domain::{
     scratch::{Scratch, SetHash},
 };
 use record::Events;
-use registry::ledger::Ledger;
+use registry::ledger::{Ledger, signing_key::may_sign_events};
 use replies::Known;
 use sched::Sched;
 use seal::Completion;
@@ -206,8 +206,11 @@ impl Cluster {
                 sched.abandon_seal(step, actor, ticket, cause)
             }
             Command::SignEvents { first, signatures } => {
-                // Signatures for events that another leader has signed change nothing.
-                let _ = self.ledger.sign(&mut step.rows, first, signatures);
+                // Signatures for events that another leader has signed change nothing, and nor do
+                // those of a key whose word does not count.
+                if may_sign_events(&step.rows, &signatures, step.now) {
+                    let _ = self.ledger.sign(&mut step.rows, first, signatures);
+                }
                 step.done()
             }
             Command::RecordCopies { artifact, copies } => {

@@ -17,7 +17,7 @@ use domain::{
     port::RowRead,
     scratch,
 };
-use registry::ledger::{Ledger, SealInput};
+use registry::ledger::{Ledger, SealInput, signing_key::check_signer};
 use serde_json::json;
 
 /// What completes a ticket.
@@ -46,6 +46,9 @@ impl Sched {
                 "seal of {}: copies: no server is named; name those that hold every byte",
                 completion.ticket
             )));
+        }
+        if let Err(refusal) = check_signer(&step.rows, completion.signer, step.now) {
+            return Reply::Refused(Refusal::Registry(refusal));
         }
         let id = ticket.element.job;
         let Some(submitted) = step.submitted(id) else { return step.done() };

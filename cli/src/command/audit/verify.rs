@@ -8,7 +8,7 @@ use crate::{
     fault::Fault,
     output::{Output, Style},
 };
-use domain::{Digest, view::AuditPage};
+use domain::{Digest, signing::KeyPurpose, view::AuditPage};
 use proto::v1::{AuditQuery, query_request::What};
 use registry::seal::audit::{Anchor, ChainCheck, Checked};
 use serde::Serialize;
@@ -51,9 +51,16 @@ impl Trusted {
     }
 
     pub(super) async fn of_server(context: &Context) -> Result<Self, Fault> {
-        let keys = artifact::keys(&context.client).await?;
-        let signer = keys.event_signer;
-        Ok(Self { keys: [(signer.clone(), keys.event_public_pem)].into(), signer })
+        let known = artifact::keys(&context.client).await?;
+        let events = known.keys.iter().rev().filter(|key| key.purpose == KeyPurpose::Event);
+        let mut newest = events.clone().filter(|key| key.check(known.now).is_ok()).chain(events);
+        let signer = newest.next().map(|key| key.kid.clone()).unwrap_or_default();
+        Ok(Self { keys: artifact::event_keys(&known), signer })
+    }
+
+    /// The PEM texts of all keys.
+    pub(super) fn pems(&self) -> impl Iterator<Item = &str> {
+        self.keys.values().map(String::as_str)
     }
 
     pub(super) fn pem(&self, signer: &str) -> &str {
