@@ -284,3 +284,7 @@ pub fn may_sign_events(rows: &impl RowRead, signatures: &[EventSignature], now: 
             .is_some_and(|key| key.purpose == KeyPurpose::Event && key.check(now).is_ok())
     })
 }
+
+#[cfg(test)]
+#[path = "signing_key_test.rs"]
+mod tests;

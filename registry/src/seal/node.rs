@@ -206,3 +206,7 @@ fn vouched(chain: &[Pem], authorities: &[String], at: u64) -> Result<(), String>
     }
     Err("no trusted authority vouches for the node's certificate".into())
 }
+
+#[cfg(test)]
+#[path = "node_test.rs"]
+mod tests;
