@@ -219,4 +219,82 @@ mod tests {
         assert!(check("https://proxy:8443").is_ok() && check("http://127.0.0.1:8000").is_ok());
         assert!(check("http://proxy:8000").is_err() && check("proxy:8000").is_err());
     }
+
+    /// Answers one call with what `answer` makes of the question; then another, and so on.
+    fn serve(answer: impl Fn(&Value) -> (u16, String) + Send + 'static) -> String {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, mut bytes, mut part) = (stream.unwrap(), Vec::new(), [0; 4_096]);
+                let question = loop {
+                    let size = stream.read(&mut part).unwrap();
+                    bytes.extend_from_slice(&part[..size]);
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+                    if let Some(body) = body.and_then(|body| serde_json::from_str(&body).ok()) {
+                        break body;
+                    }
+                    assert!(size > 0, "no question: {text}");
+                };
+                let (status, body) = answer(&question);
+                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}", body.len());
+                let text = format!("{head}\r\nconnection: close\r\n\r\n{body}");
+                stream.write_all(text.as_bytes()).unwrap();
+            }
+        });
+        address
+    }
+
+    fn key(dialect: Dialect, address: &str, public: String) -> ProxyKey {
+        ProxyKey {
+            id: "k".into(),
+            public,
+            url: format!("http://{address}/sign"),
+            dialect,
+            token: None,
+            client: reqwest::Client::new(),
+            runtime: Handle::current(),
+        }
+    }
+
+    async fn sign(key: ProxyKey) -> Result<Vec<u8>, SignError> {
+        tokio::task::spawn_blocking(move || key.sign(b"message")).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_signature_of_each_dialect_is_taken_if_it_verifies_and_each_fault_has_a_name() {
+        use p256::ecdsa::{Signature, SigningKey, signature::hazmat::PrehashSigner};
+        use p256::pkcs8::{EncodePublicKey, LineEnding};
+        let secret = SigningKey::from_slice(&[7; 32]).unwrap();
+        let public = secret.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
+        let signed = move |message: &[u8], id: &'static str| {
+            let signature: Signature = secret.sign_prehash(&Sha256::digest(message)).unwrap();
+            let raw = STANDARD.encode(signature.to_bytes());
+            json!({
+                "signature_b64": raw, "signature": raw, "sig": raw,
+                "signer_id": id, "signerId": id, "signer_kid": "their-own",
+            })
+            .to_string()
+        };
+        for dialect in [Dialect::Payload, Dialect::Kernel, Dialect::Hash] {
+            let signed = signed.clone();
+            let at = serve(move |_| (200, signed(b"message", "k")));
+            sign(key(dialect, &at, public.clone())).await.unwrap();
+        }
+        let of = |status: u16, body: String| serve(move |_| (status, body.clone()));
+        let told = async |address: String| {
+            sign(key(Dialect::Payload, &address, public.clone())).await.unwrap_err()
+        };
+        let other = told(of(200, signed(b"another", "k"))).await;
+        assert!(matches!(&other.why, SignFault::Wrong(why) if why.contains("does not verify")));
+        let stranger = told(of(200, signed(b"message", "x"))).await;
+        assert!(matches!(&stranger.why, SignFault::Wrong(why) if why.contains("in the place of")));
+        assert!(told(of(503, "busy".into())).await.is_passing());
+        assert!(matches!(told(of(429, "slow down".into())).await.why, SignFault::Throttled(_)));
+        assert!(matches!(told(of(403, "no".into())).await.why, SignFault::Refused(_)));
+        assert!(matches!(told(of(200, "hello".into())).await.why, SignFault::Wrong(_)));
+        assert!(told("127.0.0.1:1".into()).await.is_passing());
+    }
 }

@@ -28,6 +28,8 @@ use std::{
 pub struct Export {
     /// Where they stand.
     pub dir: PathBuf,
+    /// The cluster's keys, as the export has them.
+    pub known: KeysView,
 }
 
 impl Export {
@@ -145,8 +147,11 @@ pub fn event_keys(keys: &KeysView) -> BTreeMap<String, String> {
 /// # Errors
 /// When the folder is there already, or the bytes cannot be had.
 pub async fn export(client: &Client, view: &ArtifactView, dir: &Path) -> Result<Export, Fault> {
-    let export = Export { dir: dir.to_owned() };
-    let keys = keys(client).await?;
+    let asked = AuditProofQuery { event: view.artifact.audit_seq };
+    let proof: AuditProofView = client.query(What::AuditProof(asked)).await?.value;
+    // After the proof: the key that signed its head is among them.
+    let export = Export { dir: dir.to_owned(), known: keys(client).await? };
+    let keys = &export.known;
     let signer = view.artifact.signer.to_string();
     let Some(key) = keys.of(&signer) else {
         let id = view.artifact.id;
@@ -163,9 +168,7 @@ pub async fn export(client: &Client, view: &ArtifactView, dir: &Path) -> Result<
     client.blob_to_file(view.artifact.signature, &export.signature()).await?;
     client.blob_to_file(view.artifact.provenance, &export.provenance()).await?;
     export.write("model.pub.pem", &key.public_pem)?;
-    export.write("keys.json", document(&keys))?;
-    let asked = AuditProofQuery { event: view.artifact.audit_seq };
-    let proof: AuditProofView = client.query(What::AuditProof(asked)).await?.value;
+    export.write("keys.json", document(keys))?;
     export.write(logged::EVENT, &proof.event.payload)?;
     export.write(logged::PROOF, &proof.proof)?;
     export.write(logged::DELEGATION, &proof.delegation)?;

@@ -101,13 +101,16 @@ pub fn offline(dir: &Path, keys: &Path, signature: Option<&Path>) -> Result<Repo
 /// When there is none, or its bytes cannot be had.
 pub async fn online(context: &Context, which: &Selector) -> Result<Report, Fault> {
     let view = find::artifact(context, which).await?;
-    let keys = artifact::keys(&context.client).await?;
+    let mut keys = artifact::keys(&context.client).await?;
     let scratch = tempfile::tempdir()
         .map_err(|fault| Fault::internal("scratch", format!("no temporary folder: {fault}")))?;
     let dir = scratch.path().join("export");
     let mut checks = Vec::new();
     match artifact::export(&context.client, &view, &dir).await {
-        Ok(_) => checks.extend(verify_export(&dir, &Trust::of(keys.clone()))),
+        Ok(export) => {
+            keys = export.known.clone();
+            checks.extend(verify_export(&dir, &Trust::of(export.known)));
+        }
         Err(fault) if fault.exit() == Exit::Mismatch => {
             checks.push(Check { name: "bytes", ok: false, detail: fault.detail });
         }

@@ -30,7 +30,8 @@ fn an_old_result_is_verified_by_the_key_that_counted_when_it_was_sealed() {
     let mut cluster = Cluster::start();
     let user = User { profile: cluster.user.profile.clone() };
     let user = &user;
-    let path = |name: &str| cluster.path(name).display().to_string();
+    let folder = cluster.dir().to_owned();
+    let path = |name: &str| folder.join(name).display().to_string();
     let (old_export, new_export, keys) = (path("old"), path("new"), path("keys.json"));
     user.run_job("old");
     user.ok(&["artifact", "export", "a1", &old_export]);
@@ -64,6 +65,11 @@ fn an_old_result_is_verified_by_the_key_that_counted_when_it_was_sealed() {
     let bare = format!("{new_export}/model.pub.pem");
     let found = failed(user, &["verify", "--offline", &old_export, "--keys", &bare]);
     assert_eq!(found[0].0, "trusted key");
+
+    // The chain is checked with bare model keys as well: they vouch for those that signed it.
+    user.ok(&["audit", "verify", "--keys", &keys]);
+    let found = user.fails(7, &["audit", "verify", "--keys", &bare]);
+    assert!(found.contains("no public key of signer"), "{found}");
 
     // What the first key signed before it was revoked still counts; from then on, nothing does.
     let sealed = events(user, "registry.artifact.registered")[1]["ts"].as_str().unwrap().to_owned();

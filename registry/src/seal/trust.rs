@@ -112,11 +112,12 @@ impl Trust {
         }
     }
 
-    /// The public half of an event key, by the delegation that comes with a proof.
+    /// The public half of an event key that a trusted model key vouches for, also one that is newer
+    /// than the file of keys.
     ///
     /// # Errors
-    /// When no trusted key vouches for it.
-    pub fn event(&self, delegation: &str) -> Result<(String, [u8; 32]), String> {
+    /// When none vouches for it, or one that was revoked.
+    pub fn vouched(&self, delegation: &str) -> Result<(String, [u8; 32]), String> {
         let by = keys::delegated_by(delegation).ok_or("the delegation names no model key")?;
         let pem = self.models.get(&by).ok_or_else(|| {
             format!(
@@ -124,7 +125,26 @@ impl Trust {
                  give the cluster's keys: assay key export FILE"
             )
         })?;
-        let (kid, public) = keys::open_delegation(delegation, pem)?;
+        let known = self.known.as_ref().and_then(|known| known.of(&by));
+        if known.is_some_and(|model| model.revoked.is_some()) {
+            let (kid, _) = keys::open_delegation(delegation, pem)?;
+            let listed = self.known.as_ref().is_some_and(|known| known.of(&kid).is_some());
+            // What is in the table was vouched for before its model key was revoked.
+            if !listed {
+                return Err(format!(
+                    "the log's key {kid} is vouched for by {by}, which is revoked"
+                ));
+            }
+        }
+        keys::open_delegation(delegation, pem)
+    }
+
+    /// The public half of an event key, by the delegation that comes with a proof.
+    ///
+    /// # Errors
+    /// When no trusted key vouches for it.
+    pub fn event(&self, delegation: &str) -> Result<(String, [u8; 32]), String> {
+        let (kid, public) = self.vouched(delegation)?;
         // A stolen model key can vouch for anything: with a table of keys, that one decides.
         let listed = |key: &SigningKey| key.purpose == KeyPurpose::Event && key.revoked.is_none();
         match &self.known {

@@ -9,7 +9,7 @@ use crate::state::command::{Command, Reply};
 use domain::{
     Millis,
     port::SignError,
-    signing::{Custody, KeyPurpose, KeysView},
+    signing::{Custody, KeyPurpose, KeysView, SigningKey},
 };
 use registry::{ledger::RegistryCommand, seal::keys};
 use std::{sync::Arc, time::Duration};
@@ -107,11 +107,18 @@ async fn event_key(
 ) -> Result<(), KeepFault> {
     let keyring = &context.keyring;
     let now = wall_clock();
+    // The key that seals vouches for the keys of the day: with it alone, new results verify.
+    let vouched = |key: &SigningKey| {
+        let delegation = key.delegation.as_deref();
+        !keyring.makes_event_keys()
+            || delegation.and_then(keys::delegated_by).as_deref() == Some(by)
+    };
     let counts = |kid: &str| {
         view.of(kid).is_some_and(|key| {
             key.purpose == KeyPurpose::Event
                 && key.check(view.now).is_ok()
                 && !is_due(key.until, keyring.event_period(), now)
+                && vouched(key)
         })
     };
     match keyring.event() {

@@ -181,6 +181,12 @@ impl Keyring {
         }
     }
 
+    /// Whether keys for events are made here, and not laid beside the model key.
+    #[must_use]
+    pub fn makes_event_keys(&self) -> bool {
+        self.signers.event.is_none()
+    }
+
     /// The key for events that the log knows of.
     #[must_use]
     pub fn event(&self) -> Option<EventKey> {

@@ -61,7 +61,7 @@ use domain::{
     scratch::{Scratch, SetHash},
 };
 use record::Events;
-use registry::ledger::{Ledger, signing_key::may_sign_events};
+use registry::ledger::Ledger;
 use replies::Known;
 use sched::Sched;
 use seal::Completion;
@@ -206,12 +206,7 @@ impl Cluster {
                 sched.abandon_seal(step, actor, ticket, cause)
             }
             Command::SignEvents { first, signatures } => {
-                // Signatures for events that another leader has signed change nothing, and nor do
-                // those of a key whose word does not count.
-                if may_sign_events(&step.rows, &signatures, step.now) {
-                    let _ = self.ledger.sign(&mut step.rows, first, signatures);
-                }
-                step.done()
+                seal::sign_events(step, &mut self.ledger, first, signatures)
             }
             Command::RecordCopies { artifact, copies } => {
                 seal::record_copies(step, &mut self.ledger, actor, artifact, copies)
