@@ -266,9 +266,9 @@ cluster = "dev"
 dir = "data"
 listen = "127.0.0.1:7601"
 advertise = "127.0.0.1:7601"
-ca = "ca.pem"
-cert = "s.pem"
-key = "s.key"
+ca = "/ca.pem"
+cert = "/s.pem"
+key = "/s.key"
 join = true
 "#;
 
