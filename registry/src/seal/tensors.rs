@@ -234,7 +234,7 @@ mod tests {
             let made = mark_all(dir.path(), key).unwrap();
             assert_eq!(made["m.safetensors"], Digest::of(&[1, 2, 3, 4]));
             let once = fs::read(&path).unwrap();
-            assert!(once.ends_with(&[1, 2, 3, 4]) && (once.len() - 4) % 8 == 0);
+            assert!(once.ends_with(&[1, 2, 3, 4]) && (once.len() - 4).is_multiple_of(8));
             mark_all(dir.path(), key).unwrap();
             assert_eq!(fs::read(&path).unwrap(), once, "the second time changes nothing");
             let told = provenance(key, made["m.safetensors"]);
