@@ -68,11 +68,11 @@ fn a_cluster_seals_with_a_hardware_module_and_a_wrong_pin_is_tried_once() {
     submit(user, "early");
     until(user, &["early"], "sealing");
     user.until("each server was told that its PIN is wrong", |_| {
-        let told = |name: &&str| {
+        let told = |name: &str| {
             let log = cluster.log(name);
             log.contains("PIN is incorrect") || log.contains("PIN was refused")
         };
-        SERVERS.iter().filter(told).count().eq(&SERVERS.len()).then_some(())
+        SERVERS.into_iter().all(told).then_some(())
     });
     // A token locks itself after a few wrong PINs: this one was tried once by each server.
     fs::write(&pin, format!("{PIN}\n")).unwrap();
