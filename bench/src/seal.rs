@@ -26,7 +26,7 @@ use domain::{
 };
 use registry::{
     seal::{bundle, dsse},
-    sign::local::LocalSigner,
+    sign::local::{LocalSigner, create_model},
 };
 use sha2::Digest as _;
 use std::{
@@ -108,7 +108,7 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         agent_version: String::new(),
         isolation: domain::isolation::NodeIsolation::default(),
     };
-    Ok(Sealing { wanted, dirs, inventory, started: Millis(0), ended: Millis(1) })
+    Ok(Sealing { wanted, dirs, inventory, started: Millis(0), ended: Millis(1), node_key: None })
 }
 
 /// What a job's end costs, up to its signatures.
@@ -121,10 +121,10 @@ async fn seal(sealing: Sealing, signer: &LocalSigner) -> Result<OutputDigests> {
     let kept = statements.0.lock().unwrap_or_else(PoisonError::into_inner);
     let payload = |digest| kept.get(digest).context("the statement was handed over");
     let model = payload(&digests.statement)?;
-    let signed = signer.sign_model(&dsse::pae(model))?;
-    let signature = bundle::model_bundle(model, &signed, &signer.model_public_pem());
+    let signed = signer.sign(&dsse::pae(model))?;
+    let signature = bundle::model_bundle(model, &signed, &signer.public_pem()?);
     let provenance = payload(&digests.provenance)?;
-    let signed = signer.sign_model(&dsse::pae(provenance))?;
+    let signed = signer.sign(&dsse::pae(provenance))?;
     let envelope = dsse::envelope(provenance, &signed);
     if signature.is_empty() || envelope.is_empty() {
         bail!("a signature is empty");
@@ -161,7 +161,7 @@ pub async fn run(count: u64, place: Option<&Path>) -> Result<()> {
         disk::fill(file, FILE, seed)?;
     }
     fs::write(dirs.log(0), "done\n")?;
-    let signer = LocalSigner::create(&dir.path().join("keys"))?;
+    let signer = create_model(&dir.path().join("model.key.pem"))?;
     let size = (count * FILE) as f64;
     let cores = std::thread::available_parallelism()?.get();
     // One file is hashed by one core.

@@ -25,6 +25,7 @@ pub mod queue;
 pub mod refusal;
 pub mod resource;
 pub mod scratch;
+pub mod signing;
 pub mod tree;
 pub mod unit;
 pub mod view;

@@ -76,6 +76,13 @@ pub const REPLIES_MAX: u64 = 1_000_000;
 pub const REPLIES_MIN: u64 = 65_536;
 /// Time for which a stored reply is kept, at least, while fewer than [`REPLIES_MAX`].
 pub const REPLY_KEPT: Millis = Millis(24 * 3_600_000);
+/// Public keys that one cluster remembers: model keys, and event keys of every day.
+/// Source: three servers with a key a day fill it in fifteen years.
+pub const KEYS_MAX: u64 = 16_384;
+/// Longest time for which a model key delegates to an event key that a server made by itself.
+pub const DELEGATION_MAX: Millis = Millis(26 * 3_600_000);
+/// Longest time for which an old model key counts beside its successor.
+pub const KEY_OVERLAP_MAX: Millis = Millis(90 * 24 * 3_600_000);
 /// Digests of committed checkpoints kept for one element. One more, and every second is dropped.
 pub const CHECKPOINT_DIGESTS_KEPT: usize = 512;
 /// Bytes of the name of a model family, a metric, an alias or an approver.

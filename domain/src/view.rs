@@ -216,6 +216,9 @@ pub struct AuditProofView {
     pub root: Digest,
     /// Events under it.
     pub tree_size: u64,
+    /// By what a model key vouches for the log's key: a DSSE envelope.
+    #[serde(default)]
+    pub delegation: String,
 }
 
 /// One server of the cluster.

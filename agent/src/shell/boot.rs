@@ -42,19 +42,11 @@ pub(super) async fn boot<B: Blobs>(
     let pool = Arc::new(FolderPool::open(&dirs).map_err(failed)?);
     let cache = Arc::new(Cache::open(dirs.cache()).map_err(failed)?);
     trim(&cache, config.cache_max.0, parts);
+    let node_key = config.node_key()?;
     let (watch, seen) = CheckpointWatch::new(&dirs)?;
     let (heard_out, heard) = mpsc::channel(HEARD_AHEAD);
-    let mut tasks = Tasks::new(
-        dirs.clone(),
-        config.supervisor,
-        inventory.gpus.clone(),
-        House {
-            isolation: inventory.isolation.clone(),
-            memory: inventory.memory,
-            readable: config.readable.iter().map(|it| it.display().to_string()).collect(),
-        },
-        heard_out,
-    );
+    let (house, gpus) = (house(&config, &inventory), inventory.gpus.clone());
+    let mut tasks = Tasks::new(dirs.clone(), config.supervisor, gpus, house, heard_out);
     let mut client = tasks.connect().await?;
     let known = list(&mut client).await.map_err(failed)?;
     let kept = state::read_all(&dirs).map_err(failed)?;
@@ -74,6 +66,7 @@ pub(super) async fn boot<B: Blobs>(
         pool,
         cache,
         blobs,
+        node_key,
         watch,
         up: None,
         orders,
@@ -86,6 +79,14 @@ pub(super) async fn boot<B: Blobs>(
     shell.adopt(&kept, &known);
     parts.spawn(tasks.run(client, inbox));
     Ok((shell, Mailboxes { link, heard, seen, done, news }))
+}
+
+fn house(config: &Config, inventory: &Inventory) -> House {
+    House {
+        isolation: inventory.isolation.clone(),
+        memory: inventory.memory,
+        readable: config.readable.iter().map(|it| it.display().to_string()).collect(),
+    }
 }
 
 fn trim(cache: &Arc<Cache>, max: u64, parts: &mut JoinSet<()>) {

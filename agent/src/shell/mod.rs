@@ -42,6 +42,7 @@ use domain::{
     node::Inventory,
 };
 use local::Local;
+use registry::seal::node::NodeKey;
 use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
 use tail::Tail;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -170,6 +171,8 @@ struct Shell<B> {
     pool: Arc<FolderPool>,
     cache: Arc<Cache>,
     blobs: Arc<B>,
+    /// What this node signs its own word on results with.
+    node_key: Option<Arc<NodeKey>>,
     watch: CheckpointWatch,
     /// The open stream.
     up: Option<mpsc::Sender<Up>>,

@@ -124,6 +124,7 @@ impl<B: Blobs> Shell<B> {
             inventory: self.inventory.clone(),
             started: local.started.unwrap_or(now),
             ended: local.ended.unwrap_or(now),
+            node_key: self.node_key.clone(),
         };
         let blobs = Arc::clone(&self.blobs);
         self.work(lease, async move {

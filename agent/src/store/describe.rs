@@ -8,11 +8,11 @@ use domain::{
     tree::Tree,
 };
 use registry::seal::{
-    recipe,
+    node, recipe,
     statement::{self, Provenance},
     walk::{self, WalkError},
 };
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 /// The folder's tree, hashed on all cores.
 pub(super) fn hash(folder: &Path) -> Result<Tree, EndCause> {
@@ -39,15 +39,21 @@ pub(super) fn model(sealing: &Sealing, tree: &Tree) -> Vec<u8> {
 /// The payload of the signed provenance.
 ///
 /// # Errors
-/// When it is not on record what held for tasks that ran within walls.
-pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Result<Vec<u8>, EndCause> {
+/// When it is not on record what held for tasks that ran within walls, or the node cannot sign.
+pub(super) fn provenance(
+    sealing: &Sealing,
+    tree: &Tree,
+    mut tensors: BTreeMap<String, Digest>,
+    log: Digest,
+) -> Result<Vec<u8>, EndCause> {
     let in_force = in_force(sealing)?;
+    tensors.retain(|path, _| tree.files.iter().any(|file| file.path == *path));
     let wanted = &sealing.wanted;
     let inventories = match wanted.inventories.as_slice() {
         [] => vec![sealing.inventory.clone()],
         gang => gang.to_vec(),
     };
-    Ok(statement::provenance(&Provenance {
+    let payload = statement::provenance(&Provenance {
         name: wanted.spec.name.clone(),
         root: tree.root(),
         spec: wanted.spec.clone(),
@@ -63,7 +69,12 @@ pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Result<
         log,
         metrics: last_metrics(sealing),
         in_force,
-    }))
+        tensors,
+    });
+    match &sealing.node_key {
+        None => Ok(payload),
+        Some(key) => node::add(&payload, key).map_err(|detail| EndCause::Seal { detail }),
+    }
 }
 
 /// What held for the tasks, as the supervisor wrote it down.

@@ -12,11 +12,13 @@ use domain::{
     node::Inventory,
     tree::Tree,
 };
+use registry::seal::{node::NodeKey, tensors};
 use std::{
     fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Files up to this length are read into memory, and so checked once more as they leave.
@@ -36,6 +38,8 @@ pub struct Sealing {
     pub started: Millis,
     /// When the last one ended.
     pub ended: Millis,
+    /// What this node signs its own word with; none only where the servers ask for no certificate.
+    pub node_key: Option<Arc<NodeKey>>,
 }
 
 /// Hashes and uploads the checkpoint in `folder`.
@@ -86,7 +90,10 @@ pub async fn log(
 }
 
 fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp), EndCause> {
-    let (tree, mut uploads, before) = gather(sealing.dirs.out(), describe::model_part)?;
+    let out = sealing.dirs.out();
+    let tensors = tensors::mark_all(&out, sealing.wanted.lease.build_key)
+        .map_err(|why| seal_cause(&out, &why))?;
+    let (tree, mut uploads, before) = gather(out, describe::model_part)?;
     if tree.files.is_empty() && sealing.wanted.spec.outputs == Outputs::Required {
         return Err(EndCause::NoOutput);
     }
@@ -95,7 +102,7 @@ fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp
         merged_log(&sealing.dirs, &ranks).map_err(|why| seal_cause(&sealing.dirs.logs(), &why))?;
     let log = Blob::bytes(log);
     let statement = Blob::bytes(describe::model(sealing, &tree));
-    let provenance = Blob::bytes(describe::provenance(sealing, &tree, log.digest())?);
+    let provenance = Blob::bytes(describe::provenance(sealing, &tree, tensors, log.digest())?);
     let digests = OutputDigests {
         root: tree.root(),
         tree: tree.digest(),

@@ -2,6 +2,7 @@
 
 pub mod dataset;
 pub mod debug;
+pub mod key;
 pub mod operator;
 pub mod process;
 pub mod queue;
@@ -135,6 +136,8 @@ pub enum Command {
     Promotion(Noun<registry::Promotion>),
     /// Say who may approve promotions
     Approver(Noun<registry::Approver>),
+    /// List, rotate and revoke the keys that sign for the cluster
+    Key(Noun<key::Key>),
     /// Compare samples of now with those that a model was made with
     Drift(Noun<debug::Drift>),
     /// Look at documents as Assay sees them

@@ -81,9 +81,12 @@ pub struct ServerInit {
     /// Where others reach it, host:port; by default where it listens
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
-    /// Folder with a copy of the cluster's signing keys
-    #[arg(long, value_name = "DIR")]
-    pub keys: PathBuf,
+    /// Folder with a copy of the cluster's signing keys, where they are files
+    #[arg(long, value_name = "DIR", required_unless_present = "signer")]
+    pub keys: Option<PathBuf>,
+    /// Configuration of another server, whose table [signer] is taken over
+    #[arg(long, value_name = "FILE", conflicts_with = "keys")]
+    pub signer: Option<PathBuf>,
     /// Key of the cluster's authority, to sign the certificate here; else a request is written
     #[arg(long, value_name = "FILE")]
     pub ca_key: Option<PathBuf>,

@@ -191,9 +191,12 @@ pub struct Verify {
     /// An exported folder, checked without any cluster
     #[arg(long, value_name = "DIR", requires = "keys")]
     pub offline: Option<PathBuf>,
-    /// The public key that you trust, in PEM
+    /// The keys that you trust: public keys in PEM, or what `assay key export` wrote
     #[arg(long, value_name = "FILE", requires = "offline")]
     pub keys: Option<PathBuf>,
+    /// The folder is one that any tool for OpenSSF Model Signing has signed, and this its signature
+    #[arg(long, value_name = "FILE", requires = "offline")]
+    pub signature: Option<PathBuf>,
 }
 
 /// `assay reproduce`.

@@ -2,11 +2,11 @@
 
 use crate::{
     authority::{self, Authority, Subject},
-    config::{self, gates::Gates, profile},
+    config::{self, gates::Gates, profile, signer::Signer},
     fault::Fault,
 };
 use domain::ReplicaId;
-use registry::sign::local::LocalSigner;
+use registry::sign::local::LocalKeys;
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
@@ -128,7 +128,7 @@ impl Layout {
             issue(node, format!("node:{node}"), &[])?;
         }
         issue("user", format!("user:{user}"), &[])?;
-        LocalSigner::create(&self.keys())
+        LocalKeys::create(&self.keys())
             .map_err(|fault| Fault::internal("keys", fault.to_string()))?;
         self.link_nvml(nvml)?;
         let addresses = addresses()?;
@@ -174,7 +174,7 @@ impl Layout {
             ca: authority::ca_file(&self.tls()),
             cert: pair.cert,
             key: pair.key,
-            keys: self.keys(),
+            signer: Signer::local(self.keys()),
             gates: Gates { admins: [user.to_owned()].into(), ..Gates::default() },
         };
         server.to_toml()

@@ -21,6 +21,8 @@ pub struct Cluster {
     running: BTreeMap<String, Child>,
     /// Small file systems that hold the data of some processes.
     disks: BTreeMap<String, Disk>,
+    /// Variables of the environment of all processes.
+    env: BTreeMap<String, String>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -65,8 +67,8 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         set_up(dir.path());
         let user = User { profile: dir.path().to_owned() };
-        let (running, disks) = (BTreeMap::new(), BTreeMap::new());
-        Self { user, dir, running, disks, _alone: alone }
+        let (running, disks, env) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { user, dir, running, disks, env, _alone: alone }
     }
 
     /// Starts three servers and two agents, and waits until they take work.
@@ -114,6 +116,22 @@ impl Cluster {
         self.disks.insert(name.to_owned(), disk);
     }
 
+    /// Sets a variable for all processes that are started from now on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Has every server sign with what this table `[signer]` says, in the place of files.
+    pub fn sign_with(&self, table: &str) {
+        for name in SERVERS {
+            let text = fs::read_to_string(self.config(name)).unwrap();
+            let kept: Vec<_> = text.lines().filter(|line| !line.starts_with("keys = ")).collect();
+            let kept = kept.join("\n");
+            let kept = kept.split("\n[signer]").next().unwrap();
+            fs::write(self.config(name), format!("{kept}\n[signer]\n{table}\n")).unwrap();
+        }
+    }
+
     /// The small file system of a process.
     pub fn disk(&self, name: &str) -> &Disk {
         &self.disks[name]
@@ -132,7 +150,7 @@ impl Cluster {
         };
         command.args([role, "--config"]).arg(self.config(name));
         command.env("FAKE_NVML_STATE", self.path(&format!("config/{name}.gpus.json")));
-        command.stdin(Stdio::null());
+        command.envs(&self.env).stdin(Stdio::null());
         command
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Source: SLSA provenance v1 in an in-toto statement v1.
 
-use super::{canonical, recipe};
+use super::{canonical, recipe, tensors};
 use domain::{
     Digest, Millis,
     artifact::{NodeLog, SealTicket},
@@ -14,6 +14,7 @@ use domain::{
     node::Inventory,
 };
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 /// What kind of build this is: a document in the repository.
@@ -53,6 +54,8 @@ pub struct Provenance {
     pub metrics: String,
     /// How far the lead's tasks were kept apart.
     pub in_force: InForce,
+    /// Digests of the tensors of safetensors files, by path.
+    pub tensors: BTreeMap<String, Digest>,
 }
 
 /// The payload of `provenance.dsse.json`.
@@ -190,6 +193,10 @@ fn run(told: &Provenance) -> Value {
     let mut byproducts = checkpoints;
     byproducts.push(lead_log(told));
     byproducts.push(json!({ "annotations": { "last": told.metrics }, "name": "metrics" }));
+    byproducts.extend(told.tensors.iter().map(|(path, digest)| {
+        let digest = json!({ "sha256": digest.to_string() });
+        json!({ "digest": digest, "name": tensors::byproduct(path) })
+    }));
     json!({
         "builder": {
             "id": BUILDER,
@@ -250,7 +257,6 @@ mod tests {
         lease::Phase,
         resource::{Gpu, TaskResources},
     };
-    use std::collections::BTreeMap;
 
     fn spec() -> JobSpec {
         JobSpec {
@@ -335,6 +341,7 @@ mod tests {
             log: Digest::of(b"log"),
             metrics: String::new(),
             in_force: InForce::default(),
+            tensors: BTreeMap::new(),
         };
         let payload: Value = serde_json::from_slice(&provenance(&told)).unwrap();
         let nodes = &payload["predicate"]["buildDefinition"]["internalParameters"]["nodes"];

@@ -14,6 +14,8 @@ mod follow;
 mod forward;
 mod gates;
 mod identity;
+mod keeping;
+mod keyring;
 mod lead;
 mod log_hub;
 mod membership;
@@ -30,6 +32,7 @@ mod training;
 
 pub use channels::{Channels, Tls, TlsError};
 pub use gates::{GateConfig, GateError};
+pub use keyring::Signers;
 
 use crate::consensus::{
     Identity, ReplicaConfig, StoreError,
@@ -39,19 +42,17 @@ use crate::consensus::{
 use blobs::BlobService;
 use context::Context;
 use datasets::Scans;
-use domain::{ReplicaId, port::Signer};
+use domain::ReplicaId;
 use explained::Explained;
 use forward::Forwarder;
 use gates::Gatekeeper;
+use keyring::Keyring;
 use log_hub::LogHub;
 use proto::v1::{
     agents_server::AgentsServer, assay_server::AssayServer, blobs_server::BlobsServer,
     peer_server::PeerServer,
 };
-use registry::{
-    blob::local::{BlobError, BlobStore},
-    sign::local::{KeyError, LocalSigner},
-};
+use registry::blob::local::{BlobError, BlobStore};
 use sessions::Sessions;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -69,7 +70,7 @@ const EVENTS: usize = 4_096;
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What is particular to one server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerConfig {
     /// Its id, never used before in this cluster.
     pub id: ReplicaId,
@@ -87,8 +88,8 @@ pub struct ServerConfig {
     pub join: bool,
     /// Its certificate.
     pub tls: Tls,
-    /// The folder with the signing keys.
-    pub keys: PathBuf,
+    /// The keys that it signs with.
+    pub signers: Signers,
     /// Users who say who may approve promotions.
     pub admins: BTreeSet<String>,
     /// What decides at gates.
@@ -107,9 +108,6 @@ pub enum ServeError {
     /// The blob store's disk.
     #[error(transparent)]
     Blob(#[from] BlobError),
-    /// The signing keys.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
     /// The gates.
     #[error(transparent)]
     Gates(#[from] GateError),
@@ -156,7 +154,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let server_tls = config.tls.server()?;
     let client_tls = config.tls.client()?;
-    let signer: Arc<dyn Signer> = Arc::new(LocalSigner::open(&config.keys)?);
+    let authority = config.tls.authority()?;
     let gates = Gatekeeper::open(&config.gates, &config.tls)?;
     let hub = LogHub::open(config.dir.join("logs"))
         .map_err(|source| ServeError::Logs { dir: config.dir.clone(), source })?;
@@ -182,7 +180,8 @@ pub async fn serve(
         hub,
         channels,
         forwarder,
-        signer,
+        keyring: Keyring::new(config.signers, config.dir.join("event.key.pem")),
+        authority,
         sessions: Sessions::default(),
         admins: config.admins,
         scans: Scans::default(),
@@ -190,10 +189,12 @@ pub async fn serve(
         events,
     });
     let duties = tokio::spawn(lead::run(context.clone(), effects, heard));
+    let keeping = tokio::spawn(keeping::run(context.clone()));
     tracing::info!(server = %config.id, listen = %config.listen, "server started");
     let result = listen(&context, config.listen, server_tls, shutdown).await;
     node.stop().await;
     duties.abort();
+    keeping.abort();
     forwarding.abort();
     result
 }

@@ -11,6 +11,7 @@ use crate::{
 };
 use domain::{
     JobId, LogIndex, limit,
+    signing::KeysView,
     view::{ClusterView, JobView, ReplicaView},
 };
 use proto::v1::{self, query_request::What};
@@ -57,7 +58,7 @@ pub async fn query(
     let request = request.into_inner();
     match asked(who, request.what)? {
         What::Cluster(_) => cluster(context).await,
-        What::Keys(_) => keys(context),
+        What::Keys(_) => keys(context, request.stale).await,
         What::AuditProof(asked) => proof::of(context, asked.event, request.stale).await,
         what => read(context, what, request.stale).await,
     }
@@ -201,18 +202,14 @@ async fn cluster(context: &Context) -> Result<v1::Document, Status> {
     Ok(v1::Document { json: json(&document)?.into(), log_index: applied.0 })
 }
 
-#[derive(Serialize)]
-struct Keys {
-    model_public_pem: String,
-    event_public_pem: String,
-    event_signer: String,
-}
-
-fn keys(context: &Context) -> Result<v1::Document, Status> {
-    let document = Keys {
-        model_public_pem: context.signer.model_public_pem(),
-        event_public_pem: context.signer.event_public_pem(),
-        event_signer: context.signer.event_signer(),
+async fn keys(context: &Context, stale: bool) -> Result<v1::Document, Status> {
+    let answer = |cluster: &Cluster, rows: &Rows| {
+        let view = cluster.view();
+        (view.keys(rows), view.applied())
     };
-    Ok(v1::Document { json: json(&document)?.into(), log_index: 0 })
+    let read =
+        if stale { context.node.read_local(answer).await } else { context.node.read(answer).await };
+    let (keys, LogIndex(log_index)) = read.map_err(|fault| unreadable(&fault))?;
+    let document = KeysView { authority: context.authority.clone(), ..keys };
+    Ok(v1::Document { json: json(&document)?.into(), log_index })
 }

@@ -208,9 +208,7 @@ impl Cluster {
                 sched.abandon_seal(step, actor, ticket, cause)
             }
             Command::SignEvents { first, signatures } => {
-                // Signatures for events that another leader has signed change nothing.
-                let _ = self.ledger.sign(&mut step.rows, first, signatures);
-                step.done()
+                seal::sign_events(step, &mut self.ledger, first, signatures)
             }
             Command::RecordCopies { artifact, copies } => {
                 seal::record_copies(step, &mut self.ledger, actor, artifact, copies)

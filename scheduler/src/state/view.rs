@@ -148,6 +148,12 @@ impl<'a> View<'a> {
         self.sched.jobs.get(&id).map(|job| job.brief.name.to_string())
     }
 
+    /// The name of a node.
+    #[must_use]
+    pub fn node_name(&self, id: NodeId) -> Option<String> {
+        self.sched.nodes.get(&id).map(|node| node.row.inventory.name.clone())
+    }
+
     /// A live lease.
     #[must_use]
     pub fn lease(&self, id: LeaseId) -> Option<&'a Lease> {
@@ -197,6 +203,12 @@ impl<'a> View<'a> {
         event: u64,
     ) -> Result<Option<EventProof>, TreeFault> {
         registry::ledger::prove(self.ledger, rows, event)
+    }
+
+    /// The keys that sign for the cluster.
+    #[must_use]
+    pub fn keys(&self, rows: &impl RowRead) -> domain::signing::KeysView {
+        registry::ledger::signing_key::view(rows, self.now())
     }
 
     /// GPUs of a node that are held back, with those that an operator has accepted.
