@@ -2,6 +2,7 @@
 
 use crate::{
     after::{After, RetryRule},
+    checkpoint::CheckpointRule,
     digest::Digest,
     id::{ElementId, JobId, LeaseId},
     isolation::{Confinement, Network},
@@ -151,6 +152,9 @@ pub struct JobSpec {
     /// What it says of its own isolation.
     #[serde(default)]
     pub confinement: Confinement,
+    /// Whose checkpoints' bytes are kept.
+    #[serde(default, skip_serializing_if = "CheckpointRule::is_default")]
+    pub checkpoint: CheckpointRule,
 }
 
 /// A specification that no cluster could run.
@@ -217,6 +221,7 @@ impl JobSpec {
             fault("after", why, "wait for at most 64, or for one that waits for the others");
         }
         self.check_names(&mut fault);
+        self.check_checkpoint(&mut fault);
         self.check_confinement(gpus, &mut fault);
         let captured = self.code.iter().map(|code| ("code", code));
         let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));
@@ -235,6 +240,18 @@ impl JobSpec {
             fault("job", why, "move scripts and lists into the code folder");
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    fn check_checkpoint(&self, fault: &mut impl FnMut(&str, String, &str)) {
+        let CheckpointRule { keep, max_age } = self.checkpoint;
+        if let Some(keep) = keep
+            && (keep == 0 || keep > limit::CHECKPOINTS_KEPT_MAX)
+        {
+            fault("checkpoint.keep", format!("is {keep}"), "give 1 to 512");
+        }
+        if max_age == Some(Millis(0)) {
+            fault("checkpoint.max_age", "is zero".into(), "give a duration such as \"7d\"");
+        }
     }
 
     fn check_confinement(&self, gpus: u64, fault: &mut impl FnMut(&str, String, &str)) {

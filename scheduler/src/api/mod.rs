@@ -3,6 +3,7 @@
 mod agents;
 mod blobs;
 pub mod channels;
+mod chunks;
 mod config;
 mod context;
 mod copying;
@@ -25,6 +26,7 @@ mod sealing;
 mod service;
 mod sessions;
 mod submit;
+mod sweeping;
 mod training;
 
 pub use channels::{Channels, Tls, TlsError};
@@ -36,6 +38,7 @@ use crate::consensus::{
     transport::Transport,
 };
 use blobs::BlobService;
+use chunks::ChunkService;
 use context::Context;
 use domain::{ReplicaId, port::Signer};
 use explained::Explained;
@@ -44,10 +47,13 @@ use gates::Gatekeeper;
 use log_hub::LogHub;
 use proto::v1::{
     agents_server::AgentsServer, assay_server::AssayServer, blobs_server::BlobsServer,
-    peer_server::PeerServer,
+    chunks_server::ChunksServer, peer_server::PeerServer,
 };
 use registry::{
-    blob::local::{BlobError, BlobStore},
+    blob::{
+        chunks::{ChunkFault, ChunkStore},
+        local::{BlobError, BlobStore},
+    },
     sign::local::{KeyError, LocalSigner},
 };
 use sessions::Sessions;
@@ -105,6 +111,9 @@ pub enum ServeError {
     /// The blob store's disk.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// The store of checkpoints.
+    #[error(transparent)]
+    Chunks(#[from] ChunkFault),
     /// The signing keys.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -159,6 +168,7 @@ pub async fn serve(
     let hub = LogHub::open(config.dir.join("logs"))
         .map_err(|source| ServeError::Logs { dir: config.dir.clone(), source })?;
     let store = BlobStore::open(&config.dir.join("blobs"))?;
+    let chunks = ChunkStore::open(&config.dir.join("chunks"))?;
     let channels = Channels::new(client_tls.clone());
     let transport = Transport::new(config.id, config.cluster.clone(), client_tls);
     let (node, effects) = Node::start(Start {
@@ -177,6 +187,7 @@ pub async fn serve(
         cluster: config.cluster,
         node: node.clone(),
         blobs: BlobService::new(config.id, store, channels.clone()),
+        chunks: ChunkService::new(chunks, channels.clone()),
         hub,
         channels,
         forwarder,
@@ -187,10 +198,12 @@ pub async fn serve(
         events,
     });
     let duties = tokio::spawn(lead::run(context.clone(), effects, heard));
+    let sweeping = tokio::spawn(sweeping::run(context.clone()));
     tracing::info!(server = %config.id, listen = %config.listen, "server started");
     let result = listen(&context, config.listen, server_tls, shutdown).await;
     node.stop().await;
     duties.abort();
+    sweeping.abort();
     forwarding.abort();
     result
 }
@@ -224,6 +237,11 @@ async fn listen(
         ))
         .add_service(Explained(
             PeerServer::new(peer::PeerService(context.clone()))
+                .max_decoding_message_size(max)
+                .max_encoding_message_size(max),
+        ))
+        .add_service(Explained(
+            ChunksServer::new(context.chunks.clone())
                 .max_decoding_message_size(max)
                 .max_encoding_message_size(max),
         ))

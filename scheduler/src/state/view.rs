@@ -29,7 +29,10 @@ use registry::{
     ledger::{EventProof, Head, Ledger},
     seal::tlog::TreeFault,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A read-only view. A function of replicated rows only.
 #[derive(Clone, Copy)]
@@ -261,6 +264,12 @@ impl<'a> View<'a> {
         }
         let nodes = lease.members.iter().filter_map(|member| self.node(member.node));
         nodes.map(|row| row.inventory.clone()).collect()
+    }
+
+    /// Whether a list of chunks is needed that these leases have put on a server.
+    #[must_use]
+    pub fn needs_list(&self, rows: &impl RowRead, list: Digest, pins: &BTreeSet<LeaseId>) -> bool {
+        self.sched.needs_list(rows, list, pins)
     }
 
     /// The entry that held the newest plan.
