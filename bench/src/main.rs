@@ -5,6 +5,7 @@ mod arrays;
 mod assay;
 mod batch;
 mod burst;
+mod checkpoint;
 mod child;
 mod cpu;
 mod crew;
@@ -106,6 +107,15 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Storing and restoring a checkpoint of float32 tensors, beside cp, tar and the disk.
+    Checkpoint {
+        /// Its size in GiB, over eight files.
+        #[arg(long, default_value_t = 4)]
+        gib: u64,
+        /// Where to put it; the system's folder for temporary files by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Many queued jobs: memory, restart, latency.
     Queued {
         /// Jobs.
@@ -131,6 +141,7 @@ impl Command {
             "noop",
             "kills",
             "elections",
+            "checkpoint",
             "seal",
             "queued",
         ];
@@ -147,6 +158,7 @@ impl Command {
             Self::Noop { .. } => "noop",
             Self::Kills { .. } => "kills",
             Self::Elections { .. } => "elections",
+            Self::Checkpoint { .. } => "checkpoint",
             Self::Seal { .. } => "seal",
             Self::Queued { .. } => "queued",
             Self::All => "all",
@@ -164,6 +176,7 @@ impl Command {
             Self::Noop { jobs, alone } => noop::run(jobs, alone).await,
             Self::Kills { kills, etcd } => kills::run(kills, etcd).await,
             Self::Elections { seconds: time } => elections::run(seconds(time)).await,
+            Self::Checkpoint { gib, dir } => checkpoint::run(gib, dir.as_deref()).await,
             Self::Seal { gib, dir } => seal::run(gib, dir.as_deref()).await,
             Self::Queued { jobs, seconds: time } => queued::run(jobs, seconds(time)).await,
             Self::All => bail!("`all` is made of the others"),

@@ -9,7 +9,7 @@ use super::{
     step::Step,
 };
 use domain::{
-    Digest, JobId, LeaseId, Millis,
+    Digest, JobId, LeaseId,
     checkpoint::{Checkpoint, CheckpointRule},
     limit,
     port::RowRead,
@@ -163,7 +163,7 @@ pub fn broken(sched: &Sched, rows: &impl RowRead) -> Option<String> {
         .map(|list| key::kept_as(list))
         .map(|(from, to)| rows.range(&from, &to, usize::MAX).len())
         .sum();
-    let first: Option<Millis> = rows.range(&from, &to, 1).first().map(|it| key::until_in(&it.0).0);
+    let first = rows.range(&from, &to, 1).first().map(|it| key::until_in(&it.0).0);
     if until != all.len() || lists != all.len() || first != sched.kept_until {
         return Some(format!("checkpoint_kept: {} rows, {lists} and {until}", all.len()));
     }
