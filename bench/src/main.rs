@@ -15,6 +15,7 @@ mod etcd;
 mod idle;
 mod kills;
 mod load;
+mod model_signing;
 mod noop;
 mod queued;
 mod report;
@@ -106,6 +107,9 @@ enum Command {
         /// Where to put them; the system's folder for temporary files by default.
         #[arg(long)]
         dir: Option<PathBuf>,
+        /// The program `model_signing` of the OpenSSF, to be measured beside.
+        #[arg(long)]
+        reference: Option<PathBuf>,
     },
     /// Storing and restoring a checkpoint of float32 tensors, beside cp, tar and the disk.
     Checkpoint {
@@ -177,7 +181,9 @@ impl Command {
             Self::Kills { kills, etcd } => kills::run(kills, etcd).await,
             Self::Elections { seconds: time } => elections::run(seconds(time)).await,
             Self::Checkpoint { gib, dir } => checkpoint::run(gib, dir.as_deref()).await,
-            Self::Seal { gib, dir } => seal::run(gib, dir.as_deref()).await,
+            Self::Seal { gib, dir, reference } => {
+                seal::run(gib, dir.as_deref(), reference.as_deref()).await
+            }
             Self::Queued { jobs, seconds: time } => queued::run(jobs, seconds(time)).await,
             Self::All => bail!("`all` is made of the others"),
         }

@@ -58,6 +58,18 @@ impl CheckpointRule {
         self.max_age.unwrap_or(limit::CHECKPOINT_AGE)
     }
 
+    /// Names what is out of its range: field, fault and remedy.
+    pub fn check(&self, fault: &mut impl FnMut(&str, String, &str)) {
+        if let Some(keep) = self.keep
+            && (keep == 0 || keep > limit::CHECKPOINTS_KEPT_MAX)
+        {
+            fault("checkpoint.keep", format!("is {keep}"), "give 1 to 512");
+        }
+        if self.max_age == Some(Millis(0)) {
+            fault("checkpoint.max_age", "is zero".into(), "give a duration such as \"7d\"");
+        }
+    }
+
     /// Whether the job says nothing of it.
     #[must_use]
     pub fn is_default(&self) -> bool {

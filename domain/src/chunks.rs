@@ -2,6 +2,7 @@
 
 use crate::{
     digest::Digest,
+    id::LeaseId,
     limit,
     tree::{Tree, TreeError, TreeFile},
     unit::Bytes,
@@ -32,6 +33,16 @@ impl fmt::Debug for ChunkName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}..", hex::encode(&self.0[..4]))
     }
+}
+
+/// Who has put a list of chunks on a server: an attempt that may commit it as the checkpoint of a
+/// step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct Pin {
+    /// The attempt's lease.
+    pub lease: LeaseId,
+    /// The step.
+    pub step: u64,
 }
 
 /// A part of a file.

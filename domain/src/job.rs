@@ -221,7 +221,7 @@ impl JobSpec {
             fault("after", why, "wait for at most 64, or for one that waits for the others");
         }
         self.check_names(&mut fault);
-        self.check_checkpoint(&mut fault);
+        self.checkpoint.check(&mut fault);
         self.check_confinement(gpus, &mut fault);
         let captured = self.code.iter().map(|code| ("code", code));
         let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));
@@ -240,18 +240,6 @@ impl JobSpec {
             fault("job", why, "move scripts and lists into the code folder");
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
-    }
-
-    fn check_checkpoint(&self, fault: &mut impl FnMut(&str, String, &str)) {
-        let CheckpointRule { keep, max_age } = self.checkpoint;
-        if let Some(keep) = keep
-            && (keep == 0 || keep > limit::CHECKPOINTS_KEPT_MAX)
-        {
-            fault("checkpoint.keep", format!("is {keep}"), "give 1 to 512");
-        }
-        if max_age == Some(Millis(0)) {
-            fault("checkpoint.max_age", "is zero".into(), "give a duration such as \"7d\"");
-        }
     }
 
     fn check_confinement(&self, gpus: u64, fault: &mut impl FnMut(&str, String, &str)) {

@@ -9,8 +9,8 @@ use crate::{
     },
 };
 use domain::{
-    Digest, LeaseId,
-    chunks::{Chunk, ChunkName},
+    Digest,
+    chunks::{Chunk, ChunkName, Pin},
     limit,
 };
 use std::io;
@@ -71,18 +71,19 @@ pub async fn put(channel: &Channel, pieces: Vec<ChunkPiece>) -> Result<(), Trans
     Ok(())
 }
 
-/// Has a list kept under a lease. Returns how many of its chunks the server lacks: none means that
+/// Has a list kept for an attempt. Returns how many of its chunks the server lacks: none means that
 /// it is kept, and durable.
 ///
 /// # Errors
 /// When the server refuses or is lost.
-pub async fn keep(channel: &Channel, lease: LeaseId, list: &[u8]) -> Result<u64, TransferError> {
+pub async fn keep(channel: &Channel, by: Pin, list: &[u8]) -> Result<u64, TransferError> {
     let parts: Vec<_> = list
         .chunks(limit::BLOB_CHUNK.0 as usize)
         .map(|part| KeepPart {
-            lease_index: lease.index,
-            lease_ordinal: lease.ordinal,
+            lease_index: by.lease.index,
+            lease_ordinal: by.lease.ordinal,
             data: part.to_vec().into(),
+            step: by.step,
         })
         .collect();
     let reply = client(channel.clone()).keep(tokio_stream::iter(parts)).await?;
@@ -146,14 +147,15 @@ pub async fn fetch(
 pub async fn copy(
     channel: &Channel,
     list: Digest,
-    lease: LeaseId,
+    by: Pin,
     from: &str,
 ) -> Result<(), TransferError> {
     let request = CopyRequest {
         list: list.0.to_vec().into(),
-        lease_index: lease.index,
-        lease_ordinal: lease.ordinal,
+        lease_index: by.lease.index,
+        lease_ordinal: by.lease.ordinal,
         from: from.to_owned(),
+        step: by.step,
     };
     client(channel.clone()).copy(request).await?;
     Ok(())

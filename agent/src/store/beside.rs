@@ -4,8 +4,8 @@
 use super::chunks::{ChunkPlace, PlaceFault};
 use bytes::Bytes;
 use domain::{
-    Digest, LeaseId,
-    chunks::{Chunk, ChunkName},
+    Digest,
+    chunks::{Chunk, ChunkName, Pin},
 };
 use registry::blob::chunks::{ChunkFault, ChunkStore, Piece};
 use tokio::sync::mpsc;
@@ -35,8 +35,8 @@ impl ChunkPlace for Beside {
         self.blocking(move |store| store.put(&pieces).map(drop)).await
     }
 
-    async fn keep(&self, lease: LeaseId, list: Bytes) -> Result<u64, PlaceFault> {
-        self.blocking(move |store| match store.keep(&list, lease) {
+    async fn keep(&self, by: Pin, list: Bytes) -> Result<u64, PlaceFault> {
+        self.blocking(move |store| match store.keep(&list, by) {
             Ok(_) => Ok(0),
             Err(ChunkFault::Lacks { count, .. }) => Ok(count as u64),
             Err(fault) => Err(fault),

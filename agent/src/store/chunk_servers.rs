@@ -6,8 +6,8 @@ use super::{
 };
 use bytes::Bytes;
 use domain::{
-    Digest, LeaseId,
-    chunks::{Chunk, ChunkName},
+    Digest,
+    chunks::{Chunk, ChunkName, Pin},
     limit,
 };
 use proto::{chunks as wire, transfer::TransferError, v1::ChunkPiece};
@@ -52,8 +52,8 @@ impl ChunkPlace for ServerPlace {
         wire::put(&self.0, pieces).await.map_err(|why| fault(&why))
     }
 
-    async fn keep(&self, lease: LeaseId, list: Bytes) -> Result<u64, PlaceFault> {
-        wire::keep(&self.0, lease, &list).await.map_err(|why| fault(&why))
+    async fn keep(&self, by: Pin, list: Bytes) -> Result<u64, PlaceFault> {
+        wire::keep(&self.0, by, &list).await.map_err(|why| fault(&why))
     }
 
     async fn list(&self, list: Digest) -> Result<Vec<u8>, PlaceFault> {

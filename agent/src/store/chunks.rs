@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use domain::{
-    Digest, LeaseId,
-    chunks::{Chunk, ChunkName},
+    Digest,
+    chunks::{Chunk, ChunkName, Pin},
 };
 use registry::blob::chunks::Piece;
 use std::future::Future;
@@ -31,13 +31,9 @@ pub trait ChunkPlace: Clone + Send + Sync + 'static {
     /// Stores chunks; returns when they are durable there.
     fn put(&self, pieces: Vec<Piece>) -> impl Future<Output = Result<(), PlaceFault>> + Send;
 
-    /// Keeps a list under a lease. Returns how many of its chunks the place lacks; none means that
+    /// Keeps a list for an attempt. Returns how many of its chunks the place lacks; none means that
     /// it is kept, and durable.
-    fn keep(
-        &self,
-        lease: LeaseId,
-        list: Bytes,
-    ) -> impl Future<Output = Result<u64, PlaceFault>> + Send;
+    fn keep(&self, by: Pin, list: Bytes) -> impl Future<Output = Result<u64, PlaceFault>> + Send;
 
     /// A list's stored form, verified.
     fn list(&self, list: Digest) -> impl Future<Output = Result<Vec<u8>, PlaceFault>> + Send;

@@ -10,7 +10,11 @@ use super::{
 };
 use crate::driver::prepare::blocking;
 use bytes::Bytes;
-use domain::{LeaseId, chunks::ChunkManifest, job::EndCause, limit};
+use domain::{
+    chunks::{ChunkManifest, Pin},
+    job::EndCause,
+    limit,
+};
 use futures::stream::{FuturesUnordered, StreamExt};
 use registry::blob::chunks::{Effort, Piece};
 use std::{
@@ -38,7 +42,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 /// When the folder cannot be read, or changed meanwhile.
 pub async fn pour(
     folder: PathBuf,
-    lease: LeaseId,
+    by: Pin,
     chunks: &impl Chunks,
 ) -> Result<(ChunkManifest, Bytes), EndCause> {
     let places = chunks.places();
@@ -60,7 +64,7 @@ pub async fn pour(
             if kept >= chunks.copies() {
                 return Ok((manifest, list));
             }
-            match settle(&place, lease, &list, &sources, &effort).await? {
+            match settle(&place, by, &list, &sources, &effort).await? {
                 Ok(()) => kept += 1,
                 Err(fault) => {
                     tracing::debug!(%fault, "checkpoint not kept there");
@@ -153,13 +157,13 @@ async fn pack(pieces: Vec<Piece>, effort: &Shared) -> Result<Vec<Piece>, PlaceFa
 /// Has a place keep the list, and sends it what it still lacks. The outer error ends the upload.
 async fn settle<P: ChunkPlace>(
     place: &P,
-    lease: LeaseId,
+    by: Pin,
     list: &Bytes,
     sources: &Arc<[Source]>,
     effort: &Shared,
 ) -> Result<Result<(), PlaceFault>, EndCause> {
     for _ in 0..ROUNDS_MAX {
-        match place.keep(lease, list.clone()).await {
+        match place.keep(by, list.clone()).await {
             Ok(0) => return Ok(Ok(())),
             Ok(_) => {}
             Err(fault) => return Ok(Err(fault)),

@@ -6,6 +6,7 @@ use domain::{
     Digest, LeaseId, Millis, NodeId,
     artifact::OutputDigests,
     checkpoint::Checkpoint,
+    chunks::Pin,
     job::{EndCause, Outputs},
     lease::Lease,
     link::WantedLease,
@@ -50,7 +51,7 @@ pub async fn checkpoint(
 ) -> Result<Checkpoint, EndCause> {
     let below = folder.clone();
     let before = blocking(move || Stamp::of(below)).await?;
-    let (manifest, list) = pour(folder, lease, chunks).await?;
+    let (manifest, list) = pour(folder, Pin { lease, step }, chunks).await?;
     blocking(move || before.check()).await?;
     let tree = manifest.tree();
     Ok(Checkpoint { step, root: tree.root(), tree: Digest::of(&list), size: tree.size(), lease })

@@ -133,6 +133,14 @@ impl v1::Job {
         Ok(Confinement { isolation, network, disk })
     }
 
+    fn checkpoint(&self) -> CheckpointRule {
+        let (keep, age) = (self.checkpoint_keep, self.checkpoint_max_age_ms);
+        CheckpointRule {
+            keep: (keep > 0).then_some(keep),
+            max_age: (age > 0).then_some(Millis(age)),
+        }
+    }
+
     /// The specification, submitted by `user`.
     ///
     /// # Errors
@@ -157,6 +165,7 @@ impl v1::Job {
             "use `lease` or `confirmed`",
         )?;
         let confinement = self.confinement()?;
+        let checkpoint = self.checkpoint();
         let datasets = self
             .datasets
             .into_iter()
@@ -192,11 +201,7 @@ impl v1::Job {
             after: after::from_wire(self.after)?,
             retry: after::rule(self.retry_backoff_ms, &self.retry_on)?,
             confinement,
-            checkpoint: CheckpointRule {
-                keep: (self.checkpoint_keep > 0).then_some(self.checkpoint_keep),
-                max_age: (self.checkpoint_max_age_ms > 0)
-                    .then_some(Millis(self.checkpoint_max_age_ms)),
-            },
+            checkpoint,
         })
     }
 }

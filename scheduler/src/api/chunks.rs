@@ -1,7 +1,11 @@
 //! Chunks of checkpoints over the wire: takes in, keeps under leases, gives out, copies.
 
 use super::{channels::Channels, error, identity::Identity};
-use domain::{Digest, LeaseId, chunks::Chunk, limit};
+use domain::{
+    Digest, LeaseId,
+    chunks::{Chunk, Pin},
+    limit,
+};
 use proto::{
     chunks as wire, convert,
     transfer::TransferError,
@@ -117,7 +121,7 @@ impl ChunkService {
     ///
     /// # Errors
     /// When that server lacks it or our disk fails.
-    pub async fn copy_from(&self, list: Digest, lease: LeaseId, from: &str) -> Result<(), Status> {
+    pub async fn copy_from(&self, list: Digest, by: Pin, from: &str) -> Result<(), Status> {
         let channel = self.channels.to(from).map_err(|why| invalid(why.to_string()))?;
         let later =
             |why: TransferError| error::status("unavailable", why.to_string(), "try again", true);
@@ -129,7 +133,7 @@ impl ChunkService {
             self.fetch_from(&channel, part).await?;
         }
         let keeper = self.store.clone();
-        blocking(move || keeper.keep(&bytes, lease)).await?;
+        blocking(move || keeper.keep(&bytes, by)).await?;
         Ok(())
     }
 
@@ -215,10 +219,11 @@ impl Chunks for ChunkService {
         check(&request)?;
         let mut parts = request.into_inner();
         let mut list = Vec::new();
-        let mut lease = LeaseId { index: 0, ordinal: 0 };
+        let mut by = Pin { lease: LeaseId { index: 0, ordinal: 0 }, step: 0 };
         while let Some(part) = parts.message().await? {
             if list.is_empty() {
-                lease = LeaseId { index: part.lease_index, ordinal: part.lease_ordinal };
+                let lease = LeaseId { index: part.lease_index, ordinal: part.lease_ordinal };
+                by = Pin { lease, step: part.step };
             }
             if (list.len() + part.data.len()) as u64 > limit::CHUNK_LIST_MAX.0 {
                 return Err(invalid("the list of chunks is longer than 64 MiB"));
@@ -226,7 +231,7 @@ impl Chunks for ChunkService {
             list.extend_from_slice(&part.data);
         }
         let store = self.store.clone();
-        let kept = tokio::task::spawn_blocking(move || store.keep(&list, lease)).await;
+        let kept = tokio::task::spawn_blocking(move || store.keep(&list, by)).await;
         let kept =
             kept.map_err(|why| error::status("internal", why.to_string(), "try again", true))?;
         match kept {
@@ -309,11 +314,11 @@ impl Chunks for ChunkService {
 
     async fn copy(&self, request: Request<CopyRequest>) -> Result<Response<CopyReply>, Status> {
         Identity::of(&request)?.server()?;
-        let CopyRequest { list, lease_index, lease_ordinal, from } = request.into_inner();
+        let CopyRequest { list, lease_index, lease_ordinal, from, step } = request.into_inner();
         let list = convert::digest("list", &list).map_err(|why| invalid(why.to_string()))?;
         let lease = LeaseId { index: lease_index, ordinal: lease_ordinal };
         if !self.store.holds(&list) {
-            self.copy_from(list, lease, &from).await?;
+            self.copy_from(list, Pin { lease, step }, &from).await?;
         }
         Ok(Response::new(CopyReply {}))
     }

@@ -264,9 +264,6 @@ async fn listen(
     }
     let _ = stop.send(());
     context.sessions.wake_all();
-    match tokio::time::timeout(GOODBYE, serving).await {
-        Ok(ended) => ended.map_err(fault),
-        // Streams that stay open are cut.
-        Err(_) => Ok(()),
-    }
+    // Streams that stay open are cut.
+    tokio::time::timeout(GOODBYE, serving).await.unwrap_or(Ok(())).map_err(fault)
 }

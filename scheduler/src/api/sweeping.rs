@@ -185,11 +185,11 @@ async fn copy(
     };
     let giver = address(from)?;
     if to == context.me {
-        return context.chunks.copy_from(kept.list, kept.lease, &giver).await;
+        return context.chunks.copy_from(kept.list, kept.by, &giver).await;
     }
     let channel = context.channels.to(&address(to)?);
     let channel = channel.map_err(|why| Status::unavailable(why.to_string()))?;
-    let copied = wire::copy(&channel, kept.list, kept.lease, &giver).await;
+    let copied = wire::copy(&channel, kept.list, kept.by, &giver).await;
     copied.map_err(|why| Status::unavailable(why.to_string()))
 }
 

@@ -9,8 +9,9 @@ use super::{
     step::Step,
 };
 use domain::{
-    Digest, JobId, LeaseId,
+    Digest, JobId,
     checkpoint::{Checkpoint, CheckpointRule},
+    chunks::Pin,
     limit,
     port::RowRead,
     scratch,
@@ -78,14 +79,24 @@ impl Sched {
         self.kept_until = first.first().map(|(key, _)| key::until_in(key).0);
     }
 
-    /// Whether a list of chunks is needed that these leases have put on a server: a checkpoint
-    /// whose bytes are kept is stored as it, or one of the leases may still commit one.
+    /// Whether an attempt may still commit the checkpoint of a step.
+    fn may_commit(&self, pin: &Pin) -> bool {
+        let Some(lease) = self.leases.get(&pin.lease) else {
+            // A lease of a later entry than was applied here is not known here yet.
+            return pin.lease.index > self.meta.applied.0;
+        };
+        let job = self.jobs.get(&lease.element.job);
+        let row = job.and_then(|job| job.elements.get(&job.position(lease.element)?));
+        // Steps only rise: one up to the newest is committed, or never will be.
+        row.and_then(|row| row.newest.as_ref()).is_none_or(|newest| pin.step > newest.step)
+    }
+
+    /// Whether a list of chunks is needed that these attempts have put on a server: a checkpoint
+    /// whose bytes are kept is stored as it, or one of the attempts may still commit it.
     #[must_use]
-    pub fn needs_list(&self, rows: &impl RowRead, list: Digest, pins: &BTreeSet<LeaseId>) -> bool {
+    pub fn needs_list(&self, rows: &impl RowRead, list: Digest, pins: &BTreeSet<Pin>) -> bool {
         let (from, to) = key::kept_as(list);
-        // A lease of a later entry than was applied here is not known here yet.
-        let open =
-            |lease: &LeaseId| lease.index > self.meta.applied.0 || self.leases.contains_key(lease);
+        let open = |pin: &Pin| self.may_commit(pin);
         pins.iter().any(open) || !rows.range(&from, &to, 1).is_empty()
     }
 }
@@ -97,8 +108,8 @@ pub struct KeptList {
     pub key: Vec<u8>,
     /// The list of its chunks.
     pub list: Digest,
-    /// The lease under which it was committed.
-    pub lease: LeaseId,
+    /// The attempt that committed it.
+    pub by: Pin,
 }
 
 /// Up to `max` checkpoints whose bytes are kept, after this place.
@@ -112,7 +123,8 @@ pub fn page(rows: &impl RowRead, after: Option<Vec<u8>>, max: usize) -> Vec<Kept
     let found = rows.range(&from, &to, max).into_iter();
     let read = |(key, value): (Vec<u8>, Vec<u8>)| {
         let kept: KeptRow = scratch::decode(&key, &value);
-        KeptList { key, list: kept.list, lease: kept.lease }
+        let by = Pin { lease: kept.lease, step: step_in(&key) };
+        KeptList { key, list: kept.list, by }
     };
     found.map(read).collect()
 }

@@ -16,6 +16,7 @@ use domain::{
     Digest, JobId, LeaseId, LogIndex, Millis, NodeId,
     artifact::SealTicket,
     checkpoint::Checkpoint,
+    chunks::Pin,
     health::{Acceptance, HeldGpu},
     lease::{Lease, Phase},
     limit,
@@ -266,9 +267,9 @@ impl<'a> View<'a> {
         nodes.map(|row| row.inventory.clone()).collect()
     }
 
-    /// Whether a list of chunks is needed that these leases have put on a server.
+    /// Whether a list of chunks is needed that these attempts have put on a server.
     #[must_use]
-    pub fn needs_list(&self, rows: &impl RowRead, list: Digest, pins: &BTreeSet<LeaseId>) -> bool {
+    pub fn needs_list(&self, rows: &impl RowRead, list: Digest, pins: &BTreeSet<Pin>) -> bool {
         self.sched.needs_list(rows, list, pins)
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::{beside::Beside, restore::restore};
 use domain::{
-    Digest,
+    Digest, LeaseId,
     chunks::{Chunk, ChunkName},
 };
 use registry::blob::chunks::{ChunkStore, Figures};
@@ -14,7 +14,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-const LEASE: LeaseId = LeaseId { index: 7, ordinal: 0 };
+const LEASE: Pin = Pin { lease: LeaseId { index: 7, ordinal: 0 }, step: 1 };
 
 /// A place that a link may part from us.
 #[derive(Clone)]
@@ -45,9 +45,9 @@ impl ChunkPlace for Far {
         self.beside.put(pieces).await
     }
 
-    async fn keep(&self, lease: LeaseId, list: Bytes) -> Result<u64, PlaceFault> {
+    async fn keep(&self, by: Pin, list: Bytes) -> Result<u64, PlaceFault> {
         self.reach()?;
-        self.beside.keep(lease, list).await
+        self.beside.keep(by, list).await
     }
 
     async fn list(&self, list: Digest) -> Result<Vec<u8>, PlaceFault> {

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::blob::local::BlobError;
 use domain::{
-    Digest, LeaseId,
-    chunks::{ChunkManifest, ChunkName},
+    Digest,
+    chunks::{ChunkManifest, ChunkName, Pin},
 };
 use std::{
     collections::BTreeMap,
@@ -138,9 +138,9 @@ fn form(kind: Kind) -> Option<Form> {
 fn pins(index: &mut Index, number: u32, file: &File, at: u64, head: &Head) -> io::Result<()> {
     for record in head.records.iter().filter(|record| record.kind == Kind::Pin) {
         let bytes = read_at(file, at + record.at, record.stored as usize)?;
-        let lease: LeaseId = borsh::from_slice(&bytes)?;
+        let by: Pin = borsh::from_slice(&bytes)?;
         if let Some(held) = index.lists.get_mut(&Digest(record.name)) {
-            held.pins.insert(lease, number);
+            held.pins.insert(by, number);
         }
     }
     Ok(())

@@ -9,8 +9,8 @@ use super::{
 use crate::blob::{local::BlobError, room};
 use bytes::Bytes;
 use domain::{
-    Digest, LeaseId,
-    chunks::{Chunk, ChunkManifest, ChunkName},
+    Digest,
+    chunks::{Chunk, ChunkManifest, ChunkName, Pin},
 };
 use std::{
     collections::BTreeMap,
@@ -52,8 +52,8 @@ pub(super) struct Held {
 #[derive(Clone, Debug)]
 pub(super) struct HeldList {
     pub place: Place,
-    /// Leases that have put it here, with the pack that says so.
-    pub pins: BTreeMap<LeaseId, u32>,
+    /// Attempts that have put it here, with the pack that says so.
+    pub pins: BTreeMap<Pin, u32>,
 }
 
 /// One file.
@@ -187,11 +187,11 @@ impl ChunkStore {
         Ok(head.whole)
     }
 
-    /// Puts a list here under a lease, which keeps it and its chunks; durable when it returns.
+    /// Puts a list here for an attempt, which keeps it and its chunks; durable when it returns.
     ///
     /// # Errors
     /// When it is no list, chunks of it are not here, or the disk fails.
-    pub fn keep(&self, list: &[u8], lease: LeaseId) -> Result<Digest, ChunkFault> {
+    pub fn keep(&self, list: &[u8], by: Pin) -> Result<Digest, ChunkFault> {
         let manifest = ChunkManifest::decode(list)?;
         let digest = Digest::of(list);
         let _writing = locked(&self.0.writing);
@@ -202,9 +202,9 @@ impl ChunkStore {
             if let Some(first) = lacks.first() {
                 return Err(ChunkFault::Lacks { first: *first, count: lacks.len() });
             }
-            index.lists.get(&digest).map(|held| held.pins.contains_key(&lease))
+            index.lists.get(&digest).map(|held| held.pins.contains_key(&by))
         };
-        let pin = borsh::to_vec(&lease).map_err(|why| BlobError::of(&self.0.dir, why))?;
+        let pin = borsh::to_vec(&by).map_err(|why| BlobError::of(&self.0.dir, why))?;
         let of = |kind, bytes| Entry { kind, name: digest.0, len: 0, bytes };
         let entries = match known {
             Some(true) => return Ok(digest),
@@ -216,7 +216,7 @@ impl ChunkStore {
         let pack = self.write(&head, &buffer)?;
         let mut index = self.index();
         if let Some(held) = index.lists.get_mut(&digest) {
-            held.pins.insert(lease, pack);
+            held.pins.insert(by, pack);
         }
         if known.is_none() {
             index.name(&manifest);

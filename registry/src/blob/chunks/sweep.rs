@@ -7,8 +7,8 @@ use super::{
     store::{ChunkStore, Index, Place, locked},
 };
 use domain::{
-    Digest, LeaseId,
-    chunks::{ChunkManifest, ChunkName},
+    Digest,
+    chunks::{ChunkManifest, ChunkName, Pin},
 };
 use rustix::fs::FallocateFlags;
 use std::{collections::BTreeSet, fs::File, sync::Arc, time::Duration};
@@ -16,11 +16,11 @@ use std::{collections::BTreeSet, fs::File, sync::Arc, time::Duration};
 /// Records of what is gone in one batch.
 const GONE_MAX: usize = 16_384;
 
-/// A list with the leases that had put it here when it was looked at.
-pub type Pinned = (Digest, BTreeSet<LeaseId>);
+/// A list with the attempts that had put it here when it was looked at.
+pub type Pinned = (Digest, BTreeSet<Pin>);
 
 impl ChunkStore {
-    /// Up to `max` lists after this one, with the leases that have put them here.
+    /// Up to `max` lists after this one, with the attempts that have put them here.
     #[must_use]
     pub fn pinned(&self, after: Option<Digest>, max: usize) -> Vec<Pinned> {
         let index = self.index();
@@ -29,7 +29,7 @@ impl ChunkStore {
         lists.map(|(digest, held)| (*digest, held.pins.keys().copied().collect())).collect()
     }
 
-    /// Gives up lists that nothing needs. One that another lease has put here meanwhile stays.
+    /// Gives up lists that nothing needs. One that another attempt has put here meanwhile stays.
     /// Returns how many went.
     ///
     /// # Errors

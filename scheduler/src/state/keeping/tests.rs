@@ -6,7 +6,7 @@ use super::super::{
 };
 use super::*;
 use domain::{
-    Bytes, NodeId,
+    Bytes, LeaseId, NodeId,
     job::{EndCause, JobSpec},
     link::Report,
 };
@@ -38,7 +38,7 @@ fn kept(script: &Script) -> Vec<u64> {
 }
 
 fn needs(script: &Script, step: u64, pins: &[LeaseId]) -> bool {
-    let pins = pins.iter().copied().collect();
+    let pins = pins.iter().map(|lease| Pin { lease: *lease, step }).collect();
     script.view().needs_list(&script.rows, Digest::of(&step.to_be_bytes()), &pins)
 }
 
@@ -56,7 +56,10 @@ fn the_newest_of_a_jobs_number_are_kept_and_all_digests() {
     assert_eq!(wanted[0].checkpoints.len(), 5);
     let ended = LeaseId { index: 1, ordinal: 0 };
     assert!(needs(&script, 5, &[ended]) && needs(&script, 4, &[ended]));
-    assert!(!needs(&script, 3, &[ended]), "what is not kept goes with its lease");
+    assert!(!needs(&script, 3, &[ended]));
+    let live = script.lease_of("j1");
+    assert!(!needs(&script, 3, &[live]), "a step that was committed is not committed again");
+    assert!(needs(&script, 6, &[live]), "one that is under way may be any moment");
 }
 
 #[test]

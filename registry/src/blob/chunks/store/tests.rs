@@ -1,14 +1,14 @@
 //! What is stored is read back, once however often it came; what is needed is never lost.
 
 use super::*;
-use domain::{Bytes as Size, chunks::ChunkedFile, tree::TreeFile};
+use domain::{Bytes as Size, LeaseId, chunks::ChunkedFile, tree::TreeFile};
 use proptest::prelude::*;
 use std::{collections::BTreeSet, os::unix::fs::MetadataExt, time::Duration};
 
-const LEASE: LeaseId = LeaseId { index: 7, ordinal: 0 };
+const LEASE: Pin = Pin { lease: LeaseId { index: 7, ordinal: 0 }, step: 1 };
 
-fn lease(index: u64) -> LeaseId {
-    LeaseId { index, ordinal: 0 }
+fn lease(index: u64) -> Pin {
+    Pin { lease: LeaseId { index, ordinal: 0 }, step: 1 }
 }
 
 /// A chunk that no other number gives.
