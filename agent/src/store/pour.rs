@@ -15,7 +15,6 @@ use domain::{
     job::EndCause,
     limit,
 };
-use futures::stream::{FuturesUnordered, StreamExt};
 use registry::blob::chunks::{Effort, Piece};
 use std::{
     collections::BTreeSet,
@@ -23,18 +22,25 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
 
 /// Blocks of chunks that wait for a batch.
 const BLOCKS_AHEAD: usize = 2;
-/// Batches that are under way to one place at the same time: one is sent while one is fsynced.
-const BATCHES: usize = 2;
+/// Batches that are under way to one place at the same time: one is fsynced, one sent, one packed.
+const BATCHES: usize = 3;
 /// How often a place may say that it lacks chunks that were just sent, before another is taken.
 const ROUNDS_MAX: usize = 4;
 /// A batch that took longer than this to send leaves time to pack the next one better.
 const SLOW: Duration = Duration::from_millis(500);
 /// First and longest wait after no place has answered.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Uploads of this node at the same time; more wait, so that memory is bounded however many leases
+/// save at once.
+static UPLOADS: Semaphore = Semaphore::const_new(4);
 
 /// Hashes and uploads the folder; returns when as many places keep it as have to.
 ///
@@ -45,6 +51,8 @@ pub async fn pour(
     by: Pin,
     chunks: &impl Chunks,
 ) -> Result<(ChunkManifest, Bytes), EndCause> {
+    // It is never closed.
+    let _turn = UPLOADS.acquire().await;
     let places = chunks.places();
     let first = &places[..places.len().min(chunks.copies())];
     let (hot, mut blocks) = mpsc::channel(BLOCKS_AHEAD);
@@ -90,7 +98,8 @@ async fn send_hot<P: ChunkPlace>(
     effort: &Shared,
 ) {
     let mut well: Vec<bool> = vec![true; places.len()];
-    let mut under_way = FuturesUnordered::new();
+    // Tasks of their own: they go on while the next chunks are waited for.
+    let mut under_way = JoinSet::new();
     let mut batch: Vec<Piece> = Vec::new();
     loop {
         let more = blocks.recv().await;
@@ -100,13 +109,14 @@ async fn send_hot<P: ChunkPlace>(
         if size >= limit::CHUNK_BATCH.0 || (ended && !batch.is_empty()) {
             let pieces: Arc<[Piece]> = std::mem::take(&mut batch).into();
             for (at, place) in places.iter().enumerate().filter(|(at, _)| well[*at]) {
-                let sent = send(place, Arc::clone(&pieces), effort);
-                under_way.push(async move { (at, sent.await) });
+                let (place, effort) = (place.clone(), Arc::clone(effort));
+                let pieces = Arc::clone(&pieces);
+                under_way.spawn(async move { (at, send(&place, pieces, &effort).await) });
             }
         }
         let most = if ended { 0 } else { BATCHES * places.len() - places.len() };
         while under_way.len() > most {
-            if let Some((at, Err(fault))) = under_way.next().await {
+            if let Some(Ok((at, Err(fault)))) = under_way.join_next().await {
                 tracing::debug!(%fault, "chunks not sent");
                 well[at] = false;
             }

@@ -7,7 +7,6 @@ use super::{
     sort,
 };
 use crate::blob::{local::BlobError, room};
-use bytes::Bytes;
 use domain::{
     Digest,
     chunks::{Chunk, ChunkManifest, ChunkName, Pin},
@@ -309,8 +308,8 @@ impl ChunkStore {
         };
         let (start, last) = (places[0].at, places[places.len() - 1]);
         let len = (last.at + u64::from(last.stored) - start) as usize;
-        let read = sort::read_at(&file, start, len);
-        let run = Bytes::from(read.map_err(|source| BlobError::of(&self.0.dir, source))?);
+        let run = direct::read_bytes(&file, start, len);
+        let run = run.map_err(|source| BlobError::of(&self.0.dir, source))?;
         let mut pieces = Vec::with_capacity(places.len());
         for (place, chunk) in places.iter().zip(wanted) {
             let from = (place.at - start) as usize;

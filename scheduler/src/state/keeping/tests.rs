@@ -6,7 +6,7 @@ use super::super::{
 };
 use super::*;
 use domain::{
-    Bytes, LeaseId, NodeId,
+    Bytes, LeaseId, Millis, NodeId,
     job::{EndCause, JobSpec},
     link::Report,
 };
