@@ -5,6 +5,7 @@ mod arrays;
 mod assay;
 mod batch;
 mod burst;
+mod checkpoint;
 mod child;
 mod cpu;
 mod crew;
@@ -14,6 +15,7 @@ mod etcd;
 mod idle;
 mod kills;
 mod load;
+mod model_signing;
 mod noop;
 mod queued;
 mod registers;
@@ -115,6 +117,18 @@ enum Command {
         /// Where to put them; the system's folder for temporary files by default.
         #[arg(long)]
         dir: Option<PathBuf>,
+        /// The program `model_signing` of the OpenSSF, to be measured beside.
+        #[arg(long)]
+        reference: Option<PathBuf>,
+    },
+    /// Storing and restoring a checkpoint of float32 tensors, beside cp, tar and the disk.
+    Checkpoint {
+        /// Its size in GiB, over eight files.
+        #[arg(long, default_value_t = 4)]
+        gib: u64,
+        /// Where to put it; the system's folder for temporary files by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
     },
     /// Many queued jobs: memory, restart, latency.
     Queued {
@@ -142,6 +156,7 @@ impl Command {
             "noop",
             "kills",
             "elections",
+            "checkpoint",
             "seal",
             "queued",
         ];
@@ -159,6 +174,7 @@ impl Command {
             Self::Noop { .. } => "noop",
             Self::Kills { .. } => "kills",
             Self::Elections { .. } => "elections",
+            Self::Checkpoint { .. } => "checkpoint",
             Self::Seal { .. } => "seal",
             Self::Queued { .. } => "queued",
             Self::All => "all",
@@ -179,7 +195,10 @@ impl Command {
             Self::Noop { jobs, alone } => noop::run(jobs, alone).await,
             Self::Kills { kills, etcd } => kills::run(kills, etcd).await,
             Self::Elections { seconds: time } => elections::run(seconds(time)).await,
-            Self::Seal { gib, dir } => seal::run(gib, dir.as_deref()).await,
+            Self::Checkpoint { gib, dir } => checkpoint::run(gib, dir.as_deref()).await,
+            Self::Seal { gib, dir, reference } => {
+                seal::run(gib, dir.as_deref(), reference.as_deref()).await
+            }
             Self::Queued { jobs, seconds: time } => queued::run(jobs, seconds(time)).await,
             Self::All => bail!("`all` is made of the others"),
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     after::{After, RetryRule},
+    checkpoint::CheckpointRule,
     digest::Digest,
     id::{ElementId, JobId, LeaseId},
     isolation::{Confinement, Network},
@@ -151,6 +152,9 @@ pub struct JobSpec {
     /// What it says of its own isolation.
     #[serde(default)]
     pub confinement: Confinement,
+    /// Whose checkpoints' bytes are kept.
+    #[serde(default, skip_serializing_if = "CheckpointRule::is_default")]
+    pub checkpoint: CheckpointRule,
 }
 
 /// A specification that no cluster could run.
@@ -217,6 +221,7 @@ impl JobSpec {
             fault("after", why, "wait for at most 64, or for one that waits for the others");
         }
         self.check_names(&mut fault);
+        self.checkpoint.check(&mut fault);
         self.check_confinement(gpus, &mut fault);
         let captured = self.code.iter().map(|code| ("code", code));
         let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));

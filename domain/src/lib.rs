@@ -5,6 +5,7 @@ pub mod after;
 pub mod artifact;
 pub mod audit;
 pub mod checkpoint;
+pub mod chunks;
 pub mod contract;
 pub mod dataset;
 pub mod decimal;

@@ -168,10 +168,38 @@ pub const COPY_CHECK_PAGE: usize = 8;
 pub const COPY_CHECK_PAUSE: Millis = Millis(1_000);
 /// Least time between two rounds over all results.
 pub const COPY_CHECK_ROUND: Millis = Millis(60_000);
+/// Least, usual and longest length of a chunk of a checkpoint. The least is near the usual, since
+/// bytes before it are not looked at for a cut. Source: ADR-0027.
+pub const CHUNK_MIN: Bytes = Bytes(384 << 10);
+/// See [`CHUNK_MIN`].
+pub const CHUNK_USUAL: Bytes = Bytes(512 << 10);
+/// See [`CHUNK_MIN`].
+pub const CHUNK_MAX: Bytes = Bytes(2 << 20);
+/// Bytes of chunks that are stored with one fsync at most, and that one upload holds in memory.
+pub const CHUNK_BATCH: Bytes = Bytes(16 << 20);
+/// Bytes of all uploads' chunks that a server holds in memory; more wait on the wire.
+pub const CHUNKS_IN_FLIGHT: Bytes = Bytes(128 << 20);
+/// Names of chunks in one question.
+pub const CHUNK_NAMES_MAX: usize = 4_096;
+/// Longest list of a checkpoint's chunks: one of about a TiB.
+pub const CHUNK_LIST_MAX: Bytes = Bytes(64 << 20);
+/// Checkpoints of one element whose bytes are kept, unless its job says otherwise.
+pub const CHECKPOINTS_KEPT: u32 = 3;
+/// The most that a job may say.
+pub const CHECKPOINTS_KEPT_MAX: u32 = 512;
+/// Time for which a checkpoint's bytes are kept, unless its job says otherwise.
+pub const CHECKPOINT_AGE: Millis = Millis(7 * 24 * 3_600_000);
+/// Checkpoints whose time is over that one entry looks at.
+pub const CHECKPOINTS_DUE: usize = 256;
 
 const _: () = assert!(PROPOSAL_MAX.0 < RAFT_MESSAGE_MAX.0);
 const _: () = assert!(RAFT_MESSAGE_MAX.0 + PROPOSAL_MAX.0 < WIRE_MESSAGE_MAX.0);
 const _: () = assert!(BLOB_CHUNK.0 < WIRE_MESSAGE_MAX.0);
+const _: () = assert!(CHUNK_MIN.0 < CHUNK_USUAL.0 && CHUNK_USUAL.0 < CHUNK_MAX.0);
+const _: () = assert!(CHUNK_MAX.0 < WIRE_MESSAGE_MAX.0, "a chunk travels in one message");
+const _: () = assert!(32 * CHUNK_NAMES_MAX as u64 * 2 < WIRE_MESSAGE_MAX.0);
+const _: () = assert!(2 * CHUNK_BATCH.0 < CHUNKS_IN_FLIGHT.0);
+const _: () = assert!(CHECKPOINTS_KEPT <= CHECKPOINTS_KEPT_MAX);
 const _: () = assert!(CHECKPOINT_DIGESTS_KEPT.is_multiple_of(2), "so that the newest one stays");
 const _: () = assert!(SPEC_MAX.0 < PROPOSAL_MAX.0);
 const _: () = assert!(2 * WIRE_MESSAGE_MAX.0 < PARTS_MAX.0, "one large submit always fits");

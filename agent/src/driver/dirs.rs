@@ -109,6 +109,12 @@ impl LeaseDirs {
         self.root.join("facts")
     }
 
+    /// The step of the checkpoint that is being stored, for a later life of the agent.
+    #[must_use]
+    pub fn pending(&self) -> PathBuf {
+        self.root.join("pending")
+    }
+
     /// What a later life of the agent needs to know of the lease.
     #[must_use]
     pub fn state(&self) -> PathBuf {

@@ -1,7 +1,7 @@
 //! Lays out what an attempt needs: folders, code, data sets, the checkpoint to resume from.
 
 use super::{dirs::LeaseDirs, pool::FolderPool};
-use crate::store::{Blobs, Cache, is_full};
+use crate::store::{Blobs, Cache, CacheError, Stores, chunks::Chunks, is_full, restore::restore};
 use domain::{Digest, job::EndCause, link::WantedLease};
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -14,7 +14,7 @@ pub async fn prepare(
     dirs: &LeaseDirs,
     pool: &Arc<FolderPool>,
     cache: &Arc<Cache>,
-    blobs: &impl Blobs,
+    blobs: &impl Stores,
 ) -> Result<(), EndCause> {
     let (folders, pool) = (dirs.clone(), Arc::clone(pool));
     blocking(move || pool.take(&folders).map_err(|why| io_cause("folders of the attempt", &why)))
@@ -30,9 +30,26 @@ pub async fn prepare(
     if let Some(checkpoint) = &wanted.lease.resume_from {
         let what = format!("checkpoint of step {}", checkpoint.step);
         let folder = dirs.checkpoint(checkpoint.step);
-        fill(cache, blobs, checkpoint.tree, &what, folder).await?;
+        resume(cache, blobs, checkpoint.tree, &what, folder).await?;
     }
     Ok(())
+}
+
+/// Lays out a checkpoint. When the disk is full, what earlier jobs left in the cache gives way.
+async fn resume(
+    cache: &Arc<Cache>,
+    chunks: &impl Chunks,
+    list: Digest,
+    what: &str,
+    folder: PathBuf,
+) -> Result<(), EndCause> {
+    let mut restored = restore(chunks, list, what, &folder).await;
+    if restored.as_ref().is_err_and(CacheError::is_full) {
+        tracing::warn!("disk full, the cache of blobs gives way");
+        cache.give_way(folder.clone()).await;
+        restored = restore(chunks, list, what, &folder).await;
+    }
+    restored.map(drop).map_err(|fault| laid_out(&fault))
 }
 
 async fn fill(
@@ -42,13 +59,15 @@ async fn fill(
     what: &str,
     folder: PathBuf,
 ) -> Result<(), EndCause> {
-    cache.fill(blobs, tree, what, &folder).await.map_err(|fault| {
-        let detail = fault.to_string();
-        match fault.is_full() {
-            true => EndCause::DiskFull { detail },
-            false => EndCause::Prepare { detail },
-        }
-    })
+    cache.fill(blobs, tree, what, &folder).await.map_err(|fault| laid_out(&fault))
+}
+
+fn laid_out(fault: &CacheError) -> EndCause {
+    let detail = fault.to_string();
+    match fault.is_full() {
+        true => EndCause::DiskFull { detail },
+        false => EndCause::Prepare { detail },
+    }
 }
 
 /// Runs file work where it may block.

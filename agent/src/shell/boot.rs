@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     driver::{
-        checkpoints::CheckpointWatch,
+        checkpoints::{self, CheckpointWatch},
         clock,
         dirs::NodeDirs,
         house::House,
@@ -17,8 +17,8 @@ use crate::{
         tasks::{Order, Tasks},
     },
     link::LinkEvent,
-    machine::{self, AgentMachine, Boot, HeldLease, HeldTask},
-    store::{Blobs, Cache},
+    machine::{self, AgentMachine, Boot, HeldLease, HeldTask, Input},
+    store::{Cache, Stores},
 };
 use domain::{LeaseId, NodeId, link::WantedLease, node::Inventory};
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -28,7 +28,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 const HEARD_AHEAD: usize = 1_024;
 
 /// Sets up everything that runs in `parts`, and the shell with its mailboxes.
-pub(super) async fn boot<B: Blobs>(
+pub(super) async fn boot<B: Stores>(
     config: Config,
     node: Node,
     blobs: Arc<B>,
@@ -143,7 +143,7 @@ fn machine(
     AgentMachine::new(config, Boot { node: kept.first().map(|(node, _)| *node), held })
 }
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     /// Follows again what an earlier life followed; forgets what nobody has a record of.
     fn adopt(&mut self, kept: &[(NodeId, WantedLease)], known: &[LeaseView]) {
         for (node, wanted) in kept {
@@ -159,6 +159,9 @@ impl<B: Blobs> Shell<B> {
             let tasks = wanted.lease.member(*node).map(|member| member.tasks.as_slice());
             self.follow(wanted, *node, tasks.unwrap_or_default());
             tracing::info!(%lease, "lease taken over");
+            if let Some(step) = checkpoints::begun(&self.dirs.lease(lease)) {
+                self.feed(Input::CheckpointSeen { lease, step });
+            }
         }
         let mine = |lease: LeaseId| kept.iter().any(|(_, wanted)| wanted.lease.id == lease);
         for view in known.iter().filter(|view| !mine(view.lease)) {

@@ -7,7 +7,7 @@ use crate::{
         Input,
         health::{Action, HealthInput, HealthOutput},
     },
-    store::Blobs,
+    store::Stores,
 };
 use domain::{
     Millis,
@@ -31,7 +31,7 @@ pub(super) struct Told {
     at: Millis,
 }
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     pub(super) fn on_news(&mut self, news: News) {
         match news {
             News::Health(input) => self.on_health(input),

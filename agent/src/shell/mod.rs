@@ -30,7 +30,7 @@ use crate::{
     },
     link::{self, LinkConfig, LinkEvent},
     machine::{AgentMachine, Exit, Input},
-    store::{Blobs, Cache, Servers},
+    store::{Cache, Servers, Stores},
 };
 use care::Told;
 use domain::{
@@ -106,7 +106,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
 ///
 /// # Errors
 /// As [`run`].
-pub async fn serve<B: Blobs>(
+pub async fn serve<B: Stores>(
     config: Config,
     inventory: Inventory,
     blobs: Arc<B>,
@@ -117,7 +117,7 @@ pub async fn serve<B: Blobs>(
     serve_on(config, Node::unwatched(inventory), blobs, inbox, on_leader, stop).await
 }
 
-async fn serve_on<B: Blobs>(
+async fn serve_on<B: Stores>(
     config: Config,
     node: Node,
     blobs: Arc<B>,
@@ -194,7 +194,7 @@ struct Mailboxes {
     news: mpsc::Receiver<News>,
 }
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     async fn live(
         mut self,
         mut mail: Mailboxes,

@@ -3,14 +3,14 @@
 use super::{Local, Shell, Tail};
 use crate::{
     driver::{
-        clock,
+        checkpoints, clock,
         pool::Reuse::{AtOnce, Rest},
         prepare,
         tasks::Order,
     },
     machine::{Input, Output},
     store::{
-        Blobs,
+        Stores,
         seal::{self, Sealing},
     },
 };
@@ -18,7 +18,7 @@ use domain::{LeaseId, NodeId, job::EndCause, lease::TaskPlace, link::WantedLease
 use std::{fs, future::Future, io, sync::Arc};
 use tokio::sync::oneshot;
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     pub(super) fn obey(&mut self, output: Output) {
         match output {
             Output::Send(up) => self.send(up),
@@ -100,10 +100,15 @@ impl<B: Blobs> Shell<B> {
     }
 
     fn store_checkpoint(&mut self, lease: LeaseId, step: u64) {
-        let folder = self.dirs.lease(lease).checkpoint(step);
+        let dirs = self.dirs.lease(lease);
+        let folder = dirs.checkpoint(step);
         let blobs = Arc::clone(&self.blobs);
+        if let Err(why) = checkpoints::begin(&dirs, step) {
+            tracing::warn!(%lease, step, %why, "checkpoint not noted");
+        }
         self.work(lease, async move {
             let result = seal::checkpoint(lease, step, folder, &*blobs).await;
+            checkpoints::end(&dirs);
             match &result {
                 Ok(stored) => {
                     tracing::info!(%lease, step, root = %stored.root, "checkpoint stored")

@@ -7,7 +7,7 @@ use crate::{
         look::{self, Rank},
     },
     machine::health::{RankReading, RankState, RankWatch},
-    store::Blobs,
+    store::Stores,
 };
 use domain::{
     LeaseId, Millis,
@@ -102,7 +102,7 @@ impl Vigil {
     }
 }
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     /// Begins a look, if one is due.
     pub(super) fn look(&mut self) {
         let now = clock::boot_now();

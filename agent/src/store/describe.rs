@@ -16,13 +16,18 @@ use std::{collections::BTreeMap, path::Path};
 
 /// The folder's tree, hashed on all cores.
 pub(super) fn hash(folder: &Path) -> Result<Tree, EndCause> {
-    walk::hash_tree(folder).map_err(|fault| match fault {
+    walk::hash_tree(folder).map_err(|fault| walk_cause(folder, fault))
+}
+
+/// Why a folder could not be walked, as the cause of an attempt's end.
+pub(super) fn walk_cause(folder: &Path, fault: WalkError) -> EndCause {
+    match fault {
         WalkError::Changed { path } => {
             let path = path.strip_prefix(folder).unwrap_or(&path);
             EndCause::OutputChanged { path: path.display().to_string() }
         }
         other => EndCause::Seal { detail: other.to_string() },
-    })
+    }
 }
 
 /// What of an output is part of the model.

@@ -1,11 +1,12 @@
 //! From files to their record: hashes, describes and uploads checkpoints and outputs.
 
-use super::{Blob, Blobs, StoreError, describe};
+use super::{Blob, Blobs, StoreError, chunks::Chunks, describe, pour::pour};
 use crate::driver::{dirs::LeaseDirs, prepare::blocking};
 use domain::{
     Digest, LeaseId, Millis, NodeId,
     artifact::OutputDigests,
     checkpoint::Checkpoint,
+    chunks::Pin,
     job::{EndCause, Outputs},
     lease::Lease,
     link::WantedLease,
@@ -50,13 +51,14 @@ pub async fn checkpoint(
     lease: LeaseId,
     step: u64,
     folder: PathBuf,
-    blobs: &impl Blobs,
+    chunks: &impl Chunks,
 ) -> Result<Checkpoint, EndCause> {
-    let (tree, uploads, before) = blocking(move || gather(folder, |tree| tree)).await?;
-    let stored =
-        Checkpoint { step, root: tree.root(), tree: tree.digest(), size: tree.size(), lease };
-    upload(uploads, before, blobs).await?;
-    Ok(stored)
+    let below = folder.clone();
+    let before = blocking(move || Stamp::of(below)).await?;
+    let (manifest, list) = pour(folder, Pin { lease, step }, chunks).await?;
+    blocking(move || before.check()).await?;
+    let tree = manifest.tree();
+    Ok(Checkpoint { step, root: tree.root(), tree: Digest::of(&list), size: tree.size(), lease })
 }
 
 /// Hashes, describes and uploads an attempt's output.

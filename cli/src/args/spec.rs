@@ -13,6 +13,7 @@ use clap::Args;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
     after::{After, RetryOn, RetryRule, When},
+    checkpoint::CheckpointRule,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
@@ -103,6 +104,12 @@ pub struct SpecFlags {
     /// What a sandboxed job reaches: none (as by default), host
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &NETWORK))]
     pub network: Option<Network>,
+    /// Checkpoints of which the servers keep the bytes: so many of the newest
+    #[arg(long, value_name = "N")]
+    pub keep_checkpoints: Option<u32>,
+    /// For how long they keep them, such as 7d
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub checkpoint_age: Option<Millis>,
 }
 
 impl SpecFlags {
@@ -139,6 +146,10 @@ impl SpecFlags {
             isolation: self.isolation,
             network: self.network,
             disk: self.disk,
+            checkpoint: CheckpointRule {
+                keep: self.keep_checkpoints,
+                max_age: self.checkpoint_age,
+            },
         }
     }
 }

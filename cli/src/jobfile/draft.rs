@@ -3,6 +3,7 @@
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
+    checkpoint::CheckpointRule,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -80,6 +81,8 @@ pub struct Draft {
     pub network: Option<Network>,
     /// Bytes that its folders on one node may hold.
     pub disk: Option<Bytes>,
+    /// Whose checkpoints' bytes are kept.
+    pub checkpoint: CheckpointRule,
 }
 
 impl Draft {
@@ -123,6 +126,10 @@ impl Draft {
             isolation: self.isolation.or(base.isolation),
             network: self.network.or(base.network),
             disk: self.disk.or(base.disk),
+            checkpoint: CheckpointRule {
+                keep: self.checkpoint.keep.or(base.checkpoint.keep),
+                max_age: self.checkpoint.max_age.or(base.checkpoint.max_age),
+            },
         }
     }
 
@@ -166,6 +173,7 @@ impl Draft {
                 network: self.network,
                 disk: self.disk,
             },
+            checkpoint: self.checkpoint,
         }
     }
 

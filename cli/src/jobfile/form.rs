@@ -2,7 +2,7 @@
 
 use super::{
     draft::{DataSource, Draft, array},
-    waits,
+    keeping, waits,
 };
 use crate::{
     document::{
@@ -20,11 +20,12 @@ use domain::{
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 23] = [
+pub const KEYS: [&str; 24] = [
     "after",
     "after_any",
     "after_failed",
     "array",
+    "checkpoint",
     "code",
     "command",
     "datasets",
@@ -75,6 +76,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "after_any" => waits::read_after(reader, field, When::Ended, &mut draft),
             "after_failed" => waits::read_after(reader, field, When::Failed, &mut draft),
             "array" => draft.array = read_array(reader, field),
+            "checkpoint" => draft.checkpoint = keeping::read(reader, field),
             "code" => draft.code = reader.text(field).map(|path| base.join(path)),
             "command" => draft.command = read_command(reader, field),
             "datasets" => draft.datasets = read_datasets(reader, field, base),

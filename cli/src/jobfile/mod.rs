@@ -2,6 +2,7 @@
 
 pub mod draft;
 pub mod form;
+mod keeping;
 pub mod sbatch;
 pub mod script;
 pub mod waits;

@@ -4,6 +4,7 @@ use super::{after, digest};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
+    checkpoint::CheckpointRule,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -92,6 +93,8 @@ impl From<&JobSpec> for v1::Job {
                 Some(Network::Host) => "host".into(),
             },
             disk_bytes: spec.confinement.disk.map_or(0, |disk| disk.0),
+            checkpoint_keep: spec.checkpoint.keep.unwrap_or_default(),
+            checkpoint_max_age_ms: spec.checkpoint.max_age.map_or(0, |age| age.0),
         }
     }
 }
@@ -130,6 +133,14 @@ impl v1::Job {
         Ok(Confinement { isolation, network, disk })
     }
 
+    fn checkpoint(&self) -> CheckpointRule {
+        let (keep, age) = (self.checkpoint_keep, self.checkpoint_max_age_ms);
+        CheckpointRule {
+            keep: (keep > 0).then_some(keep),
+            max_age: (age > 0).then_some(Millis(age)),
+        }
+    }
+
     /// The specification, submitted by `user`.
     ///
     /// # Errors
@@ -154,6 +165,7 @@ impl v1::Job {
             "use `lease` or `confirmed`",
         )?;
         let confinement = self.confinement()?;
+        let checkpoint = self.checkpoint();
         let datasets = self
             .datasets
             .into_iter()
@@ -189,6 +201,7 @@ impl v1::Job {
             after: after::from_wire(self.after)?,
             retry: after::rule(self.retry_backoff_ms, &self.retry_on)?,
             confinement,
+            checkpoint,
         })
     }
 }
@@ -248,6 +261,7 @@ mod tests {
                 network: Some(Network::Host),
                 disk: Some(Bytes(5 << 30)),
             },
+            checkpoint: CheckpointRule { keep: Some(5), max_age: Some(Millis(3_600_000)) },
         }
     }
 

@@ -282,6 +282,7 @@ mod tests {
             after: Vec::new(),
             retry: Default::default(),
             confinement: domain::isolation::Confinement::default(),
+            checkpoint: domain::checkpoint::CheckpointRule::default(),
         }
     }
 

@@ -75,6 +75,36 @@ fn io_fault(path: &Path) -> impl FnOnce(io::Error) -> WalkError + '_ {
 /// # Errors
 /// Names the first file that cannot be captured.
 pub fn hash_tree(dir: &Path) -> Result<Tree, WalkError> {
+    let paths = files(dir)?;
+    let root = File::open(dir).map_err(io_fault(dir))?;
+    let hashed: Result<Vec<_>, _> = paths
+        .par_iter()
+        .map(|path| {
+            let inside = path.strip_prefix(dir).unwrap_or(path);
+            let name = name(path, inside)?;
+            hash_open(open_below(&root, inside).map_err(io_fault(path))?, path, name)
+        })
+        .collect();
+    let mut files = hashed?;
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let tree = Tree { files };
+    tree.check()?;
+    Ok(tree)
+}
+
+/// The name of a file in a tree.
+///
+/// # Errors
+/// When it is not UTF-8.
+pub fn name<'a>(path: &Path, inside: &'a Path) -> Result<&'a str, WalkError> {
+    inside.to_str().ok_or_else(|| WalkError::Name { path: path.to_owned() })
+}
+
+/// All files under `dir`, in no order.
+///
+/// # Errors
+/// Names the first one that is neither a file nor a folder.
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>, WalkError> {
     let mut paths = Vec::new();
     for entry in walkdir::WalkDir::new(dir).min_depth(1) {
         let entry = entry.map_err(|fault| WalkError::Io {
@@ -94,20 +124,7 @@ pub fn hash_tree(dir: &Path) -> Result<Tree, WalkError> {
         }
         paths.push(entry.into_path());
     }
-    let root = File::open(dir).map_err(io_fault(dir))?;
-    let hashed: Result<Vec<_>, _> = paths
-        .par_iter()
-        .map(|path| {
-            let inside = path.strip_prefix(dir).unwrap_or(path);
-            let name = inside.to_str().ok_or_else(|| WalkError::Name { path: path.clone() })?;
-            hash_open(open_below(&root, inside).map_err(io_fault(path))?, path, name)
-        })
-        .collect();
-    let mut files = hashed?;
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    let tree = Tree { files };
-    tree.check()?;
-    Ok(tree)
+    Ok(paths)
 }
 
 /// The entry of one file, under the name `name`.
@@ -120,7 +137,10 @@ pub fn hash_file(path: &Path, name: &str) -> Result<TreeFile, WalkError> {
 
 /// Opens a file below a folder without leaving it: whoever writes there may put a link in place of
 /// what was a file, or a folder, a moment ago, and may have fewer rights than we.
-fn open_below(root: &File, inside: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// When there is none, or a link.
+pub fn open_below(root: &File, inside: &Path) -> io::Result<File> {
     // A pipe in place of a file must not hold us up.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let within = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
@@ -167,7 +187,6 @@ pub fn hash_reader(reader: &mut impl Read) -> io::Result<(Digest, u64)> {
     }
 }
 
-/// What changes when a file is written or replaced.
 /// A file of which the system is told what will be read next.
 struct ReadAhead<'a> {
     file: &'a mut File,
@@ -189,6 +208,7 @@ impl Read for ReadAhead<'_> {
     }
 }
 
+/// What changes when a file is written or replaced.
 fn mark(meta: &Metadata) -> (u64, u64, i64, i64, i64, i64) {
     (meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
 }

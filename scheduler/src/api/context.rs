@@ -3,6 +3,7 @@
 use super::{
     blobs::BlobService,
     channels::Channels,
+    chunks::ChunkService,
     datasets::Scans,
     error,
     forward::{ForwardFault, Forwarded, Forwarder},
@@ -42,6 +43,8 @@ pub struct Context {
     pub node: Node<Cluster>,
     /// Bytes by digest.
     pub blobs: BlobService,
+    /// Chunks of checkpoints.
+    pub chunks: ChunkService,
     /// What tasks write.
     pub hub: LogHub,
     /// Connections to other servers.

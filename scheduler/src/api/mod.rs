@@ -3,6 +3,7 @@
 mod agents;
 mod blobs;
 pub mod channels;
+mod chunks;
 mod config;
 mod context;
 mod copying;
@@ -28,6 +29,7 @@ mod sealing;
 mod service;
 mod sessions;
 mod submit;
+mod sweeping;
 mod training;
 
 pub use channels::{Channels, Tls, TlsError};
@@ -40,6 +42,7 @@ use crate::consensus::{
     transport::Transport,
 };
 use blobs::BlobService;
+use chunks::ChunkService;
 use context::Context;
 use datasets::Scans;
 use domain::ReplicaId;
@@ -50,9 +53,12 @@ use keyring::Keyring;
 use log_hub::LogHub;
 use proto::v1::{
     agents_server::AgentsServer, assay_server::AssayServer, blobs_server::BlobsServer,
-    peer_server::PeerServer,
+    chunks_server::ChunksServer, peer_server::PeerServer,
 };
-use registry::blob::local::{BlobError, BlobStore};
+use registry::blob::{
+    chunks::{ChunkFault, ChunkStore},
+    local::{BlobError, BlobStore},
+};
 use sessions::Sessions;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -108,6 +114,9 @@ pub enum ServeError {
     /// The blob store's disk.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// The store of checkpoints.
+    #[error(transparent)]
+    Chunks(#[from] ChunkFault),
     /// The gates.
     #[error(transparent)]
     Gates(#[from] GateError),
@@ -159,6 +168,7 @@ pub async fn serve(
     let hub = LogHub::open(config.dir.join("logs"))
         .map_err(|source| ServeError::Logs { dir: config.dir.clone(), source })?;
     let store = BlobStore::open(&config.dir.join("blobs"))?;
+    let chunks = ChunkStore::open(&config.dir.join("chunks"))?;
     let channels = Channels::new(client_tls.clone());
     let transport = Transport::new(config.id, config.cluster.clone(), client_tls);
     let (node, effects) = Node::start(Start {
@@ -177,6 +187,7 @@ pub async fn serve(
         cluster: config.cluster,
         node: node.clone(),
         blobs: BlobService::new(config.id, store, channels.clone()),
+        chunks: ChunkService::new(chunks, channels.clone()),
         hub,
         channels,
         forwarder,
@@ -190,11 +201,13 @@ pub async fn serve(
     });
     let duties = tokio::spawn(lead::run(context.clone(), effects, heard));
     let keeping = tokio::spawn(keeping::run(context.clone()));
+    let sweeping = tokio::spawn(sweeping::run(context.clone()));
     tracing::info!(server = %config.id, listen = %config.listen, "server started");
     let result = listen(&context, config.listen, server_tls, shutdown).await;
     node.stop().await;
     duties.abort();
     keeping.abort();
+    sweeping.abort();
     forwarding.abort();
     result
 }
@@ -232,6 +245,11 @@ async fn listen(
                 .max_encoding_message_size(max),
         ))
         .add_service(Explained(
+            ChunksServer::new(context.chunks.clone())
+                .max_decoding_message_size(max)
+                .max_encoding_message_size(max),
+        ))
+        .add_service(Explained(
             BlobsServer::new(context.blobs.clone())
                 .max_decoding_message_size(max)
                 .max_encoding_message_size(max),
@@ -250,9 +268,6 @@ async fn listen(
     }
     let _ = stop.send(());
     context.sessions.wake_all();
-    match tokio::time::timeout(GOODBYE, serving).await {
-        Ok(ended) => ended.map_err(fault),
-        // Streams that stay open are cut.
-        Err(_) => Ok(()),
-    }
+    // Streams that stay open are cut.
+    tokio::time::timeout(GOODBYE, serving).await.unwrap_or(Ok(())).map_err(fault)
 }

@@ -153,10 +153,12 @@ impl Sched {
         step.done()
     }
 
-    /// When the first pause is over.
+    /// When the first pause is over, or the first time of a kept checkpoint.
     #[must_use]
     pub fn next_pause(&self) -> Option<Millis> {
-        self.later.first().map(|(at, _)| *at)
+        let pause = self.later.first().map(|(at, _)| *at);
+        // The one that is over first, where there are both.
+        pause.into_iter().chain(self.kept_until).min()
     }
 
     /// Whether a budget has something to be told of at `now`.

@@ -1,6 +1,6 @@
 //! Keys of the scheduler's rows: table bytes 0x01 to 0x7f, then big-endian parts.
 
-use domain::{AttemptNo, JobId, LeaseId, NodeId, RequestKey};
+use domain::{AttemptNo, Digest, JobId, LeaseId, Millis, NodeId, RequestKey};
 
 const META: u8 = 0x01;
 /// What a job was submitted as; never changes.
@@ -32,6 +32,12 @@ const GATE_TRAINING: u8 = 0x30;
 const GATED: u8 = 0x31;
 /// What a policy said of a job.
 const DECISION: u8 = 0x32;
+/// Checkpoints whose bytes are kept, by element.
+const KEPT: u8 = 0x33;
+/// The same, by the digest of the list of their chunks.
+const KEPT_LIST: u8 = 0x34;
+/// The same, by when their time is over.
+const KEPT_UNTIL: u8 = 0x35;
 
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
@@ -193,4 +199,56 @@ pub fn all_gated() -> (Vec<u8>, Vec<u8>) {
 
 pub fn decision(job: JobId) -> Vec<u8> {
     [&[DECISION], &job.0.to_be_bytes()[..]].concat()
+}
+
+/// A checkpoint's place in the tables of those whose bytes are kept.
+fn place(job: JobId, position: u32, step: u64) -> [u8; 20] {
+    let mut place = [0; 20];
+    place[..8].copy_from_slice(&job.0.to_be_bytes());
+    place[8..12].copy_from_slice(&position.to_be_bytes());
+    place[12..].copy_from_slice(&step.to_be_bytes());
+    place
+}
+
+pub fn kept(job: JobId, position: u32, step: u64) -> Vec<u8> {
+    [&[KEPT][..], &place(job, position, step)].concat()
+}
+
+/// First and past-last key of an element's kept checkpoints.
+pub fn kept_of(job: JobId, position: u32) -> (Vec<u8>, Vec<u8>) {
+    let mut to = kept(job, position, u64::MAX);
+    to.push(0);
+    (kept(job, position, 0), to)
+}
+
+pub fn all_kept() -> (Vec<u8>, Vec<u8>) {
+    all(KEPT)
+}
+
+pub fn kept_list(list: Digest, job: JobId, position: u32, step: u64) -> Vec<u8> {
+    [&[KEPT_LIST], &list.0[..], &place(job, position, step)].concat()
+}
+
+/// First and past-last key of the checkpoints that are stored as this list.
+pub fn kept_as(list: Digest) -> (Vec<u8>, Vec<u8>) {
+    let from = [&[KEPT_LIST], &list.0[..]].concat();
+    (from.clone(), [&from[..], &[0xff; 21]].concat())
+}
+
+pub fn kept_until(until: Millis, job: JobId, position: u32, step: u64) -> Vec<u8> {
+    [&[KEPT_UNTIL], &until.0.to_be_bytes()[..], &place(job, position, step)].concat()
+}
+
+pub fn all_kept_until() -> (Vec<u8>, Vec<u8>) {
+    all(KEPT_UNTIL)
+}
+
+/// The time and the checkpoint in a key of the table by time.
+pub fn until_in(key: &[u8]) -> (Millis, JobId, u32, u64) {
+    let number = |at: usize| {
+        let bytes = key.get(at..at + 8).and_then(|part| part.try_into().ok());
+        u64::from_be_bytes(bytes.expect("keys by time hold time, job, position and step"))
+    };
+    // Four bytes of what is read at 17 are the position's.
+    (Millis(number(1)), JobId(number(9)), (number(17) >> 32) as u32, number(21))
 }

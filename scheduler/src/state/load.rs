@@ -51,6 +51,7 @@ impl Sched {
             let ticket: SealTicket = scratch::decode(key, value);
             sched.tickets.insert(ticket.lease, ticket);
         });
+        sched.look_at_kept(rows);
         sched.gate_training = rows.get(&key::gate_training()).is_some();
         each(rows, key::all_gated(), |key, _| {
             sched.gated.insert(key::job_in(key));

@@ -7,6 +7,7 @@ mod config;
 mod gate;
 mod health;
 pub mod invariant;
+pub mod keeping;
 mod key;
 mod load;
 mod node;
@@ -128,6 +129,7 @@ impl Cluster {
             kept: Vec::new(),
         };
         self.sched.end_pauses(&mut step);
+        self.sched.release_due(&mut step);
         let replies: Vec<_> =
             entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
         replies::close(&mut step, &mut self.sched.meta);

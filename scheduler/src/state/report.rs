@@ -88,7 +88,7 @@ impl Sched {
         });
         step.events.add(Kind::CheckpointCommitted, actor, member);
         step.rows.put(key::checkpoint(element.job, position, checkpoint.step), &checkpoint);
-        row.newest = Some(checkpoint);
+        row.newest = Some(checkpoint.clone());
         row.checkpoints += 1;
         if row.checkpoints as usize > limit::CHECKPOINT_DIGESTS_KEPT {
             let (from, to) = key::checkpoints(element.job, position);
@@ -99,6 +99,7 @@ impl Sched {
             row.checkpoints = all.len() as u32;
         }
         step.rows.put(key::element(element.job, position), &*row);
+        self.keep_bytes(step, element.job, position, &checkpoint);
         step.effect(Effect::Changed { job: element.job });
         step.done()
     }

@@ -434,3 +434,14 @@ pub struct ReplyAge {
     /// When they were stored.
     pub time: Millis,
 }
+
+/// A committed checkpoint whose bytes are kept.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct KeptRow {
+    /// The digest of the list of its chunks.
+    pub list: Digest,
+    /// The lease under which it was committed.
+    pub lease: LeaseId,
+    /// When its time is over.
+    pub until: Millis,
+}

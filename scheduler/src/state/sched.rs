@@ -105,6 +105,8 @@ pub struct Sched {
     pub gate_training: bool,
     /// Jobs that wait for a policy's decision.
     pub gated: BTreeSet<JobId>,
+    /// When the time of the first kept checkpoint is over.
+    pub kept_until: Option<Millis>,
 }
 
 impl Node {

@@ -3,6 +3,7 @@
 use super::{
     Applied, Cluster,
     command::{Command, Effect, Entry, NewJob, Placement, PlanRecord, Reply, Request},
+    keeping,
     view::View,
 };
 use crate::planner;
@@ -62,6 +63,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         after: Vec::new(),
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
+        checkpoint: domain::checkpoint::CheckpointRule::default(),
     }
 }
 
@@ -139,6 +141,7 @@ impl Script {
             };
         }
         assert_eq!(self.cluster.broken_invariant(), None, "after {entry:?}");
+        assert_eq!(keeping::broken(&self.cluster.sched, &self.rows), None, "after {entry:?}");
         self.effects.extend(effects);
         self.log.push(entry);
         replies

@@ -16,6 +16,7 @@ use domain::{
     Digest, JobId, LeaseId, LogIndex, Millis, NodeId,
     artifact::SealTicket,
     checkpoint::Checkpoint,
+    chunks::Pin,
     health::{Acceptance, HeldGpu},
     lease::{Lease, Phase},
     limit,
@@ -29,7 +30,10 @@ use registry::{
     ledger::{EventProof, Head, Ledger},
     seal::tlog::TreeFault,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A read-only view. A function of replicated rows only.
 #[derive(Clone, Copy)]
@@ -273,6 +277,12 @@ impl<'a> View<'a> {
         }
         let nodes = lease.members.iter().filter_map(|member| self.node(member.node));
         nodes.map(|row| row.inventory.clone()).collect()
+    }
+
+    /// Whether a list of chunks is needed that these attempts have put on a server.
+    #[must_use]
+    pub fn needs_list(&self, rows: &impl RowRead, list: Digest, pins: &BTreeSet<Pin>) -> bool {
+        self.sched.needs_list(rows, list, pins)
     }
 
     /// The entry that held the newest plan.
