@@ -108,7 +108,8 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         agent_version: String::new(),
         isolation: domain::isolation::NodeIsolation::default(),
     };
-    Ok(Sealing { wanted, dirs, inventory, started: Millis(0), ended: Millis(1) })
+    let (started, ended, facts) = (Millis(0), Millis(1), Vec::new());
+    Ok(Sealing { wanted, dirs, inventory, started, ended, facts })
 }
 
 /// What a job's end costs, up to its signatures.

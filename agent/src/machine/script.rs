@@ -55,6 +55,7 @@ pub(super) fn spec() -> JobSpec {
         after: Vec::new(),
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
+        framework: None,
     }
 }
 

@@ -3,9 +3,9 @@
 use super::{Local, Shell, Tail};
 use crate::{
     driver::{
-        clock,
+        answers, clock,
         pool::Reuse::{AtOnce, Rest},
-        prepare,
+        prepare::{self, blocking},
         tasks::Order,
     },
     machine::{Input, Output},
@@ -100,9 +100,18 @@ impl<B: Blobs> Shell<B> {
     }
 
     fn store_checkpoint(&mut self, lease: LeaseId, step: u64) {
-        let folder = self.dirs.lease(lease).checkpoint(step);
+        let dirs = self.dirs.lease(lease);
+        let folder = dirs.checkpoint(step);
         let blobs = Arc::clone(&self.blobs);
+        let local = self.leases.entry(lease).or_default();
+        let (framework, ranks) = (local.framework, local.ranks.clone());
         self.work(lease, async move {
+            // What was learned under other settings is not to be gone on from.
+            let asked = blocking(move || answers::check(framework, &dirs, &ranks)).await;
+            if let Err(cause) = asked {
+                tracing::warn!(%lease, step, %cause, "checkpoint refused");
+                return Input::Faulted { lease, cause };
+            }
             let result = seal::checkpoint(lease, step, folder, &*blobs).await;
             match &result {
                 Ok(stored) => {
@@ -124,6 +133,7 @@ impl<B: Blobs> Shell<B> {
             inventory: self.inventory.clone(),
             started: local.started.unwrap_or(now),
             ended: local.ended.unwrap_or(now),
+            facts: local.facts(),
         };
         let blobs = Arc::clone(&self.blobs);
         self.work(lease, async move {
@@ -140,7 +150,14 @@ impl<B: Blobs> Shell<B> {
         let lease = wanted.lease.id;
         let dirs = self.dirs.lease(lease);
         let blobs = Arc::clone(&self.blobs);
+        let local = self.leases.entry(lease).or_default();
+        let (framework, ranks) = (local.framework, local.ranks.clone());
+        let asked = dirs.clone();
         self.work(lease, async move {
+            let asked = blocking(move || answers::check(framework, &asked, &ranks)).await;
+            if let Err(cause) = asked {
+                return Input::LogStored { lease, result: Err(cause) };
+            }
             let result = seal::log(wanted.lease, node, dirs, &*blobs).await;
             if let Err(cause) = &result {
                 tracing::warn!(%lease, %cause, "log not stored");

@@ -1,10 +1,12 @@
 //! What the record says of an output, in the registry's forms.
 
 use super::seal::{Sealing, last_metrics};
+use crate::driver::answers;
 use domain::{
     Digest,
     isolation::{InForce, Isolation},
     job::EndCause,
+    observed::RankFacts,
     tree::Tree,
 };
 use registry::seal::{
@@ -42,6 +44,7 @@ pub(super) fn model(sealing: &Sealing, tree: &Tree) -> Vec<u8> {
 /// When it is not on record what held for tasks that ran within walls.
 pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Result<Vec<u8>, EndCause> {
     let in_force = in_force(sealing)?;
+    let ranks = answered(sealing)?;
     let wanted = &sealing.wanted;
     let inventories = match wanted.inventories.as_slice() {
         [] => vec![sealing.inventory.clone()],
@@ -63,7 +66,18 @@ pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Result<
         log,
         metrics: last_metrics(sealing),
         in_force,
+        ranks,
     }))
+}
+
+/// What was in force in this node's ranks: read from their processes, and said by their framework.
+fn answered(sealing: &Sealing) -> Result<Vec<RankFacts>, EndCause> {
+    let framework = sealing.wanted.spec.framework;
+    let mut ranks = sealing.facts.clone();
+    for facts in &mut ranks {
+        facts.answers = answers::checked(framework, &sealing.dirs, facts.rank)?;
+    }
+    Ok(ranks)
 }
 
 /// What held for the tasks, as the supervisor wrote it down.

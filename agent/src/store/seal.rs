@@ -10,6 +10,7 @@ use domain::{
     lease::Lease,
     link::WantedLease,
     node::Inventory,
+    observed::RankFacts,
     tree::Tree,
 };
 use std::{
@@ -36,6 +37,8 @@ pub struct Sealing {
     pub started: Millis,
     /// When the last one ended.
     pub ended: Millis,
+    /// What was read from the processes of this node's ranks.
+    pub facts: Vec<RankFacts>,
 }
 
 /// Hashes and uploads the checkpoint in `folder`.

@@ -13,6 +13,7 @@ use clap::Args;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
     after::{After, RetryOn, RetryRule, When},
+    framework::Framework,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
@@ -103,6 +104,9 @@ pub struct SpecFlags {
     /// What a sandboxed job reaches: none (as by default), host
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &NETWORK))]
     pub network: Option<Network>,
+    /// What it computes with: pytorch, jax, tensorflow, xgboost, scikit-learn, cuda
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &Framework::WORDS))]
+    pub framework: Option<Framework>,
 }
 
 impl SpecFlags {
@@ -139,6 +143,7 @@ impl SpecFlags {
             isolation: self.isolation,
             network: self.network,
             disk: self.disk,
+            framework: self.framework,
         }
     }
 }

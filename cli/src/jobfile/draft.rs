@@ -3,6 +3,7 @@
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
+    framework::Framework,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -80,6 +81,8 @@ pub struct Draft {
     pub network: Option<Network>,
     /// Bytes that its folders on one node may hold.
     pub disk: Option<Bytes>,
+    /// What it computes with.
+    pub framework: Option<Framework>,
 }
 
 impl Draft {
@@ -123,6 +126,7 @@ impl Draft {
             isolation: self.isolation.or(base.isolation),
             network: self.network.or(base.network),
             disk: self.disk.or(base.disk),
+            framework: self.framework.or(base.framework),
         }
     }
 
@@ -166,6 +170,7 @@ impl Draft {
                 network: self.network,
                 disk: self.disk,
             },
+            framework: self.framework,
         }
     }
 

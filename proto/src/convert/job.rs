@@ -4,6 +4,7 @@ use super::{after, digest};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
+    framework::Framework,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -92,6 +93,7 @@ impl From<&JobSpec> for v1::Job {
                 Some(Network::Host) => "host".into(),
             },
             disk_bytes: spec.confinement.disk.map_or(0, |disk| disk.0),
+            framework: spec.framework.map_or("", Framework::word).into(),
         }
     }
 }
@@ -110,6 +112,19 @@ fn word<T: Default>(
         .into_iter()
         .find_map(|(name, value)| (name == text).then_some(value))
         .ok_or_else(|| WireError { field, fault: format!("is `{text}`"), remedy })
+}
+
+/// What a job computes with; empty means that it does not say.
+fn framework(text: &str) -> Result<Option<Framework>, WireError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let found = Framework::WORDS.iter().find(|(word, _)| *word == text);
+    found.map(|(_, framework)| Some(*framework)).ok_or_else(|| WireError {
+        field: "framework",
+        fault: format!("is `{text}`"),
+        remedy: "use `pytorch`, `jax`, `tensorflow`, `xgboost`, `scikit-learn` or `cuda`",
+    })
 }
 
 impl v1::Job {
@@ -154,6 +169,7 @@ impl v1::Job {
             "use `lease` or `confirmed`",
         )?;
         let confinement = self.confinement()?;
+        let framework = framework(&self.framework)?;
         let datasets = self
             .datasets
             .into_iter()
@@ -189,6 +205,7 @@ impl v1::Job {
             after: after::from_wire(self.after)?,
             retry: after::rule(self.retry_backoff_ms, &self.retry_on)?,
             confinement,
+            framework,
         })
     }
 }
@@ -248,6 +265,7 @@ mod tests {
                 network: Some(Network::Host),
                 disk: Some(Bytes(5 << 30)),
             },
+            framework: Some(Framework::Jax),
         }
     }
 

@@ -15,6 +15,8 @@ mod gates;
 mod identity;
 mod lead;
 mod log_hub;
+mod log_marks;
+mod log_merge;
 mod membership;
 mod peer;
 mod promoting;
