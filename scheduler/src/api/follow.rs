@@ -253,7 +253,7 @@ pub async fn logs(
 
 pub(super) type LogOut = mpsc::Sender<Result<v1::LogChunk, Status>>;
 
-async fn send_log(
+pub(super) async fn send_log(
     context: &Context,
     request: &v1::LogsRequest,
     element: ElementId,

@@ -3,7 +3,7 @@
 use super::{
     context::Context,
     error,
-    follow::{LOOK, LogOut, Place, ended, place, send_sealed},
+    follow::{LOOK, LogOut, Place, ended, place, send_log, send_sealed},
     log_hub::LogHub,
 };
 use domain::{ElementId, LeaseId, Millis, link::LogSource};
@@ -108,6 +108,11 @@ pub(super) async fn send(
             let _ = tokio::time::timeout(LOOK, changes.changed()).await;
             continue;
         };
+        if let [rank] = place.ranks[..] {
+            // Nothing to put in order: in pieces as large as there are.
+            let request = v1::LogsRequest { rank, ..request.clone() };
+            return send_log(context, &request, element, out).await;
+        }
         // A new attempt writes new files.
         let merge = match &mut merge {
             Some(merge) if merge.lease == place.lease => merge,
