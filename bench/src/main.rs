@@ -1,6 +1,7 @@
 //! Benchmarks: each figure beside its peer or its bound, as a ratio from one run.
 #![forbid(unsafe_code)]
 
+mod agent_rest;
 mod arrays;
 mod assay;
 mod batch;
@@ -12,9 +13,11 @@ mod crew;
 mod disk;
 mod elections;
 mod etcd;
+mod gang;
 mod idle;
 mod kills;
 mod load;
+mod logs;
 mod model_signing;
 mod noop;
 mod queued;
@@ -24,6 +27,7 @@ mod seal;
 mod shells;
 mod slurm;
 mod submits;
+mod tasks;
 mod tls;
 
 use anyhow::{Result, bail};
@@ -139,6 +143,38 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
+    /// A gang over two nodes: from one rank's death, or a node's, to the death of the others.
+    Gang {
+        /// Ranks to kill.
+        #[arg(long, default_value_t = 10)]
+        kills: usize,
+        /// Nodes to kill.
+        #[arg(long, default_value_t = 3)]
+        nodes: usize,
+    },
+    /// A line's way from the task to a follower's terminal, and the memory that it takes.
+    Logs {
+        /// Lines a second.
+        #[arg(long, default_value_t = 10_000)]
+        rate: u64,
+        /// Seconds.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
+    /// An agent at rest with eight simulated GPUs: memory, and its share of a core.
+    Agent {
+        /// Seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Prints lines that hold the time, as the job of `logs` does.
+    #[command(hide = true)]
+    Print {
+        /// Lines a second.
+        rate: u64,
+        /// Seconds.
+        seconds: u64,
+    },
     /// All of them, with the numbers above.
     All,
 }
@@ -159,6 +195,9 @@ impl Command {
             "checkpoint",
             "seal",
             "queued",
+            "gang",
+            "logs",
+            "agent",
         ];
         words.map(|word| Arguments::parse_from(["assay-bench", word]).command).into()
     }
@@ -177,6 +216,10 @@ impl Command {
             Self::Checkpoint { .. } => "checkpoint",
             Self::Seal { .. } => "seal",
             Self::Queued { .. } => "queued",
+            Self::Gang { .. } => "gang",
+            Self::Logs { .. } => "logs",
+            Self::Agent { .. } => "agent",
+            Self::Print { .. } => "print",
             Self::All => "all",
         }
     }
@@ -200,7 +243,10 @@ impl Command {
                 seal::run(gib, dir.as_deref(), reference.as_deref()).await
             }
             Self::Queued { jobs, seconds: time } => queued::run(jobs, seconds(time)).await,
-            Self::All => bail!("`all` is made of the others"),
+            Self::Gang { kills, nodes } => gang::run(kills, nodes).await,
+            Self::Logs { rate, seconds: time } => logs::run(rate, seconds(time)).await,
+            Self::Agent { seconds: time } => agent_rest::run(seconds(time)).await,
+            Self::Print { .. } | Self::All => bail!("`all` is made of the others"),
         }
     }
 }
@@ -218,6 +264,9 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn start() -> Result<()> {
     let asked = Arguments::parse().command;
+    if let Command::Print { rate, seconds } = asked {
+        return logs::print(rate, Duration::from_secs(seconds));
+    }
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     println!("{profile} profile, {} cores", std::thread::available_parallelism()?);
     let commands = if let Command::All = asked { Command::all() } else { vec![asked] };

@@ -25,7 +25,7 @@ use domain::{
     port::Signer as _,
 };
 use registry::{
-    seal::{bundle, dsse, verify::verify_model},
+    seal::{bundle, dsse, trust::Trust, verify::verify_model},
     sign::local::{LocalSigner, create_model},
 };
 use sha2::Digest as _;
@@ -108,7 +108,8 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         agent_version: String::new(),
         isolation: domain::isolation::NodeIsolation::default(),
     };
-    Ok(Sealing { wanted, dirs, inventory, started: Millis(0), ended: Millis(1), node_key: None })
+    let (started, ended, facts) = (Millis(0), Millis(1), Vec::new());
+    Ok(Sealing { wanted, dirs, inventory, started, ended, facts, node_key: None })
 }
 
 /// What a job's end costs, up to its signatures.
@@ -218,7 +219,8 @@ fn beside_reference(
     fs::write(&path, warm.signature)?;
     let own = [std::process::id()];
     let (before, start) = (cpu::of(&own), Instant::now());
-    let checks = verify_model(&dirs.out(), &path, &signer.public_pem());
+    let trust = Trust::parse(&signer.public_pem()?).map_err(anyhow::Error::msg)?;
+    let checks = verify_model(&dirs.out(), &path, &trust);
     let verified = size / start.elapsed().as_secs_f64();
     let verify_cpu = cpu::of(&own).saturating_sub(before);
     if let Some(check) = checks.iter().find(|check| !check.ok) {

@@ -4,6 +4,7 @@ use crate::{
     after::{After, RetryRule},
     checkpoint::CheckpointRule,
     digest::Digest,
+    framework::Framework,
     id::{ElementId, JobId, LeaseId},
     isolation::{Confinement, Network},
     limit,
@@ -155,6 +156,9 @@ pub struct JobSpec {
     /// Whose checkpoints' bytes are kept.
     #[serde(default, skip_serializing_if = "CheckpointRule::is_default")]
     pub checkpoint: CheckpointRule,
+    /// What it computes with: what is set before it starts, and what it must say of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framework: Option<Framework>,
 }
 
 /// A specification that no cluster could run.
@@ -259,7 +263,7 @@ impl JobSpec {
     /// Names that become variables of the task's environment.
     fn check_names(&self, fault: &mut impl FnMut(&str, String, &str)) {
         for name in self.env.keys() {
-            if crate::contract::is_reserved(name) {
+            if crate::contract::is_reserved(self.framework, name) {
                 let why = format!("sets `{name}`, which the environment contract fixes");
                 fault("env", why, "remove it; `docs/DETERMINISM.md` lists what is fixed");
             }
@@ -371,6 +375,17 @@ pub enum EndCause {
         /// What failed, and what to do.
         detail: String,
     },
+    /// What is in force in a task is not what was set.
+    Drift {
+        /// The task's rank.
+        rank: u32,
+        /// The variable, or what the framework was asked.
+        name: String,
+        /// What was set.
+        asked: String,
+        /// What is in force.
+        found: String,
+    },
 }
 
 impl EndCause {
@@ -390,6 +405,7 @@ impl EndCause {
             // The planner asks no node that says it cannot: one that fails all the same would be
             // asked again and again.
             | Self::Sandbox { .. }
+            | Self::Drift { .. }
             | Self::Seal { .. } => true,
             Self::DiskFull { .. }
             | Self::GpuFault { .. }
@@ -440,6 +456,11 @@ impl std::fmt::Display for EndCause {
                 limit.text()
             ),
             Self::Sandbox { detail } => write!(f, "its sandbox could not be built: {detail}"),
+            Self::Drift { rank, name, asked, found } => write!(
+                f,
+                "the environment contract is not in force: `{name}` is `{found}` in rank {rank}, \
+                 asked was `{asked}`; see docs/DETERMINISM.md"
+            ),
         }
     }
 }

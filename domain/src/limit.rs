@@ -151,6 +151,9 @@ pub const LEASE_GRACE: Millis = Millis(2_000);
 pub const DRIFT_MARGIN: Millis = Millis(500);
 /// Time from SIGTERM to SIGKILL.
 pub const KILL_GRACE: Millis = Millis(1_000);
+/// The same where another part of the attempt has failed: what goes on can make nothing of use, and
+/// a gang is to be dead everywhere within a second.
+pub const GANG_GRACE: Millis = Millis(500);
 /// Log entries between two exchanges of state digests.
 pub const DIGEST_EVERY: u64 = 1_024;
 /// Log entries kept after a compaction, for followers that lag.
@@ -210,3 +213,4 @@ const _: () = assert!(DISK_LOW.0 > DISK_KEPT.0 && DISK_KEPT.0 > DISK_FULL.0);
 const _: () = assert!(DISK_FULL.0 > 8 * RAFT_MESSAGE_MAX.0);
 const _: () = assert!(CONNECTIONS_MAX > 2 * NODES_MAX);
 const _: () = assert!(LEASE_GRACE.0 < LEASE_TTL.0);
+const _: () = assert!(GANG_GRACE.0 <= KILL_GRACE.0 / 2, "half of the second is for the way there");

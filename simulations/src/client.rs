@@ -174,6 +174,7 @@ impl Client {
             retry: RetryRule { backoff, on: Vec::new() },
             confinement: domain::isolation::Confinement::default(),
             checkpoint: domain::checkpoint::CheckpointRule::default(),
+            framework: None,
         };
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }

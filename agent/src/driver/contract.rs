@@ -44,17 +44,24 @@ impl Placement<'_> {
                 rank: task.rank,
                 program: text(&program),
                 args: self.wanted.spec.command[1..].to_vec(),
-                env: self.variables(task, local_rank),
+                env: self.variables(task, local_rank, tasks.len()),
                 cwd: text(&self.dirs.code()),
                 log: text(&self.dirs.log(task.rank)),
             })
             .collect())
     }
 
-    fn variables(&self, task: &TaskPlace, local_rank: u32) -> Vec<(String, String)> {
+    fn variables(
+        &self,
+        task: &TaskPlace,
+        local_rank: u32,
+        local_size: usize,
+    ) -> Vec<(String, String)> {
         let (spec, lease, dirs) = (&self.wanted.spec, &self.wanted.lease, self.dirs);
+        let fixed = contract::variables(spec.framework).into_iter();
         let mut all: Vec<(String, String)> =
-            contract::FIXED.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            fixed.map(|(name, value)| (name.into(), value.into())).collect();
+        all.extend(self.torchrun(task, local_rank, local_size));
         let mut set = |name: &str, value: String| all.push((name.to_owned(), value));
         set("ASSAY_SEED", spec.seed.to_string());
         set("ASSAY_OUTPUT_DIR", text(&dirs.out()));
@@ -76,17 +83,43 @@ impl Placement<'_> {
         if let Some(index) = lease.element.index {
             set("ASSAY_ARRAY_INDEX", index.to_string());
         }
-        set("RANK", task.rank.to_string());
-        set("WORLD_SIZE", spec.tasks.to_string());
-        set("LOCAL_RANK", local_rank.to_string());
-        set("NODE_RANK", self.node_rank.to_string());
-        set("MASTER_ADDR", self.master_addr.to_owned());
-        set("MASTER_PORT", master_port(lease.id).to_string());
+        if spec.framework.is_some() {
+            set("ASSAY_IN_FORCE", text(&dirs.answers(task.rank)));
+        }
         set("CUDA_VISIBLE_DEVICES", self.visible(task));
         set("HOME", text(&dirs.tmp()));
         set("TMPDIR", text(&dirs.tmp()));
         all.extend(spec.env.iter().map(|(name, value)| (name.clone(), value.clone())));
         all
+    }
+
+    /// What torchrun sets for its workers; each node of the gang is one group.
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables>.
+    fn torchrun(
+        &self,
+        task: &TaskPlace,
+        local_rank: u32,
+        local_size: usize,
+    ) -> impl Iterator<Item = (String, String)> {
+        let (spec, lease) = (&self.wanted.spec, &self.wanted.lease);
+        let (rank, world) = (task.rank.to_string(), spec.tasks.to_string());
+        let all = [
+            ("GROUP_RANK", self.node_rank.to_string()),
+            ("GROUP_WORLD_SIZE", lease.members.len().to_string()),
+            ("LOCAL_RANK", local_rank.to_string()),
+            ("LOCAL_WORLD_SIZE", local_size.to_string()),
+            ("MASTER_ADDR", self.master_addr.to_owned()),
+            ("MASTER_PORT", master_port(lease.id).to_string()),
+            ("NODE_RANK", self.node_rank.to_string()),
+            ("RANK", rank.clone()),
+            ("ROLE_RANK", rank),
+            ("ROLE_WORLD_SIZE", world.clone()),
+            ("TORCHELASTIC_RESTART_COUNT", lease.attempt.0.saturating_sub(1).to_string()),
+            ("TORCHELASTIC_RUN_ID", lease.element.to_string()),
+            ("WORLD_SIZE", world),
+        ];
+        all.into_iter().map(|(name, value)| (name.to_owned(), value))
     }
 
     /// The task's GPUs by unique name; empty hides all.

@@ -97,6 +97,12 @@ impl LeaseDirs {
         self.logs().join(format!("metrics-{rank}.jsonl"))
     }
 
+    /// Where a rank's framework says what is in force in it.
+    #[must_use]
+    pub fn answers(&self, rank: u32) -> PathBuf {
+        self.tmp().join(format!("in-force-{rank}.json"))
+    }
+
     /// Exists while tasks are asked for a checkpoint because the end is near.
     #[must_use]
     pub fn notice(&self) -> PathBuf {

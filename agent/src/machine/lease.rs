@@ -120,7 +120,11 @@ impl AgentMachine {
         held.commits.committed(&wanted);
         held.wanted = wanted;
         match &held.wanted.lease.phase {
-            Phase::Stopping { .. } => self.stop(id),
+            Phase::Stopping { cause, .. } => {
+                let cause = cause.clone();
+                let grace = self.grace_after(&cause);
+                self.end(id, None, grace);
+            }
             Phase::Started { .. } => {
                 self.publish_if_all_done(id);
                 self.start(id, now);
@@ -156,9 +160,24 @@ impl AgentMachine {
         self.end(lease, None, grace);
     }
 
+    /// Time from SIGTERM to SIGKILL for tasks whose attempt ends by `cause`.
+    fn grace_after(&self, cause: &EndCause) -> Millis {
+        match cause {
+            EndCause::ExitCode { .. }
+            | EndCause::Signal { .. }
+            | EndCause::OutOfMemory { .. }
+            | EndCause::TooManyProcesses { .. }
+            | EndCause::DiskQuota { .. }
+            | EndCause::Drift { .. }
+            | EndCause::GpuFault { .. }
+            | EndCause::NodeLost => self.config.gang_grace,
+            _ => self.config.kill_grace,
+        }
+    }
+
     /// Ends what runs because it failed, and says why.
     pub(super) fn fail(&mut self, lease: LeaseId, cause: EndCause) {
-        let grace = self.config.kill_grace;
+        let grace = self.grace_after(&cause);
         self.fail_within(lease, cause, grace);
     }
 

@@ -56,6 +56,7 @@ pub(super) fn spec() -> JobSpec {
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
         checkpoint: domain::checkpoint::CheckpointRule::default(),
+        framework: None,
     }
 }
 

@@ -182,7 +182,10 @@ impl<B: Stores> Shell<B> {
         self.watch_disk(wanted);
         let dirs = self.dirs.lease(lease);
         let ranks: Vec<_> = tasks.iter().map(|task| task.rank).collect();
-        self.leases.entry(lease).or_default().left = ranks.iter().copied().collect();
+        let local = self.leases.entry(lease).or_default();
+        local.left = ranks.iter().copied().collect();
+        local.ranks.clone_from(&ranks);
+        local.framework = wanted.spec.framework;
         self.tell(Tail::Add { lease, dirs: dirs.clone(), ranks });
         if wanted.lease.lead() == node
             && let Err(fault) = self.watch.add(&dirs)

@@ -281,6 +281,16 @@ impl<B: Stores> Shell<B> {
                 let detail = format!("the environment contract is not in force: {why}");
                 self.feed(Input::Faulted { lease, cause: EndCause::Prepare { detail } });
             }
+            Heard::Said(Said::Observed { lease, rank, observed }) => {
+                if let Some(local) = self.leases.get_mut(&lease) {
+                    local.observed.insert(rank, observed);
+                }
+            }
+            Heard::Said(Said::Drifted { lease, rank, name, asked, found }) => {
+                let cause = EndCause::Drift { rank, name, asked, found };
+                tracing::warn!(%lease, %cause, "drift");
+                self.feed(Input::Faulted { lease, cause });
+            }
             Heard::Said(Said::NotStarted { lease, why, .. }) => {
                 let detail = format!("{why}; check the job's `command`");
                 self.feed(Input::Faulted { lease, cause: EndCause::Prepare { detail } });

@@ -3,9 +3,9 @@
 use super::{Local, Shell, Tail};
 use crate::{
     driver::{
-        checkpoints, clock,
+        answers, checkpoints, clock,
         pool::Reuse::{AtOnce, Rest},
-        prepare,
+        prepare::{self, blocking},
         tasks::Order,
     },
     machine::{Input, Output},
@@ -106,7 +106,17 @@ impl<B: Stores> Shell<B> {
         if let Err(why) = checkpoints::begin(&dirs, step) {
             tracing::warn!(%lease, step, %why, "checkpoint not noted");
         }
+        let local = self.leases.entry(lease).or_default();
+        let (framework, ranks) = (local.framework, local.ranks.clone());
         self.work(lease, async move {
+            // What was learned under other settings is not to be gone on from.
+            let of = dirs.clone();
+            let asked = blocking(move || answers::check(framework, &of, &ranks)).await;
+            if let Err(cause) = asked {
+                tracing::warn!(%lease, step, %cause, "checkpoint refused");
+                checkpoints::end(&dirs);
+                return Input::Faulted { lease, cause };
+            }
             let result = seal::checkpoint(lease, step, folder, &*blobs).await;
             checkpoints::end(&dirs);
             match &result {
@@ -130,6 +140,7 @@ impl<B: Stores> Shell<B> {
             started: local.started.unwrap_or(now),
             ended: local.ended.unwrap_or(now),
             node_key: self.node_key.clone(),
+            facts: local.facts(),
         };
         let blobs = Arc::clone(&self.blobs);
         self.work(lease, async move {
@@ -146,7 +157,14 @@ impl<B: Stores> Shell<B> {
         let lease = wanted.lease.id;
         let dirs = self.dirs.lease(lease);
         let blobs = Arc::clone(&self.blobs);
+        let local = self.leases.entry(lease).or_default();
+        let (framework, ranks) = (local.framework, local.ranks.clone());
+        let asked = dirs.clone();
         self.work(lease, async move {
+            let asked = blocking(move || answers::check(framework, &asked, &ranks)).await;
+            if let Err(cause) = asked {
+                return Input::LogStored { lease, result: Err(cause) };
+            }
             let result = seal::log(wanted.lease, node, dirs, &*blobs).await;
             if let Err(cause) = &result {
                 tracing::warn!(%lease, %cause, "log not stored");

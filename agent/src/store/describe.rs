@@ -1,10 +1,12 @@
 //! What the record says of an output, in the registry's forms.
 
 use super::seal::{Sealing, last_metrics};
+use crate::driver::answers;
 use domain::{
     Digest,
     isolation::{InForce, Isolation},
     job::EndCause,
+    observed::RankFacts,
     tree::Tree,
 };
 use registry::seal::{
@@ -53,6 +55,7 @@ pub(super) fn provenance(
 ) -> Result<Vec<u8>, EndCause> {
     let in_force = in_force(sealing)?;
     tensors.retain(|path, _| tree.files.iter().any(|file| file.path == *path));
+    let ranks = answered(sealing)?;
     let wanted = &sealing.wanted;
     let inventories = match wanted.inventories.as_slice() {
         [] => vec![sealing.inventory.clone()],
@@ -75,11 +78,22 @@ pub(super) fn provenance(
         metrics: last_metrics(sealing),
         in_force,
         tensors,
+        ranks,
     });
     match &sealing.node_key {
         None => Ok(payload),
         Some(key) => node::add(&payload, key).map_err(|detail| EndCause::Seal { detail }),
     }
+}
+
+/// What was in force in this node's ranks: read from their processes, and said by their framework.
+fn answered(sealing: &Sealing) -> Result<Vec<RankFacts>, EndCause> {
+    let framework = sealing.wanted.spec.framework;
+    let mut ranks = sealing.facts.clone();
+    for facts in &mut ranks {
+        facts.answers = answers::checked(framework, &sealing.dirs, facts.rank)?;
+    }
+    Ok(ranks)
 }
 
 /// What held for the tasks, as the supervisor wrote it down.

@@ -11,6 +11,7 @@ use domain::{
     lease::Lease,
     link::WantedLease,
     node::Inventory,
+    observed::RankFacts,
     tree::Tree,
 };
 use registry::seal::{node::NodeKey, tensors};
@@ -41,6 +42,8 @@ pub struct Sealing {
     pub ended: Millis,
     /// What this node signs its own word with; none only where the servers ask for no certificate.
     pub node_key: Option<Arc<NodeKey>>,
+    /// What was read from the processes of this node's ranks.
+    pub facts: Vec<RankFacts>,
 }
 
 /// Hashes and uploads the checkpoint in `folder`.

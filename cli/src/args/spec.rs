@@ -14,6 +14,7 @@ use domain::{
     Bytes, CpuMillis, JobId, Millis,
     after::{After, RetryOn, RetryRule, When},
     checkpoint::CheckpointRule,
+    framework::Framework,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
@@ -110,6 +111,9 @@ pub struct SpecFlags {
     /// For how long they keep them, such as 7d
     #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
     pub checkpoint_age: Option<Millis>,
+    /// What it computes with: pytorch, jax, tensorflow, xgboost, scikit-learn, cuda
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &Framework::WORDS))]
+    pub framework: Option<Framework>,
 }
 
 impl SpecFlags {
@@ -150,6 +154,7 @@ impl SpecFlags {
                 keep: self.keep_checkpoints,
                 max_age: self.checkpoint_age,
             },
+            framework: self.framework,
         }
     }
 }

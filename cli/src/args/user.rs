@@ -120,9 +120,9 @@ pub struct Logs {
     /// Go on until the job has ended; Ctrl-C detaches
     #[arg(long, short = 'f')]
     pub follow: bool,
-    /// Task of the gang
-    #[arg(long, default_value_t = 0)]
-    pub rank: u32,
+    /// One task of the gang, as it wrote it; all by default, identical lines folded
+    #[arg(long)]
+    pub rank: Option<u32>,
     /// Attempt; the newest by default
     #[arg(long)]
     pub attempt: Option<u32>,

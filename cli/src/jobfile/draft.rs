@@ -4,6 +4,7 @@ use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
     checkpoint::CheckpointRule,
+    framework::Framework,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -83,6 +84,8 @@ pub struct Draft {
     pub disk: Option<Bytes>,
     /// Whose checkpoints' bytes are kept.
     pub checkpoint: CheckpointRule,
+    /// What it computes with.
+    pub framework: Option<Framework>,
 }
 
 impl Draft {
@@ -130,6 +133,7 @@ impl Draft {
                 keep: self.checkpoint.keep.or(base.checkpoint.keep),
                 max_age: self.checkpoint.max_age.or(base.checkpoint.max_age),
             },
+            framework: self.framework.or(base.framework),
         }
     }
 
@@ -174,6 +178,7 @@ impl Draft {
                 disk: self.disk,
             },
             checkpoint: self.checkpoint,
+            framework: self.framework,
         }
     }
 

@@ -14,13 +14,14 @@ use crate::{
 use domain::{
     Digest,
     after::When,
+    framework::Framework,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 24] = [
+pub const KEYS: [&str; 25] = [
     "after",
     "after_any",
     "after_failed",
@@ -30,6 +31,7 @@ pub const KEYS: [&str; 24] = [
     "command",
     "datasets",
     "env",
+    "framework",
     "hyperparameters",
     "isolation",
     "name",
@@ -81,6 +83,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "command" => draft.command = read_command(reader, field),
             "datasets" => draft.datasets = read_datasets(reader, field, base),
             "env" => draft.env = read_map(reader, field),
+            "framework" => draft.framework = reader.word(field, &Framework::WORDS),
             "hyperparameters" => draft.hyperparameters = read_map(reader, field),
             "isolation" => draft.isolation = reader.word(field, &ISOLATION),
             "name" => draft.name = reader.text(field),

@@ -58,6 +58,7 @@ pub fn spec() -> JobSpec {
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
         checkpoint: domain::checkpoint::CheckpointRule::default(),
+        framework: None,
     }
 }
 

@@ -143,10 +143,14 @@ impl Cluster {
     }
 
     fn command(&self, name: &str) -> Command {
+        self.command_of(name, ASSAY)
+    }
+
+    fn command_of(&self, name: &str, program: &str) -> Command {
         let role = if name.starts_with("server") { "server" } else { "agent" };
         let mut command = match self.disks.get(name) {
-            Some(disk) => disk.command(ASSAY),
-            None => Command::new(ASSAY),
+            Some(disk) => disk.command(program),
+            None => Command::new(program),
         };
         command.args([role, "--config"]).arg(self.config(name));
         command.env("FAKE_NVML_STATE", self.path(&format!("config/{name}.gpus.json")));
@@ -156,8 +160,13 @@ impl Cluster {
 
     /// Starts a process.
     pub fn run(&mut self, name: &str) {
+        self.run_as(name, ASSAY);
+    }
+
+    /// Starts a process of this program, which is one of ours under another path.
+    pub fn run_as(&mut self, name: &str, program: &str) {
         let log = File::options().create(true).append(true).open(self.log_file(name)).unwrap();
-        let mut command = self.command(name);
+        let mut command = self.command_of(name, program);
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let before = self.running.insert(name.to_owned(), child);
         assert!(before.is_none(), "{name} runs already");

@@ -4,8 +4,10 @@
 
 pub mod cluster;
 pub mod disk;
+pub mod machines;
 pub mod people;
 pub mod process;
+pub mod tasks;
 pub mod wire;
 
 use serde_json::Value;

@@ -5,6 +5,7 @@ use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
     checkpoint::CheckpointRule,
+    framework::Framework,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -95,6 +96,7 @@ impl From<&JobSpec> for v1::Job {
             disk_bytes: spec.confinement.disk.map_or(0, |disk| disk.0),
             checkpoint_keep: spec.checkpoint.keep.unwrap_or_default(),
             checkpoint_max_age_ms: spec.checkpoint.max_age.map_or(0, |age| age.0),
+            framework: spec.framework.map_or("", Framework::word).into(),
         }
     }
 }
@@ -113,6 +115,19 @@ fn word<T: Default>(
         .into_iter()
         .find_map(|(name, value)| (name == text).then_some(value))
         .ok_or_else(|| WireError { field, fault: format!("is `{text}`"), remedy })
+}
+
+/// What a job computes with; empty means that it does not say.
+fn framework(text: &str) -> Result<Option<Framework>, WireError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let found = Framework::WORDS.iter().find(|(word, _)| *word == text);
+    found.map(|(_, framework)| Some(*framework)).ok_or_else(|| WireError {
+        field: "framework",
+        fault: format!("is `{text}`"),
+        remedy: "use `pytorch`, `jax`, `tensorflow`, `xgboost`, `scikit-learn` or `cuda`",
+    })
 }
 
 impl v1::Job {
@@ -166,6 +181,7 @@ impl v1::Job {
         )?;
         let confinement = self.confinement()?;
         let checkpoint = self.checkpoint();
+        let framework = framework(&self.framework)?;
         let datasets = self
             .datasets
             .into_iter()
@@ -202,6 +218,7 @@ impl v1::Job {
             retry: after::rule(self.retry_backoff_ms, &self.retry_on)?,
             confinement,
             checkpoint,
+            framework,
         })
     }
 }
@@ -262,6 +279,7 @@ mod tests {
                 disk: Some(Bytes(5 << 30)),
             },
             checkpoint: CheckpointRule { keep: Some(5), max_age: Some(Millis(3_600_000)) },
+            framework: Some(Framework::Jax),
         }
     }
 

@@ -8,10 +8,12 @@ use domain::{
     artifact::{NodeLog, SealTicket},
     checkpoint::Checkpoint,
     contract,
+    framework::Framework,
     isolation::InForce,
     job::{Captured, JobSpec},
     lease::{Lease, Member, TaskPlace},
     node::Inventory,
+    observed::RankFacts,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -56,6 +58,9 @@ pub struct Provenance {
     pub in_force: InForce,
     /// Digests of the tensors of safetensors files, by path.
     pub tensors: BTreeMap<String, Digest>,
+    /// What was in force in the lead's ranks: read from their processes, and what their framework
+    /// said of itself.
+    pub ranks: Vec<RankFacts>,
 }
 
 /// The payload of `provenance.dsse.json`.
@@ -84,21 +89,41 @@ pub fn provenance(told: &Provenance) -> Vec<u8> {
 }
 
 fn internal(told: &Provenance) -> Value {
-    let environment: Map<String, Value> =
-        contract::recorded().into_iter().map(|(name, value)| (name, value.into())).collect();
+    let environment: Map<String, Value> = contract::recorded(told.spec.framework)
+        .into_iter()
+        .map(|(name, value)| (name, value.into()))
+        .collect();
     let members = told.lease.members.iter().zip(&told.inventories);
     let nodes: Vec<Value> = members.map(|(member, has)| node(member, has)).collect();
     json!({
         "buildKey": told.build_key.to_string(),
-        "contract": contract::digest().to_string(),
+        "contract": contract::digest(told.spec.framework).to_string(),
         "environment": environment,
+        "framework": told.spec.framework.map(Framework::word),
         "hardwareClass": told.hardware_class,
+        "inForce": in_force(&told.ranks),
         "isolation": isolation(&told.in_force),
         "nodes": nodes,
         "queue": told.spec.queue,
         "recipe": told.recipe.to_string(),
         "user": told.spec.user,
     })
+}
+
+/// What was in force in the lead's ranks; those in which it was the same stand together.
+fn in_force(all: &[RankFacts]) -> Value {
+    let mut groups: Vec<(Vec<u32>, &RankFacts)> = Vec::new();
+    for facts in all {
+        let same = |(_, other): &&mut (Vec<u32>, &RankFacts)| {
+            other.observed == facts.observed && other.answers == facts.answers
+        };
+        match groups.iter_mut().find(same) {
+            Some((ranks, _)) => ranks.push(facts.rank),
+            None => groups.push((vec![facts.rank], facts)),
+        }
+    }
+    let group = |(ranks, facts): (Vec<u32>, &RankFacts)| json!({ "framework": facts.answers, "process": facts.observed, "ranks": ranks });
+    groups.into_iter().map(group).collect()
 }
 
 /// What held, from the node that led the gang.
@@ -283,6 +308,7 @@ mod tests {
             retry: Default::default(),
             confinement: domain::isolation::Confinement::default(),
             checkpoint: domain::checkpoint::CheckpointRule::default(),
+            framework: None,
         }
     }
 
@@ -343,11 +369,14 @@ mod tests {
             metrics: String::new(),
             in_force: InForce::default(),
             tensors: BTreeMap::new(),
+            ranks: [0, 1].map(|rank| RankFacts { rank, ..RankFacts::default() }).into(),
         };
         let payload: Value = serde_json::from_slice(&provenance(&told)).unwrap();
         let nodes = &payload["predicate"]["buildDefinition"]["internalParameters"]["nodes"];
         let gpu = |uuid: &str| json!({ "model": "H100", "uuid": uuid });
         assert_eq!(nodes.as_array().map(Vec::len), Some(2));
+        let in_force = &payload["predicate"]["buildDefinition"]["internalParameters"]["inForce"];
+        assert_eq!(*in_force, json!([{ "framework": null, "process": null, "ranks": [0, 1] }]));
         assert_eq!((&nodes[0]["name"], &nodes[1]["name"]), (&json!("b"), &json!("a")));
         assert_eq!(nodes[1]["driverVersion"], "550.a");
         let first = [gpu("GPU-b-0"), gpu("GPU-b-3")];

@@ -47,8 +47,19 @@ pub fn recipe_value(spec: &JobSpec, element: Option<u32>) -> Value {
         };
         value["network"] = word.into();
     }
+    if let Some(framework) = spec.framework {
+        value["framework"] = framework.word().into();
+    }
+    if spec.tasks > 1 {
+        // Sums over ranks have one order only while ranks have one order.
+        value["rankOrder"] = RANK_ORDER.into();
+    }
     value
 }
+
+/// How ranks are laid out: ascending over the gang's nodes, and on each node over its GPUs by the
+/// driver's index; the first node holds rank 0. A part of every gang's recipe.
+const RANK_ORDER: &str = "node-major/v1";
 
 /// The canonical text of a job's recipe.
 #[must_use]

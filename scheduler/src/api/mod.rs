@@ -19,6 +19,8 @@ mod keeping;
 mod keyring;
 mod lead;
 mod log_hub;
+mod log_marks;
+mod log_merge;
 mod membership;
 mod peer;
 mod promoting;

@@ -8,7 +8,9 @@ use crate::state::{
     command::{Command, Effect},
     view::View,
 };
-use domain::{ArtifactId, JobId, LeaseId, Millis, NodeId, PromotionId};
+use domain::{
+    ArtifactId, JobId, LeaseId, Millis, NodeId, PromotionId, job::EndCause, link::Report,
+};
 
 pub use super::contact::LOST_AFTER;
 
@@ -140,6 +142,11 @@ impl Duties {
         let mut duties = Vec::new();
         match event {
             Event::Tick => {
+                let broken = self.contacts.broken(view, now).into_iter();
+                duties.extend(broken.map(|(node, lease)| {
+                    let report = Report::Failed { lease, cause: EndCause::NodeLost };
+                    Duty::Propose(Command::Report { node, report })
+                }));
                 let lost = self.contacts.lost(view, now).into_iter();
                 duties.extend(lost.map(|(node, registered_at)| {
                     Duty::Propose(Command::NodeLost { node, registered_at })

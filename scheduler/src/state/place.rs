@@ -107,7 +107,9 @@ impl Sched {
         let element = placement.element;
         let lease = self.alter(step, element.job, |job, step| {
             let position = job.position(element)?;
-            let recipe = step.submitted(element.job)?.recipe_of(element);
+            let submitted = step.submitted(element.job)?;
+            let recipe = submitted.recipe_of(element);
+            let contract = contract::digest(submitted.spec.framework);
             if !job.unqueue(position) {
                 job.progress.advance();
             }
@@ -115,9 +117,8 @@ impl Sched {
             let row = job.elements.entry(position).or_default();
             row.attempts += 1;
             row.state = ElementState::Running { lease: id };
-            let build = row
-                .build
-                .get_or_insert_with(|| (build_key(recipe, contract::digest(), &class), class));
+            let build =
+                row.build.get_or_insert_with(|| (build_key(recipe, contract, &class), class));
             let lease = Lease {
                 id,
                 element,

@@ -7,7 +7,7 @@ use domain::{
     checkpoint::Checkpoint,
     health::HeldGpu,
     isolation::Confinement,
-    job::{Array, ElementState, EndCause, JobSpec, Restart},
+    job::{Array, ElementState, EndCause, JobSpec, OnDisconnect, Restart},
     lease::Member,
     node::{Inventory, NodeState},
     queue,
@@ -127,6 +127,8 @@ pub struct Brief {
     pub time: Millis,
     /// What it says of its own isolation.
     pub confinement: Confinement,
+    /// What an agent out of contact does with it.
+    pub on_disconnect: OnDisconnect,
 }
 
 /// What few jobs say: what they wait for, and when they are tried again.
@@ -163,6 +165,7 @@ impl Submitted {
             waits: Waits::of(&self.spec),
             time: self.time,
             confinement: self.spec.confinement,
+            on_disconnect: self.spec.on_disconnect,
         }
     }
 

@@ -64,6 +64,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
         checkpoint: domain::checkpoint::CheckpointRule::default(),
+        framework: None,
     }
 }
 

@@ -13,12 +13,12 @@ use crate::{
     },
     machine::Exit,
 };
-use domain::{LeaseId, Millis};
+use domain::{LeaseId, Millis, observed::Observed};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     collections::BTreeMap,
     os::unix::process::ExitStatusExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ExitStatus},
 };
 
@@ -45,6 +45,8 @@ struct Entry {
     over: Option<Exit>,
     /// What is told once nothing runs within its walls: the end of its last task.
     held_back: Vec<Said>,
+    /// What was read from its tasks, by rank.
+    observed: BTreeMap<u32, Observed>,
 }
 
 /// A lease whose processes are being ended.
@@ -109,6 +111,8 @@ impl Table {
             }
             Ask::List => {
                 said.push(Said::All(self.leases.iter().map(|(id, it)| it.view(*id)).collect()));
+                let of = |(lease, entry): (&LeaseId, &Entry)| entry.told(*lease);
+                said.extend(self.leases.iter().flat_map(of));
                 Vec::new()
             }
             Ask::End => {
@@ -165,6 +169,24 @@ impl Table {
         }
         entry.close_if_done();
         born
+    }
+
+    /// The folder that holds the leases' folders.
+    pub(super) fn leases_dir(&self) -> &Path {
+        &self.leases_dir
+    }
+
+    /// Something was read from a task's process.
+    pub(super) fn observed(
+        &mut self,
+        lease: LeaseId,
+        rank: u32,
+        observed: Observed,
+        said: &mut Vec<Said>,
+    ) {
+        let Some(entry) = self.leases.get_mut(&lease) else { return };
+        entry.observed.insert(rank, observed.clone());
+        said.push(Said::Observed { lease, rank, observed });
     }
 
     /// A task's process has ended and waits to be read.
@@ -329,6 +351,7 @@ impl Entry {
             room: None,
             over: None,
             held_back: Vec::new(),
+            observed: BTreeMap::new(),
         }
     }
 
@@ -389,6 +412,14 @@ impl Entry {
             look: Some(Millis(0)).filter(|_| !self.runs()),
             told: told || before.is_some_and(|it| it.told),
         });
+    }
+
+    /// What was read from its tasks, told again.
+    fn told(&self, lease: LeaseId) -> Vec<Said> {
+        let all = self.observed.iter();
+        all.map(|(rank, observed)| (*rank, observed.clone()))
+            .map(|(rank, observed)| Said::Observed { lease, rank, observed })
+            .collect()
     }
 
     fn view(&self, lease: LeaseId) -> LeaseView {

@@ -2,7 +2,7 @@
 
 use crate::{driver::sandbox::Walls, machine::Exit};
 use borsh::{BorshDeserialize, BorshSerialize};
-use domain::{LeaseId, Millis};
+use domain::{LeaseId, Millis, observed::Observed};
 use std::{io, path::Path};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -133,6 +133,29 @@ pub enum Said {
         lease: LeaseId,
         /// Why.
         why: String,
+    },
+    /// What was read from a task's process. Said again when more is known, and after
+    /// [`Said::All`].
+    Observed {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// What was read.
+        observed: Observed,
+    },
+    /// A task, or what it started, has changed what the contract fixes.
+    Drifted {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// The variable.
+        name: String,
+        /// What was set.
+        asked: String,
+        /// What is in force.
+        found: String,
     },
 }
 
