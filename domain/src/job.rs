@@ -4,7 +4,8 @@ use crate::{
     after::{After, RetryRule},
     digest::Digest,
     id::{ElementId, JobId, LeaseId},
-    isolation::{Confinement, Network},
+    image::ImageRef,
+    isolation::{Confinement, Isolation, Network},
     limit,
     resource::TaskResources,
     unit::{Bytes, Millis},
@@ -151,6 +152,9 @@ pub struct JobSpec {
     /// What it says of its own isolation.
     #[serde(default)]
     pub confinement: Confinement,
+    /// The image whose root it runs on, where it runs in a container.
+    #[serde(default)]
+    pub image: Option<ImageRef>,
 }
 
 /// A specification that no cluster could run.
@@ -245,6 +249,17 @@ impl JobSpec {
         {
             let why = format!("is none for a gang of {gpus} GPUs, and one node has at most {most}");
             fault("network", why, "set `network = \"host\"`, so that its nodes reach each other");
+        }
+        match (&self.image, self.confinement.isolation == Isolation::Container) {
+            (None, true) => {
+                let remedy = "add `image = \"docker.io/library/python@sha256:...\"`";
+                fault("isolation", "is container, and no image is named".into(), remedy);
+            }
+            (Some(_), false) => {
+                let why = format!("is {}, and an image is named", self.confinement.isolation);
+                fault("isolation", why, "set `isolation = \"container\"`, or name no image");
+            }
+            (Some(_), true) | (None, false) => {}
         }
         if self.confinement.disk == Some(Bytes(0)) {
             fault("resources.disk", "is zero".into(), "give a size such as \"10GiB\"");

@@ -11,6 +11,7 @@ pub mod digest;
 pub mod hardware;
 pub mod health;
 pub mod id;
+pub mod image;
 pub mod isolation;
 pub mod job;
 pub mod lease;

@@ -173,6 +173,7 @@ impl Client {
             after,
             retry: RetryRule { backoff, on: Vec::new() },
             confinement: domain::isolation::Confinement::default(),
+            image: None,
         };
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }

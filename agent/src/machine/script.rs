@@ -55,6 +55,7 @@ pub(super) fn spec() -> JobSpec {
         after: Vec::new(),
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
+        image: None,
     }
 }
 
@@ -73,6 +74,7 @@ pub(super) fn lease(id: LeaseId, gang: &[u32], phase: Phase) -> WantedLease {
             phase,
             resume_from: None,
             build_key: Digest::default(),
+            isolation: domain::isolation::Isolation::None,
         },
         spec: spec(),
         recipe: Digest::default(),

@@ -13,6 +13,7 @@ use clap::Args;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
     after::{After, RetryOn, RetryRule, When},
+    image::ImageRef,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
@@ -97,7 +98,10 @@ pub struct SpecFlags {
     /// Many elements: 8, 0-7, or 0-7%2 for two at once
     #[arg(long, value_name = "RANGE", value_parser = array)]
     pub array: Option<Array>,
-    /// The least isolation: plain, sandbox; a node may demand more
+    /// Container image by digest: docker.io/library/python@sha256:...
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<ImageRef>,
+    /// The least isolation: plain, sandbox, container; a node or queue may demand more
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &ISOLATION))]
     pub isolation: Option<Isolation>,
     /// What a sandboxed job reaches: none (as by default), host
@@ -139,6 +143,7 @@ impl SpecFlags {
             isolation: self.isolation,
             network: self.network,
             disk: self.disk,
+            image: self.image.clone(),
         }
     }
 }

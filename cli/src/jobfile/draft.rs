@@ -3,6 +3,7 @@
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
+    image::ImageRef,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -80,6 +81,8 @@ pub struct Draft {
     pub network: Option<Network>,
     /// Bytes that its folders on one node may hold.
     pub disk: Option<Bytes>,
+    /// The image that it runs in.
+    pub image: Option<ImageRef>,
 }
 
 impl Draft {
@@ -123,6 +126,7 @@ impl Draft {
             isolation: self.isolation.or(base.isolation),
             network: self.network.or(base.network),
             disk: self.disk.or(base.disk),
+            image: self.image.or(base.image),
         }
     }
 
@@ -162,10 +166,14 @@ impl Draft {
             after: self.after.clone(),
             retry: self.retry.clone(),
             confinement: Confinement {
-                isolation: self.isolation.unwrap_or_default(),
+                isolation: self.isolation.unwrap_or(match self.image {
+                    Some(_) => Isolation::Container,
+                    None => Isolation::None,
+                }),
                 network: self.network,
                 disk: self.disk,
             },
+            image: self.image.clone(),
         }
     }
 

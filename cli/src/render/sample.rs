@@ -57,6 +57,7 @@ pub fn spec() -> JobSpec {
         after: Vec::new(),
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
+        image: None,
     }
 }
 

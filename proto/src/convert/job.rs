@@ -4,6 +4,7 @@ use super::{after, digest};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
+    image::ImageRef,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -82,25 +83,23 @@ impl From<&JobSpec> for v1::Job {
             after: after::to_wire(&spec.after),
             retry_backoff_ms: spec.retry.backoff.map_or(0, |pause| pause.0),
             retry_on: after::words(&spec.retry.on),
-            isolation: match spec.confinement.isolation {
-                Isolation::None => "plain".into(),
-                Isolation::Sandbox => "sandbox".into(),
-            },
+            isolation: spec.confinement.isolation.word().into(),
             network: match spec.confinement.network {
                 None => String::new(),
                 Some(Network::None) => "none".into(),
                 Some(Network::Host) => "host".into(),
             },
             disk_bytes: spec.confinement.disk.map_or(0, |disk| disk.0),
+            image: spec.image.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
     }
 }
 
 /// One of the words that a field allows; empty means the default.
-fn word<T: Default>(
+pub(super) fn word<T: Default, const N: usize>(
     field: &'static str,
     text: &str,
-    words: [(&str, T); 2],
+    words: [(&str, T); N],
     remedy: &'static str,
 ) -> Result<T, WireError> {
     if text.is_empty() {
@@ -117,8 +116,8 @@ impl v1::Job {
         let isolation = word(
             "isolation",
             &self.isolation,
-            [("plain", Isolation::None), ("sandbox", Isolation::Sandbox)],
-            "use `plain` or `sandbox`",
+            Isolation::ALL,
+            "use `plain`, `sandbox` or `container`",
         )?;
         let network = word(
             "network",
@@ -128,6 +127,18 @@ impl v1::Job {
         )?;
         let disk = (self.disk_bytes > 0).then_some(Bytes(self.disk_bytes));
         Ok(Confinement { isolation, network, disk })
+    }
+
+    fn image(&self) -> Result<Option<ImageRef>, WireError> {
+        let remedy = "name it by registry and digest";
+        let failed = |why: domain::image::ImageError| {
+            let fault = why.to_string();
+            WireError { field: "image", fault, remedy }
+        };
+        match self.image.as_str() {
+            "" => Ok(None),
+            image => image.parse().map(Some).map_err(failed),
+        }
     }
 
     /// The specification, submitted by `user`.
@@ -154,6 +165,7 @@ impl v1::Job {
             "use `lease` or `confirmed`",
         )?;
         let confinement = self.confinement()?;
+        let image = self.image()?;
         let datasets = self
             .datasets
             .into_iter()
@@ -189,6 +201,7 @@ impl v1::Job {
             after: after::from_wire(self.after)?,
             retry: after::rule(self.retry_backoff_ms, &self.retry_on)?,
             confinement,
+            image,
         })
     }
 }
@@ -244,10 +257,11 @@ mod tests {
             after: vec![After { job: JobId(3), when: When::Failed }],
             retry: RetryRule { backoff: Some(Millis(5)), on: vec![RetryOn::Output] },
             confinement: Confinement {
-                isolation: Isolation::Sandbox,
+                isolation: Isolation::Container,
                 network: Some(Network::Host),
                 disk: Some(Bytes(5 << 30)),
             },
+            image: Some(format!("localhost/x@sha256:{}", Digest::of(b"x")).parse().unwrap()),
         }
     }
 
@@ -262,6 +276,9 @@ mod tests {
         wire.restart = "maybe".into();
         let fault = wire.into_spec("ada").unwrap_err();
         assert_eq!(fault.to_string(), "restart: is `maybe`; use `lease` or `confirmed`");
+        let mut wire = v1::Job::from(&spec());
+        wire.image = "docker.io/library/python:3".into();
+        assert!(wire.into_spec("ada").unwrap_err().to_string().contains("has no digest"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use domain::{
     artifact::{NodeLog, SealTicket},
     checkpoint::Checkpoint,
     contract,
+    image::ImageRef,
     isolation::InForce,
     job::{Captured, JobSpec},
     lease::{Lease, Member, TaskPlace},
@@ -138,7 +139,16 @@ fn dependency(name: &str, captured: &Captured) -> Value {
 fn dependencies(spec: &JobSpec) -> Vec<Value> {
     let code = spec.code.iter().map(|code| dependency("code", code));
     let sets = spec.datasets.iter().map(|(name, set)| dependency(&format!("dataset:{name}"), set));
-    code.chain(sets).collect()
+    code.chain(sets).chain(spec.image.iter().map(image)).collect()
+}
+
+/// An image by the digest of its manifest, as registries and their tools name it.
+fn image(image: &ImageRef) -> Value {
+    json!({
+        "digest": { "sha256": image.digest().to_string() },
+        "name": "image",
+        "uri": format!("docker://{image}"),
+    })
 }
 
 /// The log of the lead's ranks. Those of the other nodes are added from the ticket.
@@ -276,6 +286,7 @@ mod tests {
             after: Vec::new(),
             retry: Default::default(),
             confinement: domain::isolation::Confinement::default(),
+            image: None,
         }
     }
 
@@ -327,6 +338,7 @@ mod tests {
                 phase: Phase::Started { done: Default::default() },
                 resume_from: None,
                 build_key: Digest::of(b"build"),
+                isolation: domain::isolation::Isolation::None,
             },
             cluster: "c".into(),
             started: Millis(0),

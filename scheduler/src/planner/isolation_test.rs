@@ -11,7 +11,7 @@ use domain::{
 const ASKS: Confinement = Confinement { isolation: Isolation::Sandbox, network: None, disk: None };
 
 fn able(default: Isolation) -> NodeIsolation {
-    NodeIsolation { default, lacks: vec![], cgroup: 2, landlock: 7 }
+    NodeIsolation { default, cgroup: 2, landlock: 7, ..NodeIsolation::default() }
 }
 
 fn unable() -> NodeIsolation {

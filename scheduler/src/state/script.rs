@@ -62,6 +62,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         after: Vec::new(),
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
+        image: None,
     }
 }
 

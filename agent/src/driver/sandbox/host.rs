@@ -238,6 +238,7 @@ impl Room {
             memory: self.limits.memory,
             cpu_millis: self.limits.cpu.0,
             processes: self.limits.processes,
+            image: None,
         }
     }
 
