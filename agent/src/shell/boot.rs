@@ -35,7 +35,7 @@ pub(super) async fn boot<B: Blobs>(
     link: mpsc::Receiver<LinkEvent>,
     parts: &mut JoinSet<()>,
 ) -> Result<(Shell<B>, Mailboxes), AgentError> {
-    let Node { inventory, ward, heard: news } = node;
+    let Node { inventory, ward, heard: news, images } = node;
     let dirs = NodeDirs { root: config.dir.clone() };
     let failed = |why: io::Error| AgentError::Folder { path: dirs.root.display().to_string(), why };
     state::forget_other_boots(&dirs, &inventory.boot_id).map_err(failed)?;
@@ -52,6 +52,7 @@ pub(super) async fn boot<B: Blobs>(
             isolation: inventory.isolation.clone(),
             memory: inventory.memory,
             readable: config.readable.iter().map(|it| it.display().to_string()).collect(),
+            cdi: config.containers.cdi.clone(),
         },
         heard_out,
     );
@@ -74,6 +75,7 @@ pub(super) async fn boot<B: Blobs>(
         pool,
         cache,
         blobs,
+        images,
         watch,
         up: None,
         orders,

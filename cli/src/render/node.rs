@@ -7,7 +7,7 @@ use crate::{
 };
 use domain::{
     health::{HeldGpu, HeldState},
-    isolation::{Isolation, NodeIsolation},
+    isolation::NodeIsolation,
     node::NodeState,
     resource::Gpu,
     view::{HeldGpuView, NodeView},

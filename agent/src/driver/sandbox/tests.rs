@@ -44,7 +44,7 @@ impl Bench {
     fn room(&mut self, walls: &Walls) -> Room {
         let dirs = self.dirs();
         dirs.create().unwrap();
-        self.host.build(LEASE, walls, &dirs, &[0]).unwrap()
+        self.host.build(LEASE, walls, None, &dirs, &[0]).unwrap()
     }
 
     fn shell(&self, room: &Room, script: &str) -> std::process::Child {
@@ -135,7 +135,7 @@ fn a_start_costs_little_over_fork_and_exec() {
         bench.dirs().create().unwrap();
         let dirs = bench.dirs();
         let begun = Instant::now();
-        let room = bench.host.build(LEASE, &walls(), &dirs, &[0]).unwrap();
+        let room = bench.host.build(LEASE, &walls(), None, &dirs, &[0]).unwrap();
         let mut child = room.spawn(Command::new("/bin/true"), "/").unwrap();
         assert!(child.wait().unwrap().success());
         let times = if round >= 50 { &mut rested } else { &mut walled };

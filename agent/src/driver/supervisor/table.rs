@@ -9,7 +9,7 @@ use super::{
 use crate::{
     driver::{
         clock,
-        sandbox::{Room, Walls},
+        sandbox::{ImageRoot, Room, Walls},
     },
     machine::Exit,
 };
@@ -88,7 +88,10 @@ impl Table {
                 self.start(lease, deadline, &tasks, None, said)
             }
             Ask::Confine { lease, deadline, tasks, walls } => {
-                self.start(lease, deadline, &tasks, Some(&walls), said)
+                self.start(lease, deadline, &tasks, Some((&walls, None)), said)
+            }
+            Ask::Contain { lease, deadline, tasks, walls, image } => {
+                self.start(lease, deadline, &tasks, Some((&walls, Some(&image))), said)
             }
             Ask::Renew { lease, deadline } => {
                 if let Some(entry) = self.leases.get_mut(&lease) {
@@ -124,13 +127,14 @@ impl Table {
         lease: LeaseId,
         deadline: Option<Millis>,
         tasks: &[TaskCommand],
-        walls: Option<&Walls>,
+        walls: Option<(&Walls, Option<&ImageRoot>)>,
         said: &mut Vec<Said>,
     ) -> Vec<Born> {
         let entry = self.leases.entry(lease).or_insert_with(|| Entry::new(deadline));
         let mut born = Vec::new();
-        if let Some(walls) = walls.filter(|_| entry.tasks.is_empty() && entry.killing.is_none()) {
-            match self.rooms.build(lease, walls, tasks) {
+        let first = entry.tasks.is_empty() && entry.killing.is_none();
+        if let Some((walls, image)) = walls.filter(|_| first) {
+            match self.rooms.build(lease, walls, image, tasks) {
                 Ok(room) => {
                     born.push(Born::Room { lease, pid: room.pid() });
                     entry.room = Some(room);
