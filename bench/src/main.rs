@@ -20,6 +20,7 @@ mod report;
 mod seal;
 mod shells;
 mod slurm;
+mod start;
 mod submits;
 mod tls;
 
@@ -106,6 +107,12 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Start of a task: plainly, in a sandbox, in a container, beside fork and exec and `podman run`.
+    Start {
+        /// Samples of each.
+        #[arg(long, default_value_t = 50)]
+        samples: usize,
+    },
     /// Many queued jobs: memory, restart, latency.
     Queued {
         /// Jobs.
@@ -132,6 +139,7 @@ impl Command {
             "kills",
             "elections",
             "seal",
+            "start",
             "queued",
         ];
         words.map(|word| Arguments::parse_from(["assay-bench", word]).command).into()
@@ -148,6 +156,7 @@ impl Command {
             Self::Kills { .. } => "kills",
             Self::Elections { .. } => "elections",
             Self::Seal { .. } => "seal",
+            Self::Start { .. } => "start",
             Self::Queued { .. } => "queued",
             Self::All => "all",
         }
@@ -165,6 +174,7 @@ impl Command {
             Self::Kills { kills, etcd } => kills::run(kills, etcd).await,
             Self::Elections { seconds: time } => elections::run(seconds(time)).await,
             Self::Seal { gib, dir } => seal::run(gib, dir.as_deref()).await,
+            Self::Start { samples } => start::run(samples).await,
             Self::Queued { jobs, seconds: time } => queued::run(jobs, seconds(time)).await,
             Self::All => bail!("`all` is made of the others"),
         }

@@ -1,8 +1,10 @@
 //! The machine as the builder of rooms sees it, and the rooms it has built.
 
 use super::{
-    Breach, Groups, ImageRoot, Limits, SandboxError, Walls, cgroup,
-    enter::{self, Entry, STEPS},
+    Breach, Groups, ImageRoot, Limits, SandboxError, Walls,
+    birth::{Program, bear},
+    cgroup,
+    enter::Entry,
     filter, hooks,
     image_root::ImagePlan,
     init,
@@ -18,8 +20,6 @@ use domain::{
 use landlock::RulesetCreated;
 use rustix::{
     fs::{AtFlags, CWD, Gid, Uid, chownat, fchown, major, minor, stat},
-    io::read,
-    pipe::{PipeFlags, pipe_with},
     process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid},
     thread::ThreadNameSpaceType,
 };
@@ -31,7 +31,6 @@ use std::{
     io,
     os::{fd::AsFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
-    process::{Child, Command},
     sync::Arc,
 };
 
@@ -279,47 +278,34 @@ impl Room {
         Ok(fchown(file, Some(user), Some(group))?)
     }
 
-    /// Starts `command` in it, in the folder `cwd`.
+    /// Starts a program in it, in the folder `cwd`, as the leader of a process group of its own.
     ///
     /// # Errors
     /// Names the step that failed, or what the system says of the program.
-    pub fn spawn(&self, mut command: Command, cwd: &str) -> io::Result<Child> {
-        let (said, told) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    pub fn spawn(&self, program: Program<'_>, cwd: &str) -> io::Result<Pid> {
         let mut spaces = ThreadNameSpaceType::MOUNT
             | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
             | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
         if self.network == Network::None {
             spaces |= ThreadNameSpaceType::NETWORK;
         }
-        enter::on_birth(
-            &mut command,
-            Entry {
-                doors: self.group.doors()?,
-                init: self.init.fd.try_clone()?,
-                spaces,
-                cwd: CString::new(cwd)?,
-                uid: self.uid,
-                reach: self.reach.try_clone()?,
-                filters: Arc::clone(&self.filters),
-                told,
-            },
-        );
+        let entry = Entry {
+            doors: self.group.doors()?,
+            init: self.init.fd.try_clone()?,
+            spaces,
+            cwd: CString::new(cwd)?,
+            uid: self.uid,
+            reach: self.reach.try_clone()?,
+            filters: Arc::clone(&self.filters),
+        };
+        let group = self.group.cradle()?;
         rustix::thread::move_into_thread_name_spaces(
             self.init.fd.as_fd(),
             ThreadNameSpaceType::PROCESS_ID,
         )?;
-        let child = command.spawn();
+        let born = bear(program, entry, group.as_ref());
         init::come_back(&self.own);
-        child.map_err(|why| {
-            let mut place = [0];
-            match read(&said, &mut place) {
-                Ok(1) => {
-                    let step = STEPS.get(usize::from(place[0])).copied().unwrap_or("enter");
-                    io::Error::new(why.kind(), format!("cannot {step}: {why}"))
-                }
-                _ => why,
-            }
-        })
+        born
     }
 }
 

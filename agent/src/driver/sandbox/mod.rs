@@ -4,6 +4,7 @@
 //! with the room; tasks are children of the supervisor that step into it (`enter`).
 //! Source: ADR-0020.
 
+mod birth;
 mod cgroup;
 mod enter;
 mod filter;
@@ -18,6 +19,7 @@ mod root;
 #[cfg(test)]
 mod tests;
 
+pub use birth::Program;
 pub use cgroup::{Breach, Groups};
 pub use host::{Host, Room};
 pub use probe::probe;

@@ -19,7 +19,7 @@ use std::{
     collections::BTreeMap,
     os::unix::process::ExitStatusExt,
     path::PathBuf,
-    process::{Child, ExitStatus},
+    process::ExitStatus,
 };
 
 /// Time between two looks for processes that left their group, while a lease is being killed.
@@ -59,7 +59,7 @@ struct Killing {
 }
 
 enum Task {
-    Running(Child),
+    Running(Pid),
     Ended(Exit, Millis),
 }
 
@@ -155,10 +155,11 @@ impl Table {
                 None => spawn::spawn(task),
             };
             let why = match spawned {
-                Ok(child) => {
-                    said.push(Said::Started { lease, rank, pid: child.id() });
-                    born.push(Born::Task { lease, pid: group(&child), task: task.clone() });
-                    entry.tasks.insert(rank, Task::Running(child));
+                Ok(pid) => {
+                    let number = pid.as_raw_nonzero().get().unsigned_abs();
+                    said.push(Said::Started { lease, rank, pid: number });
+                    born.push(Born::Task { lease, pid, task: task.clone() });
+                    entry.tasks.insert(rank, Task::Running(pid));
                     continue;
                 }
                 Err(why) => why.to_string(),
@@ -174,10 +175,10 @@ impl Table {
     /// A task's process has ended and waits to be read.
     pub(super) fn ended(&mut self, lease: LeaseId, rank: u32, said: &mut Vec<Said>) {
         let Some(entry) = self.leases.get_mut(&lease) else { return };
-        let Some(Task::Running(child)) = entry.tasks.get_mut(&rank) else { return };
+        let Some(Task::Running(pid)) = entry.tasks.get(&rank) else { return };
         // Before it is read, its number still names the group: what it left behind ends too.
-        let _ = kill_process_group(group(child), Signal::KILL);
-        let Ok(status) = child.wait() else { return };
+        let _ = kill_process_group(*pid, Signal::KILL);
+        let Ok(status) = spawn::wait(*pid) else { return };
         let exit = entry.meaning(status);
         let ended = clock::wall_now();
         entry.tasks.insert(rank, Task::Ended(exit, ended));
@@ -369,9 +370,9 @@ impl Entry {
 
     fn signal(&self, signal: Signal) {
         for task in self.tasks.values() {
-            if let Task::Running(child) = task {
+            if let Task::Running(pid) = task {
                 // Not yet read, so the number is still its own; an ended group is no fault.
-                let _ = kill_process_group(group(child), signal);
+                let _ = kill_process_group(*pid, signal);
             }
         }
         if signal == Signal::KILL
@@ -416,18 +417,13 @@ impl Entry {
 /// The process of a task that has not ended.
 fn running(task: &Task) -> Option<Pid> {
     match task {
-        Task::Running(child) => Some(group(child)),
+        Task::Running(pid) => Some(*pid),
         Task::Ended(..) => None,
     }
 }
 
 fn runs(task: &Task) -> bool {
     matches!(task, Task::Running(_))
-}
-
-/// The process group that the task leads.
-fn group(child: &Child) -> Pid {
-    Pid::from_child(child)
 }
 
 fn exit(status: ExitStatus) -> Exit {
