@@ -185,7 +185,7 @@ pub fn hostile(victim: u32, secret: &Path, port: u16, server: &str) -> String {
     let mut tell = |kind: &str, name: &str, what: &str| {
         script += &format!(
             "if ( {what} ) > /tmp/said 2>&1; then r=yes; else r=no; fi\n\
-             echo \"{kind} $r {name}: $(tail -n 1 /tmp/said | tr -dc '[:print:]')\"\n"
+             echo \"{kind} $r {name}: $(tail -n 1 /tmp/said | tr -dc ' -~')\"\n"
         );
     };
     for (name, what) in TRIES {

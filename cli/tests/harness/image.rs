@@ -100,7 +100,7 @@ fn lay_out(root: &Path) {
     // A stranger's image: its links lead to what is the machine's, were they followed outside.
     std::os::unix::fs::symlink("/etc/shadow", root.join("etc/passwd")).unwrap();
     std::os::unix::fs::symlink("/etc", root.join("tmp")).unwrap();
-    std::os::unix::fs::symlink("/usr/bin/id", root.join("opt/tools/named")).unwrap();
+    std::os::unix::fs::symlink("/usr/bin/id", root.join("opt/tools/id")).unwrap();
     fs::copy(TOOLS, root.join("usr/bin/id")).unwrap();
     perl(root);
 }

@@ -27,6 +27,8 @@ use std::{
 const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// The same of one that reaches nothing.
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
+/// Files of ours that stand among the image's.
+const FILES: [&str; 4] = ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf"];
 /// What is put there whatever the image has.
 const OURS: [&str; 7] = ["/dev", "/etc", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
 
@@ -52,6 +54,7 @@ impl ImagePlan {
         network: Network,
     ) -> io::Result<Self> {
         let mut steps: Vec<_> = OURS.iter().map(|path| Step::Clear(path.into())).collect();
+        steps.extend(FILES.iter().map(|path| Step::Unlink(path.into())));
         blueprint.names(&mut steps);
         blueprint.kernel(&mut steps)?;
         for (from, to) in &image.devices {

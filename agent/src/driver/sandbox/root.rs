@@ -48,6 +48,8 @@ pub enum Step {
     Graft(PathBuf, PathBuf, MountFlags),
     /// Put a folder there, whatever an image has in its place.
     Clear(PathBuf),
+    /// Remove a link that an image has there, so that a file can stand where its path says.
+    Unlink(PathBuf),
 }
 
 /// What a room's root is made from.
@@ -211,7 +213,7 @@ impl Step {
             }
             Self::Lend(path, _) => format!("lend {}", path.display()),
             Self::Graft(path, to, _) => format!("show {} as {}", path.display(), to.display()),
-            Self::Clear(path) => format!("make way for {}", path.display()),
+            Self::Clear(path) | Self::Unlink(path) => format!("make way for {}", path.display()),
             Self::File(path, _) | Self::Make(_, path, _, _) | Self::Device(path, _) => {
                 format!("make {}", path.display())
             }
@@ -222,6 +224,10 @@ impl Step {
         match self {
             Self::Graft(..) => Err(io::Error::other("a graft needs what it is taken from")),
             Self::Clear(path) => clear(path),
+            Self::Unlink(path) => match path.symlink_metadata() {
+                Ok(meta) if meta.is_symlink() => fs::remove_file(path),
+                _ => Ok(()),
+            },
             Self::Folder(path) => fs::create_dir_all(path),
             Self::Link(target, path) => {
                 parents(path)?;

@@ -66,6 +66,9 @@ fn command(task: &TaskCommand, log: File) -> io::Result<Command> {
     Ok(command)
 }
 
+/// What a shell sets for the program that it becomes: no matter whether that was asked for.
+const SHELLS: [&[u8]; 4] = [b"OLDPWD", b"PWD", b"SHLVL", b"_"];
+
 /// What a process runs under, compared with what was asked.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum InForce {
@@ -96,6 +99,7 @@ fn compare(environ: &[u8], task: &TaskCommand) -> Option<String> {
         let (name, value) = (&line[..at], line.get(at + 1..).unwrap_or_default());
         match asked.remove(name) {
             Some(wanted) if wanted == value => {}
+            None if SHELLS.contains(&name) => {}
             Some(wanted) => {
                 let (name, wanted, value) = (text(name), text(wanted), text(value));
                 return Some(format!("`{name}` is `{value}` in the process, asked was `{wanted}`"));
@@ -126,6 +130,7 @@ mod tests {
         };
         let check = |environ: &[u8]| compare(environ, &task);
         assert_eq!(check(b"A=1\0B=x=y\0"), None);
+        assert_eq!(check(b"SHLVL=1\0A=1\0PWD=/\0B=x=y\0"), None, "a shell that became another");
         assert_eq!(
             check(b"A=2\0B=x=y\0").as_deref(),
             Some("`A` is `2` in the process, asked was `1`")
