@@ -69,7 +69,8 @@ impl Bench {
         let dirs = self.dirs.lease(lease);
         dirs.create()?;
         let text = |path: PathBuf| path.display().to_string();
-        let program = if matches!(kind, Kind::Container(_)) { "/bin/true" } else { "/usr/bin/true" };
+        let program =
+            if matches!(kind, Kind::Container(_)) { "/bin/true" } else { "/usr/bin/true" };
         let tasks = vec![TaskCommand {
             rank: 0,
             program: program.into(),
@@ -204,7 +205,8 @@ impl Drop for Image {
 }
 
 fn said(command: &mut Command) -> Result<String> {
-    let output = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn()?.wait_with_output()?;
+    let output =
+        command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn()?.wait_with_output()?;
     if !output.status.success() {
         bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -238,7 +240,8 @@ pub async fn run(samples: usize) -> Result<()> {
     let ends = |all: &[Sample]| median(all.iter().map(|it| it.end).collect());
     let [plain, sandbox, container] = &ours;
     let bare = starts(&bares);
-    for (name, all) in [("plain", plain), ("in a sandbox", sandbox), ("in a container", container)] {
+    for (name, all) in [("plain", plain), ("in a sandbox", sandbox), ("in a container", container)]
+    {
         let over = Quantity::Time(match (starts(all), bare) {
             (Quantity::Time(ours), Quantity::Time(bare)) => ours.saturating_sub(bare),
             _ => Duration::ZERO,
@@ -247,7 +250,10 @@ pub async fn run(samples: usize) -> Result<()> {
         Figure::new(format!("start of a task {name}, over fork+exec"), over)
             .beside("fork+exec alone", bare)
             .target(Target::AtMost(most, most))
-            .note(format!("median of {samples}: from the request to the program; end {}", ends(all)))
+            .note(format!(
+                "median of {samples}: from the request to the program; end {}",
+                ends(all)
+            ))
             .print();
     }
     let podman = median(podmans);

@@ -73,7 +73,9 @@ fn describe_gpus(cluster: &Cluster) -> String {
                   echo \"finished $1\" > $root/etc/finished\n";
     fs::write(&hook, script).unwrap();
     std::process::Command::new("chmod").arg("755").arg(&hook).status().unwrap();
-    let devices = (0..8).map(|index| format!("- name: \"{index}\"\n  containerEdits: {{env: [ASSAY_GPU_MADE={index}]}}\n"));
+    let devices = (0..8).map(|index| {
+        format!("- name: \"{index}\"\n  containerEdits: {{env: [ASSAY_GPU_MADE={index}]}}\n")
+    });
     let text = format!(
         "cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices:\n{}containerEdits:\n  deviceNodes:\n  \
          - path: /dev/assay-gpu\n    hostPath: /dev/null\n  mounts:\n  - hostPath: {}\n    \
@@ -129,7 +131,10 @@ fn a_job_finds_its_image_and_its_gpu_and_the_record_says_which() {
     assert_eq!(recipe["image"], format!("sha256:{digest}"));
     assert_eq!(recipe["isolation"], "container");
     let held = at("/predicate/buildDefinition/internalParameters/isolation");
-    assert_eq!((&held["kind"], &held["sandbox"]["image"]["name"]), (&"container".into(), &images.image.as_str().into()));
+    assert_eq!(
+        (&held["kind"], &held["sandbox"]["image"]["name"]),
+        (&"container".into(), &images.image.as_str().into())
+    );
     let device = held["sandbox"]["image"]["devices"][0].as_str().unwrap().to_owned();
     assert!(device.starts_with("nvidia.com/gpu="), "{held}");
     let all = at("/predicate/buildDefinition/resolvedDependencies");
@@ -183,7 +188,10 @@ fn an_image_that_cannot_be_had_fails_by_name_and_an_archive_is_found_by_digest()
     assert!(mounted, "{text}");
     assert_eq!(code, Some(1), "{unknown}");
     assert!(unknown.contains("was not loaded into this node"), "{unknown}");
-    assert!(silent.contains("the registry of image") && silent.contains("does not answer"), "{silent}");
+    assert!(
+        silent.contains("the registry of image") && silent.contains("does not answer"),
+        "{silent}"
+    );
     // A tag is refused where it is written, with the way to its digest.
     let words = ["submit", "--image", "docker.io/library/python:3.12", "--", "true"];
     let told = user.fails(2, &words);
@@ -216,7 +224,9 @@ fn a_queue_demands_what_neither_node_nor_job_asks_for() {
         user.ok(&["apply", file.to_str().unwrap(), "--reason", "to test"]);
     };
     let words = ["submit", "--name", "waits", "--cpus", "900", "--queue", "boxed", "--", "true"];
-    apply("[queues.apart]\nisolation = \"sandbox\"\n[queues.inner]\nparent = \"apart\"\n[queues.boxed]\n");
+    apply(
+        "[queues.apart]\nisolation = \"sandbox\"\n[queues.inner]\nparent = \"apart\"\n[queues.boxed]\n",
+    );
     user.ok(&words);
     let script = "echo x > $ASSAY_OUTPUT_DIR/x";
     let (code, text) = run(user, &["--queue", "inner"], script);

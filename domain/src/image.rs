@@ -146,7 +146,10 @@ mod tests {
     fn what_may_be_other_bytes_tomorrow_is_refused_with_what_to_do() {
         let digest = Digest::of(b"manifest");
         let table = [
-            ("docker.io/library/python:3.12".to_owned(), "podman pull docker.io/library/python:3.12"),
+            (
+                "docker.io/library/python:3.12".to_owned(),
+                "podman pull docker.io/library/python:3.12",
+            ),
             ("python".to_owned(), "podman image inspect"),
             (format!("python@sha256:{digest}"), "write `docker.io/library/python`"),
             (format!("library/python@sha256:{digest}"), "names no registry"),

@@ -1,6 +1,6 @@
 //! How far tasks are kept apart from the machine that they run on.
 
-use crate::{image::ImageRef, unit::Bytes};
+use crate::{image::ImageRef, job::JobSpec, limit, unit::Bytes};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +127,32 @@ impl Confinement {
     #[must_use]
     pub fn reaches(&self) -> Network {
         self.network.unwrap_or(Network::None)
+    }
+}
+
+/// What a specification says of its isolation that no cluster can keep.
+pub(crate) fn check(spec: &JobSpec, gpus: u64, fault: &mut impl FnMut(&str, String, &str)) {
+    let most = limit::NODE_GPUS_MAX as u64;
+    if spec.confinement.needs_sandbox()
+        && spec.confinement.reaches() == Network::None
+        && gpus > most
+    {
+        let why = format!("is none for a gang of {gpus} GPUs, and one node has at most {most}");
+        fault("network", why, "set `network = \"host\"`, so that its nodes reach each other");
+    }
+    match (&spec.image, spec.confinement.isolation == Isolation::Container) {
+        (None, true) => {
+            let remedy = "add `image = \"docker.io/library/python@sha256:...\"`";
+            fault("isolation", "is container, and no image is named".into(), remedy);
+        }
+        (Some(_), false) => {
+            let why = format!("is {}, and an image is named", spec.confinement.isolation);
+            fault("isolation", why, "set `isolation = \"container\"`, or name no image");
+        }
+        (Some(_), true) | (None, false) => {}
+    }
+    if spec.confinement.disk == Some(Bytes(0)) {
+        fault("resources.disk", "is zero".into(), "give a size such as \"10GiB\"");
     }
 }
 

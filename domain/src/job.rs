@@ -5,7 +5,7 @@ use crate::{
     digest::Digest,
     id::{ElementId, JobId, LeaseId},
     image::ImageRef,
-    isolation::{Confinement, Isolation, Network},
+    isolation::{self, Confinement},
     limit,
     resource::TaskResources,
     unit::{Bytes, Millis},
@@ -221,7 +221,7 @@ impl JobSpec {
             fault("after", why, "wait for at most 64, or for one that waits for the others");
         }
         self.check_names(&mut fault);
-        self.check_confinement(gpus, &mut fault);
+        isolation::check(self, gpus, &mut fault);
         let captured = self.code.iter().map(|code| ("code", code));
         let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));
         for (field, captured) in captured {
@@ -239,31 +239,6 @@ impl JobSpec {
             fault("job", why, "move scripts and lists into the code folder");
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
-    }
-
-    fn check_confinement(&self, gpus: u64, fault: &mut impl FnMut(&str, String, &str)) {
-        let most = limit::NODE_GPUS_MAX as u64;
-        if self.confinement.needs_sandbox()
-            && self.confinement.reaches() == Network::None
-            && gpus > most
-        {
-            let why = format!("is none for a gang of {gpus} GPUs, and one node has at most {most}");
-            fault("network", why, "set `network = \"host\"`, so that its nodes reach each other");
-        }
-        match (&self.image, self.confinement.isolation == Isolation::Container) {
-            (None, true) => {
-                let remedy = "add `image = \"docker.io/library/python@sha256:...\"`";
-                fault("isolation", "is container, and no image is named".into(), remedy);
-            }
-            (Some(_), false) => {
-                let why = format!("is {}, and an image is named", self.confinement.isolation);
-                fault("isolation", why, "set `isolation = \"container\"`, or name no image");
-            }
-            (Some(_), true) | (None, false) => {}
-        }
-        if self.confinement.disk == Some(Bytes(0)) {
-            fault("resources.disk", "is zero".into(), "give a size such as \"10GiB\"");
-        }
     }
 
     /// Names that become variables of the task's environment.

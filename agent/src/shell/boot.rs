@@ -21,7 +21,7 @@ use crate::{
     store::{Blobs, Cache},
 };
 use domain::{LeaseId, NodeId, link::WantedLease, node::Inventory};
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 use tokio::{sync::mpsc, task::JoinSet};
 
 /// News of tasks that wait for the machine.
@@ -48,12 +48,7 @@ pub(super) async fn boot<B: Blobs>(
         dirs.clone(),
         config.supervisor,
         inventory.gpus.clone(),
-        House {
-            isolation: inventory.isolation.clone(),
-            memory: inventory.memory,
-            readable: config.readable.iter().map(|it| it.display().to_string()).collect(),
-            cdi: config.containers.cdi.clone(),
-        },
+        house(&inventory, &config.readable, config.containers.cdi),
         heard_out,
     );
     let mut client = tasks.connect().await?;
@@ -88,6 +83,15 @@ pub(super) async fn boot<B: Blobs>(
     shell.adopt(&kept, &known);
     parts.spawn(tasks.run(client, inbox));
     Ok((shell, Mailboxes { link, heard, seen, done, news }))
+}
+
+fn house(inventory: &Inventory, readable: &[PathBuf], cdi: Option<Vec<PathBuf>>) -> House {
+    House {
+        isolation: inventory.isolation.clone(),
+        memory: inventory.memory,
+        readable: readable.iter().map(|it| it.display().to_string()).collect(),
+        cdi,
+    }
 }
 
 fn trim(cache: &Arc<Cache>, max: u64, parts: &mut JoinSet<()>) {

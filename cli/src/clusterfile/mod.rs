@@ -132,7 +132,10 @@ mod tests {
         assert_eq!(numbers, (2, Some(48), Some(8), Some(4)));
         assert_eq!((queue.priority_max, queue.budget_gpu_hours), (Some(10), Some(1_000)));
         assert_eq!(queue.budget_period.map(|period| period.0), Some(30 * 86_400_000));
-        assert_eq!((queue.isolation, config.isolation("ml")), (Isolation::Sandbox, Isolation::None));
+        assert_eq!(
+            (queue.isolation, config.isolation("ml")),
+            (Isolation::Sandbox, Isolation::None)
+        );
         assert_eq!(config.check(), Ok(()));
     }
 

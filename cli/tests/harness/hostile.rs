@@ -3,7 +3,11 @@
 //!
 //! The system calls are made with Perl, which is a part of every Debian; by number, for x86-64.
 
-use super::{User, cluster::{Cluster, SERVERS}, process, said, until};
+use super::{
+    User,
+    cluster::{Cluster, SERVERS},
+    process, said, until,
+};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,

@@ -109,7 +109,8 @@ fn lay_out(root: &Path) {
 fn perl(root: &Path) {
     let files = run(Command::new("dpkg").args(["-L", "perl-base"]));
     let libraries = run(Command::new("ldd").arg("/usr/bin/perl"));
-    let of_line = |line: &str| line.split_whitespace().find(|it| it.starts_with('/')).map(str::to_owned);
+    let of_line =
+        |line: &str| line.split_whitespace().find(|it| it.starts_with('/')).map(str::to_owned);
     let all = files.lines().map(str::to_owned).chain(libraries.lines().filter_map(of_line));
     for path in all.filter(|path| Path::new(path).is_file()) {
         // Where `/lib` is a link, the file stands where the name leads.

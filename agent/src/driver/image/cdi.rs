@@ -32,7 +32,9 @@ pub struct Cdi {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CdiError {
     /// A description that cannot be read.
-    #[error("`{path}` is no description of devices: {why}; write it anew with `nvidia-ctk cdi generate`")]
+    #[error(
+        "`{path}` is no description of devices: {why}; write it anew with `nvidia-ctk cdi generate`"
+    )]
     File {
         /// The file.
         path: String,

@@ -50,7 +50,9 @@ pub enum ImageError {
         words: String,
     },
     /// What came is not what was asked for.
-    #[error("what came as image `{image}` has another digest; fetch it anew from where it was made")]
+    #[error(
+        "what came as image `{image}` has another digest; fetch it anew from where it was made"
+    )]
     Other {
         /// The image.
         image: ImageRef,

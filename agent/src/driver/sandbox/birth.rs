@@ -3,7 +3,10 @@
 //! Not by the standard library: it cannot have a process be born in a control group, and one that
 //! moves there afterwards waits for a grace period of the kernel's RCU, 10 to 20 ms.
 //! Source: clone3(2), `CLONE_INTO_CGROUP`; ADR-0020.
-#![expect(unsafe_code, reason = "a process that becomes a program of its own is born by system calls")]
+#![expect(
+    unsafe_code,
+    reason = "a process that becomes a program of its own is born by system calls"
+)]
 
 use super::enter::{Entry, STEPS};
 use rustix::{
@@ -63,7 +66,10 @@ impl Made {
         Ok(Self {
             paths,
             argv: argv.map(text).collect::<io::Result<_>>()?,
-            envp: env.iter().map(|(name, value)| text(&format!("{name}={value}"))).collect::<io::Result<_>>()?,
+            envp: env
+                .iter()
+                .map(|(name, value)| text(&format!("{name}={value}")))
+                .collect::<io::Result<_>>()?,
             none: File::open("/dev/null")?,
             out,
         })

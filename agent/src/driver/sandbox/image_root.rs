@@ -64,7 +64,8 @@ impl ImagePlan {
         }
         match network {
             Network::Host => {
-                let there = NAMES.iter().filter_map(|path| fs::canonicalize(path).ok().zip(Some(path)));
+                let there =
+                    NAMES.iter().filter_map(|path| fs::canonicalize(path).ok().zip(Some(path)));
                 steps.extend(there.map(|(from, to)| graft(from, to, MountFlags::RDONLY)));
             }
             Network::None => {

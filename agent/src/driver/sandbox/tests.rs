@@ -58,7 +58,8 @@ impl Bench {
         let env = [("PATH", "/usr/bin:/bin"), ("OUT", self.dirs().out().to_str().unwrap())]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let args = ["-c", script].map(str::to_owned);
-        let program = Program { program: "sh", args: &args, env: &env, out: out.try_clone().unwrap() };
+        let program =
+            Program { program: "sh", args: &args, env: &env, out: out.try_clone().unwrap() };
         (room.spawn(program, self.dirs().code().to_str().unwrap()).unwrap(), out)
     }
 

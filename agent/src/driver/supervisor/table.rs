@@ -16,10 +16,7 @@ use crate::{
 use domain::{LeaseId, Millis};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
-    collections::BTreeMap,
-    os::unix::process::ExitStatusExt,
-    path::PathBuf,
-    process::ExitStatus,
+    collections::BTreeMap, os::unix::process::ExitStatusExt, path::PathBuf, process::ExitStatus,
 };
 
 /// Time between two looks for processes that left their group, while a lease is being killed.
