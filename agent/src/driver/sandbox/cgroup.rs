@@ -218,8 +218,14 @@ impl Group {
         (count(&pids.join("pids.events"), "max") > 0).then_some(Breach::Processes)
     }
 
-    /// Kills all that is in it, where the kernel can do so at once.
+    /// Kills all that is in it, where the kernel can do so at once. What ends takes processor time
+    /// to end, thousands of processes a lot of it: their limit goes first.
     pub fn kill(&self) {
+        let (file, none) =
+            if self.version == 2 { ("cpu.max", "max") } else { ("cpu.cfs_quota_us", "-1") };
+        if let Some(home) = self.home("cpu") {
+            let _ = fs::write(home.join(file), none);
+        }
         if self.version == 2
             && let Some(home) = self.homes.first()
         {
