@@ -30,7 +30,7 @@ impl Images {
         lay_out(&root);
         let mut images = Self { dir: dir.to_owned(), image: String::new() };
         fs::create_dir_all(dir).unwrap();
-        let archive = Command::new("tar")
+        let mut archive = Command::new("tar")
             .args(["--owner=0", "--group=0", "-C"])
             .arg(&root)
             .args(["-c", "."])
@@ -39,8 +39,9 @@ impl Images {
             .unwrap();
         let changes = SET.iter().flat_map(|change| ["--change", change]);
         let mut import = images.podman();
-        import.arg("import").args(changes).args(["-", NAME]).stdin(archive.stdout.unwrap());
-        run(&mut import);
+        import.arg("import").args(changes).args(["-", NAME]);
+        run(import.stdin(archive.stdout.take().unwrap()));
+        assert!(archive.wait().unwrap().success(), "tar packs {}", root.display());
         let digest = images.say(&["image", "inspect", "--format", "{{.Digest}}", NAME]);
         images.image = format!("{NAME}@{digest}");
         images

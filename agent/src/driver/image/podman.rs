@@ -64,7 +64,7 @@ impl Inspected {
     /// Whether it is what was asked for.
     pub(super) fn is(&self, image: &ImageRef) -> bool {
         let wanted = format!("sha256:{}", image.digest());
-        self.digests.iter().any(|digest| *digest == wanted)
+        self.digests.contains(&wanted)
     }
 }
 
