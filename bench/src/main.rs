@@ -26,6 +26,7 @@ mod report;
 mod seal;
 mod shells;
 mod slurm;
+mod start;
 mod submits;
 mod tasks;
 mod tls;
@@ -134,6 +135,12 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Start of a task: plainly, in a sandbox, in a container, beside fork and exec and `podman run`.
+    Start {
+        /// Samples of each.
+        #[arg(long, default_value_t = 50)]
+        samples: usize,
+    },
     /// Many queued jobs: memory, restart, latency.
     Queued {
         /// Jobs.
@@ -194,6 +201,7 @@ impl Command {
             "elections",
             "checkpoint",
             "seal",
+            "start",
             "queued",
             "gang",
             "logs",
@@ -215,6 +223,7 @@ impl Command {
             Self::Elections { .. } => "elections",
             Self::Checkpoint { .. } => "checkpoint",
             Self::Seal { .. } => "seal",
+            Self::Start { .. } => "start",
             Self::Queued { .. } => "queued",
             Self::Gang { .. } => "gang",
             Self::Logs { .. } => "logs",
@@ -242,6 +251,7 @@ impl Command {
             Self::Seal { gib, dir, reference } => {
                 seal::run(gib, dir.as_deref(), reference.as_deref()).await
             }
+            Self::Start { samples } => start::run(samples).await,
             Self::Queued { jobs, seconds: time } => queued::run(jobs, seconds(time)).await,
             Self::Gang { kills, nodes } => gang::run(kills, nodes).await,
             Self::Logs { rate, seconds: time } => logs::run(rate, seconds(time)).await,

@@ -84,6 +84,7 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         phase: Phase::Started { done: BTreeMap::new() },
         resume_from: None,
         build_key: nothing,
+        isolation: domain::isolation::Isolation::None,
     };
     let wanted = WantedLease {
         inventories: Vec::new(),

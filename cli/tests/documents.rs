@@ -116,6 +116,7 @@ fn documents_of_changes_and_files_keep_their_form() {
                 "datasets": {},
                 "env": {},
                 "hyperparameters": {},
+                "image": "null",
                 "name": "string",
                 "on_disconnect": "string",
                 "outputs": "string",

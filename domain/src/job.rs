@@ -6,7 +6,8 @@ use crate::{
     digest::Digest,
     framework::Framework,
     id::{ElementId, JobId, LeaseId},
-    isolation::{Confinement, Network},
+    image::ImageRef,
+    isolation::{self, Confinement},
     limit,
     resource::TaskResources,
     unit::{Bytes, Millis},
@@ -159,6 +160,9 @@ pub struct JobSpec {
     /// What it computes with: what is set before it starts, and what it must say of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub framework: Option<Framework>,
+    /// The image whose root it runs on, where it runs in a container.
+    #[serde(default)]
+    pub image: Option<ImageRef>,
 }
 
 /// A specification that no cluster could run.
@@ -226,7 +230,7 @@ impl JobSpec {
         }
         self.check_names(&mut fault);
         self.checkpoint.check(&mut fault);
-        self.check_confinement(gpus, &mut fault);
+        isolation::check(self, gpus, &mut fault);
         let captured = self.code.iter().map(|code| ("code", code));
         let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));
         for (field, captured) in captured {
@@ -244,20 +248,6 @@ impl JobSpec {
             fault("job", why, "move scripts and lists into the code folder");
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
-    }
-
-    fn check_confinement(&self, gpus: u64, fault: &mut impl FnMut(&str, String, &str)) {
-        let most = limit::NODE_GPUS_MAX as u64;
-        if self.confinement.needs_sandbox()
-            && self.confinement.reaches() == Network::None
-            && gpus > most
-        {
-            let why = format!("is none for a gang of {gpus} GPUs, and one node has at most {most}");
-            fault("network", why, "set `network = \"host\"`, so that its nodes reach each other");
-        }
-        if self.confinement.disk == Some(Bytes(0)) {
-            fault("resources.disk", "is zero".into(), "give a size such as \"10GiB\"");
-        }
     }
 
     /// Names that become variables of the task's environment.

@@ -14,6 +14,7 @@ pub mod framework;
 pub mod hardware;
 pub mod health;
 pub mod id;
+pub mod image;
 pub mod isolation;
 pub mod job;
 pub mod lease;

@@ -6,6 +6,7 @@ use crate::{
     digest::Digest,
     health::{Acceptance, HeldGpu, IdleRank},
     id::{LeaseId, NodeId},
+    isolation::Confinement,
     job::{EndCause, JobSpec},
     lease::{Lease, Phase},
     node::Inventory,
@@ -212,6 +213,12 @@ impl WantedLease {
     #[must_use]
     pub fn may_run(&self) -> bool {
         matches!(self.lease.phase, Phase::Started { .. })
+    }
+
+    /// What its job says of its isolation, raised to what its queue demands.
+    #[must_use]
+    pub fn confinement(&self) -> Confinement {
+        self.spec.confinement.at_least(self.lease.isolation)
     }
 
     /// The instant of the log's clock at which it was granted.

@@ -175,6 +175,7 @@ impl Client {
             confinement: domain::isolation::Confinement::default(),
             checkpoint: domain::checkpoint::CheckpointRule::default(),
             framework: None,
+            image: None,
         };
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }

@@ -1,6 +1,6 @@
 //! How each task is started: its program, its arguments and exactly its variables.
 
-use super::{dirs::LeaseDirs, supervisor::TaskCommand};
+use super::{dirs::LeaseDirs, image::LaidImage, supervisor::TaskCommand};
 use domain::{
     LeaseId, contract, job::EndCause, job::JobSpec, lease::TaskPlace, link::WantedLease,
     resource::Gpu,
@@ -27,6 +27,8 @@ pub struct Placement<'a> {
     pub gpus: &'a [Gpu],
     /// Where ranks meet.
     pub master_addr: &'a str,
+    /// The image that it runs on, and the variables that its devices bring along.
+    pub image: Option<(&'a LaidImage, &'a [String])>,
 }
 
 impl Placement<'_> {
@@ -35,7 +37,12 @@ impl Placement<'_> {
     /// # Errors
     /// When the program is not there.
     pub fn commands(&self, tasks: &[TaskPlace]) -> Result<Vec<TaskCommand>, EndCause> {
-        let program = program(&self.wanted.spec, &self.dirs.code())?;
+        let (spec, code) = (&self.wanted.spec, self.dirs.code());
+        let program = match self.image {
+            None => program(spec, &code)?,
+            // What is in an image is looked up there, once it is the root.
+            Some(_) => program_inside(spec, &code),
+        };
         let local_ranks = 0u32..;
         Ok(tasks
             .iter()
@@ -90,7 +97,10 @@ impl Placement<'_> {
         set("HOME", text(&dirs.tmp()));
         set("TMPDIR", text(&dirs.tmp()));
         all.extend(spec.env.iter().map(|(name, value)| (name.clone(), value.clone())));
-        all
+        match self.image {
+            None => all,
+            Some((image, devices)) => with_image(all, image, devices),
+        }
     }
 
     /// What torchrun sets for its workers; each node of the gang is one group.
@@ -131,6 +141,22 @@ impl Placement<'_> {
     }
 }
 
+/// The contract's variables over those of an image and its devices. The path is the image's: what
+/// programs there are is for it to say, and it is fixed by digest.
+fn with_image(
+    ours: Vec<(String, String)>,
+    image: &LaidImage,
+    devices: &[String],
+) -> Vec<(String, String)> {
+    let mut all = image.env.clone();
+    let devices = devices.iter().filter_map(|line| line.split_once('='));
+    all.extend(devices.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let path = image.env.get("PATH").cloned();
+    all.extend(ours);
+    all.extend(path.map(|path| ("PATH".to_owned(), path)));
+    all.into_iter().collect()
+}
+
 /// What the variable of a data set names: a captured folder, or the one captured file.
 #[must_use]
 pub fn dataset(dirs: &LeaseDirs, name: &str, captured: &domain::job::Captured) -> PathBuf {
@@ -167,6 +193,12 @@ fn program(spec: &JobSpec, code: &Path) -> Result<PathBuf, EndCause> {
     candidates.find(|path| is_executable(path)).ok_or_else(|| {
         prepare(format!("program `{name}` is not in {folders}; install it, or write `./{name}`"))
     })
+}
+
+/// The program as the kernel finds it in an image: by its path, or on the path of the image.
+fn program_inside(spec: &JobSpec, code: &Path) -> PathBuf {
+    let name = spec.command.first().map_or("", String::as_str);
+    if name.contains('/') { code.join(name) } else { PathBuf::from(name) }
 }
 
 fn is_executable(path: &Path) -> bool {

@@ -121,6 +121,12 @@ impl LeaseDirs {
         self.root.join("pending")
     }
 
+    /// The image that it runs on, as it is laid out: the agent's word.
+    #[must_use]
+    pub fn image(&self) -> PathBuf {
+        self.root.join("image")
+    }
+
     /// What a later life of the agent needs to know of the lease.
     #[must_use]
     pub fn state(&self) -> PathBuf {

@@ -8,6 +8,7 @@ pub mod dirs;
 pub mod gpu;
 pub mod host;
 pub mod house;
+pub mod image;
 pub mod logs;
 pub mod look;
 pub mod patrol;

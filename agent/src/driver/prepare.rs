@@ -1,9 +1,19 @@
 //! Lays out what an attempt needs: folders, code, data sets, the checkpoint to resume from.
 
-use super::{dirs::LeaseDirs, pool::FolderPool};
+use super::{dirs::LeaseDirs, image::Images, pool::FolderPool};
 use crate::store::{Blobs, Cache, CacheError, Stores, chunks::Chunks, is_full, restore::restore};
 use domain::{Digest, job::EndCause, link::WantedLease};
 use std::{io, path::PathBuf, sync::Arc};
+
+/// What this node keeps for its leases.
+pub struct Store<'a> {
+    /// Folders that were used before.
+    pub pool: &'a Arc<FolderPool>,
+    /// Verified blobs.
+    pub cache: &'a Arc<Cache>,
+    /// Container images; none where it runs no containers.
+    pub images: Option<&'a Images>,
+}
 
 /// Makes the lease's folders and fills them from verified blobs.
 ///
@@ -12,14 +22,22 @@ use std::{io, path::PathBuf, sync::Arc};
 pub async fn prepare(
     wanted: &WantedLease,
     dirs: &LeaseDirs,
-    pool: &Arc<FolderPool>,
-    cache: &Arc<Cache>,
+    store: &Store<'_>,
     blobs: &impl Stores,
 ) -> Result<(), EndCause> {
+    let Store { pool, cache, images } = store;
     let (folders, pool) = (dirs.clone(), Arc::clone(pool));
     blocking(move || pool.take(&folders).map_err(|why| io_cause("folders of the attempt", &why)))
         .await?;
     let spec = &wanted.spec;
+    if let Some(image) = &spec.image {
+        let images = images.ok_or_else(|| EndCause::Sandbox {
+            detail: "this node runs no containers; `assay node show` says what it lacks".into(),
+        })?;
+        let laid = images.lay_out(image).await?;
+        let laid = serde_json::to_vec(&laid).expect("an image is JSON");
+        std::fs::write(dirs.image(), laid).map_err(|why| io_cause("the image's record", &why))?;
+    }
     if let Some(code) = &spec.code {
         fill(cache, blobs, code.tree, "code", dirs.code()).await?;
     }

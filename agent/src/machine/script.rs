@@ -57,6 +57,7 @@ pub(super) fn spec() -> JobSpec {
         confinement: domain::isolation::Confinement::default(),
         checkpoint: domain::checkpoint::CheckpointRule::default(),
         framework: None,
+        image: None,
     }
 }
 
@@ -75,6 +76,7 @@ pub(super) fn lease(id: LeaseId, gang: &[u32], phase: Phase) -> WantedLease {
             phase,
             resume_from: None,
             build_key: Digest::default(),
+            isolation: domain::isolation::Isolation::None,
         },
         spec: spec(),
         recipe: Digest::default(),

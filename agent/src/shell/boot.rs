@@ -35,7 +35,7 @@ pub(super) async fn boot<B: Stores>(
     link: mpsc::Receiver<LinkEvent>,
     parts: &mut JoinSet<()>,
 ) -> Result<(Shell<B>, Mailboxes), AgentError> {
-    let Node { inventory, ward, heard: news } = node;
+    let Node { inventory, ward, heard: news, images } = node;
     let dirs = NodeDirs { root: config.dir.clone() };
     let failed = |why: io::Error| AgentError::Folder { path: dirs.root.display().to_string(), why };
     state::forget_other_boots(&dirs, &inventory.boot_id).map_err(failed)?;
@@ -67,6 +67,7 @@ pub(super) async fn boot<B: Stores>(
         cache,
         blobs,
         node_key,
+        images,
         watch,
         up: None,
         orders,
@@ -86,6 +87,7 @@ fn house(config: &Config, inventory: &Inventory) -> House {
         isolation: inventory.isolation.clone(),
         memory: inventory.memory,
         readable: config.readable.iter().map(|it| it.display().to_string()).collect(),
+        cdi: config.containers.cdi.clone(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! What an agent is told when it starts.
 
-use crate::{driver::gpu::GpuError, driver::host::HostError, store::Tls};
+use crate::{
+    driver::{gpu::GpuError, host::HostError, image::Containers},
+    store::Tls,
+};
 use domain::{Bytes, CpuMillis, isolation::Isolation};
 use registry::seal::node::NodeKey;
 use std::{io, path::PathBuf, sync::Arc};
@@ -26,6 +29,8 @@ pub struct Config {
     pub isolation: Isolation,
     /// Folders beside the system's that sandboxed tasks may read.
     pub readable: Vec<PathBuf>,
+    /// Where container images come from.
+    pub containers: Containers,
     /// Bytes of verified blobs that are kept for later jobs.
     pub cache_max: Bytes,
     /// The command that serves [`Config::dir`] as supervisor:

@@ -1,5 +1,6 @@
 //! The agent as a process: feeds its machine with what happens and does what it says.
 
+mod apart;
 mod boot;
 mod care;
 mod config;
@@ -22,9 +23,9 @@ use crate::{
         dirs::NodeDirs,
         gpu::{self, Gpus},
         host,
+        image::Images,
         patrol::{self, News},
         pool::FolderPool,
-        sandbox,
         supervisor::Said,
         tasks::{Heard, ORDERS_AHEAD, Order},
     },
@@ -36,7 +37,6 @@ use care::Told;
 use domain::{
     LeaseId, Millis,
     hardware::Hardware,
-    isolation::{Isolation, NodeIsolation},
     job::EndCause,
     link::{Down, Up},
     node::Inventory,
@@ -67,7 +67,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
     let config = config.checked()?;
     let gpus: Arc<dyn Gpus> = Arc::from(gpu::open(config.nvml.as_deref())?);
     let hardware = hardware(&config, &*gpus)?;
-    let inventory = host::inventory(config.name.clone(), &hardware, isolation(&config)?);
+    let (isolation, images) = apart::isolation(&config).await?;
+    let inventory = host::inventory(config.name.clone(), &hardware, isolation);
     let class = hardware.class();
     tracing::info!(node = %config.name, gpus = inventory.gpus.len(), %class, "agent starts");
     for gpu in &hardware.gpus.unread {
@@ -96,8 +97,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
     let dirs = NodeDirs { root: config.dir.clone() };
     let ward = Ward::open(&dirs, &hardware).map_err(failed)?;
     patrol::begin(gpus, hardware, tell).map_err(failed)?;
-    let served =
-        serve_on(config, Node { inventory, ward, heard }, blobs, inbox, on_leader, stop).await;
+    let node = Node { inventory, ward, heard, images };
+    let served = serve_on(config, node, blobs, inbox, on_leader, stop).await;
     parts.shutdown().await;
     served
 }
@@ -141,23 +142,6 @@ fn hardware(config: &Config, gpus: &dyn Gpus) -> Result<Hardware, AgentError> {
     Ok(Hardware { host, gpus: gpus.read()? })
 }
 
-/// What this machine can do to keep tasks apart: what every job is owed must be among it.
-fn isolation(config: &Config) -> Result<NodeIsolation, AgentError> {
-    let found = sandbox::probe(config.isolation);
-    match found.lacks.first() {
-        None => tracing::info!(cgroup = found.cgroup, landlock = found.landlock, "can sandbox"),
-        Some(lack) if config.isolation == Isolation::Sandbox => {
-            return Err(AgentError::Setting {
-                setting: "isolation",
-                fault: format!("is sandbox, and this machine lacks {lack}"),
-                remedy: "see to that, or set `isolation = \"plain\"`",
-            });
-        }
-        Some(lack) => tracing::info!(%lack, "cannot sandbox"),
-    }
-    Ok(found)
-}
-
 /// All that a running agent holds.
 struct Shell<B> {
     machine: AgentMachine,
@@ -173,6 +157,8 @@ struct Shell<B> {
     blobs: Arc<B>,
     /// What this node signs its own word on results with.
     node_key: Option<Arc<NodeKey>>,
+    /// Where container images come from; none where this node runs no containers.
+    images: Option<Arc<Images>>,
     watch: CheckpointWatch,
     /// The open stream.
     up: Option<mpsc::Sender<Up>>,

@@ -27,7 +27,7 @@ pub(super) struct Quotas {
 impl<B: Stores> Shell<B> {
     /// Begins to watch a lease that asks for room, or runs in a sandbox.
     pub(super) fn watch_disk(&mut self, wanted: &WantedLease) {
-        let asked = wanted.spec.confinement;
+        let asked = wanted.confinement();
         let plain = asked.on(self.inventory.isolation.default) == Isolation::None;
         if plain && asked.disk.is_none() {
             return;

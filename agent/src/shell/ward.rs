@@ -1,7 +1,7 @@
 //! The GPUs that are held back: left out of what the node offers, kept over restarts.
 
 use crate::{
-    driver::{clock, dirs::NodeDirs, patrol::News},
+    driver::{clock, dirs::NodeDirs, image::Images, patrol::News},
     machine::health::{GpuState, Health, HealthInput, HealthOutput},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -19,6 +19,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::PathBuf,
+    sync::Arc,
 };
 use tokio::sync::mpsc;
 
@@ -66,12 +67,14 @@ pub(super) struct Node {
     pub(super) ward: Ward,
     /// What happens to its GPUs.
     pub(super) heard: mpsc::Receiver<News>,
+    /// Where container images come from; none where it runs no containers.
+    pub(super) images: Option<Arc<Images>>,
 }
 
 impl Node {
     /// One whose GPUs nobody looks after.
     pub(super) fn unwatched(inventory: Inventory) -> Self {
-        Self { inventory, ward: Ward::none(), heard: mpsc::channel(1).1 }
+        Self { inventory, ward: Ward::none(), heard: mpsc::channel(1).1, images: None }
     }
 }
 

@@ -98,7 +98,7 @@ fn answered(sealing: &Sealing) -> Result<Vec<RankFacts>, EndCause> {
 
 /// What held for the tasks, as the supervisor wrote it down.
 fn in_force(sealing: &Sealing) -> Result<InForce, EndCause> {
-    let isolation = sealing.wanted.spec.confinement.on(sealing.inventory.isolation.default);
+    let isolation = sealing.wanted.confinement().on(sealing.inventory.isolation.default);
     if isolation == Isolation::None {
         return Ok(InForce::default());
     }

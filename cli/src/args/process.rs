@@ -43,7 +43,7 @@ pub struct Agent {
     /// Its configuration
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// The least isolation of every job: plain, sandbox; by default what the configuration says
+    /// The least isolation of every job: plain, sandbox, container; by default what the configuration says
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &ISOLATION))]
     pub isolation: Option<Isolation>,
 }

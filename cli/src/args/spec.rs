@@ -15,6 +15,7 @@ use domain::{
     after::{After, RetryOn, RetryRule, When},
     checkpoint::CheckpointRule,
     framework::Framework,
+    image::ImageRef,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
@@ -99,7 +100,10 @@ pub struct SpecFlags {
     /// Many elements: 8, 0-7, or 0-7%2 for two at once
     #[arg(long, value_name = "RANGE", value_parser = array)]
     pub array: Option<Array>,
-    /// The least isolation: plain, sandbox; a node may demand more
+    /// Container image by digest: docker.io/library/python@sha256:...
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<ImageRef>,
+    /// The least isolation: plain, sandbox, container; a node or queue may demand more
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &ISOLATION))]
     pub isolation: Option<Isolation>,
     /// What a sandboxed job reaches: none (as by default), host
@@ -155,6 +159,7 @@ impl SpecFlags {
                 max_age: self.checkpoint_age,
             },
             framework: self.framework,
+            image: self.image.clone(),
         }
     }
 }

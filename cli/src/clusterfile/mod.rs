@@ -7,6 +7,7 @@ use crate::{
         reader::{Field, Reader},
     },
     fault::Fault,
+    jobfile::form::ISOLATION,
     quantity,
 };
 use domain::queue::{ClusterConfig, QueueSpec};
@@ -15,11 +16,12 @@ use std::path::Path;
 /// The keys of the file.
 const KEYS: [&str; 2] = ["half_life", "queues"];
 /// The keys of one queue.
-const QUEUE: [&str; 9] = [
+const QUEUE: [&str; 10] = [
     "borrow_gpus_max",
     "budget_gpu_hours",
     "budget_period",
     "guaranteed_gpus",
+    "isolation",
     "parent",
     "priority_max",
     "user_gpus_max",
@@ -80,6 +82,9 @@ fn read_queue(reader: &mut Reader, field: Field<'_>) -> QueueSpec {
             "guaranteed_gpus" => {
                 queue.guaranteed_gpus = reader.whole(field, whole).unwrap_or_default();
             }
+            "isolation" => {
+                queue.isolation = reader.word(field, &ISOLATION).unwrap_or_default();
+            }
             "parent" => queue.parent = reader.text(field),
             "priority_max" => queue.priority_max = reader.whole(field, "give a whole number"),
             "user_gpus_max" => queue.user_gpus_max = reader.whole(field, whole),
@@ -103,6 +108,7 @@ fn document_name(field: &str) -> &str {
 mod tests {
     use super::*;
     use crate::document::node;
+    use domain::isolation::Isolation;
 
     fn read_text(text: &str) -> (ClusterConfig, Vec<String>) {
         let mut reader = Reader::default();
@@ -116,7 +122,7 @@ mod tests {
             "half_life = \"1d\"\n[queues.ml]\nguaranteed_gpus = 64\n[queues.ml-a]\n\
              parent = \"ml\"\nweight = 2\nguaranteed_gpus = 32\nborrow_gpus_max = 16\n\
              user_gpus_max = 8\nuser_running_max = 4\npriority_max = 10\n\
-             budget_gpu_hours = 1000\nbudget_period = \"30d\"\n",
+             budget_gpu_hours = 1000\nbudget_period = \"30d\"\nisolation = \"sandbox\"\n",
         );
         assert_eq!(faults, [""; 0]);
         let queue = &config.queues["ml-a"];
@@ -126,6 +132,10 @@ mod tests {
         assert_eq!(numbers, (2, Some(48), Some(8), Some(4)));
         assert_eq!((queue.priority_max, queue.budget_gpu_hours), (Some(10), Some(1_000)));
         assert_eq!(queue.budget_period.map(|period| period.0), Some(30 * 86_400_000));
+        assert_eq!(
+            (queue.isolation, config.isolation("ml")),
+            (Isolation::Sandbox, Isolation::None)
+        );
         assert_eq!(config.check(), Ok(()));
     }
 

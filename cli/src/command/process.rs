@@ -150,6 +150,7 @@ pub async fn agent(args: &Agent) -> Result<Exit, Fault> {
         memory: config.memory,
         isolation: args.isolation.unwrap_or(config.isolation),
         readable: config.readable,
+        containers: config.containers,
         cache_max: CACHE_MAX,
         supervisor: vec![program.display().to_string(), "supervisor".into(), "--dir".into(), dir],
     };

@@ -5,6 +5,7 @@ use domain::{
     after::{After, RetryRule},
     checkpoint::CheckpointRule,
     framework::Framework,
+    image::ImageRef,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -86,6 +87,8 @@ pub struct Draft {
     pub checkpoint: CheckpointRule,
     /// What it computes with.
     pub framework: Option<Framework>,
+    /// The image that it runs in.
+    pub image: Option<ImageRef>,
 }
 
 impl Draft {
@@ -134,6 +137,7 @@ impl Draft {
                 max_age: self.checkpoint.max_age.or(base.checkpoint.max_age),
             },
             framework: self.framework.or(base.framework),
+            image: self.image.or(base.image),
         }
     }
 
@@ -173,12 +177,16 @@ impl Draft {
             after: self.after.clone(),
             retry: self.retry.clone(),
             confinement: Confinement {
-                isolation: self.isolation.unwrap_or_default(),
+                isolation: self.isolation.unwrap_or(match self.image {
+                    Some(_) => Isolation::Container,
+                    None => Isolation::None,
+                }),
                 network: self.network,
                 disk: self.disk,
             },
             checkpoint: self.checkpoint,
             framework: self.framework,
+            image: self.image.clone(),
         }
     }
 

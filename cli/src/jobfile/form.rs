@@ -15,13 +15,14 @@ use domain::{
     Digest,
     after::When,
     framework::Framework,
+    image::{ImageError, ImageRef},
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 25] = [
+pub const KEYS: [&str; 26] = [
     "after",
     "after_any",
     "after_failed",
@@ -33,6 +34,7 @@ pub const KEYS: [&str; 25] = [
     "env",
     "framework",
     "hyperparameters",
+    "image",
     "isolation",
     "name",
     "network",
@@ -56,8 +58,7 @@ const DATASET: [&str; 2] = ["path", "sha256"];
 pub const OUTPUTS: [(&str, Outputs); 2] =
     [("required", Outputs::Required), ("none", Outputs::None)];
 /// The words of `isolation`.
-pub const ISOLATION: [(&str, Isolation); 2] =
-    [("plain", Isolation::None), ("sandbox", Isolation::Sandbox)];
+pub const ISOLATION: [(&str, Isolation); 3] = Isolation::ALL;
 /// The words of `network`.
 pub const NETWORK: [(&str, Network); 2] = [("none", Network::None), ("host", Network::Host)];
 /// The words of `restart`.
@@ -85,6 +86,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "env" => draft.env = read_map(reader, field),
             "framework" => draft.framework = reader.word(field, &Framework::WORDS),
             "hyperparameters" => draft.hyperparameters = read_map(reader, field),
+            "image" => draft.image = read_image(reader, field),
             "isolation" => draft.isolation = reader.word(field, &ISOLATION),
             "name" => draft.name = reader.text(field),
             "network" => draft.network = reader.word(field, &NETWORK),
@@ -171,6 +173,17 @@ fn read_array(reader: &mut Reader, field: Field<'_>) -> Option<Array> {
         },
         _ => {
             reader.scalar(field);
+            None
+        }
+    }
+}
+
+fn read_image(reader: &mut Reader, field: Field<'_>) -> Option<ImageRef> {
+    match reader.text(field)?.parse() {
+        Ok(image) => Some(image),
+        Err(fault) => {
+            let fault: ImageError = fault;
+            reader.fault(field.node.line, field.name, fault.to_string(), "");
             None
         }
     }

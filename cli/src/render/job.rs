@@ -88,6 +88,7 @@ fn needs(spec: &JobSpec) -> String {
         count(resources.gpus.into(), "GPU"),
         show_size(resources.memory),
     ) + &apart(&spec.confinement)
+        + &spec.image.as_ref().map(|image| format!(", in {image}")).unwrap_or_default()
 }
 
 /// What a job asks for of its isolation; nothing for one that leaves it to the node.

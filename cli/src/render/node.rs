@@ -7,7 +7,7 @@ use crate::{
 };
 use domain::{
     health::{HeldGpu, HeldState},
-    isolation::{Isolation, NodeIsolation},
+    isolation::NodeIsolation,
     node::NodeState,
     resource::Gpu,
     view::{HeldGpuView, NodeView},
@@ -101,6 +101,9 @@ pub fn detail(style: Style, node: &NodeView) -> String {
     for lack in &has.isolation.lacks {
         out.push_str(&format!("{:<9}   lacks {lack}\n", ""));
     }
+    for lack in has.isolation.container_lacks.iter().filter(|_| has.isolation.can_sandbox()) {
+        out.push_str(&format!("{:<9}   for containers lacks {lack}\n", ""));
+    }
     let mut gpus: Vec<_> =
         has.gpus.iter().map(|gpu| (gpu.index, served(style, node, gpu))).collect();
     gpus.extend(node.held_back.iter().map(|held| (held.gpu.index, sick(style, held))));
@@ -122,10 +125,11 @@ fn isolation(has: &NodeIsolation) -> String {
         true => format!("can sandbox (cgroup v{cgroup}, Landlock {landlock})"),
         false => "cannot sandbox".to_owned(),
     };
-    match default {
-        Isolation::None => format!("plain; {can}"),
-        Isolation::Sandbox => format!("sandbox; {can}"),
-    }
+    let boxes = match has.can_contain() {
+        true => format!(", run containers (podman {})", has.podman),
+        false => String::new(),
+    };
+    format!("{default}; {can}{boxes}")
 }
 
 fn served(style: Style, node: &NodeView, gpu: &Gpu) -> Vec<String> {

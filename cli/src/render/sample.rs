@@ -59,6 +59,7 @@ pub fn spec() -> JobSpec {
         confinement: domain::isolation::Confinement::default(),
         checkpoint: domain::checkpoint::CheckpointRule::default(),
         framework: None,
+        image: None,
     }
 }
 

@@ -4,6 +4,9 @@
 
 pub mod cluster;
 pub mod disk;
+#[cfg(target_arch = "x86_64")]
+pub mod hostile;
+pub mod image;
 pub mod machines;
 pub mod people;
 pub mod process;

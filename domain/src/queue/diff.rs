@@ -55,7 +55,7 @@ fn change(queue: &str, field: &str, from: Option<String>, to: Option<String>) ->
 }
 
 /// Every field with its value as text.
-fn fields(queue: &QueueSpec) -> [(&'static str, Option<String>); 9] {
+fn fields(queue: &QueueSpec) -> [(&'static str, Option<String>); 10] {
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     [
         ("parent", queue.parent.clone()),
@@ -67,5 +67,6 @@ fn fields(queue: &QueueSpec) -> [(&'static str, Option<String>); 9] {
         ("priority_max", queue.priority_max.map(|value| value.to_string())),
         ("budget_gpu_hours", number(queue.budget_gpu_hours)),
         ("budget_period_ms", number(queue.budget_period.map(|period| period.0))),
+        ("isolation", Some(queue.isolation.to_string())),
     ]
 }

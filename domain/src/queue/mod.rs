@@ -7,7 +7,7 @@ pub mod view;
 pub use check::ConfigError;
 pub use diff::{Change, changes};
 
-use crate::unit::Millis;
+use crate::{isolation::Isolation, unit::Millis};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +43,9 @@ pub struct QueueSpec {
     pub budget_gpu_hours: Option<u64>,
     /// Time after which the budget is whole again, counted from 1970-01-01; none means never.
     pub budget_period: Option<Millis>,
+    /// The least isolation of its jobs, and of those in queues that are a part of it.
+    #[serde(default)]
+    pub isolation: Isolation,
 }
 
 impl Default for QueueSpec {
@@ -57,6 +60,7 @@ impl Default for QueueSpec {
             priority_max: None,
             budget_gpu_hours: None,
             budget_period: None,
+            isolation: Isolation::None,
         }
     }
 }
@@ -114,6 +118,13 @@ impl ClusterConfig {
     pub fn path<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let up = |name: &&'a str| self.queues.get(*name)?.parent.as_deref();
         std::iter::successors(Some(name), up).take(crate::limit::QUEUE_DEPTH_MAX + 1)
+    }
+
+    /// The least isolation of a queue's jobs: the greatest that it and those above demand.
+    #[must_use]
+    pub fn isolation(&self, name: &str) -> Isolation {
+        let all = self.path(name).filter_map(|name| Some(self.queues.get(name)?.isolation));
+        all.max().unwrap_or_default()
     }
 
     /// Whether other queues are parts of this one, so that no job waits in it.

@@ -6,6 +6,7 @@ use domain::{
     Bytes, CpuMillis, JobId, Millis,
     checkpoint::CheckpointRule,
     framework::Framework,
+    image::ImageRef,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -84,10 +85,7 @@ impl From<&JobSpec> for v1::Job {
             after: after::to_wire(&spec.after),
             retry_backoff_ms: spec.retry.backoff.map_or(0, |pause| pause.0),
             retry_on: after::words(&spec.retry.on),
-            isolation: match spec.confinement.isolation {
-                Isolation::None => "plain".into(),
-                Isolation::Sandbox => "sandbox".into(),
-            },
+            isolation: spec.confinement.isolation.word().into(),
             network: match spec.confinement.network {
                 None => String::new(),
                 Some(Network::None) => "none".into(),
@@ -97,15 +95,16 @@ impl From<&JobSpec> for v1::Job {
             checkpoint_keep: spec.checkpoint.keep.unwrap_or_default(),
             checkpoint_max_age_ms: spec.checkpoint.max_age.map_or(0, |age| age.0),
             framework: spec.framework.map_or("", Framework::word).into(),
+            image: spec.image.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
     }
 }
 
 /// One of the words that a field allows; empty means the default.
-fn word<T: Default>(
+pub(super) fn word<T: Default, const N: usize>(
     field: &'static str,
     text: &str,
-    words: [(&str, T); 2],
+    words: [(&str, T); N],
     remedy: &'static str,
 ) -> Result<T, WireError> {
     if text.is_empty() {
@@ -135,8 +134,8 @@ impl v1::Job {
         let isolation = word(
             "isolation",
             &self.isolation,
-            [("plain", Isolation::None), ("sandbox", Isolation::Sandbox)],
-            "use `plain` or `sandbox`",
+            Isolation::ALL,
+            "use `plain`, `sandbox` or `container`",
         )?;
         let network = word(
             "network",
@@ -153,6 +152,18 @@ impl v1::Job {
         CheckpointRule {
             keep: (keep > 0).then_some(keep),
             max_age: (age > 0).then_some(Millis(age)),
+        }
+    }
+
+    fn image(&self) -> Result<Option<ImageRef>, WireError> {
+        let remedy = "name it by registry and digest";
+        let failed = |why: domain::image::ImageError| {
+            let fault = why.to_string();
+            WireError { field: "image", fault, remedy }
+        };
+        match self.image.as_str() {
+            "" => Ok(None),
+            image => image.parse().map(Some).map_err(failed),
         }
     }
 
@@ -182,6 +193,7 @@ impl v1::Job {
         let confinement = self.confinement()?;
         let checkpoint = self.checkpoint();
         let framework = framework(&self.framework)?;
+        let image = self.image()?;
         let datasets = self
             .datasets
             .into_iter()
@@ -219,6 +231,7 @@ impl v1::Job {
             confinement,
             checkpoint,
             framework,
+            image,
         })
     }
 }
@@ -274,12 +287,13 @@ mod tests {
             after: vec![After { job: JobId(3), when: When::Failed }],
             retry: RetryRule { backoff: Some(Millis(5)), on: vec![RetryOn::Output] },
             confinement: Confinement {
-                isolation: Isolation::Sandbox,
+                isolation: Isolation::Container,
                 network: Some(Network::Host),
                 disk: Some(Bytes(5 << 30)),
             },
             checkpoint: CheckpointRule { keep: Some(5), max_age: Some(Millis(3_600_000)) },
             framework: Some(Framework::Jax),
+            image: Some(format!("localhost/x@sha256:{}", Digest::of(b"x")).parse().unwrap()),
         }
     }
 
@@ -294,6 +308,9 @@ mod tests {
         wire.restart = "maybe".into();
         let fault = wire.into_spec("ada").unwrap_err();
         assert_eq!(fault.to_string(), "restart: is `maybe`; use `lease` or `confirmed`");
+        let mut wire = v1::Job::from(&spec());
+        wire.image = "docker.io/library/python:3".into();
+        assert!(wire.into_spec("ada").unwrap_err().to_string().contains("has no digest"));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Queues on the wire.
 
+use super::job::{WireError, word};
 use crate::v1;
 use domain::{
     Millis,
+    isolation::Isolation,
     queue::{ClusterConfig, QueueSpec},
 };
 
@@ -18,13 +20,18 @@ impl From<&QueueSpec> for v1::Queue {
             priority_max: queue.priority_max,
             budget_gpu_hours: queue.budget_gpu_hours,
             budget_period_ms: queue.budget_period.map(|period| period.0),
+            isolation: queue.isolation.word().into(),
         }
     }
 }
 
-impl From<v1::Queue> for QueueSpec {
-    fn from(wire: v1::Queue) -> Self {
-        Self {
+impl TryFrom<v1::Queue> for QueueSpec {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Queue) -> Result<Self, WireError> {
+        let remedy = "use `plain`, `sandbox` or `container`";
+        let isolation = word("isolation", &wire.isolation, Isolation::ALL, remedy)?;
+        Ok(Self {
             parent: (!wire.parent.is_empty()).then_some(wire.parent),
             weight: wire.weight,
             guaranteed_gpus: wire.guaranteed_gpus,
@@ -34,7 +41,8 @@ impl From<v1::Queue> for QueueSpec {
             priority_max: wire.priority_max,
             budget_gpu_hours: wire.budget_gpu_hours,
             budget_period: wire.budget_period_ms.map(Millis),
-        }
+            isolation,
+        })
     }
 }
 
@@ -45,10 +53,13 @@ impl From<&ClusterConfig> for v1::ClusterConfig {
     }
 }
 
-impl From<v1::ClusterConfig> for ClusterConfig {
-    fn from(wire: v1::ClusterConfig) -> Self {
-        let queues = wire.queues.into_iter().map(|(name, queue)| (name, queue.into())).collect();
-        Self { half_life: Millis(wire.half_life_ms), queues }.whole()
+impl TryFrom<v1::ClusterConfig> for ClusterConfig {
+    type Error = WireError;
+
+    fn try_from(wire: v1::ClusterConfig) -> Result<Self, WireError> {
+        let queue = |(name, queue): (String, v1::Queue)| Ok((name, queue.try_into()?));
+        let queues = wire.queues.into_iter().map(queue).collect::<Result<_, WireError>>()?;
+        Ok(Self { half_life: Millis(wire.half_life_ms), queues }.whole())
     }
 }
 
@@ -68,9 +79,10 @@ mod tests {
             priority_max: Some(-1),
             budget_gpu_hours: Some(0),
             budget_period: Some(Millis(60_000)),
+            isolation: Isolation::Container,
         };
         let queues = [("ml".to_owned(), QueueSpec::default()), ("ml-a".to_owned(), queue)].into();
         let config = ClusterConfig { half_life: Millis(0), queues }.whole();
-        assert_eq!(ClusterConfig::from(v1::ClusterConfig::from(&config)), config);
+        assert_eq!(v1::ClusterConfig::from(&config).try_into(), Ok(config));
     }
 }

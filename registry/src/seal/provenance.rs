@@ -9,6 +9,7 @@ use domain::{
     checkpoint::Checkpoint,
     contract,
     framework::Framework,
+    image::ImageRef,
     isolation::InForce,
     job::{Captured, JobSpec},
     lease::{Lease, Member, TaskPlace},
@@ -166,7 +167,16 @@ fn dependency(name: &str, captured: &Captured) -> Value {
 fn dependencies(spec: &JobSpec) -> Vec<Value> {
     let code = spec.code.iter().map(|code| dependency("code", code));
     let sets = spec.datasets.iter().map(|(name, set)| dependency(&format!("dataset:{name}"), set));
-    code.chain(sets).collect()
+    code.chain(sets).chain(spec.image.iter().map(image)).collect()
+}
+
+/// An image by the digest of its manifest, as registries and their tools name it.
+fn image(image: &ImageRef) -> Value {
+    json!({
+        "digest": { "sha256": image.digest().to_string() },
+        "name": "image",
+        "uri": format!("docker://{image}"),
+    })
 }
 
 /// The log of the lead's ranks. Those of the other nodes are added from the ticket.
@@ -309,6 +319,7 @@ mod tests {
             confinement: domain::isolation::Confinement::default(),
             checkpoint: domain::checkpoint::CheckpointRule::default(),
             framework: None,
+            image: None,
         }
     }
 
@@ -360,6 +371,7 @@ mod tests {
                 phase: Phase::Started { done: Default::default() },
                 resume_from: None,
                 build_key: Digest::of(b"build"),
+                isolation: domain::isolation::Isolation::None,
             },
             cluster: "c".into(),
             started: Millis(0),

@@ -37,8 +37,14 @@ pub fn recipe_value(spec: &JobSpec, element: Option<u32>) -> Value {
     // Said only where it was asked: what a job reaches may decide what it makes, and the recipe of
     // a job that asks for nothing stays what it was.
     let asked = &spec.confinement;
-    if asked.isolation == Isolation::Sandbox {
-        value["isolation"] = "sandbox".into();
+    match (asked.isolation, &spec.image) {
+        (Isolation::None, _) => {}
+        (isolation, None) => value["isolation"] = isolation.word().into(),
+        // Where it was had is not what it is.
+        (isolation, Some(image)) => {
+            value["isolation"] = isolation.word().into();
+            value["image"] = format!("sha256:{}", image.digest()).into();
+        }
     }
     if let Some(network) = asked.network {
         let word = match network {

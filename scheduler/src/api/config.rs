@@ -62,9 +62,10 @@ pub async fn set_priority(
 }
 
 fn given(config: Option<v1::ClusterConfig>) -> Result<ClusterConfig, Status> {
-    config
-        .map(Into::into)
-        .ok_or_else(|| error::status("invalid", "no configuration is given", "set `config`", false))
+    let config = config.ok_or_else(|| {
+        error::status("invalid", "no configuration is given", "set `config`", false)
+    })?;
+    config.try_into().map_err(|fault| submit::invalid(&fault))
 }
 
 /// All queues, or the one of a name.

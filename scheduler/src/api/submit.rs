@@ -25,7 +25,7 @@ const PART_BYTES: usize = limit::PROPOSAL_MAX.0 as usize - (8 << 10);
 
 const _: () = assert!(limit::SPEC_MAX.0 < PART_BYTES as u64);
 
-fn invalid(fault: &WireError) -> Status {
+pub(super) fn invalid(fault: &WireError) -> Status {
     error::status("invalid", fault.to_string(), "correct the request", false)
 }
 

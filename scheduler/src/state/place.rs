@@ -89,7 +89,7 @@ impl Sched {
                 node.is_some_and(|node| {
                     node.class == lead.class
                         && fits(node, &job.brief.resources, member)
-                        && node.row.inventory.isolation.takes(&job.brief.confinement, others)
+                        && node.row.inventory.isolation.takes(&job.brief.owed(), others)
                 })
             });
         good.then(|| lead.class.clone())
@@ -128,6 +128,7 @@ impl Sched {
                 members: placement.members,
                 resume_from: row.newest.clone(),
                 build_key: build.0,
+                isolation: job.brief.owed().isolation,
             };
             step.rows.put(key::element(element.job, position), &*row);
             record_grant(step, actor, position, &lease);

@@ -6,7 +6,7 @@ use domain::{
     after::{After, RetryRule},
     checkpoint::Checkpoint,
     health::HeldGpu,
-    isolation::Confinement,
+    isolation::{Confinement, Isolation},
     job::{Array, ElementState, EndCause, JobSpec, OnDisconnect, Restart},
     lease::Member,
     node::{Inventory, NodeState},
@@ -129,6 +129,8 @@ pub struct Brief {
     pub confinement: Confinement,
     /// What an agent out of contact does with it.
     pub on_disconnect: OnDisconnect,
+    /// The least isolation that its queue demands now.
+    pub least: Isolation,
 }
 
 /// What few jobs say: what they wait for, and when they are tried again.
@@ -166,6 +168,7 @@ impl Submitted {
             time: self.time,
             confinement: self.spec.confinement,
             on_disconnect: self.spec.on_disconnect,
+            least: Isolation::None,
         }
     }
 
@@ -184,6 +187,18 @@ impl Brief {
     #[must_use]
     pub fn gang(&self) -> Held {
         Held::of_gang(self.tasks, &self.resources)
+    }
+
+    /// What is owed to it: what it says of its own isolation, raised to what its queue demands.
+    #[must_use]
+    pub fn owed(&self) -> Confinement {
+        self.confinement.at_least(self.least)
+    }
+
+    /// Whether its queue demands containers and it names no image.
+    #[must_use]
+    pub fn lacks_image(&self) -> bool {
+        self.least == Isolation::Container && self.confinement.isolation < self.least
     }
 
     /// Jobs that have to end first.

@@ -176,7 +176,7 @@ impl Job {
             tasks: self.brief.tasks,
             resources: self.brief.resources.clone(),
             class: class.map(str::to_owned),
-            confinement: Confinement { disk: None, ..self.brief.confinement },
+            confinement: Confinement { disk: None, ..self.brief.owed() },
         }
     }
 
@@ -210,7 +210,7 @@ impl Job {
     /// Elements that may be placed now, given how many may run at once.
     #[must_use]
     pub fn room(&self) -> u32 {
-        if self.progress.held || !self.pending.is_empty() {
+        if self.progress.held || !self.pending.is_empty() || self.brief.lacks_image() {
             return 0;
         }
         let waiting = self.progress.waiting(self.brief.elements()) - self.later.len() as u32;

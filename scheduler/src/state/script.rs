@@ -65,6 +65,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         confinement: domain::isolation::Confinement::default(),
         checkpoint: domain::checkpoint::CheckpointRule::default(),
         framework: None,
+        image: None,
     }
 }
 

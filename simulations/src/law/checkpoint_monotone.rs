@@ -89,6 +89,7 @@ mod tests {
             phase: Phase::Preparing { ready: Default::default() },
             resume_from: saved.map(checkpoint),
             build_key: Digest::default(),
+            isolation: domain::isolation::Isolation::None,
         }
     }
 

@@ -1,31 +1,47 @@
 //! Starts one task exactly as asked and reads back what is in force.
 
 use super::wire::TaskCommand;
-use crate::driver::sandbox::Room;
+use crate::driver::sandbox::{Program, Room};
 use domain::contract;
+use rustix::{
+    io::retry_on_intr,
+    process::{Pid, WaitOptions, waitpid},
+};
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::process::CommandExt,
-    process::{Child, Command, Stdio},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    process::{Command, ExitStatus, Stdio},
 };
 
 /// Starts `task` as the leader of a process group of its own.
 ///
 /// The program's path is absolute, so that the system's cheapest way (`posix_spawn`) is used.
-pub(super) fn spawn(task: &TaskCommand) -> io::Result<Child> {
+pub(super) fn spawn(task: &TaskCommand) -> io::Result<Pid> {
     let log = log(task)?;
     let started = command(task, log)?.current_dir(&task.cwd).spawn();
+    // It is waited for by its number.
+    let started = started.map(|child| Pid::from_child(&child));
     started.map_err(|why| named("program", &task.program, &why))
 }
 
 /// Starts `task` in a room.
-pub(super) fn spawn_in(room: &Room, task: &TaskCommand) -> io::Result<Child> {
+pub(super) fn spawn_in(room: &Room, task: &TaskCommand) -> io::Result<Pid> {
     let log = log(task)?;
     // A program may open its own standard output anew, by name.
     room.own(&log).map_err(|why| named("log", &task.log, &why))?;
-    room.spawn(command(task, log)?, &task.cwd).map_err(|why| named("program", &task.program, &why))
+    let TaskCommand { program, args, env, cwd, .. } = task;
+    let started = room.spawn(Program { program, args, env, out: log }, cwd);
+    started.map_err(|why| named("program", program, &why))
+}
+
+/// How a task that has ended did so. Waits for the end, if need be.
+pub(super) fn wait(pid: Pid) -> io::Result<ExitStatus> {
+    match retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))? {
+        Some((_, status)) => Ok(ExitStatus::from_raw(status.as_raw())),
+        None => Err(io::ErrorKind::WouldBlock.into()),
+    }
 }
 
 fn named(what: &str, path: &str, why: &io::Error) -> io::Error {

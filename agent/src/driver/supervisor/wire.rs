@@ -1,6 +1,9 @@
 //! What agent and supervisor say to each other, and how it is framed.
 
-use crate::{driver::sandbox::Walls, machine::Exit};
+use crate::{
+    driver::sandbox::{ImageRoot, Walls},
+    machine::Exit,
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{LeaseId, Millis, observed::Observed};
 use std::{io, path::Path};
@@ -73,6 +76,19 @@ pub enum Ask {
         tasks: Vec<TaskCommand>,
         /// The walls.
         walls: Walls,
+    },
+    /// The same on the root of a container image.
+    Contain {
+        /// The lease.
+        lease: LeaseId,
+        /// When to kill them; none means never.
+        deadline: Option<Millis>,
+        /// The tasks.
+        tasks: Vec<TaskCommand>,
+        /// The walls.
+        walls: Walls,
+        /// The root.
+        image: Box<ImageRoot>,
     },
 }
 
