@@ -85,6 +85,7 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         resume_from: None,
         build_key: nothing,
         isolation: domain::isolation::Isolation::None,
+        notice: None,
     };
     let wanted = WantedLease {
         inventories: Vec::new(),

@@ -117,6 +117,11 @@ fn documents_of_changes_and_files_keep_their_form() {
                 "env": {},
                 "hyperparameters": {},
                 "image": "null",
+                "interrupt": {
+                  "min_run": "null",
+                  "preemptible": "string",
+                  "warn": "null"
+                },
                 "name": "string",
                 "on_disconnect": "string",
                 "outputs": "string",

@@ -123,6 +123,7 @@ impl RetryOn {
             | EndCause::NodeLost
             | EndCause::LeaseExpired
             | EndCause::Cancelled
+            | EndCause::Preempted { .. }
             | EndCause::BlobsLost
             | EndCause::GpuFault { .. }
             | EndCause::Dependency { .. } => None,

@@ -1,5 +1,9 @@
 //! What a user asks to be run.
 
+mod choice;
+
+pub use choice::{OnDisconnect, Outputs, Restart};
+
 use crate::{
     after::{After, RetryRule},
     checkpoint::CheckpointRule,
@@ -7,6 +11,7 @@ use crate::{
     framework::Framework,
     id::{ElementId, JobId, LeaseId},
     image::ImageRef,
+    interrupt::Interrupt,
     isolation::{self, Confinement},
     limit,
     resource::TaskResources,
@@ -15,72 +20,6 @@ use crate::{
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Whether a job must write something.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    BorshSerialize,
-    BorshDeserialize,
-    Serialize,
-    Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Outputs {
-    /// An empty output folder is an error.
-    #[default]
-    Required,
-    /// An empty output folder is sealed as such.
-    None,
-}
-
-/// What an agent out of contact does with a running attempt when its lease time is over.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    BorshSerialize,
-    BorshDeserialize,
-    Serialize,
-    Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum OnDisconnect {
-    /// Ends it.
-    #[default]
-    Stop,
-    /// Lets it go on; the fence keeps one result.
-    Continue,
-}
-
-/// When a new attempt may start after contact with the old one was lost.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    BorshSerialize,
-    BorshDeserialize,
-    Serialize,
-    Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Restart {
-    /// After the lease time, the drift margin and the kill grace.
-    #[default]
-    Lease,
-    /// Only when the old one is known to be dead.
-    Confirmed,
-}
 
 /// A captured folder or file: what was read at submit, by digest.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -163,6 +102,9 @@ pub struct JobSpec {
     /// The image whose root it runs on, where it runs in a container.
     #[serde(default)]
     pub image: Option<ImageRef>,
+    /// What it says of being interrupted.
+    #[serde(default)]
+    pub interrupt: Interrupt,
 }
 
 /// A specification that no cluster could run.
@@ -223,6 +165,10 @@ impl JobSpec {
         }
         if self.time_limit == Some(Millis(0)) {
             fault("time_limit", "is zero".into(), "give a duration such as `2h30m`, or leave it");
+        }
+        if let Some(min_run) = self.interrupt.min_run.filter(|time| *time > limit::MIN_RUN_MAX) {
+            let remedy = "give at most 7d, or `preemptible = false`";
+            fault("min_run_time", format!("is {min_run}"), remedy);
         }
         if self.after.len() > limit::AFTER_MAX {
             let why = format!("names {} jobs", self.after.len());
@@ -376,6 +322,11 @@ pub enum EndCause {
         /// What is in force.
         found: String,
     },
+    /// It gave its place up to another gang, and goes on later.
+    Preempted {
+        /// The other one.
+        by: ElementId,
+    },
 }
 
 impl EndCause {
@@ -403,6 +354,7 @@ impl EndCause {
             | Self::NodeLost
             | Self::LeaseExpired
             | Self::Cancelled
+            | Self::Preempted { .. }
             | Self::BlobsLost => false,
         }
     }
@@ -451,6 +403,7 @@ impl std::fmt::Display for EndCause {
                 "the environment contract is not in force: `{name}` is `{found}` in rank {rank}, \
                  asked was `{asked}`; see docs/DETERMINISM.md"
             ),
+            Self::Preempted { by } => write!(f, "preempted by {by}"),
         }
     }
 }

@@ -97,6 +97,9 @@ pub struct Lease {
     /// granted.
     #[serde(default)]
     pub isolation: Isolation,
+    /// That it is to end soon, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<crate::interrupt::Notice>,
 }
 
 impl Lease {

@@ -15,6 +15,7 @@ pub mod hardware;
 pub mod health;
 pub mod id;
 pub mod image;
+pub mod interrupt;
 pub mod isolation;
 pub mod job;
 pub mod lease;

@@ -149,6 +149,23 @@ pub const LEASE_TTL: Millis = Millis(6_000);
 pub const LEASE_GRACE: Millis = Millis(2_000);
 /// How far two monotonic clocks may part within a lease.
 pub const DRIFT_MARGIN: Millis = Millis(500);
+/// Time for which an attempt runs before it may be preempted, where its job does not say.
+pub const MIN_RUN: Millis = Millis(60_000);
+/// The longest such time: what must not be stopped for longer says `preemptible = false`.
+pub const MIN_RUN_MAX: Millis = Millis(7 * 24 * 3_600_000);
+/// Longest time before its time limit at which a job is warned that does not say when.
+pub const WARN_MAX: Millis = Millis(300_000);
+/// Time within which an attempt that has notice has to write, hash or send a byte of its
+/// checkpoint; each byte begins it anew.
+pub const NOTICE_PATIENCE: Millis = Millis(30_000);
+/// Time after which an attempt that has notice is stopped, however far it is.
+pub const NOTICE_MAX: Millis = Millis(600_000);
+/// Time for which room is kept for a gang whose victims have not all given theirs up.
+pub const PREEMPTION_MAX: Millis = Millis(NOTICE_MAX.0 + 120_000);
+/// Preemptions that are under way at the same time.
+pub const PREEMPTIONS_MAX: usize = 16;
+/// Attempts that one preemption stops. Source: one plan is never cut, and a victim takes 24 bytes.
+pub const VICTIMS_MAX: usize = 512;
 /// Time from SIGTERM to SIGKILL.
 pub const KILL_GRACE: Millis = Millis(1_000);
 /// The same where another part of the attempt has failed: what goes on can make nothing of use, and
@@ -214,3 +231,5 @@ const _: () = assert!(DISK_FULL.0 > 8 * RAFT_MESSAGE_MAX.0);
 const _: () = assert!(CONNECTIONS_MAX > 2 * NODES_MAX);
 const _: () = assert!(LEASE_GRACE.0 < LEASE_TTL.0);
 const _: () = assert!(GANG_GRACE.0 <= KILL_GRACE.0 / 2, "half of the second is for the way there");
+const _: () = assert!(NOTICE_PATIENCE.0 + LEASE_TTL.0 < NOTICE_MAX.0);
+const _: () = assert!(NOTICE_MAX.0 + 2 * LEASE_TTL.0 < PREEMPTION_MAX.0);

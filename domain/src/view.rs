@@ -7,6 +7,7 @@ use crate::{
     digest::Digest,
     health::{HeldGpu, IdleRank},
     id::{ArtifactId, AttemptNo, ElementId, JobId, LeaseId, NodeId, ReplicaId},
+    interrupt::Notice,
     job::{ElementState, EndCause, JobSpec},
     lease::{Member, Phase},
     node::{Inventory, NodeState},
@@ -75,6 +76,9 @@ pub struct AttemptView {
     pub cause: Option<EndCause>,
     /// How far it is, while it holds its lease.
     pub phase: Option<Phase>,
+    /// That it is to end soon, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
 }
 
 /// One element with its history.

@@ -4,6 +4,7 @@ use crate::{chance::Chance, queues, read::ReadOf, runtime::Work};
 use domain::{
     Bytes, CpuMillis, Digest, ElementId, JobId, Millis, RequestKey,
     after::{After, RetryRule, When},
+    interrupt::{Interrupt, Preemptible},
     job::{Array, JobSpec, OnDisconnect, Outputs, Restart},
     queue::ConfigError,
     resource::TaskResources,
@@ -14,6 +15,11 @@ use std::collections::BTreeMap;
 
 /// Time after which an unanswered request is repeated elsewhere. Unit: ms.
 pub const PATIENCE: u64 = 1_500;
+
+/// Calls of which the first few come at once.
+const BURST_EVERY: u64 = 24;
+/// How many.
+const BURST: u64 = 8;
 
 /// One client with its history.
 pub struct Client {
@@ -67,7 +73,9 @@ impl Client {
 
     /// Time to the next thing it does. Unit: ms.
     pub fn pause(&mut self) -> u64 {
-        self.chance.between(200, 12_000)
+        // Now and then much comes at once, so that some have to make room for others.
+        let most = if self.next_call % BURST_EVERY < BURST { 600 } else { 12_000 };
+        self.chance.between(200, most)
     }
 
     /// Which server it asks.
@@ -176,6 +184,7 @@ impl Client {
             checkpoint: domain::checkpoint::CheckpointRule::default(),
             framework: None,
             image: None,
+            interrupt: draw_interrupt(&mut self.queues),
         };
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }
@@ -219,6 +228,12 @@ impl Client {
         self.asked = None;
         Ok(())
     }
+}
+
+/// How it may be preempted: mostly, and soon.
+fn draw_interrupt(chance: &mut Chance) -> Interrupt {
+    let preemptible = if chance.one_in(5) { Preemptible::No } else { Preemptible::Yes };
+    Interrupt { preemptible, min_run: Some(Millis(chance.below(4_000))), warn: None }
 }
 
 /// Now and then a job waits for the newest that its client knows of.

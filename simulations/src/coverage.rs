@@ -98,6 +98,10 @@ coverage! {
     promoted = "promotions applied",
     /// Waiting jobs that were asked for their reasons.
     reasons = "reasons asked",
+    /// Preemptions that began.
+    preemptions = "preemptions begun",
+    /// Preemptions whose gang got its place.
+    preempted = "preemptions used",
 }
 
 /// The counts as lines of a few each.

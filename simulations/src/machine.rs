@@ -24,6 +24,8 @@ pub enum Bug {
     NoDuplicateCheck,
     /// A commit under an ended lease changes something.
     StaleLeaseAccepted,
+    /// Room that others have made for a gang is not given to it.
+    RoomWasted,
 }
 
 thread_local! {
@@ -66,6 +68,7 @@ impl Machine for Planted {
             let bug = BUG.with(Cell::get);
             cluster.planted.no_duplicate_check = bug == Bug::NoDuplicateCheck;
             cluster.planted.stale_lease_accepted = bug == Bug::StaleLeaseAccepted;
+            cluster.planted.room_wasted = bug == Bug::RoomWasted;
         }
         Self(cluster, RECORD.with_borrow(Rc::clone), Cell::new(false))
     }

@@ -184,6 +184,7 @@ impl Node {
                     step,
                     next: clock.plus(Millis(work.step_ms)),
                     saved: None,
+                    asked: false,
                     wanted: *wanted,
                 };
                 self.tasks.insert(lease, running);
@@ -194,7 +195,12 @@ impl Node {
                     running.deadline = deadline;
                 }
             }
-            Output::AskCheckpoint { .. } | Output::UnaskCheckpoint { .. } => {}
+            Output::AskCheckpoint { lease, .. } => {
+                // Some programs do not look.
+                let asked = !self.chance.one_in(4);
+                self.ask(lease, asked);
+            }
+            Output::UnaskCheckpoint { lease } => self.ask(lease, false),
             Output::Kill { lease, grace } => {
                 if let Some(running) = self.tasks.get_mut(&lease) {
                     running.end(Exit::Killed);
@@ -213,6 +219,12 @@ impl Node {
             Output::Forget { lease } => {
                 self.tasks.remove(&lease);
             }
+        }
+    }
+
+    fn ask(&mut self, lease: LeaseId, asked: bool) {
+        if let Some(running) = self.tasks.get_mut(&lease) {
+            running.asked = asked;
         }
     }
 
@@ -257,7 +269,8 @@ impl Node {
             while running.alive() && running.next <= clock {
                 running.step += 1;
                 running.next = running.next.plus(Millis(work.step_ms));
-                if work.every > 0 && running.step.is_multiple_of(work.every) {
+                let asked = std::mem::take(&mut running.asked);
+                if work.every > 0 && (asked || running.step.is_multiple_of(work.every)) {
                     running.saved = Some(running.step);
                     heard.push(Input::CheckpointSeen { lease, step: running.step });
                 }

@@ -1,7 +1,7 @@
 //! What the log did, entry by entry, as the first machine that applied each entry saw it: the
 //! witness by which histories are judged.
 
-use crate::law::quota_kept;
+use crate::law::{preemption_used::PreemptionUsed, quota_kept};
 use domain::{
     Digest, JobId, LogIndex, RequestKey,
     lease::Phase,
@@ -14,6 +14,7 @@ use scheduler::{
     state::{
         Cluster,
         command::{Applied, Command, Effect, Entry, PlanRecord, Refusal, Reply},
+        preemption::PreemptRecord,
         view::JobFilter,
     },
 };
@@ -30,6 +31,8 @@ pub struct Record {
     documents: BTreeMap<JobId, BTreeMap<u64, Digest>>,
     answers: BTreeMap<RequestKey, (u64, Reply)>,
     plans: BTreeMap<u64, PlanRecord>,
+    preemptions: BTreeMap<u64, PreemptRecord>,
+    used: PreemptionUsed,
     /// Plans that were made again.
     pub replans: u64,
     broken: Option<String>,
@@ -63,6 +66,9 @@ impl Record {
         if let Some(what) = quota_kept::broken(&machine.view(), at, entry) {
             self.broken.get_or_insert(what);
         }
+        if let Some(what) = self.used.look(&machine.view(), at) {
+            self.broken.get_or_insert(what);
+        }
         let after = After { rows, changes: changes(&applied.rows) };
         for job in changed(applied) {
             let Some(document) = machine.view().job(&after, job) else { continue };
@@ -83,9 +89,21 @@ impl Record {
                 self.plans.pop_first();
             }
         }
+        if let Command::Preempt { plan } = command {
+            self.preemptions.insert(plan.base.0, plan.clone());
+            while self.preemptions.len() > 64 {
+                self.preemptions.pop_first();
+            }
+        }
     }
 
     fn replan(&mut self, machine: &Cluster, at: LogIndex) {
+        if let Some(recorded) = self.preemptions.get(&at.0) {
+            self.replans += 1;
+            if let Err(fault) = planner::replay_preemption(&machine.view(), recorded) {
+                self.broken.get_or_insert(format!("planner_replays: {fault}"));
+            }
+        }
         let Some(recorded) = self.plans.get(&at.0) else { return };
         let again = planner::plan(&machine.view(), recorded.now, recorded.budget_steps).record;
         self.replans += 1;
@@ -94,6 +112,12 @@ impl Record {
             let what = format!("planner_replays: the plan of entry {at} is made another way");
             self.broken.get_or_insert(what);
         }
+    }
+
+    /// Preemptions that began, and those whose gang got its place.
+    #[must_use]
+    pub fn preempted(&self) -> (u64, u64) {
+        self.used.counts()
     }
 
     /// Takes the first law that was broken.

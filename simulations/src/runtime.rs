@@ -71,6 +71,8 @@ pub struct Running {
     pub next: Millis,
     /// The newest complete checkpoint on the local disk.
     pub saved: Option<u64>,
+    /// Whether they were asked for a checkpoint and have not saved one since.
+    pub asked: bool,
 }
 
 impl Running {

@@ -360,7 +360,7 @@ impl Server {
         for duty in todo {
             match duty {
                 Duty::Propose(command) => {
-                    let plan = matches!(command, Command::Place { .. });
+                    let plan = matches!(command, Command::Place { .. } | Command::Preempt { .. });
                     if plan {
                         asks.push(Ask::Planned(Box::new(command.clone())));
                     }

@@ -196,6 +196,13 @@ pub enum Input {
         /// The lease.
         lease: LeaseId,
     },
+    /// Bytes of a lease's checkpoints have moved, while it has notice.
+    Advanced {
+        /// The lease.
+        lease: LeaseId,
+        /// How many were written, hashed and sent in all.
+        bytes: u64,
+    },
     /// Nothing but time went by; due at the latest at [`super::AgentMachine::wake`].
     Tick,
 }
@@ -233,6 +240,8 @@ pub enum Output {
     AskCheckpoint {
         /// The lease.
         lease: LeaseId,
+        /// How it will end.
+        cause: EndCause,
     },
     /// The end is no longer near: take [`Output::AskCheckpoint`] back.
     UnaskCheckpoint {

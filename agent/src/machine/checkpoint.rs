@@ -2,7 +2,7 @@
 
 use super::{AgentMachine, Output, lease::Step};
 use domain::{
-    LeaseId,
+    LeaseId, Millis,
     checkpoint::{Checkpoint, thin},
     job::EndCause,
     link::{Report, WantedLease},
@@ -57,17 +57,25 @@ impl Commits {
         }
     }
 
-    fn settled(&self) -> bool {
+    /// Whether a step, or a newer one, is in the log.
+    pub(super) fn has(&self, step: u64) -> bool {
+        self.newest >= Some(step)
+    }
+
+    pub(super) fn settled(&self) -> bool {
         self.flight.is_none() && self.pending.is_none()
     }
 }
 
 impl AgentMachine {
-    pub(super) fn checkpoint_seen(&mut self, lease: LeaseId, step: u64) {
+    pub(super) fn checkpoint_seen(&mut self, lease: LeaseId, step: u64, now: Millis) {
         let Some(held) = self.leases.get_mut(&lease) else { return };
         let current = matches!(held.step, Step::Running { .. } | Step::Settling);
         if current && held.leads(self.node) {
             held.commits.seen(step);
+            if let Some(notice) = &mut held.notice {
+                notice.seen(step, now);
+            }
             self.store_next_checkpoint(lease);
         }
     }
@@ -77,11 +85,15 @@ impl AgentMachine {
         lease: LeaseId,
         step: u64,
         result: Result<Checkpoint, EndCause>,
+        now: Millis,
     ) {
         let Some(held) = self.leases.get_mut(&lease) else { return };
         let current = matches!(held.step, Step::Running { .. } | Step::Settling);
         if !current || held.commits.flight != Some(step) {
             return;
+        }
+        if let Some(notice) = &mut held.notice {
+            notice.moves(now);
         }
         match result {
             Ok(checkpoint) => self.reports.add(Report::Checkpoint { checkpoint }),

@@ -1,6 +1,6 @@
 //! Contact with the leader, and what its absence does to running tasks.
 
-use super::{AgentMachine, Output, lease::Step};
+use super::{AgentMachine, Output, lease::Step, notice::Notice};
 use domain::{LeaseId, Millis, job::EndCause, link::Up};
 use std::collections::BTreeMap;
 
@@ -86,9 +86,8 @@ impl AgentMachine {
             }
             held.deadline = Some(until);
             self.out.push(Output::RenewDeadline { lease: *lease, deadline: held.deadline });
-            if std::mem::take(&mut held.asked) {
-                self.out.push(Output::UnaskCheckpoint { lease: *lease });
-            }
+            held.asked = false;
+            self.out.extend(held.say(*lease));
         }
     }
 
@@ -108,11 +107,11 @@ impl AgentMachine {
                 over.push((*lease, EndCause::LeaseExpired, Millis(0)));
             } else if held.wanted.spec.time_limit.is_some_and(|limit| since.plus(limit) <= now) {
                 over.push((*lease, EndCause::TimeLimit, self.config.kill_grace));
-            } else if !held.asked
-                && held.deadline.is_some_and(|at| at.minus(self.config.lease_grace) <= now)
-            {
-                held.asked = true;
-                self.out.push(Output::AskCheckpoint { lease: *lease });
+            } else {
+                held.asked |=
+                    held.deadline.is_some_and(|at| at.minus(self.config.lease_grace) <= now);
+                held.warned |= held.warns_at(since).is_some_and(|at| at <= now);
+                self.out.extend(held.say(*lease));
             }
         }
         for (lease, cause, grace) in over {
@@ -144,6 +143,8 @@ impl AgentMachine {
             let ahead = if held.asked { Millis(0) } else { self.config.lease_grace };
             at(held.deadline.map(|deadline| deadline.minus(ahead)));
             at(held.wanted.spec.time_limit.map(|limit| since.plus(limit)));
+            at(held.warns_at(since).filter(|_| !held.warned));
+            at(held.notice.as_ref().filter(|_| held.leads(self.node)).map(Notice::until));
         }
         wake
     }

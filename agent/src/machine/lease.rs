@@ -1,6 +1,6 @@
 //! A lease on this node: which step it is at, and what the leader wants of it.
 
-use super::{AgentMachine, Exit, HeldLease, HeldTask, Output, checkpoint::Commits};
+use super::{AgentMachine, Exit, HeldLease, HeldTask, Output, checkpoint::Commits, notice::Notice};
 use domain::{
     LeaseId, LogIndex, Millis, NodeId,
     artifact::OutputDigests,
@@ -53,6 +53,12 @@ pub(super) struct Held {
     pub(super) deadline: Option<Millis>,
     /// Whether the tasks were asked for a checkpoint since the last contact.
     pub(super) asked: bool,
+    /// Whether its time limit is near.
+    pub(super) warned: bool,
+    /// That the leader wants it to give its place up.
+    pub(super) notice: Option<Notice>,
+    /// What its tasks were told of how they end, if they were.
+    pub(super) told: Option<EndCause>,
     /// Whether the leader has taken it away: forget it as soon as nothing runs.
     pub(super) gone: bool,
 }
@@ -60,7 +66,17 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn new(wanted: WantedLease, step: Step) -> Self {
         let commits = Commits::after(&wanted);
-        Self { wanted, step, commits, deadline: None, asked: false, gone: false }
+        Self {
+            wanted,
+            step,
+            commits,
+            deadline: None,
+            asked: false,
+            warned: false,
+            notice: None,
+            told: None,
+            gone: false,
+        }
     }
 
     pub(super) fn leads(&self, node: Option<NodeId>) -> bool {
@@ -114,6 +130,7 @@ impl AgentMachine {
         }
         let Some(held) = self.leases.get_mut(&id) else {
             self.take_on(wanted);
+            self.heed(id, now);
             return;
         };
         held.gone = false;
@@ -131,6 +148,7 @@ impl AgentMachine {
             }
             Phase::Preparing { .. } => {}
         }
+        self.heed(id, now);
         self.remind(id);
     }
 

@@ -11,12 +11,15 @@ mod checkpoint;
 mod fence;
 pub mod health;
 mod lease;
+mod notice;
 mod prepare;
 mod publish;
 mod run;
 
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod notice_test;
 #[cfg(test)]
 mod script;
 #[cfg(test)]
@@ -79,12 +82,13 @@ impl AgentMachine {
             Input::Down(down) => self.told(down, now),
             Input::Prepared { lease, result } => self.prepared(lease, result, now),
             Input::Exited { lease, rank, exit } => self.exited(lease, rank, exit),
+            Input::Advanced { lease, bytes } => self.advanced(lease, bytes, now),
             Input::Faulted { lease, cause } => self.fail(lease, cause),
             Input::GpuFailed { index, detail } => self.gpu_failed(index, &detail),
             Input::Inventory(inventory) => self.config.inventory = *inventory,
-            Input::CheckpointSeen { lease, step } => self.checkpoint_seen(lease, step),
+            Input::CheckpointSeen { lease, step } => self.checkpoint_seen(lease, step, now),
             Input::CheckpointStored { lease, step, result } => {
-                self.checkpoint_stored(lease, step, result);
+                self.checkpoint_stored(lease, step, result, now);
             }
             Input::OutputStored { lease, result } => self.output_stored(lease, result, now),
             Input::LogStored { lease, result } => self.log_stored(lease, result),
@@ -92,6 +96,7 @@ impl AgentMachine {
             Input::Tick => {}
         }
         self.guard(now);
+        self.release(now);
         self.beat(now);
         self.deliver(now);
         std::mem::take(&mut self.out)

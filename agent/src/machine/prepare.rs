@@ -48,6 +48,7 @@ impl AgentMachine {
         held.step = Step::Running { since: now, left };
         held.deadline = until.filter(|_| held.fenced());
         held.asked = false;
+        held.warned = false;
         let node_rank = u32::try_from(node_rank).expect("a gang has at most GANG_MAX tasks");
         self.out.push(Output::Start {
             wanted: Box::new(held.wanted.clone()),

@@ -11,8 +11,13 @@ impl AgentMachine {
             return;
         }
         if let Some(cause) = exit.cause(rank) {
-            self.fail(lease, cause);
-        } else if left.is_empty() {
+            // A task that has notice may end by itself: its last checkpoint is still on its way.
+            let by_itself = matches!(exit, Exit::Code(_) | Exit::Signal(_));
+            match &mut held.notice {
+                Some(notice) if by_itself => notice.left = true,
+                Some(_) | None => self.fail(lease, cause),
+            }
+        } else if left.is_empty() && held.notice.as_ref().is_none_or(|notice| !notice.left) {
             self.ended_well(lease);
         }
     }

@@ -5,6 +5,7 @@ use domain::{
     AttemptNo, Bytes, CpuMillis, Digest, JobId, LeaseId, LogIndex, Millis, NodeId,
     artifact::OutputDigests,
     checkpoint::Checkpoint,
+    interrupt::Notice,
     job::{EndCause, JobSpec, OnDisconnect, Outputs, Restart},
     lease::{Lease, Member, Phase, TaskPlace},
     link::{Down, Report, Up, WantedLease},
@@ -58,6 +59,7 @@ pub(super) fn spec() -> JobSpec {
         checkpoint: domain::checkpoint::CheckpointRule::default(),
         framework: None,
         image: None,
+        interrupt: domain::interrupt::Interrupt::default(),
     }
 }
 
@@ -77,6 +79,7 @@ pub(super) fn lease(id: LeaseId, gang: &[u32], phase: Phase) -> WantedLease {
             resume_from: None,
             build_key: Digest::default(),
             isolation: domain::isolation::Isolation::None,
+            notice: None,
         },
         spec: spec(),
         recipe: Digest::default(),
@@ -113,7 +116,7 @@ pub(super) fn output() -> OutputDigests {
 /// Plays a script on node n1 and writes down each line with what it caused.
 ///
 /// `@T` sets the time. A lease is written `l5.0/PHASE[/OPTION..]`; options are `n2+n1` (a gang,
-/// its lead first), `continue`, `limit=MS`.
+/// its lead first), `continue`, `limit=MS`, `warn=MS`, `notice=j9`.
 pub(super) fn play(script: &str) -> String {
     play_from(Boot::default(), script)
 }
@@ -161,6 +164,7 @@ fn input(line: &str) -> Input {
             Input::Exited { lease: id(), rank: words[2].parse().unwrap(), exit }
         }
         "faulted" => Input::Faulted { lease: id(), cause: bad() },
+        "moved" => Input::Advanced { lease: id(), bytes: number(2) },
         "seen" => Input::CheckpointSeen { lease: id(), step: number(2) },
         "stored" => Input::CheckpointStored {
             lease: id(),
@@ -194,6 +198,13 @@ fn wanted(word: &str) -> WantedLease {
     let mut wanted = lease(id, &[1], phase);
     for option in parts {
         match option.split_once('=') {
+            Some(("notice", by)) => {
+                let cause = EndCause::Preempted { by: by.parse().unwrap() };
+                wanted.lease.notice = Some(Notice { cause, since: Millis(0) });
+            }
+            Some(("warn", before)) => {
+                wanted.spec.interrupt.warn = Some(Millis(before.parse().unwrap()));
+            }
             Some(("limit", limit)) => {
                 wanted.spec.time_limit = Some(Millis(limit.parse().unwrap()));
             }
@@ -228,7 +239,12 @@ pub(super) fn show(output: &Output) -> String {
             format!("start {id} ranks {ranks:?} node rank {node_rank} until {}", until(deadline))
         }
         Output::RenewDeadline { lease, deadline } => format!("renew {lease} {}", until(deadline)),
-        Output::AskCheckpoint { lease } => format!("ask {lease} for a checkpoint"),
+        Output::AskCheckpoint { lease, cause: EndCause::LeaseExpired } => {
+            format!("ask {lease} for a checkpoint")
+        }
+        Output::AskCheckpoint { lease, cause } => {
+            format!("ask {lease} for a checkpoint: {cause}")
+        }
         Output::UnaskCheckpoint { lease } => format!("unask {lease}"),
         Output::Kill { lease, grace } => format!("kill {lease} within {grace}"),
         Output::StoreCheckpoint { lease, step } => format!("store checkpoint {lease} {step}"),

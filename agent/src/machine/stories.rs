@@ -435,6 +435,7 @@ fn an_attempt_over_its_time_limit_fails() {
             prepared l5.0
                 start l5.0 ranks [0] node rank 0 until 6000 ms
             @299 tick
+                ask l5.0 for a checkpoint: ran longer than its time_limit
             @300 tick
                 kill l5.0 within 1000 ms
                 report 1: l5.0 failed: ran longer than its time_limit

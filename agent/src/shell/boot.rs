@@ -62,6 +62,7 @@ pub(super) async fn boot<B: Stores>(
         told: super::care::Told::default(),
         vigil: super::vigil::Vigil::default(),
         quotas: super::quota::Quotas::default(),
+        notices: super::notice::Notices::default(),
         dirs,
         pool,
         cache,

@@ -1,5 +1,6 @@
 //! What the shell keeps of a lease beside the machine.
 
+use crate::store::meter::Meter;
 use domain::{
     Millis,
     framework::Framework,
@@ -27,6 +28,8 @@ pub(super) struct Local {
     pub(super) framework: Option<Framework>,
     /// What was read from its tasks' processes, by rank.
     pub(super) observed: BTreeMap<u32, Observed>,
+    /// Counts what of its checkpoints was hashed and sent.
+    pub(super) meter: Meter,
 }
 
 impl Local {

@@ -5,6 +5,7 @@ mod boot;
 mod care;
 mod config;
 mod local;
+mod notice;
 mod obey;
 mod quota;
 mod tail;
@@ -151,6 +152,7 @@ struct Shell<B> {
     told: Told,
     vigil: Vigil,
     quotas: quota::Quotas,
+    notices: notice::Notices,
     dirs: NodeDirs,
     pool: Arc<FolderPool>,
     cache: Arc<Cache>,
@@ -204,10 +206,12 @@ impl<B: Stores> Shell<B> {
                 Some(_) = self.sweeping.join_next() => {}
                 Some(Ok(looks)) = self.vigil.looks.join_next() => self.on_looks(looks),
                 Some(Ok(found)) = self.quotas.looks.join_next() => self.on_disk(found),
+                Some(Ok(counts)) = self.notices.looks.join_next() => self.on_counts(counts),
             }
             self.tell_health();
             self.look();
             self.look_at_disk();
+            self.look_at_noticed();
             self.tell_idle();
         }
         Err(AgentError::Overrun)

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 use domain::{LeaseId, NodeId, job::EndCause, lease::TaskPlace, link::WantedLease};
-use std::{fs, future::Future, io, sync::Arc};
+use std::{future::Future, sync::Arc};
 use tokio::sync::oneshot;
 
 impl<B: Stores> Shell<B> {
@@ -29,7 +29,7 @@ impl<B: Stores> Shell<B> {
             Output::RenewDeadline { lease, deadline } => {
                 self.order(Order::Renew { lease, deadline });
             }
-            Output::AskCheckpoint { lease } => self.notice(lease),
+            Output::AskCheckpoint { lease, cause } => self.notice(lease, &cause),
             Output::UnaskCheckpoint { lease } => self.unnotice(lease),
             Output::Kill { lease, grace } => {
                 tracing::info!(%lease, "lease's tasks are ended");
@@ -85,22 +85,6 @@ impl<B: Stores> Shell<B> {
         self.order(Order::Start { wanted, node, node_rank, tasks, deadline });
     }
 
-    fn notice(&mut self, lease: LeaseId) {
-        tracing::warn!(%lease, "no contact: tasks are asked for a checkpoint");
-        if let Err(why) = fs::write(self.dirs.lease(lease).notice(), "lease ends\n") {
-            tracing::warn!(%lease, %why, "notice not written");
-        }
-    }
-
-    fn unnotice(&mut self, lease: LeaseId) {
-        match fs::remove_file(self.dirs.lease(lease).notice()) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%lease, %why, "notice not taken back");
-            }
-            _ => {}
-        }
-    }
-
     fn store_checkpoint(&mut self, lease: LeaseId, step: u64) {
         let dirs = self.dirs.lease(lease);
         let folder = dirs.checkpoint(step);
@@ -110,6 +94,7 @@ impl<B: Stores> Shell<B> {
         }
         let local = self.leases.entry(lease).or_default();
         let (framework, ranks) = (local.framework, local.ranks.clone());
+        let meter = local.meter.clone();
         self.work(lease, async move {
             // What was learned under other settings is not to be gone on from.
             let of = dirs.clone();
@@ -119,7 +104,8 @@ impl<B: Stores> Shell<B> {
                 checkpoints::end(&dirs);
                 return Input::Faulted { lease, cause };
             }
-            let result = seal::checkpoint(lease, step, folder, &*blobs).await;
+            let stored = seal::checkpoint(lease, step, folder, &*blobs);
+            let result = meter.over(stored).await;
             checkpoints::end(&dirs);
             match &result {
                 Ok(stored) => {

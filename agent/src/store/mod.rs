@@ -5,6 +5,7 @@ mod cache;
 mod chunk_servers;
 pub mod chunks;
 mod describe;
+pub mod meter;
 mod pour;
 pub mod restore;
 mod scan;

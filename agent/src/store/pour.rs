@@ -6,6 +6,7 @@
 
 use super::{
     chunks::{ChunkPlace, Chunks, PlaceFault},
+    meter::Meter,
     scan::{self, Source},
 };
 use crate::driver::prepare::blocking;
@@ -57,9 +58,11 @@ pub async fn pour(
     let first = &places[..places.len().min(chunks.copies())];
     let (hot, mut blocks) = mpsc::channel(BLOCKS_AHEAD);
     let below = folder.clone();
-    let scanning = blocking(move || scan::scan(&below, &hot));
-    let effort = Arc::new(Mutex::new(Effort::default()));
-    let (manifest, ()) = tokio::join!(scanning, send_hot(first, &mut blocks, &effort));
+    let meter = Meter::current();
+    let read = meter.clone();
+    let scanning = blocking(move || scan::scan(&below, &hot, &read));
+    let sending = Sending { effort: Arc::default(), meter };
+    let (manifest, ()) = tokio::join!(scanning, send_hot(first, &mut blocks, &sending));
     let manifest = manifest?;
     let list = Bytes::from(manifest.encode());
     let sources: Arc<[Source]> = scan::sources(&manifest, &folder)?.into();
@@ -72,7 +75,7 @@ pub async fn pour(
             if kept >= chunks.copies() {
                 return Ok((manifest, list));
             }
-            match settle(&place, by, &list, &sources, &effort).await? {
+            match settle(&place, by, &list, &sources, &sending).await? {
                 Ok(()) => kept += 1,
                 Err(fault) => {
                     tracing::debug!(%fault, "checkpoint not kept there");
@@ -89,13 +92,18 @@ pub async fn pour(
     }
 }
 
-type Shared = Arc<Mutex<Effort>>;
+/// What all batches of an upload share.
+#[derive(Clone)]
+struct Sending {
+    effort: Arc<Mutex<Effort>>,
+    meter: Meter,
+}
 
 /// Sends chunks as they come to the places that are asked first. One that fails is left alone.
 async fn send_hot<P: ChunkPlace>(
     places: &[P],
     blocks: &mut mpsc::Receiver<Vec<Piece>>,
-    effort: &Shared,
+    sending: &Sending,
 ) {
     let mut well: Vec<bool> = vec![true; places.len()];
     // Tasks of their own: they go on while the next chunks are waited for.
@@ -109,9 +117,9 @@ async fn send_hot<P: ChunkPlace>(
         if size >= limit::CHUNK_BATCH.0 || (ended && !batch.is_empty()) {
             let pieces: Arc<[Piece]> = std::mem::take(&mut batch).into();
             for (at, place) in places.iter().enumerate().filter(|(at, _)| well[*at]) {
-                let (place, effort) = (place.clone(), Arc::clone(effort));
+                let (place, sending) = (place.clone(), sending.clone());
                 let pieces = Arc::clone(&pieces);
-                under_way.spawn(async move { (at, send(&place, pieces, &effort).await) });
+                under_way.spawn(async move { (at, send(&place, pieces, &sending).await) });
             }
         }
         let most = if ended { 0 } else { BATCHES * places.len() - places.len() };
@@ -131,7 +139,7 @@ async fn send_hot<P: ChunkPlace>(
 async fn send<P: ChunkPlace>(
     place: &P,
     pieces: Arc<[Piece]>,
-    effort: &Shared,
+    sending: &Sending,
 ) -> Result<(), PlaceFault> {
     let names: Vec<_> = pieces.iter().map(Piece::name).collect();
     let lacking = place.lacking(&names).await?;
@@ -140,10 +148,12 @@ async fn send<P: ChunkPlace>(
     if lacks.is_empty() {
         return Ok(());
     }
-    let packed = pack(lacks, effort).await?;
+    let packed = pack(lacks, sending).await?;
     let start = Instant::now();
+    let size = packed.iter().map(|piece| u64::from(piece.len())).sum();
     place.put(packed).await?;
-    let mut effort = effort.lock().unwrap_or_else(PoisonError::into_inner);
+    sending.meter.add(size);
+    let mut effort = sending.effort.lock().unwrap_or_else(PoisonError::into_inner);
     if start.elapsed() > SLOW {
         effort.waited()
     } else {
@@ -152,8 +162,8 @@ async fn send<P: ChunkPlace>(
     Ok(())
 }
 
-async fn pack(pieces: Vec<Piece>, effort: &Shared) -> Result<Vec<Piece>, PlaceFault> {
-    let effort = Arc::clone(effort);
+async fn pack(pieces: Vec<Piece>, sending: &Sending) -> Result<Vec<Piece>, PlaceFault> {
+    let effort = Arc::clone(&sending.effort);
     let packed = tokio::task::spawn_blocking(move || {
         // A copy, so that streams to two places do not wait for each other.
         let mut own = effort.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -170,7 +180,7 @@ async fn settle<P: ChunkPlace>(
     by: Pin,
     list: &Bytes,
     sources: &Arc<[Source]>,
-    effort: &Shared,
+    sending: &Sending,
 ) -> Result<Result<(), PlaceFault>, EndCause> {
     for _ in 0..ROUNDS_MAX {
         match place.keep(by, list.clone()).await {
@@ -185,7 +195,7 @@ async fn settle<P: ChunkPlace>(
         for batch in batches(sources, &lacks) {
             let pieces = blocking(move || batch.iter().map(Source::read).collect()).await;
             let pieces: Vec<Piece> = pieces?;
-            if let Err(fault) = send(place, pieces.into(), effort).await {
+            if let Err(fault) = send(place, pieces.into(), sending).await {
                 return Ok(Err(fault));
             }
         }

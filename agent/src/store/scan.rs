@@ -1,7 +1,7 @@
 //! Hashes and cuts the files of a folder on all cores, each byte read once, and hands the chunks
 //! on while they are in memory.
 
-use super::describe;
+use super::{describe, meter::Meter};
 use bytes::Bytes;
 use domain::{
     Bytes as Size, Digest,
@@ -31,11 +31,15 @@ use tokio::sync::mpsc;
 const THREADS_MAX: usize = 8;
 
 /// Hashes every file below `folder`; `hot` gets the chunks in any order of files, and is waited
-/// for. A listener that is gone ends nothing: the chunks are read again later.
+/// for. Each byte is counted. A listener that is gone ends nothing: the chunks are read again later.
 ///
 /// # Errors
 /// When a file cannot be read or is none, or the names are not those of a tree.
-pub fn scan(folder: &Path, hot: &mpsc::Sender<Vec<Piece>>) -> Result<ChunkManifest, EndCause> {
+pub fn scan(
+    folder: &Path,
+    hot: &mpsc::Sender<Vec<Piece>>,
+    meter: &Meter,
+) -> Result<ChunkManifest, EndCause> {
     let failed = |fault| describe::walk_cause(folder, fault);
     let paths = walk::files(folder).map_err(failed)?;
     let root = File::open(folder).map_err(|why| io_cause(folder, &why))?;
@@ -46,7 +50,7 @@ pub fn scan(folder: &Path, hot: &mpsc::Sender<Vec<Piece>>) -> Result<ChunkManife
             let inside = path.strip_prefix(folder).unwrap_or(path);
             let name = walk::name(path, inside).map_err(failed)?;
             let open = walk::open_below(&root, inside).map_err(|why| io_cause(path, &why))?;
-            let file = scan_file(&open, name, hot).map_err(|why| io_cause(path, &why))??;
+            let file = scan_file(&open, name, hot, meter).map_err(|why| io_cause(path, &why))??;
             done.lock().unwrap_or_else(PoisonError::into_inner).push(file);
         }
         Ok(())
@@ -76,6 +80,7 @@ fn scan_file(
     file: &File,
     name: &str,
     hot: &mpsc::Sender<Vec<Piece>>,
+    meter: &Meter,
 ) -> io::Result<Result<ChunkedFile, EndCause>> {
     let meta = file.metadata()?;
     if !meta.is_file() {
@@ -87,6 +92,7 @@ fn scan_file(
     while let Some(block) = cutter.next_block()? {
         hasher.update(&block.bytes);
         size += block.bytes.len() as u64;
+        meter.add(block.bytes.len() as u64);
         let pieces: Vec<Piece> = block.chunks.into_iter().map(Piece::of).collect();
         chunks.extend(pieces.iter().map(|it| Chunk { name: it.name(), len: it.len() }));
         // Waits while the places do not keep up.

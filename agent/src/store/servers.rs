@@ -1,6 +1,6 @@
 //! The servers as a blob store: small blobs of many jobs share one stream and one fsync.
 
-use super::{Blob, Blobs, StoreError};
+use super::{Blob, Blobs, StoreError, meter::Meter};
 use domain::{Digest, limit};
 use proto::transfer::{self, Source, TransferError};
 use std::{fs, sync::Mutex, time::Duration};
@@ -177,7 +177,11 @@ fn sources(blobs: &[Blob]) -> Vec<Source> {
             size: bytes.len() as u64,
             open: Box::new(move || Ok(Box::new(std::io::Cursor::new(bytes)) as _)),
         },
-        Blob::File { digest, size, path } => Source::file(digest, size, path),
+        Blob::File { digest, size, path } => {
+            let meter = Meter::current();
+            let open = move || Ok(meter.reading(fs::File::open(path)?));
+            Source { digest, size, open: Box::new(open) }
+        }
     };
     blobs.iter().map(source).collect()
 }

@@ -5,6 +5,7 @@ use crate::{
     jobfile::{
         draft::{DataSource, Draft, array},
         form::{ISOLATION, NETWORK, ON_DISCONNECT, OUTPUTS, RESTART},
+        interrupt::PREEMPTIBLE,
         waits::RETRY_ON,
     },
     quantity,
@@ -16,6 +17,7 @@ use domain::{
     checkpoint::CheckpointRule,
     framework::Framework,
     image::ImageRef,
+    interrupt::Preemptible,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
@@ -118,6 +120,15 @@ pub struct SpecFlags {
     /// What it computes with: pytorch, jax, tensorflow, xgboost, scikit-learn, cuda
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &Framework::WORDS))]
     pub framework: Option<Framework>,
+    /// Whether it may be stopped so that another job can run: yes, no
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &PREEMPTIBLE))]
+    pub preemptible: Option<Preemptible>,
+    /// How long an attempt runs before it may be stopped for another job, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub min_run_time: Option<Millis>,
+    /// How long before its time limit it is told to save its work, such as 2m
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub warn_before: Option<Millis>,
 }
 
 impl SpecFlags {
@@ -160,6 +171,9 @@ impl SpecFlags {
             },
             framework: self.framework,
             image: self.image.clone(),
+            preemptible: self.preemptible,
+            min_run: self.min_run_time,
+            warn: self.warn_before,
         }
     }
 }

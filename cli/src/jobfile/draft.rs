@@ -6,6 +6,7 @@ use domain::{
     checkpoint::CheckpointRule,
     framework::Framework,
     image::ImageRef,
+    interrupt::{Interrupt, Preemptible},
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -89,6 +90,12 @@ pub struct Draft {
     pub framework: Option<Framework>,
     /// The image that it runs in.
     pub image: Option<ImageRef>,
+    /// Whether it may be preempted.
+    pub preemptible: Option<Preemptible>,
+    /// Time for which an attempt runs before it may be.
+    pub min_run: Option<Millis>,
+    /// Time before its limit at which it is warned.
+    pub warn: Option<Millis>,
 }
 
 impl Draft {
@@ -138,6 +145,9 @@ impl Draft {
             },
             framework: self.framework.or(base.framework),
             image: self.image.or(base.image),
+            preemptible: self.preemptible.or(base.preemptible),
+            min_run: self.min_run.or(base.min_run),
+            warn: self.warn.or(base.warn),
         }
     }
 
@@ -187,6 +197,11 @@ impl Draft {
             checkpoint: self.checkpoint,
             framework: self.framework,
             image: self.image.clone(),
+            interrupt: Interrupt {
+                preemptible: self.preemptible.unwrap_or_default(),
+                min_run: self.min_run,
+                warn: self.warn,
+            },
         }
     }
 

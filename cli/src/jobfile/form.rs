@@ -2,6 +2,7 @@
 
 use super::{
     draft::{DataSource, Draft, array},
+    interrupt::read_preemptible,
     keeping, waits,
 };
 use crate::{
@@ -22,7 +23,7 @@ use domain::{
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 26] = [
+pub const KEYS: [&str; 29] = [
     "after",
     "after_any",
     "after_failed",
@@ -36,10 +37,12 @@ pub const KEYS: [&str; 26] = [
     "hyperparameters",
     "image",
     "isolation",
+    "min_run_time",
     "name",
     "network",
     "on_disconnect",
     "outputs",
+    "preemptible",
     "priority",
     "queue",
     "resources",
@@ -49,6 +52,7 @@ pub const KEYS: [&str; 26] = [
     "seed",
     "tasks",
     "time_limit",
+    "warn_before",
 ];
 const RESOURCES: [&str; 5] = ["cpus", "disk", "gpu_model", "gpus", "memory"];
 const ARRAY: [&str; 2] = ["at_once_max", "count"];
@@ -88,10 +92,15 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "hyperparameters" => draft.hyperparameters = read_map(reader, field),
             "image" => draft.image = read_image(reader, field),
             "isolation" => draft.isolation = reader.word(field, &ISOLATION),
+            "min_run_time" => {
+                let remedy = "give a duration such as \"10m\"";
+                draft.min_run = reader.quantity(field, quantity::duration, remedy);
+            }
             "name" => draft.name = reader.text(field),
             "network" => draft.network = reader.word(field, &NETWORK),
             "on_disconnect" => draft.on_disconnect = reader.word(field, &ON_DISCONNECT),
             "outputs" => draft.outputs = reader.word(field, &OUTPUTS),
+            "preemptible" => draft.preemptible = read_preemptible(reader, field),
             "priority" => draft.priority = reader.whole(field, "give a whole number"),
             "queue" => draft.queue = reader.text(field),
             "resources" => read_resources(reader, field, &mut draft),
@@ -103,6 +112,10 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "time_limit" => {
                 let remedy = "give a duration such as \"2h30m\"";
                 draft.time_limit = reader.quantity(field, quantity::duration, remedy);
+            }
+            "warn_before" => {
+                let remedy = "give a duration such as \"2m\"";
+                draft.warn = reader.quantity(field, quantity::duration, remedy);
             }
             "user" => reader.fault(
                 entry.line,

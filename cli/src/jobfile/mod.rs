@@ -2,6 +2,7 @@
 
 pub mod draft;
 pub mod form;
+pub mod interrupt;
 mod keeping;
 pub mod sbatch;
 pub mod script;

@@ -21,7 +21,7 @@ const TIMES: [&str; 11] = [
 ];
 
 /// Fields that hold an amount, and the name that carries its unit.
-const AMOUNTS: [(&str, &str); 11] = [
+const AMOUNTS: [(&str, &str); 13] = [
     ("budget_period", "budget_period_ms"),
     ("cpu", "cpu_millis"),
     ("cpu_used", "cpu_used_millis"),
@@ -31,8 +31,10 @@ const AMOUNTS: [(&str, &str); 11] = [
     ("max_age", "max_age_ms"),
     ("memory", "memory_bytes"),
     ("memory_used", "memory_used_bytes"),
+    ("min_run", "min_run_ms"),
     ("size", "size_bytes"),
     ("time_limit", "time_limit_ms"),
+    ("warn", "warn_ms"),
 ];
 
 /// A value as the document `schema`: `job` becomes `job/v1`.

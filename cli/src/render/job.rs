@@ -6,6 +6,7 @@ use crate::{
     quantity::{show_cpus, show_duration, show_size, show_time},
 };
 use domain::{
+    interrupt::Preemptible,
     isolation::{Confinement, Isolation, Network},
     job::{ElementState, JobSpec},
     lease::Phase,
@@ -89,6 +90,7 @@ fn needs(spec: &JobSpec) -> String {
         show_size(resources.memory),
     ) + &apart(&spec.confinement)
         + &spec.image.as_ref().map(|image| format!(", in {image}")).unwrap_or_default()
+        + if spec.interrupt.preemptible == Preemptible::No { ", not preemptible" } else { "" }
 }
 
 /// What a job asks for of its isolation; nothing for one that leaves it to the node.
@@ -146,7 +148,10 @@ fn attempt_line(style: Style, attempt: &AttemptView) -> String {
         (None, Some(Phase::Preparing { ready })) => {
             format!("preparing, {} of {} nodes ready", ready.len(), attempt.members.len())
         }
-        (None, Some(Phase::Started { .. })) => "running".to_owned(),
+        (None, Some(Phase::Started { .. })) => match &attempt.notice {
+            Some(notice) => format!("running, to give its place up: {}", notice.cause),
+            None => "running".to_owned(),
+        },
         (None, Some(Phase::Stopping { cause, .. })) => format!("stopping: {cause}"),
         (None, None) => "ended well".to_owned(),
     };

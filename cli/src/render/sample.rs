@@ -60,6 +60,7 @@ pub fn spec() -> JobSpec {
         checkpoint: domain::checkpoint::CheckpointRule::default(),
         framework: None,
         image: None,
+        interrupt: domain::interrupt::Interrupt::default(),
     }
 }
 
@@ -101,6 +102,7 @@ pub fn job() -> JobView {
         ended: Some(Millis(START + 8_000)),
         cause: Some(EndCause::NodeLost),
         phase: None,
+        notice: None,
     };
     let runs = AttemptView {
         attempt: AttemptNo(2),
@@ -110,6 +112,7 @@ pub fn job() -> JobView {
         ended: None,
         cause: None,
         phase: Some(Phase::Started { done: [].into() }),
+        notice: None,
     };
     JobView {
         line: line(7, "running"),

@@ -20,6 +20,7 @@ struct Surroundings {
     output: PathBuf,
     checkpoints: Option<PathBuf>,
     resume: Option<PathBuf>,
+    notice: Option<PathBuf>,
     metrics: Option<PathBuf>,
 }
 
@@ -39,6 +40,7 @@ impl Surroundings {
             output: need("ASSAY_OUTPUT_DIR")?,
             checkpoints: path("ASSAY_CHECKPOINT_DIR"),
             resume: path("ASSAY_RESUME_FROM"),
+            notice: path("ASSAY_NOTICE"),
             metrics: path("ASSAY_METRICS"),
         })
     }
@@ -66,6 +68,7 @@ fn train() -> Result<(), String> {
     }
     let steps_per_epoch = (set.train().len() / flags.batch) as u64;
     let last = steps_per_epoch * flags.epochs;
+    let mut told = false;
     while state.step < last {
         if state.step % steps_per_epoch == 0 {
             state.shuffle(set.train().len());
@@ -80,11 +83,17 @@ fn train() -> Result<(), String> {
         if state.step % flags.log_every == 0 || state.step == last {
             report(&around.metrics, state.step, loss)?;
         }
+        // The end is near: what is not saved now is done again later.
+        let notice = around.notice.as_ref().is_some_and(|path| path.exists());
+        if notice && !told {
+            println!("notice at step {}: saving", state.step);
+        }
         if let Some(folder) = &around.checkpoints
-            && state.step % flags.checkpoint_every == 0
+            && (state.step % flags.checkpoint_every == 0 || (notice && !told))
         {
             checkpoint::save(folder, &state)?;
         }
+        told = notice;
         std::thread::sleep(std::time::Duration::from_millis(flags.step_delay_ms));
     }
     let right = set.held_out().iter().filter(|row| state.predict(&row.pixels) == row.label).count();

@@ -7,6 +7,7 @@ use domain::{
     checkpoint::CheckpointRule,
     framework::Framework,
     image::ImageRef,
+    interrupt::{Interrupt, Preemptible},
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -96,6 +97,12 @@ impl From<&JobSpec> for v1::Job {
             checkpoint_max_age_ms: spec.checkpoint.max_age.map_or(0, |age| age.0),
             framework: spec.framework.map_or("", Framework::word).into(),
             image: spec.image.as_ref().map(ToString::to_string).unwrap_or_default(),
+            preemptible: match spec.interrupt.preemptible {
+                Preemptible::Yes => "yes".into(),
+                Preemptible::No => "no".into(),
+            },
+            min_run_ms: spec.interrupt.min_run.map(|time| time.0),
+            warn_ms: spec.interrupt.warn.map(|time| time.0),
         }
     }
 }
@@ -167,6 +174,17 @@ impl v1::Job {
         }
     }
 
+    fn interrupt(&self) -> Result<Interrupt, WireError> {
+        let preemptible = word(
+            "preemptible",
+            &self.preemptible,
+            [("yes", Preemptible::Yes), ("no", Preemptible::No)],
+            "use `yes` or `no`",
+        )?;
+        let (min_run, warn) = (self.min_run_ms.map(Millis), self.warn_ms.map(Millis));
+        Ok(Interrupt { preemptible, min_run, warn })
+    }
+
     /// The specification, submitted by `user`.
     ///
     /// # Errors
@@ -194,6 +212,7 @@ impl v1::Job {
         let checkpoint = self.checkpoint();
         let framework = framework(&self.framework)?;
         let image = self.image()?;
+        let interrupt = self.interrupt()?;
         let datasets = self
             .datasets
             .into_iter()
@@ -232,6 +251,7 @@ impl v1::Job {
             checkpoint,
             framework,
             image,
+            interrupt,
         })
     }
 }
@@ -294,6 +314,11 @@ mod tests {
             checkpoint: CheckpointRule { keep: Some(5), max_age: Some(Millis(3_600_000)) },
             framework: Some(Framework::Jax),
             image: Some(format!("localhost/x@sha256:{}", Digest::of(b"x")).parse().unwrap()),
+            interrupt: Interrupt {
+                preemptible: Preemptible::No,
+                min_run: Some(Millis(0)),
+                warn: Some(Millis(9)),
+            },
         }
     }
 

@@ -320,6 +320,7 @@ mod tests {
             checkpoint: domain::checkpoint::CheckpointRule::default(),
             framework: None,
             image: None,
+            interrupt: domain::interrupt::Interrupt::default(),
         }
     }
 
@@ -372,6 +373,7 @@ mod tests {
                 resume_from: None,
                 build_key: Digest::of(b"build"),
                 isolation: domain::isolation::Isolation::None,
+                notice: None,
             },
             cluster: "c".into(),
             started: Millis(0),

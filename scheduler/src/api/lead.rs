@@ -188,7 +188,7 @@ fn perform(context: &Arc<Context>, duty: Duty) {
 }
 
 async fn propose(context: &Context, command: Command) {
-    let plan = matches!(command, Command::Place { .. });
+    let plan = matches!(command, Command::Place { .. } | Command::Preempt { .. });
     if let Err(fault) = context.node.propose(context.own(command)).await {
         tracing::debug!(error = %fault, "duty not recorded");
     }

@@ -168,7 +168,7 @@ impl Duties {
             Event::GateFailed { promotion } => self.gating.failed(promotion, now),
         }
         let plan = self.planning.next(view, now, wall);
-        duties.extend(plan.map(|plan| Duty::Propose(Command::Place { plan })));
+        duties.extend(plan.into_iter().map(Duty::Propose));
         let due = self.planning.due(view, now, wall);
         duties.extend(due.map(|until| Duty::Propose(Command::Wake { until })));
         duties.extend(self.sealing.next(view, now));

@@ -2,7 +2,7 @@
 
 use crate::{
     planner,
-    state::{command::PlanRecord, view::View},
+    state::{command::Command, view::View},
 };
 use domain::{LogIndex, Millis};
 
@@ -62,10 +62,14 @@ impl Planning {
         }
     }
 
-    /// The next plan, if there is something to place and none is on its way.
+    /// The next plan, if there is something to place or to make room for, and none is on its way.
     ///
     /// All that happens while one is on its way is taken together in the next.
-    pub fn next(&mut self, view: &View<'_>, now: Millis, wall: Millis) -> Option<PlanRecord> {
+    pub fn next(&mut self, view: &View<'_>, now: Millis, wall: Millis) -> Vec<Command> {
+        self.make(view, now, wall).unwrap_or_default()
+    }
+
+    fn make(&mut self, view: &View<'_>, now: Millis, wall: Millis) -> Option<Vec<Command>> {
         if let Some((base, since)) = self.on_its_way {
             if view.planned_at() <= base && now < since.plus(PATIENCE) {
                 return None;
@@ -79,11 +83,16 @@ impl Planning {
         self.looked = now;
         view.waiting_jobs().next()?;
         let plan = planner::plan(view, wall.max(view.now()), BUDGET_STEPS);
-        if plan.record.placements.is_empty() {
+        let base = plan.record.base;
+        let places = !plan.record.placements.is_empty();
+        let place = places.then_some(Command::Place { plan: plan.record });
+        let preempt = plan.preempt.map(|plan| Command::Preempt { plan });
+        let commands: Vec<Command> = place.into_iter().chain(preempt).collect();
+        if commands.is_empty() {
             return None;
         }
         self.wanted = plan.exhausted;
-        self.on_its_way = Some((plan.record.base, now));
-        Some(plan.record)
+        self.on_its_way = Some((base, now));
+        Some(commands)
     }
 }

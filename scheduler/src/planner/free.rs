@@ -43,8 +43,13 @@ impl<'a> FreeNode<'a> {
     #[must_use]
     pub fn now(id: NodeId, node: &'a Node) -> Self {
         let has = &node.row.inventory;
-        let cpu = has.cpu.minus(node.cpu_used).0;
-        Self::with(id, node, &node.gpus_used, cpu, has.memory.minus(node.memory_used).0)
+        let cpu = has.cpu.minus(node.cpu_taken()).0;
+        let memory = has.memory.minus(node.memory_taken()).0;
+        if node.kept.gpus.is_empty() {
+            return Self::with(id, node, &node.gpus_used, cpu, memory);
+        }
+        let taken = node.gpus_used.union(&node.kept.gpus).copied().collect();
+        Self::with(id, node, &taken, cpu, memory)
     }
 
     /// What would be free if nothing ran. The leases are counted all the same, so that of two
@@ -97,6 +102,25 @@ impl<'a> FreeNode<'a> {
             .filter(|(model, _)| gpu_matches(model, wanted.gpu_model.as_deref()))
             .collect();
         models.into_iter().flat_map(|(_, indices)| indices.iter().copied())
+    }
+
+    /// Free GPUs that are what is asked for.
+    #[must_use]
+    pub fn suiting(&self, wanted: &TaskResources) -> u64 {
+        self.matching(wanted).count() as u64
+    }
+
+    /// As if tasks that are on it had left.
+    pub fn left_by(&mut self, node: &'a Node, member: &Member, each: &TaskResources) {
+        let gone: BTreeSet<u32> = member.tasks.iter().flat_map(|task| task.gpus.clone()).collect();
+        for gpu in node.row.inventory.gpus.iter().filter(|gpu| gone.contains(&gpu.index)) {
+            let free = self.gpus.entry(&gpu.model).or_default();
+            free.push(gpu.index);
+            free.sort_unstable();
+        }
+        let tasks = member.tasks.len() as u64;
+        self.cpu = self.cpu.saturating_add(each.cpu.0.saturating_mul(tasks));
+        self.memory = self.memory.saturating_add(each.memory.0.saturating_mul(tasks));
     }
 
     /// How many tasks fit, up to `most`.

@@ -6,21 +6,26 @@ mod free;
 mod gated;
 mod held;
 pub mod history;
+mod making_room;
 pub mod mix;
 pub mod order;
 mod pass;
+mod preempt;
 mod reason;
 mod replay;
 pub mod room;
 pub mod score;
 pub mod share;
 mod shortage;
+mod victims;
 mod waits;
 
 #[cfg(test)]
 mod isolation_test;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod preempt_test;
 #[cfg(test)]
 mod reason_test;
 #[cfg(test)]
@@ -30,7 +35,7 @@ pub use fit::place_gang;
 pub use free::FreeNode;
 pub use pass::{HOLD_AFTER, Plan, plan};
 pub use reason::why;
-pub use replay::{ReplayFault, replay};
+pub use replay::{ReplayFault, replay, replay_preemption};
 
 /// Version of the rules by which plans are made, recorded with each plan.
-pub const POLICY_VERSION: u32 = 2;
+pub const POLICY_VERSION: u32 = 3;

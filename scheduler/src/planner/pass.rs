@@ -1,12 +1,20 @@
 //! One pass over what waits: by the queues' shares, then by priority, then by age.
 
-use super::{POLICY_VERSION, fit::place_gang, free, free::FreeNode, share::Turns};
+use super::{
+    POLICY_VERSION,
+    fit::place_gang,
+    free,
+    free::FreeNode,
+    preempt::{Gang, make_room},
+    share::Turns,
+};
 use crate::state::{
     command::{Placement, PlanRecord},
+    preemption::{PreemptRecord, Preemption},
     sched::{Job, Shape},
     view::View,
 };
-use domain::{JobId, Millis, NodeId, limit};
+use domain::{Digest, JobId, Millis, NodeId, limit};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Time for which smaller jobs may pass a job that does not fit. After it, nodes on which it
@@ -14,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const HOLD_AFTER: Millis = Millis(60_000);
 /// Shapes for which a pass looks whether they would fit if nothing ran.
 const HOLDS_MAX: u32 = 8;
+/// Gangs for which a pass looks whether others have to make room.
+const PREEMPT_TRIES: u32 = 8;
 /// Shapes that did not fit, which later ones are compared with.
 const FAILED_MAX: usize = 64;
 /// Encoded bytes of placements in one plan: what one proposal holds beside the rest of the
@@ -29,6 +39,8 @@ const _: () =
 pub struct Plan {
     /// What to propose.
     pub record: PlanRecord,
+    /// Who is to make room for the first gang that has a claim to it, to be proposed as well.
+    pub preempt: Option<PreemptRecord>,
     /// Gangs that were tried.
     pub steps: u64,
     /// Whether the budget, or the size of one proposal, ended the pass before its end.
@@ -64,12 +76,24 @@ pub fn plan(view: &View<'_>, now: Millis, budget_steps: u64) -> Plan {
         holds_left: HOLDS_MAX,
         placements: Vec::new(),
         size: 0,
+        preemption: None,
+        tries_left: if view.may_preempt() { PREEMPT_TRIES } else { 0 },
     };
     let exhausted = pass.run();
+    let preempt = pass.preemption.map(|preemption| PreemptRecord {
+        base: view.applied(),
+        now,
+        budget_steps,
+        policy_version: POLICY_VERSION,
+        view: view.digest(),
+        plan: Digest::of_value(&preemption),
+        preemption,
+    });
     Plan {
         steps: budget_steps - pass.left,
         exhausted,
         held_for: pass.held_for,
+        preempt,
         record: PlanRecord {
             base: view.applied(),
             now,
@@ -98,6 +122,10 @@ struct Pass<'a> {
     placements: Vec<Placement>,
     /// Encoded bytes of the placements.
     size: u64,
+    /// Room that others are to make.
+    preemption: Option<Preemption>,
+    /// Gangs for which it may still be looked whether others have to make room.
+    tries_left: u32,
 }
 
 /// A job of which more may start.
@@ -113,7 +141,9 @@ enum Tried {
     Placed,
     /// Nothing of the job is left to start in this shape.
     NothingLeft,
-    DoesNotFit,
+    DoesNotFit {
+        position: u32,
+    },
     /// The next gang no longer fits into the proposal.
     Full,
 }
@@ -125,7 +155,9 @@ impl<'a> Pass<'a> {
         while let Some((leaf, key, group)) = self.turns.next() {
             let shape = &group.shape;
             if self.failed.iter().any(|failed| asks_no_less(shape, failed)) {
-                if let Some(job) = self.view.live_job(key.1) {
+                if let Some(job) = self.view.live_job(key.1)
+                    && !self.overtakes(leaf, key.1, job, shape)
+                {
                     self.hold(key.1, job, shape);
                 }
                 self.turns.drop_group(leaf);
@@ -149,8 +181,10 @@ impl<'a> Pass<'a> {
                 Tried::Placed => self.turns.placed(leaf, &job.brief.user, gang),
                 Tried::NothingLeft => self.turns.pass(leaf),
                 Tried::Full => return true,
-                Tried::DoesNotFit => {
-                    self.hold(key.1, job, shape);
+                Tried::DoesNotFit { position } => {
+                    if !self.preempt(Gang { id: key.1, job, position, shape }) {
+                        self.hold(key.1, job, shape);
+                    }
                     if self.failed.len() < FAILED_MAX {
                         self.failed.push(shape);
                     }
@@ -163,27 +197,61 @@ impl<'a> Pass<'a> {
 
     /// Places the next element of a job that may start.
     fn place_one(&mut self, id: JobId, job: &'a Job, shape: &'a Shape) -> Tried {
-        let new = || Begun { room: job.room(), positions: BTreeMap::new() };
-        let begun = self.begun.entry(id).or_insert_with(new);
-        if begun.room == 0 {
-            return Tried::NothingLeft;
-        }
-        let class = shape.class.as_deref();
-        let positions = begun.positions.entry(shape);
-        let positions = positions.or_insert_with(|| Box::new(job.positions(class)));
-        let Some(position) = positions.next() else { return Tried::NothingLeft };
+        let Some(position) = self.next_position(id, job, shape) else { return Tried::NothingLeft };
         self.left -= 1;
         let Some(members) = place_gang(&mut self.nodes, shape, &avoid(job, position)) else {
-            return Tried::DoesNotFit;
+            return Tried::DoesNotFit { position };
         };
         let placement = Placement { element: job.brief.element(id, position), members };
         self.size += borsh::object_length(&placement).unwrap_or(usize::MAX) as u64;
         if self.size > PLACEMENTS_MAX {
             return Tried::Full;
         }
-        begun.room -= 1;
+        if let Some(begun) = self.begun.get_mut(&id) {
+            begun.room -= 1;
+        }
         self.placements.push(placement);
         Tried::Placed
+    }
+
+    /// The next element of a job that may start in a shape.
+    fn next_position(&mut self, id: JobId, job: &'a Job, shape: &'a Shape) -> Option<u32> {
+        let new = || Begun { room: job.room(), positions: BTreeMap::new() };
+        let begun = self.begun.entry(id).or_insert_with(new);
+        if begun.room == 0 {
+            return None;
+        }
+        let class = shape.class.as_deref();
+        let positions = begun.positions.entry(shape);
+        positions.or_insert_with(|| Box::new(job.positions(class))).next()
+    }
+
+    /// Whether others make room for a gang of a shape that did not fit before.
+    fn overtakes(&mut self, leaf: usize, id: JobId, job: &'a Job, shape: &'a Shape) -> bool {
+        if self.tries_left == 0 || self.preemption.is_some() {
+            return false;
+        }
+        if self.turns.bar(leaf, &job.brief.user, job.brief.gang()).is_some() {
+            return false;
+        }
+        let position = self.next_position(id, job, shape);
+        position.is_some_and(|position| self.preempt(Gang { id, job, position, shape }))
+    }
+
+    /// Whether others make room for a gang: the first that has a claim to it in each pass. Where
+    /// it then runs, nothing else is placed by this pass.
+    fn preempt(&mut self, gang: Gang<'a>) -> bool {
+        if self.tries_left == 0 || self.preemption.is_some() {
+            return false;
+        }
+        self.tries_left -= 1;
+        let away = avoid(gang.job, gang.position);
+        self.preemption = make_room(&self.view, self.now, &self.nodes, gang, &away);
+        let Some(found) = &self.preemption else { return false };
+        let kept: BTreeSet<NodeId> =
+            found.placement.members.iter().map(|member| member.node).collect();
+        self.nodes.retain(|node| !kept.contains(&node.id));
+        true
     }
 
     /// Keeps nodes for a job that has waited for too long, if it could run at all.

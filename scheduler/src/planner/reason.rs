@@ -4,7 +4,7 @@ use super::{
     bound,
     fit::fits,
     free::{self, FreeNode},
-    gated, held,
+    gated, held, making_room,
     pass::plan,
     shortage::shortages,
     waits,
@@ -43,6 +43,11 @@ pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Opti
     }
     let Some(job) = view.live_job(id) else { return Some(document) };
     document.reasons.extend(stopping(view, job));
+    document.reasons.extend(making_room::noticed(view, job, now));
+    if let Some(row) = view.preemption(id) {
+        document.reasons.push(making_room::promised(view, row, now));
+        return Some(document);
+    }
     if progress.waiting(count) == 0 {
         return Some(document);
     }

@@ -1,7 +1,7 @@
 //! Makes a recorded plan again, and says where it parts from the record.
 
 use super::{POLICY_VERSION, Plan, plan};
-use crate::state::{command::PlanRecord, view::View};
+use crate::state::{command::PlanRecord, preemption::PreemptRecord, view::View};
 use domain::{Digest, LogIndex};
 
 /// Why a recorded plan could not be made again.
@@ -61,19 +61,44 @@ pub enum ReplayFault {
 /// The first thing that differs, with both values.
 pub fn replay(view: &View<'_>, record: &PlanRecord) -> Result<Plan, ReplayFault> {
     let base = record.base;
-    if view.applied() != base {
-        return Err(ReplayFault::Base { recorded: base, shown: view.applied() });
-    }
-    if view.digest() != record.view {
-        return Err(ReplayFault::View { base, recorded: record.view, shown: view.digest() });
-    }
-    if record.policy_version != POLICY_VERSION {
-        let recorded = record.policy_version;
-        return Err(ReplayFault::Policy { recorded, known: POLICY_VERSION });
-    }
+    matches(view, base, record.view, record.policy_version)?;
     let made = plan(view, record.now, record.budget_steps);
     if made.record != *record {
         return Err(ReplayFault::Plan { base, recorded: record.plan, made: made.record.plan });
     }
     Ok(made)
+}
+
+/// Plans a preemption again from what is on record of it, and compares.
+///
+/// # Errors
+/// The first thing that differs, with both values.
+pub fn replay_preemption(view: &View<'_>, record: &PreemptRecord) -> Result<(), ReplayFault> {
+    let base = record.base;
+    matches(view, base, record.view, record.policy_version)?;
+    let made = plan(view, record.now, record.budget_steps).preempt;
+    let digest = made.as_ref().map_or(Digest::default(), |made| made.plan);
+    if made.as_ref() != Some(record) {
+        return Err(ReplayFault::Plan { base, recorded: record.plan, made: digest });
+    }
+    Ok(())
+}
+
+/// Whether a record was made on what `view` shows, by the rules that we know.
+fn matches(
+    view: &View<'_>,
+    base: LogIndex,
+    recorded: Digest,
+    policy: u32,
+) -> Result<(), ReplayFault> {
+    if view.applied() != base {
+        return Err(ReplayFault::Base { recorded: base, shown: view.applied() });
+    }
+    if view.digest() != recorded {
+        return Err(ReplayFault::View { base, recorded, shown: view.digest() });
+    }
+    if policy != POLICY_VERSION {
+        return Err(ReplayFault::Policy { recorded: policy, known: POLICY_VERSION });
+    }
+    Ok(())
 }

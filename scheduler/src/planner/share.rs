@@ -215,7 +215,7 @@ impl<'a> Branch<'a> {
         Self {
             queue,
             parent: NONE,
-            held: queue.held,
+            held: queue.held.plus(queue.reserved),
             used: queue.usage_at(now, half_life).used,
             spent: queue.is_spent(now),
             users: BTreeMap::new(),

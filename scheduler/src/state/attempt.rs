@@ -144,7 +144,10 @@ pub(super) fn requeue_or_end<R: RowRead>(
     let retries = job.brief.retries;
     let rule = job.brief.waits.as_ref().map(|waits| waits.retry.clone()).unwrap_or_default();
     let row = job.elements.get_mut(&position)?;
-    let given_up = if cause.is_jobs_fault() {
+    let given_up = if matches!(cause, EndCause::Preempted { .. }) {
+        // Nobody is at fault, however often.
+        false
+    } else if cause.is_jobs_fault() {
         row.faults = row.faults.saturating_add(1);
         let pause = rule.pause(row.faults);
         row.not_before = (pause > Millis(0)).then(|| step.now.plus(pause));

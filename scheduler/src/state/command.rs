@@ -15,6 +15,8 @@ use domain::{
 };
 use registry::ledger::RegistryCommand;
 
+use super::preemption::PreemptRecord;
+
 /// One log entry: what one proposer had gathered when it proposed.
 ///
 /// Stored in the log in canonical encoding behind [`Entry::VERSION`].
@@ -245,6 +247,11 @@ pub enum Command {
     DecideTraining {
         /// The jobs with the decisions.
         decisions: Vec<(JobId, PolicyDecision)>,
+    },
+    /// Running attempts make room for a gang, which then gets it.
+    Preempt {
+        /// The plan, checked again when applied.
+        plan: PreemptRecord,
     },
 }
 

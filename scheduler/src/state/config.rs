@@ -153,12 +153,13 @@ impl Sched {
         step.done()
     }
 
-    /// When the first pause is over, or the first time of a kept checkpoint.
+    /// When the first pause is over, the first time of a kept checkpoint, or a preemption has its
+    /// next bound.
     #[must_use]
     pub fn next_pause(&self) -> Option<Millis> {
         let pause = self.later.first().map(|(at, _)| *at);
-        // The one that is over first, where there are both.
-        pause.into_iter().chain(self.kept_until).min()
+        // The one that is over first, where there are several.
+        pause.into_iter().chain(self.kept_until).chain(self.next_bound()).min()
     }
 
     /// Whether a budget has something to be told of at `now`.

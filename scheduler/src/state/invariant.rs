@@ -23,6 +23,7 @@ impl Cluster {
             .or_else(|| order_is_right(&self.sched))
             .or_else(|| queues_count_what_they_hold(&self.sched))
             .or_else(|| nothing_gated_runs(&self.sched))
+            .or_else(|| self.sched.miskept())
     }
 }
 
@@ -136,8 +137,9 @@ fn order_is_right(sched: &Sched) -> Option<String> {
         let Some(queue) = sched.queues.get(&job.brief.queue) else {
             return Some(format!("{id} is in queue `{}`, which is not there", job.brief.queue));
         };
-        // What waits at the gate is in no order: no plan may see it.
-        if job.room() == 0 || sched.gated.contains(id) {
+        // What waits at the gate is in no order: no plan may see it. Nor what has its room kept.
+        let apart = sched.gated.contains(id) || sched.preemptions.contains_key(id);
+        if job.room() == 0 || apart {
             continue;
         }
         let shapes = job.shapes();
@@ -175,7 +177,24 @@ fn queues_count_what_they_hold(sched: &Sched) -> Option<String> {
             *all = all.plus(gang);
         }
     }
+    let mut reserved: BTreeMap<&str, Held> = BTreeMap::new();
+    for job in sched.preemptions.keys().filter_map(|id| sched.jobs.get(id)) {
+        let gang = job.brief.gang();
+        let user = users.entry((&job.brief.queue, &job.brief.user)).or_default();
+        user.running += 1;
+        user.gpus += gang.gpus();
+        let above = sched.queues.get(&job.brief.queue).into_iter().flat_map(|queue| &queue.above);
+        for name in std::iter::once(&job.brief.queue).chain(above) {
+            let all = reserved.entry(name).or_default();
+            *all = all.plus(gang);
+        }
+    }
     for (name, queue) in &sched.queues {
+        if reserved.get(&**name).copied().unwrap_or_default() != queue.reserved {
+            return Some(format!(
+                "queue `{name}` reserves other resources than its gangs wait for"
+            ));
+        }
         let all = held.get(&**name).copied().unwrap_or_default();
         if all != queue.held {
             return Some(format!("queue `{name}` counts other resources than its leases hold"));

@@ -39,6 +39,9 @@ const KEPT_LIST: u8 = 0x34;
 /// The same, by when their time is over.
 const KEPT_UNTIL: u8 = 0x35;
 
+/// Preemptions that are under way.
+const PREEMPTION: u8 = 0x39;
+
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
     (vec![table], vec![table + 1])
@@ -183,6 +186,14 @@ pub fn queues() -> (Vec<u8>, Vec<u8>) {
 pub fn job_in(key: &[u8]) -> JobId {
     let bytes = key.get(1..9).and_then(|part| part.try_into().ok());
     JobId(u64::from_be_bytes(bytes.expect("keys by job hold eight bytes of it")))
+}
+
+pub fn preemption(job: JobId) -> Vec<u8> {
+    [&[PREEMPTION], &job.0.to_be_bytes()[..]].concat()
+}
+
+pub fn preemptions() -> (Vec<u8>, Vec<u8>) {
+    all(PREEMPTION)
 }
 
 pub fn gate_training() -> Vec<u8> {

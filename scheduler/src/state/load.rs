@@ -56,6 +56,10 @@ impl Sched {
         each(rows, key::all_gated(), |key, _| {
             sched.gated.insert(key::job_in(key));
         });
+        each(rows, key::preemptions(), |key, value| {
+            sched.preemptions.insert(key::job_in(key), scratch::decode(key, value));
+        });
+        sched.keep_all();
         let ids: Vec<JobId> = sched.jobs.keys().copied().collect();
         for id in ids {
             // What can never hold has ended its job when it was known.

@@ -2,11 +2,13 @@
 
 mod attempt;
 mod cancel;
+pub mod claim;
 pub mod command;
 mod config;
 mod gate;
 mod health;
 pub mod invariant;
+mod keep;
 pub mod keeping;
 mod key;
 mod load;
@@ -15,6 +17,8 @@ mod part;
 mod place;
 #[cfg(feature = "planted")]
 pub mod planted;
+mod preempt;
+pub mod preemption;
 pub mod queue;
 mod record;
 mod registry_step;
@@ -43,6 +47,8 @@ mod laws;
 mod model_test;
 #[cfg(test)]
 mod part_test;
+#[cfg(test)]
+mod preempt_test;
 #[cfg(test)]
 pub(crate) mod promotion_test;
 #[cfg(test)]
@@ -132,6 +138,11 @@ impl Cluster {
         self.sched.release_due(&mut step);
         let replies: Vec<_> =
             entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
+        #[cfg(feature = "planted")]
+        if self.planted.room_wasted {
+            self.sched.waste_room(&mut step);
+        }
+        self.sched.settle_preemptions(&mut step);
         replies::close(&mut step, &mut self.sched.meta);
         self.sched.write_usage(&mut step);
         std::mem::take(&mut step.events).flush(&mut self.ledger, &mut step.rows, now);
@@ -182,7 +193,7 @@ impl Cluster {
         actor: &str,
         command: Command,
     ) -> Reply {
-        let sched = &mut self.sched;
+        let (sched, ledger) = (&mut self.sched, &mut self.ledger);
         match command {
             Command::Submit { jobs } => sched.submit(step, actor, jobs),
             Command::SubmitPart { jobs } => sched.submit_part(step, jobs),
@@ -204,16 +215,16 @@ impl Cluster {
             }
             Command::CompleteSeal { ticket, signature, provenance, signer, copies } => {
                 let completion = Completion { ticket, signature, provenance, signer, copies };
-                sched.complete_seal(step, &mut self.ledger, actor, completion)
+                sched.complete_seal(step, ledger, actor, completion)
             }
             Command::AbandonSeal { ticket, cause } => {
                 sched.abandon_seal(step, actor, ticket, cause)
             }
             Command::SignEvents { first, signatures } => {
-                seal::sign_events(step, &mut self.ledger, first, signatures)
+                seal::sign_events(step, ledger, first, signatures)
             }
             Command::RecordCopies { artifact, copies } => {
-                seal::record_copies(step, &mut self.ledger, actor, artifact, copies)
+                seal::record_copies(step, ledger, actor, artifact, copies)
             }
             Command::Health { node, gpus } => sched.health(step, actor, node, gpus),
             Command::AcceptGpu { node, gpu } => sched.accept_gpu(step, actor, &node, &gpu),
@@ -227,11 +238,10 @@ impl Cluster {
             }
             Command::GateTraining => sched.gate_training(step, actor),
             Command::DecideTraining { decisions } => {
-                sched.decide_training(step, &mut self.ledger, actor, decisions)
+                sched.decide_training(step, ledger, actor, decisions)
             }
-            Command::Registry(command) => {
-                registry_step::step(step, &mut self.ledger, actor, command)
-            }
+            Command::Preempt { plan } => sched.preempt(step, actor, plan),
+            Command::Registry(command) => registry_step::step(step, ledger, actor, command),
         }
     }
 }

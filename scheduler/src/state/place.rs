@@ -58,20 +58,21 @@ impl Sched {
     }
 
     /// Whether no data set of a job was blocked since it was submitted.
-    fn may_be_used<R: RowRead>(&self, step: &Step<'_, R>, id: JobId) -> bool {
+    pub(super) fn may_be_used<R: RowRead>(&self, step: &Step<'_, R>, id: JobId) -> bool {
         step.submitted(id).is_none_or(|job| check_data(step, &job.spec).is_ok())
     }
 
     /// What is blocked is not trained with: the job waits until somebody has cleared the data set
     /// and lets the job go on.
-    fn hold_for_data<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: JobId) {
+    pub(super) fn hold_for_data<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: JobId) {
         step.events.add(Kind::JobHeld, "registry", json!({ "job": id.to_string() }));
         self.alter(step, id, |job, _| job.progress.held = true);
     }
 
     /// The hardware class of the gang's nodes, if the placement may be granted.
-    fn still_holds(&self, placement: &Placement, now: Millis) -> Option<String> {
-        if self.gated.contains(&placement.element.job) {
+    pub(super) fn still_holds(&self, placement: &Placement, now: Millis) -> Option<String> {
+        let id = placement.element.job;
+        if self.gated.contains(&id) || self.preemptions.contains_key(&id) {
             return None;
         }
         let job = self.jobs.get(&placement.element.job)?;
@@ -95,7 +96,7 @@ impl Sched {
         good.then(|| lead.class.clone())
     }
 
-    fn grant<R: RowRead>(
+    pub(super) fn grant<R: RowRead>(
         &mut self,
         step: &mut Step<'_, R>,
         actor: &str,
@@ -129,6 +130,7 @@ impl Sched {
                 resume_from: row.newest.clone(),
                 build_key: build.0,
                 isolation: job.brief.owed().isolation,
+                notice: None,
             };
             step.rows.put(key::element(element.job, position), &*row);
             record_grant(step, actor, position, &lease);
@@ -208,6 +210,7 @@ fn fits(node: &Node, wanted: &TaskResources, member: &Member) -> bool {
     let known: BTreeMap<_, _> =
         inventory.gpus.iter().map(|gpu| (gpu.index, gpu.model.as_str())).collect();
     let mut taken = node.gpus_used.clone();
+    taken.extend(&node.kept.gpus);
     let model = wanted.gpu_model.as_deref();
     let gpus = member.tasks.iter().all(|task| {
         task.gpus.len() as u64 == u64::from(wanted.gpus)
@@ -216,7 +219,7 @@ fn fits(node: &Node, wanted: &TaskResources, member: &Member) -> bool {
             })
     });
     let tasks = member.tasks.len() as u64;
-    let cpu = CpuMillis(wanted.cpu.0.saturating_mul(tasks)).plus(node.cpu_used);
-    let memory = Bytes(wanted.memory.0.saturating_mul(tasks)).plus(node.memory_used);
+    let cpu = CpuMillis(wanted.cpu.0.saturating_mul(tasks)).plus(node.cpu_taken());
+    let memory = Bytes(wanted.memory.0.saturating_mul(tasks)).plus(node.memory_taken());
     gpus && node.row.takes_work() && cpu <= inventory.cpu && memory <= inventory.memory
 }

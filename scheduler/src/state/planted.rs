@@ -10,9 +10,21 @@ pub struct Planted {
     pub no_duplicate_check: bool,
     /// A checkpoint under an ended lease is taken in.
     pub stale_lease_accepted: bool,
+    /// Room that others have made for a gang is not given to it.
+    pub room_wasted: bool,
 }
 
 impl Sched {
+    /// Gives up the room of gangs whose victims are all gone.
+    pub(super) fn waste_room<R: RowRead>(&mut self, step: &mut Step<'_, R>) {
+        let all: Vec<_> = self.preemptions.keys().copied().collect();
+        for id in all {
+            if self.leaving(id).next().is_none() {
+                self.give_up_room(step, id, "wasted");
+            }
+        }
+    }
+
     /// Commits a checkpoint whose lease has ended.
     pub(super) fn accept_stale<R: RowRead>(
         &mut self,

@@ -42,6 +42,8 @@ pub struct Queue {
     pub above: Vec<Arc<str>>,
     /// What it and its parts hold.
     pub held: Held,
+    /// What gangs of it and of its parts are to hold once others have made room.
+    pub reserved: Held,
     /// What it and its parts have used.
     pub usage: UseRow,
     /// Who has jobs in it.
@@ -141,7 +143,8 @@ impl Sched {
         let line = line.filter_map(|name| Some((name, self.queues.get(name)?)));
         let of = |(name, queue): (&Arc<str>, &Queue)| {
             let name = name.clone();
-            let bars = queue_bars(&queue.spec, queue.held, queue.is_spent(now), gpus);
+            let held = queue.held.plus(queue.reserved);
+            let bars = queue_bars(&queue.spec, held, queue.is_spent(now), gpus);
             bars.map(move |bar| (name.clone(), bar))
         };
         user.chain(line.flat_map(of)).collect()
@@ -262,6 +265,7 @@ impl Sched {
             self.charge(lease, None);
         }
         self.leases = leases;
+        self.book_all();
         let ids: Vec<_> = self.jobs.keys().copied().collect();
         for id in ids {
             self.wait(id);

@@ -57,6 +57,10 @@ pub enum Kind {
     JobGivenUp,
     /// Something has to pass a gate from now on.
     GateClosed,
+    /// Running attempts were asked to make room for a gang.
+    PreemptionBegun,
+    /// All have made room and the gang has it, or it is no longer asked for.
+    PreemptionEnded,
 }
 
 impl Kind {
@@ -84,6 +88,8 @@ impl Kind {
             Self::JobPriority => "job.priority_changed",
             Self::JobGivenUp => "job.given_up",
             Self::GateClosed => "gate.closed",
+            Self::PreemptionBegun => "preemption.begun",
+            Self::PreemptionEnded => "preemption.ended",
         }
     }
 }

@@ -89,6 +89,7 @@ impl Sched {
         step.events.add(Kind::CheckpointCommitted, actor, member);
         step.rows.put(key::checkpoint(element.job, position, checkpoint.step), &checkpoint);
         row.newest = Some(checkpoint.clone());
+        row.newest_at = Some(step.now);
         row.checkpoints += 1;
         if row.checkpoints as usize > limit::CHECKPOINT_DIGESTS_KEPT {
             let (from, to) = key::checkpoints(element.job, position);

@@ -6,6 +6,7 @@ use domain::{
     after::{After, RetryRule},
     checkpoint::Checkpoint,
     health::HeldGpu,
+    interrupt::Interrupt,
     isolation::{Confinement, Isolation},
     job::{Array, ElementState, EndCause, JobSpec, OnDisconnect, Restart},
     lease::Member,
@@ -131,6 +132,8 @@ pub struct Brief {
     pub on_disconnect: OnDisconnect,
     /// The least isolation that its queue demands now.
     pub least: Isolation,
+    /// What it says of being interrupted.
+    pub interrupt: Interrupt,
 }
 
 /// What few jobs say: what they wait for, and when they are tried again.
@@ -169,6 +172,7 @@ impl Submitted {
             confinement: self.spec.confinement,
             on_disconnect: self.spec.on_disconnect,
             least: Isolation::None,
+            interrupt: self.spec.interrupt,
         }
     }
 
@@ -351,6 +355,8 @@ pub struct ElementRow {
     pub checkpoints: u32,
     /// When it may be placed again, after a failure.
     pub not_before: Option<Millis>,
+    /// When the newest checkpoint was committed.
+    pub newest_at: Option<Millis>,
 }
 
 impl Default for ElementRow {
@@ -365,6 +371,7 @@ impl Default for ElementRow {
             newest: None,
             checkpoints: 0,
             not_before: None,
+            newest_at: None,
         }
     }
 }

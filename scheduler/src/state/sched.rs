@@ -2,7 +2,9 @@
 
 use super::{
     command::Effect,
+    keep::Kept,
     key,
+    preemption::PreemptionRow,
     queue::Queue,
     row::{Brief, ConfigRow, ElementRow, HealthRow, Meta, NodeRow, Progress},
     step::Step,
@@ -56,6 +58,8 @@ pub struct Node {
     pub cpu_used: CpuMillis,
     /// Memory in use.
     pub memory_used: Bytes,
+    /// Room on it that is kept for gangs while others leave it.
+    pub kept: Kept,
 }
 
 /// What decides where a job fits: jobs of one shape fit or do not fit together.
@@ -107,6 +111,10 @@ pub struct Sched {
     pub gated: BTreeSet<JobId>,
     /// When the time of the first kept checkpoint is over.
     pub kept_until: Option<Millis>,
+    /// Preemptions that are under way, by the job that room is made for.
+    pub preemptions: BTreeMap<JobId, PreemptionRow>,
+    /// Live leases that make room, each with that job.
+    pub ceding: BTreeMap<LeaseId, JobId>,
 }
 
 impl Node {
@@ -120,6 +128,7 @@ impl Node {
             gpus_used: BTreeSet::new(),
             cpu_used: CpuMillis(0),
             memory_used: Bytes(0),
+            kept: Kept::default(),
         };
         node.classify();
         node
@@ -263,6 +272,7 @@ impl Sched {
 
     /// Gives a lease's resources back.
     pub(super) fn vacate(&mut self, lease: &Lease) {
+        self.stop_ceding(lease.id);
         let Some(job) = self.jobs.get(&lease.element.job) else { return };
         let each = &job.brief.resources;
         for member in &lease.members {
@@ -300,9 +310,10 @@ impl Sched {
             if self.gated.remove(&id) {
                 step.rows.remove(key::gated(id));
             }
-            step.rows.put_new(key::job(id), &*progress);
+            self.end_preemption(step, id, "its job has ended");
             step.rows.remove(key::live(id));
             if let Some(job) = self.jobs.remove(&id) {
+                step.rows.put_new(key::job(id), &job.progress);
                 self.dismiss(&job);
                 self.stop_waiting(id, &job);
             }
@@ -337,7 +348,7 @@ impl Sched {
         if let Some((at, _)) = job.due.first() {
             self.later.insert((*at, id));
         }
-        if job.room() == 0 || self.gated.contains(&id) {
+        if job.room() == 0 || self.gated.contains(&id) || self.preemptions.contains_key(&id) {
             return;
         }
         let Some(queue) = self.queues.get_mut(&job.brief.queue) else { return };

@@ -4,6 +4,7 @@ use super::{
     Applied, Cluster,
     command::{Command, Effect, Entry, NewJob, Placement, PlanRecord, Reply, Request},
     keeping,
+    preemption::Preemption,
     view::View,
 };
 use crate::planner;
@@ -66,6 +67,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         checkpoint: domain::checkpoint::CheckpointRule::default(),
         framework: None,
         image: None,
+        interrupt: domain::interrupt::Interrupt::default(),
     }
 }
 
@@ -186,6 +188,30 @@ impl Script {
         let placements = record.placements.clone();
         self.place(record);
         placements
+    }
+
+    /// Plans, applies the plan, and asks those who are to make room.
+    pub fn plan_all(&mut self) -> Option<Preemption> {
+        let plan = planner::plan(&self.view(), self.now, 10_000);
+        if !plan.record.placements.is_empty() {
+            self.place(plan.record);
+        }
+        let record = plan.preempt?;
+        let preemption = record.preemption.clone();
+        self.send(None, Command::Preempt { plan: record });
+        Some(preemption)
+    }
+
+    /// A victim gives its place up.
+    pub fn release(&mut self, id: LeaseId) {
+        let Some(lease) = self.view().lease(id).cloned() else { return };
+        if let Some(notice) = lease.notice {
+            let cause = notice.cause;
+            self.report(lease.members[0].node, Report::Failed { lease: id, cause });
+        }
+        for member in &lease.members {
+            self.report(member.node, Report::Stopped { lease: id });
+        }
     }
 
     pub fn place(&mut self, plan: PlanRecord) -> Reply {

@@ -2,6 +2,7 @@
 
 mod config_plan;
 mod documents;
+mod making_room;
 mod queues;
 mod registry_view;
 

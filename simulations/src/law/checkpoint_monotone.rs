@@ -90,6 +90,7 @@ mod tests {
             resume_from: saved.map(checkpoint),
             build_key: Digest::default(),
             isolation: domain::isolation::Isolation::None,
+            notice: None,
         }
     }
 

@@ -58,6 +58,7 @@ mod tests {
             resume_from: None,
             build_key: Digest::default(),
             isolation: domain::isolation::Isolation::None,
+            notice: None,
         };
         let mut law = GangWhole::default();
         law.prepared(NodeId(1), lease.id);

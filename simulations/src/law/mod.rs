@@ -13,6 +13,7 @@ mod healed;
 mod history_linearizable;
 pub mod log_agreement;
 mod one_leader;
+pub mod preemption_used;
 pub mod quota_kept;
 mod reason_true;
 mod recipe_function;
@@ -124,6 +125,7 @@ impl Laws {
         self.audit.check(server)?;
         coverage.reasons += u64::from(reason_true::check(server)?);
         coverage.replans = self.record.borrow().replans;
+        (coverage.preemptions, coverage.preempted) = self.record.borrow().preempted();
         Ok(digest)
     }
 

@@ -151,6 +151,7 @@ impl View<'_> {
             AttemptView {
                 attempt: AttemptNo(u32::from_be_bytes(*tail)),
                 phase: self.lease(row.lease).map(|lease| lease.phase.clone()),
+                notice: self.lease(row.lease).and_then(|lease| lease.notice.clone()),
                 lease: row.lease,
                 members: row.members,
                 granted: row.granted,
