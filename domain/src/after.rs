@@ -123,7 +123,9 @@ impl RetryOn {
             | EndCause::Cancelled
             | EndCause::BlobsLost
             | EndCause::GpuFault { .. }
-            | EndCause::Dependency { .. } => None,
+            | EndCause::Dependency { .. }
+            | EndCause::Checked
+            | EndCause::MadeRoom => None,
         }
     }
 }

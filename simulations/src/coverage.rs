@@ -98,6 +98,10 @@ coverage! {
     promoted = "promotions applied",
     /// Waiting jobs that were asked for their reasons.
     reasons = "reasons asked",
+    /// Segments that were run again and came to a finding.
+    replays = "segments run again",
+    /// GPUs that were named for wrong bits.
+    named = "GPUs named",
 }
 
 /// The counts as lines of a few each.

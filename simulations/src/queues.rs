@@ -31,6 +31,7 @@ pub fn draw(chance: &mut Chance) -> ClusterConfig {
             priority_max: None,
             budget_gpu_hours: None,
             budget_period: None,
+            verify: None,
         };
         config.queues.insert(name.to_owned(), spec);
     };

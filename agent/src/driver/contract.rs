@@ -2,7 +2,13 @@
 
 use super::{dirs::LeaseDirs, supervisor::TaskCommand};
 use domain::{
-    LeaseId, contract, job::EndCause, job::JobSpec, lease::TaskPlace, link::WantedLease,
+    ElementId, LeaseId,
+    check::{BUNDLED, CheckRun, CheckTask},
+    contract,
+    job::EndCause,
+    job::JobSpec,
+    lease::TaskPlace,
+    link::WantedLease,
     resource::Gpu,
 };
 use std::{
@@ -35,7 +41,12 @@ impl Placement<'_> {
     /// # Errors
     /// When the program is not there.
     pub fn commands(&self, tasks: &[TaskPlace]) -> Result<Vec<TaskCommand>, EndCause> {
-        let program = program(&self.wanted.spec, &self.dirs.code())?;
+        let spec = &self.wanted.spec;
+        let (program, args) = match spec.command.first().map(String::as_str) {
+            // Only the cluster's own runs may name what no job file can.
+            Some(BUNDLED) if spec.check.is_some() => (own_program()?, vec!["burn-in".to_owned()]),
+            _ => (program(spec, &self.dirs.code())?, spec.command[1..].to_vec()),
+        };
         let local_ranks = 0u32..;
         Ok(tasks
             .iter()
@@ -43,7 +54,7 @@ impl Placement<'_> {
             .map(|(task, local_rank)| TaskCommand {
                 rank: task.rank,
                 program: text(&program),
-                args: self.wanted.spec.command[1..].to_vec(),
+                args: args.clone(),
                 env: self.variables(task, local_rank),
                 cwd: text(&self.dirs.code()),
                 log: text(&self.dirs.log(task.rank)),
@@ -73,7 +84,7 @@ impl Placement<'_> {
         set("ASSAY_HYPERPARAMETERS", hyperparameters);
         set("ASSAY_JOB", lease.element.job.to_string());
         set("ASSAY_ATTEMPT", lease.attempt.0.to_string());
-        if let Some(index) = lease.element.index {
+        if let Some(index) = element(self.wanted).index {
             set("ASSAY_ARRAY_INDEX", index.to_string());
         }
         set("RANK", task.rank.to_string());
@@ -96,6 +107,21 @@ impl Placement<'_> {
             task.gpus.iter().filter_map(mine).map(|gpu| gpu.uuid.as_str()).collect();
         names.join(",")
     }
+}
+
+/// The element whose work it is: of a run of a check, the one that is run again.
+fn element(wanted: &WantedLease) -> ElementId {
+    match &wanted.spec.check {
+        Some(CheckRun { task: CheckTask::Segment { of, .. }, .. }) => *of,
+        Some(CheckRun { task: CheckTask::BurnIn, .. }) | None => wanted.lease.element,
+    }
+}
+
+/// The program that this agent is, which brings the burn-in along.
+fn own_program() -> Result<PathBuf, EndCause> {
+    std::env::current_exe().map_err(|why| EndCause::Prepare {
+        detail: format!("the agent's own program is not found: {why}; restart the agent"),
+    })
 }
 
 /// What the variable of a data set names: a captured folder, or the one captured file.

@@ -1,5 +1,6 @@
 //! The machine's hands: clocks, hardware, files and processes of this node.
 
+pub mod burn_in;
 pub mod checkpoints;
 pub mod clock;
 pub mod contract;

@@ -66,6 +66,7 @@ impl AgentMachine {
     pub(super) fn checkpoint_seen(&mut self, lease: LeaseId, step: u64) {
         let Some(held) = self.leases.get_mut(&lease) else { return };
         let current = matches!(held.step, Step::Running { .. } | Step::Settling);
+        let Some(step) = held.wants(step) else { return };
         if current && held.leads(self.node) {
             held.commits.seen(step);
             self.store_next_checkpoint(lease);

@@ -13,6 +13,7 @@ use clap::Args;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
     after::{After, RetryOn, RetryRule, When},
+    check::Verify,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
@@ -103,6 +104,9 @@ pub struct SpecFlags {
     /// What a sandboxed job reaches: none (as by default), host
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &NETWORK))]
     pub network: Option<Network>,
+    /// What part of its work is run again on another node, such as segment:5%, or none
+    #[arg(long, value_name = "PART", value_parser = |t: &str| t.parse::<Verify>())]
+    pub verify: Option<Verify>,
 }
 
 impl SpecFlags {
@@ -139,6 +143,7 @@ impl SpecFlags {
             isolation: self.isolation,
             network: self.network,
             disk: self.disk,
+            verify: self.verify,
         }
     }
 }

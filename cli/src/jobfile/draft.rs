@@ -3,6 +3,7 @@
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
+    check::Verify,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -80,6 +81,8 @@ pub struct Draft {
     pub network: Option<Network>,
     /// Bytes that its folders on one node may hold.
     pub disk: Option<Bytes>,
+    /// What part of its work is run again elsewhere.
+    pub verify: Option<Verify>,
 }
 
 impl Draft {
@@ -123,6 +126,7 @@ impl Draft {
             isolation: self.isolation.or(base.isolation),
             network: self.network.or(base.network),
             disk: self.disk.or(base.disk),
+            verify: self.verify.or(base.verify),
         }
     }
 
@@ -166,6 +170,8 @@ impl Draft {
                 network: self.network,
                 disk: self.disk,
             },
+            verify: self.verify,
+            check: None,
         }
     }
 

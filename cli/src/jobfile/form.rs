@@ -2,7 +2,7 @@
 
 use super::{
     draft::{DataSource, Draft, array},
-    waits,
+    verify, waits,
 };
 use crate::{
     document::{
@@ -20,7 +20,7 @@ use domain::{
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 23] = [
+pub const KEYS: [&str; 24] = [
     "after",
     "after_any",
     "after_failed",
@@ -44,6 +44,7 @@ pub const KEYS: [&str; 23] = [
     "seed",
     "tasks",
     "time_limit",
+    "verify",
 ];
 const RESOURCES: [&str; 5] = ["cpus", "disk", "gpu_model", "gpus", "memory"];
 const ARRAY: [&str; 2] = ["at_once_max", "count"];
@@ -97,6 +98,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
                 let remedy = "give a duration such as \"2h30m\"";
                 draft.time_limit = reader.quantity(field, quantity::duration, remedy);
             }
+            "verify" => draft.verify = verify::read(reader, field),
             "user" => reader.fault(
                 entry.line,
                 "user",

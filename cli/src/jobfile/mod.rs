@@ -4,6 +4,7 @@ pub mod draft;
 pub mod form;
 pub mod sbatch;
 pub mod script;
+pub mod verify;
 pub mod waits;
 
 use crate::{

@@ -57,6 +57,8 @@ pub fn spec() -> JobSpec {
         after: Vec::new(),
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
+        verify: None,
+        check: None,
     }
 }
 
@@ -127,6 +129,8 @@ pub fn job() -> JobView {
             since: Millis(START + 70_000),
         }],
         policy: None,
+        replays: Vec::new(),
+        dumps: Vec::new(),
     }
 }
 
@@ -148,6 +152,8 @@ pub fn array() -> JobView {
         metrics: [].into(),
         idle: Vec::new(),
         policy: None,
+        replays: Vec::new(),
+        dumps: Vec::new(),
         ..job()
     }
 }
@@ -209,6 +215,7 @@ pub fn nodes() -> Vec<NodeView> {
         memory_used: Bytes(512 << 20),
         leases: vec![LeaseId { index: 88, ordinal: 0 }],
         held_back: Vec::new(),
+        accused: Vec::new(),
     };
     let mut lost = node(2, "node-b", NodeState::Lost, Vec::new());
     lost.leases.clear();
@@ -225,6 +232,7 @@ pub fn nodes() -> Vec<NodeView> {
             refused: LogIndex(if accepted { 0 } else { 90 }),
         },
         accepted: accepted.then_some(LogIndex(99)),
+        check: None,
     };
     let mut sick = node(3, "node-c", drained, vec![gpu(0)]);
     sick.held_back = vec![
@@ -270,6 +278,7 @@ pub fn artifact() -> ArtifactView {
         name: "digits".into(),
         agrees_with: vec![ArtifactId(4)],
         differs_from: Vec::new(),
+        replays: Vec::new(),
     }
 }
 

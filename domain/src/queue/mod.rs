@@ -7,7 +7,10 @@ pub mod view;
 pub use check::ConfigError;
 pub use diff::{Change, changes};
 
-use crate::unit::Millis;
+use crate::{
+    check::{AcceptanceConfig, Verify},
+    unit::Millis,
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +46,9 @@ pub struct QueueSpec {
     pub budget_gpu_hours: Option<u64>,
     /// Time after which the budget is whole again, counted from 1970-01-01; none means never.
     pub budget_period: Option<Millis>,
+    /// What part of its jobs' work is run again elsewhere, where they do not say themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
 }
 
 impl Default for QueueSpec {
@@ -57,6 +63,7 @@ impl Default for QueueSpec {
             priority_max: None,
             budget_gpu_hours: None,
             budget_period: None,
+            verify: None,
         }
     }
 }
@@ -94,11 +101,18 @@ pub struct ClusterConfig {
     pub half_life: Millis,
     /// The queues by name.
     pub queues: BTreeMap<String, QueueSpec>,
+    /// How GPUs come out of quarantine.
+    #[serde(default)]
+    pub acceptance: AcceptanceConfig,
 }
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        Self { half_life: HALF_LIFE, queues: [(DEFAULT.to_owned(), QueueSpec::default())].into() }
+        Self {
+            half_life: HALF_LIFE,
+            queues: [(DEFAULT.to_owned(), QueueSpec::default())].into(),
+            acceptance: AcceptanceConfig::default(),
+        }
     }
 }
 

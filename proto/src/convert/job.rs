@@ -4,6 +4,7 @@ use super::{after, digest};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
+    check::Verify,
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
@@ -92,6 +93,7 @@ impl From<&JobSpec> for v1::Job {
                 Some(Network::Host) => "host".into(),
             },
             disk_bytes: spec.confinement.disk.map_or(0, |disk| disk.0),
+            verify_of_10000: spec.verify.map(|verify| verify.segments_of_10000),
         }
     }
 }
@@ -189,6 +191,8 @@ impl v1::Job {
             after: after::from_wire(self.after)?,
             retry: after::rule(self.retry_backoff_ms, &self.retry_on)?,
             confinement,
+            verify: self.verify_of_10000.map(|part| Verify { segments_of_10000: part }),
+            check: None,
         })
     }
 }
@@ -248,6 +252,8 @@ mod tests {
                 network: Some(Network::Host),
                 disk: Some(Bytes(5 << 30)),
             },
+            verify: Some(Verify { segments_of_10000: 500 }),
+            check: None,
         }
     }
 

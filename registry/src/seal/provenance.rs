@@ -276,6 +276,8 @@ mod tests {
             after: Vec::new(),
             retry: Default::default(),
             confinement: domain::isolation::Confinement::default(),
+            verify: None,
+            check: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod follow;
 mod forward;
 mod gates;
 mod identity;
+mod idle;
 mod lead;
 mod log_hub;
 mod membership;

@@ -15,6 +15,8 @@ use domain::{
 };
 use registry::ledger::RegistryCommand;
 
+pub use super::check::CheckCommand;
+
 /// One log entry: what one proposer had gathered when it proposed.
 ///
 /// Stored in the log in canonical encoding behind [`Entry::VERSION`].
@@ -235,6 +237,8 @@ pub enum Command {
         /// The jobs with the decisions.
         decisions: Vec<(JobId, PolicyDecision)>,
     },
+    /// A change of the checks of machines.
+    Check(CheckCommand),
 }
 
 /// A job with what the API found out about it.

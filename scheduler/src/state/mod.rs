@@ -2,6 +2,7 @@
 
 mod attempt;
 mod cancel;
+pub mod check;
 pub mod command;
 mod config;
 mod gate;
@@ -230,6 +231,7 @@ impl Cluster {
             Command::Registry(command) => {
                 registry_step::step(step, &mut self.ledger, actor, command)
             }
+            Command::Check(command) => sched.check_command(step, actor, command),
         }
     }
 }

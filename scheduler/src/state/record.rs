@@ -57,6 +57,16 @@ pub enum Kind {
     JobGivenUp,
     /// Something has to pass a gate from now on.
     GateClosed,
+    /// Checks of machines were opened.
+    CheckOpened,
+    /// Checks of machines came to an end.
+    CheckDecided,
+    /// GPUs were outvoted.
+    GpuAccused,
+    /// It is known what classes of hardware give.
+    ReferenceSet,
+    /// Ranks hung.
+    RankDumped,
 }
 
 impl Kind {
@@ -84,6 +94,11 @@ impl Kind {
             Self::JobPriority => "job.priority_changed",
             Self::JobGivenUp => "job.given_up",
             Self::GateClosed => "gate.closed",
+            Self::CheckOpened => "check.opened",
+            Self::CheckDecided => "check.decided",
+            Self::GpuAccused => "gpu.accused",
+            Self::ReferenceSet => "class.reference_set",
+            Self::RankDumped => "rank.dumped",
         }
     }
 }

@@ -62,6 +62,8 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         after: Vec::new(),
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
+        verify: None,
+        check: None,
     }
 }
 
