@@ -226,18 +226,26 @@ fn catch(seeds: u64, seconds: u64, replica: Planted, state: Bug) -> Option<(u64,
     caught.pop_first().map(|(_, law)| (count, law))
 }
 
+/// Damage that was done on purpose ends a server by a panic, which nobody needs to read.
+fn hide_expected_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |words| {
+        if !damage::panic_is_expected() {
+            report(words);
+        }
+    }));
+}
+
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Run { seeds, first, seconds, trace } => {
-            let report = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |words| {
-                if !damage::panic_is_expected() {
-                    report(words);
-                }
-            }));
+            hide_expected_panics();
             run(seeds, first, seconds, trace)
         }
-        Command::Replay { clean, flipped, seconds } => replay::run(clean, flipped, seconds),
+        Command::Replay { clean, flipped, seconds } => {
+            hide_expected_panics();
+            replay::run(clean, flipped, seconds)
+        }
         Command::Planted { seeds, seconds } => {
             std::panic::set_hook(Box::new(|_| {}));
             planted(seeds, seconds)
