@@ -180,6 +180,10 @@ pub fn why() -> WhyView {
     }
 }
 
+fn isolation() -> domain::isolation::NodeIsolation {
+    domain::isolation::NodeIsolation { cgroup: 2, landlock: 7, ..Default::default() }
+}
+
 pub fn nodes() -> Vec<NodeView> {
     let gpu = |index| Gpu {
         index,
@@ -202,11 +206,7 @@ pub fn nodes() -> Vec<NodeView> {
             cpu_level: "x86-64-v3".into(),
             kernel: "6.1".into(),
             agent_version: "0.1.0".into(),
-            isolation: domain::isolation::NodeIsolation {
-                cgroup: 2,
-                landlock: 7,
-                ..Default::default()
-            },
+            isolation: isolation(),
         },
         hardware_class: "NVIDIA H100 80GB HBM3/driver-550/x86-64-v3".into(),
         status,

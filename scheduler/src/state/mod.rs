@@ -228,9 +228,7 @@ impl Cluster {
             Command::DecideTraining { decisions } => {
                 sched.decide_training(step, &mut self.ledger, actor, decisions)
             }
-            Command::Registry(command) => {
-                registry_step::step(step, &mut self.ledger, actor, command)
-            }
+            Command::Registry(it) => registry_step::step(step, &mut self.ledger, actor, it),
             Command::Check(command) => sched.check_command(step, actor, command),
         }
     }

@@ -180,17 +180,8 @@ impl Sched {
             let why = format!("other nodes of lease {} have not reported their end", lease.id);
             return Reply::Refused(Refusal::NotYet { why });
         };
-        match self.run_of(lease.element.job) {
-            Some(CheckRun { task: CheckTask::Segment { until, .. }, .. }) => {
-                let detail = format!("ended without a checkpoint at step {until}");
-                self.end_attempt(step, actor, lease.id, EndCause::Seal { detail });
-                return step.done();
-            }
-            Some(CheckRun { task: CheckTask::BurnIn, .. }) => {
-                self.ballot(step, actor, lease.element.job, output.root);
-                self.run_over(step, actor, lease.element.job, "ended");
-            }
-            None => {}
+        if self.run_ended(step, actor, lease, &output) {
+            return step.done();
         }
         let Some(submitted) = step.submitted(lease.element.job) else { return step.done() };
         let ticket = SealTicket {
@@ -224,6 +215,34 @@ impl Sched {
         });
         step.effect(Effect::Seal { ticket: lease.id });
         step.done()
+    }
+}
+
+impl Sched {
+    /// A run of a check has ended well: its digest is its output's, and its result is sealed like
+    /// any other. Says whether nothing is to be sealed: a segment that ends without the
+    /// checkpoint that it was run for gives nothing.
+    fn run_ended<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        lease: &Lease,
+        output: &OutputDigests,
+    ) -> bool {
+        let job = lease.element.job;
+        match self.run_of(job) {
+            Some(CheckRun { task: CheckTask::Segment { until, .. }, .. }) => {
+                let detail = format!("ended without a checkpoint at step {until}");
+                self.end_attempt(step, actor, lease.id, EndCause::Seal { detail });
+                true
+            }
+            Some(CheckRun { task: CheckTask::BurnIn, .. }) => {
+                self.ballot(step, actor, job, output.root);
+                self.run_over(step, actor, job, "ended");
+                false
+            }
+            None => false,
+        }
     }
 }
 
