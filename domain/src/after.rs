@@ -126,7 +126,9 @@ impl RetryOn {
             | EndCause::Preempted { .. }
             | EndCause::BlobsLost
             | EndCause::GpuFault { .. }
-            | EndCause::Dependency { .. } => None,
+            | EndCause::Dependency { .. }
+            | EndCause::Checked
+            | EndCause::MadeRoom => None,
         }
     }
 }

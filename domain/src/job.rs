@@ -1,15 +1,18 @@
 //! What a user asks to be run.
 
 mod choice;
+mod element;
 
 pub use choice::{OnDisconnect, Outputs, Restart};
+pub use element::ElementState;
 
 use crate::{
     after::{After, RetryRule},
+    check::{CheckRun, Verify},
     checkpoint::CheckpointRule,
     digest::Digest,
     framework::Framework,
-    id::{ElementId, JobId, LeaseId},
+    id::{ElementId, JobId},
     image::ImageRef,
     interrupt::Interrupt,
     isolation::{self, Confinement},
@@ -105,6 +108,12 @@ pub struct JobSpec {
     /// What it says of being interrupted.
     #[serde(default)]
     pub interrupt: Interrupt,
+    /// What part of its work is run again elsewhere; none leaves it to the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
+    /// What it checks, if it is a run of a check. The cluster alone sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckRun>,
 }
 
 /// A specification that no cluster could run.
@@ -169,6 +178,13 @@ impl JobSpec {
         if let Some(min_run) = self.interrupt.min_run.filter(|time| *time > limit::MIN_RUN_MAX) {
             let remedy = "give at most 7d, or `preemptible = false`";
             fault("min_run_time", format!("is {min_run}"), remedy);
+        }
+        if let Some(verify) = self.verify.filter(|verify| !verify.is_valid()) {
+            let why = format!("is {} of 10000", verify.segments_of_10000);
+            fault("verify", why, "give `none`, or a part such as `segment:5%`");
+        }
+        if self.check.is_some() {
+            fault("check", "is not for a job to say".into(), "leave it out");
         }
         if self.after.len() > limit::AFTER_MAX {
             let why = format!("names {} jobs", self.after.len());
@@ -327,6 +343,10 @@ pub enum EndCause {
         /// The other one.
         by: ElementId,
     },
+    /// It was a run of a check, and its digest is known.
+    Checked,
+    /// It was a run of a check, and a job wanted its room.
+    MadeRoom,
 }
 
 impl EndCause {
@@ -355,6 +375,8 @@ impl EndCause {
             | Self::LeaseExpired
             | Self::Cancelled
             | Self::Preempted { .. }
+            | Self::Checked
+            | Self::MadeRoom
             | Self::BlobsLost => false,
         }
     }
@@ -404,60 +426,8 @@ impl std::fmt::Display for EndCause {
                  asked was `{asked}`; see docs/DETERMINISM.md"
             ),
             Self::Preempted { by } => write!(f, "preempted by {by}"),
-        }
-    }
-}
-
-/// Where an element of a job stands.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "state")]
-pub enum ElementState {
-    /// Waits for a placement.
-    Waiting,
-    /// Holds a lease.
-    Running {
-        /// The lease.
-        lease: LeaseId,
-    },
-    /// Ended well; its seal ticket (named by the ended lease) is open.
-    Sealing {
-        /// The ended lease.
-        lease: LeaseId,
-    },
-    /// Its sealed artifact is in the ledger.
-    Completed {
-        /// The artifact.
-        artifact: crate::id::ArtifactId,
-    },
-    /// Ended without a result.
-    Failed {
-        /// Why.
-        cause: EndCause,
-    },
-    /// Cancelled by a user.
-    Cancelled,
-}
-
-impl ElementState {
-    /// Whether nothing more will happen to it.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::Completed { .. } | Self::Failed { .. } | Self::Cancelled => true,
-            Self::Waiting | Self::Running { .. } | Self::Sealing { .. } => false,
-        }
-    }
-
-    /// The state's one word, as every list prints it.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running { .. } => "running",
-            Self::Sealing { .. } => "sealing",
-            Self::Completed { .. } => "completed",
-            Self::Failed { .. } => "failed",
-            Self::Cancelled => "cancelled",
+            Self::Checked => f.write_str("its digest is known: nothing more is to be done"),
+            Self::MadeRoom => f.write_str("made room for a job; it is run again later"),
         }
     }
 }

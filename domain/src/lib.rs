@@ -4,6 +4,7 @@
 pub mod after;
 pub mod artifact;
 pub mod audit;
+pub mod check;
 pub mod checkpoint;
 pub mod chunks;
 pub mod contract;
@@ -38,6 +39,7 @@ pub mod view;
 pub use decimal::Decimal;
 pub use digest::Digest;
 pub use id::{
-    ArtifactId, AttemptNo, ElementId, JobId, LeaseId, NodeId, PromotionId, ReplicaId, RequestKey,
+    ArtifactId, AttemptNo, CheckId, ElementId, JobId, LeaseId, NodeId, PromotionId, ReplicaId,
+    RequestKey,
 };
 pub use unit::{Bytes, CpuMillis, LogIndex, MegaBits, MegaHertz, MilliWatts, Millis};

@@ -125,6 +125,22 @@ pub const GATE_BATCH: usize = 64;
 pub const GATE_TRIES: u32 = 5;
 /// Longest time for one decision at a gate, over all tries.
 pub const GATE_PATIENCE: Millis = Millis(15_000);
+/// Checks that are open at once. While there are so many, no further segment is chosen.
+pub const CHECKS_OPEN_MAX: usize = 256;
+/// Time after which a check that found no idle GPUs, or no end, is given up.
+pub const CHECK_KEPT: Millis = Millis(24 * 3_600_000);
+/// Runs of one check that may end without a digest, other than to make room.
+pub const CHECK_FAILURES_MAX: u32 = 3;
+/// Runs of one check in all, with those that made room.
+pub const CHECK_RUNS_MAX: u32 = 100;
+/// Digests of classes that are remembered.
+pub const CHECK_REFERENCES_MAX: usize = 1_000;
+/// Time limit of the burn-in that agents bring along.
+pub const BURN_IN_MAX: Millis = Millis(10 * 60_000);
+/// Dumps of hung ranks that are kept of one element.
+pub const DUMPS_MAX: usize = 64;
+/// Bytes of one such dump.
+pub const DUMP_MAX: Bytes = Bytes(4 << 20);
 /// Rows of a list in one answer.
 pub const PAGE_MAX: usize = 1_000;
 /// Files of one captured tree.

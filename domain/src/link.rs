@@ -2,6 +2,7 @@
 
 use crate::{
     artifact::OutputDigests,
+    check::Accusation,
     checkpoint::Checkpoint,
     digest::Digest,
     health::{Acceptance, HeldGpu, IdleRank},
@@ -10,7 +11,7 @@ use crate::{
     job::{EndCause, JobSpec},
     lease::{Lease, Phase},
     node::Inventory,
-    unit::{LogIndex, Millis},
+    unit::{Bytes, LogIndex, Millis},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -55,6 +56,17 @@ pub enum Report {
         /// The lease.
         lease: LeaseId,
     },
+    /// A rank hung: what its threads waited for is on enough servers.
+    Dumped {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// Digest of the dump.
+        dump: Digest,
+        /// Its length.
+        size: Bytes,
+    },
 }
 
 impl Report {
@@ -66,7 +78,8 @@ impl Report {
             | Self::Done { lease, .. }
             | Self::Ended { lease, .. }
             | Self::Failed { lease, .. }
-            | Self::Stopped { lease } => *lease,
+            | Self::Stopped { lease }
+            | Self::Dumped { lease, .. } => *lease,
             Self::Checkpoint { checkpoint } => checkpoint.lease,
         }
     }
@@ -185,6 +198,11 @@ pub enum Down {
     Accept {
         /// The word.
         acceptance: Acceptance,
+    },
+    /// A GPU gave other bits than its like. Repeated until [`Up::Health`] holds it back.
+    Accuse {
+        /// The charge.
+        accusation: Accusation,
     },
 }
 

@@ -32,6 +32,7 @@ pub fn draw(chance: &mut Chance) -> ClusterConfig {
             isolation: domain::isolation::Isolation::None,
             budget_gpu_hours: None,
             budget_period: None,
+            verify: None,
         };
         config.queues.insert(name.to_owned(), spec);
     };

@@ -2,7 +2,13 @@
 
 use super::{dirs::LeaseDirs, image::LaidImage, supervisor::TaskCommand};
 use domain::{
-    LeaseId, contract, job::EndCause, job::JobSpec, lease::TaskPlace, link::WantedLease,
+    ElementId, LeaseId,
+    check::{BUNDLED, CheckRun, CheckTask},
+    contract,
+    job::EndCause,
+    job::JobSpec,
+    lease::TaskPlace,
+    link::WantedLease,
     resource::Gpu,
 };
 use std::{
@@ -38,10 +44,15 @@ impl Placement<'_> {
     /// When the program is not there.
     pub fn commands(&self, tasks: &[TaskPlace]) -> Result<Vec<TaskCommand>, EndCause> {
         let (spec, code) = (&self.wanted.spec, self.dirs.code());
-        let program = match self.image {
-            None => program(spec, &code)?,
+        let own = spec.command.get(1..).unwrap_or_default().to_vec();
+        let (program, args) = match (spec.command.first().map(String::as_str), self.image) {
+            // Only the cluster's own runs may name what no job file can.
+            (Some(BUNDLED), _) if spec.check.is_some() => {
+                (own_program()?, vec!["burn-in".to_owned()])
+            }
+            (_, None) => (program(spec, &code)?, own),
             // What is in an image is looked up there, once it is the root.
-            Some(_) => program_inside(spec, &code),
+            (_, Some(_)) => (program_inside(spec, &code), own),
         };
         let local_ranks = 0u32..;
         Ok(tasks
@@ -50,7 +61,7 @@ impl Placement<'_> {
             .map(|(task, local_rank)| TaskCommand {
                 rank: task.rank,
                 program: text(&program),
-                args: self.wanted.spec.command[1..].to_vec(),
+                args: args.clone(),
                 env: self.variables(task, local_rank, tasks.len()),
                 cwd: text(&self.dirs.code()),
                 log: text(&self.dirs.log(task.rank)),
@@ -87,7 +98,7 @@ impl Placement<'_> {
         set("ASSAY_HYPERPARAMETERS", hyperparameters);
         set("ASSAY_JOB", lease.element.job.to_string());
         set("ASSAY_ATTEMPT", lease.attempt.0.to_string());
-        if let Some(index) = lease.element.index {
+        if let Some(index) = element(self.wanted).index {
             set("ASSAY_ARRAY_INDEX", index.to_string());
         }
         if spec.framework.is_some() {
@@ -155,6 +166,21 @@ fn with_image(
     all.extend(ours);
     all.extend(path.map(|path| ("PATH".to_owned(), path)));
     all.into_iter().collect()
+}
+
+/// The element whose work it is: of a run of a check, the one that is run again.
+fn element(wanted: &WantedLease) -> ElementId {
+    match &wanted.spec.check {
+        Some(CheckRun { task: CheckTask::Segment { of, .. }, .. }) => *of,
+        Some(CheckRun { task: CheckTask::BurnIn, .. }) | None => wanted.lease.element,
+    }
+}
+
+/// The program that this agent is, which brings the burn-in along.
+fn own_program() -> Result<PathBuf, EndCause> {
+    std::env::current_exe().map_err(|why| EndCause::Prepare {
+        detail: format!("the agent's own program is not found: {why}; restart the agent"),
+    })
 }
 
 /// What the variable of a data set names: a captured folder, or the one captured file.

@@ -1,6 +1,7 @@
 //! The machine's hands: clocks, hardware, files and processes of this node.
 
 pub mod answers;
+pub mod burn_in;
 pub mod checkpoints;
 pub mod clock;
 pub mod contract;

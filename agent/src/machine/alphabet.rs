@@ -203,6 +203,17 @@ pub enum Input {
         /// How many were written, hashed and sent in all.
         bytes: u64,
     },
+    /// What the threads of a hung rank wait for is on enough servers.
+    Dumped {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// Digest of the text.
+        dump: Digest,
+        /// Its length.
+        size: Bytes,
+    },
     /// Nothing but time went by; due at the latest at [`super::AgentMachine::wake`].
     Tick,
 }

@@ -4,6 +4,7 @@ use super::{AgentMachine, Exit, HeldLease, HeldTask, Output, checkpoint::Commits
 use domain::{
     LeaseId, LogIndex, Millis, NodeId,
     artifact::OutputDigests,
+    check::{CheckRun, CheckTask},
     job::{EndCause, OnDisconnect},
     lease::Phase,
     link::{Report, WantedLease},
@@ -81,6 +82,18 @@ impl Held {
 
     pub(super) fn leads(&self, node: Option<NodeId>) -> bool {
         node == Some(self.wanted.lease.lead())
+    }
+
+    /// The step whose checkpoint is to be stored, now that one at `step` was seen: of a run that
+    /// is compared at one step, that one alone.
+    pub(super) fn wants(&self, step: u64) -> Option<u64> {
+        match &self.wanted.spec.check {
+            Some(CheckRun { task: CheckTask::Segment { until, .. }, .. }) => {
+                (step >= *until).then_some(*until)
+            }
+            Some(CheckRun { task: CheckTask::BurnIn, .. }) => None,
+            None => Some(step),
+        }
     }
 
     pub(super) fn fenced(&self) -> bool {
@@ -174,7 +187,10 @@ impl AgentMachine {
 
     /// Ends what runs, if anything does.
     pub(super) fn stop(&mut self, lease: LeaseId) {
-        let grace = self.config.kill_grace;
+        // What a check's run has saved nobody uses: a job may wait for its room.
+        let held = self.leases.get(&lease);
+        let checks = held.is_some_and(|held| held.wanted.spec.check.is_some());
+        let grace = if checks { Millis(0) } else { self.config.kill_grace };
         self.end(lease, None, grace);
     }
 

@@ -11,6 +11,7 @@ use crate::{
 };
 use domain::{
     Millis,
+    check::Accusation,
     hardware::Hardware,
     health::{Acceptance, HeldGpu, IdleRank},
     link::Up,
@@ -85,6 +86,15 @@ impl<B: Stores> Shell<B> {
         let outputs = self.ward.accept(word, clock::boot_now());
         if outputs.is_empty() {
             tracing::warn!(gpu = word.uuid, at = %word.at, "GPU is accepted and not well: refused");
+        }
+        self.heed(outputs);
+    }
+
+    /// The cluster found that a GPU gives wrong bits.
+    pub(super) fn on_accusation(&mut self, charge: &Accusation) {
+        let outputs = self.ward.accuse(charge, clock::boot_now());
+        if !outputs.is_empty() {
+            tracing::error!(gpu = charge.uuid, check = %charge.check, "GPU gave wrong bits");
         }
         self.heed(outputs);
     }

@@ -244,6 +244,7 @@ impl<B: Stores> Shell<B> {
                 self.tell(Tail::Have { lease, source, offset });
             }
             LinkEvent::Down(Down::Accept { acceptance }) => self.on_acceptance(&acceptance),
+            LinkEvent::Down(Down::Accuse { accusation }) => self.on_accusation(&accusation),
             LinkEvent::Down(down) => {
                 self.told.welcomed |= matches!(down, Down::Welcome { .. });
                 self.feed(Input::Down(down));

@@ -43,7 +43,11 @@ impl<B: Stores> Shell<B> {
     }
 
     /// Runs `work` for a lease until the lease is forgotten, and hands its outcome on.
-    fn work(&mut self, lease: LeaseId, work: impl Future<Output = Input> + Send + 'static) {
+    pub(super) fn work(
+        &mut self,
+        lease: LeaseId,
+        work: impl Future<Output = Input> + Send + 'static,
+    ) {
         let done = self.done.clone();
         let local = self.leases.entry(lease).or_default();
         while local.work.try_join_next().is_some() {}

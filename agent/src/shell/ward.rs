@@ -2,11 +2,12 @@
 
 use crate::{
     driver::{clock, dirs::NodeDirs, image::Images, patrol::News},
-    machine::health::{GpuState, Health, HealthInput, HealthOutput},
+    machine::health::{Cause, GpuState, Health, HealthInput, HealthOutput},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     LogIndex, Millis,
+    check::Accusation,
     hardware::Hardware,
     health::{Acceptance, HeldGpu, HeldState},
     limit::HELD_TEXT_MAX,
@@ -180,6 +181,16 @@ impl Ward {
             self.refused.insert(word.uuid.clone(), word.at);
         }
         outputs
+    }
+
+    /// A GPU, or a slice of one, gave wrong bits: it is held back from now on.
+    pub(super) fn accuse(&mut self, charge: &Accusation, now: Millis) -> Vec<HealthOutput> {
+        let is = |place: &Place| place.offers.iter().any(|it| it.uuid == charge.uuid);
+        let held = self.held.iter().map(|(uuid, kept)| (uuid, &kept.place));
+        let found = self.places.iter().chain(held).find(|(_, place)| is(place));
+        let Some(uuid) = found.map(|(uuid, _)| uuid.clone()) else { return Vec::new() };
+        let cause = Cause { symptom: charge.symptom.clone(), advice: charge.advice.clone() };
+        self.on(HealthInput::Accused { uuid, cause }, now)
     }
 
     /// What the servers are to know of the GPUs that are held back; none where nobody looks.

@@ -151,6 +151,9 @@ pub enum Command {
     /// Run a node's supervisor; agents start it themselves
     #[command(hide = true)]
     Supervisor(process::Supervisor),
+    /// Run the burn-in that agents bring along; the cluster starts it itself
+    #[command(hide = true)]
+    BurnIn,
     /// Print completions for a shell
     Completions(process::Completions),
     /// Write the man pages into a folder

@@ -21,6 +21,10 @@ pub struct Dev {
     /// Only write the cluster's files; its processes are yours to start
     #[arg(long, conflicts_with_all = ["tour", "keep"])]
     pub set_up: bool,
+    /// Agents to write files for; only two are ever started by `assay dev` itself
+    #[arg(long, value_name = "N", requires = "set_up", default_value_t = 2,
+          value_parser = clap::value_parser!(u8).range(2..=8))]
+    pub agents: u8,
     /// The NVML library that plays the GPUs; by default beside this program
     #[arg(long, value_name = "FILE")]
     pub nvml: Option<PathBuf>,

@@ -14,6 +14,7 @@ use clap::Args;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
     after::{After, RetryOn, RetryRule, When},
+    check::Verify,
     checkpoint::CheckpointRule,
     framework::Framework,
     image::ImageRef,
@@ -129,6 +130,9 @@ pub struct SpecFlags {
     /// How long before its time limit it is told to save its work, such as 2m
     #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
     pub warn_before: Option<Millis>,
+    /// What part of its work is run again on another node, such as segment:5%, or none
+    #[arg(long, value_name = "PART", value_parser = |t: &str| t.parse::<Verify>())]
+    pub verify: Option<Verify>,
 }
 
 impl SpecFlags {
@@ -174,6 +178,7 @@ impl SpecFlags {
             preemptible: self.preemptible,
             min_run: self.min_run_time,
             warn: self.warn_before,
+            verify: self.verify,
         }
     }
 }

@@ -129,6 +129,9 @@ pub struct Logs {
     /// The metrics that the job wrote, rather than its output
     #[arg(long)]
     pub metrics: bool,
+    /// What the threads of the rank waited for when it last hung
+    #[arg(long, conflicts_with_all = ["follow", "metrics"])]
+    pub dump: bool,
 }
 
 /// A page of a list.

@@ -8,12 +8,12 @@ use crate::{
     args::{selector::Selector, user},
     client::follow::{LogAsk, LogPiece, LogStream, Watch},
     exit::Exit,
-    fault::Fault,
+    fault::{Fault, Kind},
     fold::{self, Fold},
     output::Form,
     render::{job::Job, jobs::Jobs},
 };
-use domain::{ElementId, JobId, view::JobView};
+use domain::{ElementId, JobId, LeaseId, view::JobView};
 use std::time::Duration;
 
 /// Time for which a line waits for other ranks to say the same.
@@ -119,6 +119,9 @@ pub async fn wait(context: &Context, which: &[Selector]) -> Result<Exit, Fault> 
 /// When there is no such job, or nobody answers.
 pub async fn logs(context: &Context, args: user::Logs) -> Result<Exit, Fault> {
     let element = find::one(context, &args.which).await?;
+    if args.dump {
+        return dump(context, element, &args).await;
+    }
     let ask = LogAsk {
         element,
         attempt: args.attempt.unwrap_or(0),
@@ -174,6 +177,38 @@ fn show(context: &Context, all: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Fault>
         _ => context.output.bytes(bytes)?,
     }
     Ok(())
+}
+
+/// The newest dump of a rank that hung.
+async fn dump(context: &Context, element: ElementId, args: &user::Logs) -> Result<Exit, Fault> {
+    let job = find::job(context, element.job).await?;
+    let attempt = |lease: LeaseId| {
+        let attempts = job.parts.iter().flat_map(|part| &part.attempts);
+        args.attempt.is_none_or(|wanted| {
+            attempts.clone().any(|it| it.lease == lease && it.attempt.0 == wanted)
+        })
+    };
+    let of = job
+        .dumps
+        .iter()
+        .filter(|it| it.element == element && args.rank.is_none_or(|rank| it.rank == rank));
+    let Some(newest) = of.filter(|it| attempt(it.lease)).max_by_key(|it| it.time) else {
+        let which =
+            args.rank.map_or_else(|| "no rank".to_owned(), |rank| format!("not rank {rank}"));
+        let detail = format!("{which} of {element} has hung");
+        return Err(Fault::new(Kind::NotFound, "no_dump", detail)
+            .hint(format!("assay job {} shows what was dumped", element.job)));
+    };
+    let bytes = context.client.blob(newest.dump).await?;
+    match context.output.form {
+        Form::Text => context.output.bytes(&bytes)?,
+        Form::Json | Form::JsonLines => {
+            let text = String::from_utf8_lossy(&bytes);
+            let document = serde_json::json!({ "dump": newest, "text": text });
+            context.output.document("dump", &document)?;
+        }
+    }
+    Ok(Exit::Ok)
 }
 
 fn log_document(element: ElementId, piece: &LogPiece) -> serde_json::Value {

@@ -133,6 +133,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Server(args) => server(global, args).await,
         Command::Agent(args) => process::agent(&args).await,
         Command::Supervisor(args) => process::supervisor(&args.dir),
+        Command::BurnIn => process::burn_in(),
         Command::Completions(args) => process::completions(&output(global), args.shell),
         Command::Man(args) => process::man(&output(global), &args.dir),
     }

@@ -9,7 +9,9 @@ use crate::{
     render::count,
 };
 use domain::{
-    ArtifactId, Digest, limit,
+    ArtifactId, Digest,
+    check::{CheckView, Finding},
+    limit,
     signing::KeysView,
     view::{ArtifactView, AuditPage},
 };
@@ -118,8 +120,16 @@ pub async fn online(context: &Context, which: &Selector) -> Result<Report, Fault
     }
     checks.push(copies(&view));
     checks.push(record(context, &view, &keys).await?);
+    checks.extend(view.replays.iter().map(replay));
     let subject = format!("{} ({}, {})", view.artifact.id, view.name, view.artifact.ticket.element);
     Ok(Report::new(subject, checks, view.differs_from))
+}
+
+/// What was run again of the work behind a result. What was given up proves nothing either way.
+fn replay(view: &CheckView) -> Check {
+    let own = view.check.outvoted().is_some_and(|it| view.check.ballots.first() == Some(it));
+    let ok = !own && view.check.finding() != Some(&Finding::Undecided);
+    Check { name: "replay", ok, detail: view.says.clone() }
 }
 
 fn copies(view: &ArtifactView) -> Check {

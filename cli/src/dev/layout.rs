@@ -112,7 +112,7 @@ impl Layout {
     ///
     /// # Errors
     /// When a file cannot be written, or no port is free.
-    pub fn set_up(&self, user: &str, nvml: &Path) -> Result<(), Fault> {
+    pub fn set_up(&self, user: &str, nvml: &Path, agents: u8) -> Result<(), Fault> {
         for name in ["config", "data", "lib", "log", "tour"] {
             let path = self.dir.join(name);
             fs::create_dir_all(&path).map_err(|fault| Fault::file(&path, &fault))?;
@@ -124,7 +124,7 @@ impl Layout {
         for id in SERVERS {
             issue(&server_name(id), format!("server:{}", id.0), &["localhost", "127.0.0.1"])?;
         }
-        for node in NODES {
+        for node in &nodes(agents) {
             issue(node, format!("node:{node}"), &[])?;
         }
         issue("user", format!("user:{user}"), &[])?;
@@ -136,7 +136,7 @@ impl Layout {
             let text = self.server_config(*id, user, *address, &addresses);
             write(&self.config(&server_name(*id)), &text)?;
         }
-        for node in NODES {
+        for node in &nodes(agents) {
             write(&self.config(node), &self.agent_config(node, &addresses))?;
             write(&self.gpus(node), &gpus(node))?;
         }
@@ -195,6 +195,11 @@ impl Layout {
             path(&pair.key),
         )
     }
+}
+
+/// The names of so many nodes: `node-a`, `node-b` and on.
+fn nodes(count: u8) -> Vec<String> {
+    (0..count).map(|at| format!("node-{}", char::from(b'a' + at))).collect()
 }
 
 /// A server's name among files and processes.

@@ -3,6 +3,7 @@
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
+    check::Verify,
     checkpoint::CheckpointRule,
     framework::Framework,
     image::ImageRef,
@@ -96,6 +97,8 @@ pub struct Draft {
     pub min_run: Option<Millis>,
     /// Time before its limit at which it is warned.
     pub warn: Option<Millis>,
+    /// What part of its work is run again elsewhere.
+    pub verify: Option<Verify>,
 }
 
 impl Draft {
@@ -148,6 +151,7 @@ impl Draft {
             preemptible: self.preemptible.or(base.preemptible),
             min_run: self.min_run.or(base.min_run),
             warn: self.warn.or(base.warn),
+            verify: self.verify.or(base.verify),
         }
     }
 
@@ -202,6 +206,8 @@ impl Draft {
                 min_run: self.min_run,
                 warn: self.warn,
             },
+            verify: self.verify,
+            check: None,
         }
     }
 

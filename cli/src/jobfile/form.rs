@@ -3,7 +3,7 @@
 use super::{
     draft::{DataSource, Draft, array},
     interrupt::read_preemptible,
-    keeping, waits,
+    keeping, verify, waits,
 };
 use crate::{
     document::{
@@ -23,7 +23,7 @@ use domain::{
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 29] = [
+pub const KEYS: [&str; 30] = [
     "after",
     "after_any",
     "after_failed",
@@ -52,6 +52,7 @@ pub const KEYS: [&str; 29] = [
     "seed",
     "tasks",
     "time_limit",
+    "verify",
     "warn_before",
 ];
 const RESOURCES: [&str; 5] = ["cpus", "disk", "gpu_model", "gpus", "memory"];
@@ -117,6 +118,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
                 let remedy = "give a duration such as \"2m\"";
                 draft.warn = reader.quantity(field, quantity::duration, remedy);
             }
+            "verify" => draft.verify = verify::read(reader, field),
             "user" => reader.fault(
                 entry.line,
                 "user",

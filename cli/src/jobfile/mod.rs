@@ -6,6 +6,7 @@ pub mod interrupt;
 mod keeping;
 pub mod sbatch;
 pub mod script;
+pub mod verify;
 pub mod waits;
 
 use crate::{

@@ -47,10 +47,16 @@ impl Drop for Cluster {
 
 /// Writes the files of a cluster on ports that are free.
 pub fn set_up(dir: &Path) {
+    set_up_agents(dir, AGENTS.len());
+}
+
+/// The same, with so many agents.
+pub fn set_up_agents(dir: &Path, agents: usize) {
     // While the usual ports are taken, others are chosen: clusters of users are left alone.
     let held: Vec<_> = (7601..7604).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
     let mut command = Command::new(ASSAY);
-    let output = command.args(["dev", "--set-up", "--dir"]).arg(dir).output().unwrap();
+    command.args(["dev", "--set-up", "--agents", &agents.to_string(), "--dir"]).arg(dir);
+    let output = command.output().unwrap();
     drop(held);
     assert!(output.status.success(), "{}", said(&output));
 }
@@ -69,6 +75,21 @@ impl Cluster {
         let user = User { profile: dir.path().to_owned() };
         let (running, disks, env) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { user, dir, running, disks, env, _alone: alone }
+    }
+
+    /// Starts three servers and the agents of these names, which are `node-a` and on.
+    pub fn start_with(agents: &[&str]) -> Self {
+        let alone = alone();
+        let dir = tempfile::tempdir().unwrap();
+        set_up_agents(dir.path(), agents.len());
+        let user = User { profile: dir.path().to_owned() };
+        let (running, disks, env) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut cluster = Self { user, dir, running, disks, env, _alone: alone };
+        for name in SERVERS.iter().chain(agents) {
+            cluster.run(name);
+        }
+        cluster.user.ready(agents.len());
+        cluster
     }
 
     /// Starts three servers and two agents, and waits until they take work.

@@ -7,7 +7,11 @@ pub mod view;
 pub use check::ConfigError;
 pub use diff::{Change, changes};
 
-use crate::{isolation::Isolation, unit::Millis};
+use crate::{
+    check::{AcceptanceConfig, Verify},
+    isolation::Isolation,
+    unit::Millis,
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,6 +50,9 @@ pub struct QueueSpec {
     /// The least isolation of its jobs, and of those in queues that are a part of it.
     #[serde(default)]
     pub isolation: Isolation,
+    /// What part of its jobs' work is run again elsewhere, where they do not say themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
 }
 
 impl Default for QueueSpec {
@@ -61,6 +68,7 @@ impl Default for QueueSpec {
             budget_gpu_hours: None,
             budget_period: None,
             isolation: Isolation::None,
+            verify: None,
         }
     }
 }
@@ -98,11 +106,18 @@ pub struct ClusterConfig {
     pub half_life: Millis,
     /// The queues by name.
     pub queues: BTreeMap<String, QueueSpec>,
+    /// How GPUs come out of quarantine.
+    #[serde(default)]
+    pub acceptance: AcceptanceConfig,
 }
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        Self { half_life: HALF_LIFE, queues: [(DEFAULT.to_owned(), QueueSpec::default())].into() }
+        Self {
+            half_life: HALF_LIFE,
+            queues: [(DEFAULT.to_owned(), QueueSpec::default())].into(),
+            acceptance: AcceptanceConfig::default(),
+        }
     }
 }
 

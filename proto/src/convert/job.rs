@@ -4,6 +4,7 @@ use super::{after, digest};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
+    check::Verify,
     checkpoint::CheckpointRule,
     framework::Framework,
     image::ImageRef,
@@ -103,6 +104,7 @@ impl From<&JobSpec> for v1::Job {
             },
             min_run_ms: spec.interrupt.min_run.map(|time| time.0),
             warn_ms: spec.interrupt.warn.map(|time| time.0),
+            verify_of_10000: spec.verify.map(|verify| verify.segments_of_10000),
         }
     }
 }
@@ -252,6 +254,8 @@ impl v1::Job {
             framework,
             image,
             interrupt,
+            verify: self.verify_of_10000.map(|part| Verify { segments_of_10000: part }),
+            check: None,
         })
     }
 }
@@ -319,6 +323,8 @@ mod tests {
                 min_run: Some(Millis(0)),
                 warn: Some(Millis(9)),
             },
+            verify: Some(Verify { segments_of_10000: 500 }),
+            check: None,
         }
     }
 

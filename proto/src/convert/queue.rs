@@ -3,7 +3,8 @@
 use super::job::{WireError, word};
 use crate::v1;
 use domain::{
-    Millis,
+    Digest, Millis,
+    check::{AcceptanceConfig, USER, Verify},
     isolation::Isolation,
     queue::{ClusterConfig, QueueSpec},
 };
@@ -21,6 +22,7 @@ impl From<&QueueSpec> for v1::Queue {
             budget_gpu_hours: queue.budget_gpu_hours,
             budget_period_ms: queue.budget_period.map(|period| period.0),
             isolation: queue.isolation.word().into(),
+            verify_of_10000: queue.verify.map(|verify| verify.segments_of_10000),
         }
     }
 }
@@ -42,6 +44,7 @@ impl TryFrom<v1::Queue> for QueueSpec {
             budget_gpu_hours: wire.budget_gpu_hours,
             budget_period: wire.budget_period_ms.map(Millis),
             isolation,
+            verify: wire.verify_of_10000.map(|part| Verify { segments_of_10000: part }),
         })
     }
 }
@@ -49,17 +52,43 @@ impl TryFrom<v1::Queue> for QueueSpec {
 impl From<&ClusterConfig> for v1::ClusterConfig {
     fn from(config: &ClusterConfig) -> Self {
         let queue = |(name, queue): (&String, &QueueSpec)| (name.clone(), queue.into());
-        Self { half_life_ms: config.half_life.0, queues: config.queues.iter().map(queue).collect() }
+        Self {
+            half_life_ms: config.half_life.0,
+            queues: config.queues.iter().map(queue).collect(),
+            acceptance: Some((&config.acceptance).into()),
+        }
     }
 }
 
-impl TryFrom<v1::ClusterConfig> for ClusterConfig {
-    type Error = WireError;
+impl From<&AcceptanceConfig> for v1::Acceptance {
+    fn from(config: &AcceptanceConfig) -> Self {
+        let digest = |(class, digest): (&String, &Digest)| {
+            (class.clone(), bytes::Bytes::from(digest.0.to_vec()))
+        };
+        Self {
+            job: config.job.as_deref().map(Into::into),
+            references: config.references.iter().map(digest).collect(),
+        }
+    }
+}
 
-    fn try_from(wire: v1::ClusterConfig) -> Result<Self, WireError> {
+impl v1::ClusterConfig {
+    /// The configuration. Its burn-in belongs to the cluster, whoever gives it.
+    ///
+    /// # Errors
+    /// The first field that no configuration allows.
+    pub fn into_config(self) -> Result<ClusterConfig, WireError> {
         let queue = |(name, queue): (String, v1::Queue)| Ok((name, queue.try_into()?));
-        let queues = wire.queues.into_iter().map(queue).collect::<Result<_, WireError>>()?;
-        Ok(Self { half_life: Millis(wire.half_life_ms), queues }.whole())
+        let queues = self.queues.into_iter().map(queue).collect::<Result<_, WireError>>()?;
+        let wire = self.acceptance.unwrap_or_default();
+        let job = wire.job.map(|job| job.into_spec(USER).map(Box::new)).transpose()?;
+        let reference = |(class, bytes): (String, bytes::Bytes)| {
+            Ok((class, super::digest("references", &bytes)?))
+        };
+        let references = wire.references.into_iter().map(reference);
+        let references = references.collect::<Result<_, WireError>>()?;
+        let acceptance = AcceptanceConfig { job, references };
+        Ok(ClusterConfig { half_life: Millis(self.half_life_ms), queues, acceptance }.whole())
     }
 }
 
@@ -80,9 +109,14 @@ mod tests {
             budget_gpu_hours: Some(0),
             budget_period: Some(Millis(60_000)),
             isolation: Isolation::Container,
+            verify: Some(Verify { segments_of_10000: 25 }),
         };
         let queues = [("ml".to_owned(), QueueSpec::default()), ("ml-a".to_owned(), queue)].into();
-        let config = ClusterConfig { half_life: Millis(0), queues }.whole();
-        assert_eq!(v1::ClusterConfig::from(&config).try_into(), Ok(config));
+        let acceptance = AcceptanceConfig {
+            job: None,
+            references: [("H100/driver-550/x86-64-v3".to_owned(), Digest::of(b"right"))].into(),
+        };
+        let config = ClusterConfig { half_life: Millis(0), queues, acceptance }.whole();
+        assert_eq!(v1::ClusterConfig::from(&config).into_config(), Ok(config));
     }
 }

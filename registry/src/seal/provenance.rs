@@ -321,6 +321,8 @@ mod tests {
             framework: None,
             image: None,
             interrupt: domain::interrupt::Interrupt::default(),
+            verify: None,
+            check: None,
         }
     }
 

@@ -15,6 +15,7 @@ mod follow;
 mod forward;
 mod gates;
 mod identity;
+mod idle;
 mod keeping;
 mod keyring;
 mod lead;

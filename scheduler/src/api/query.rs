@@ -1,9 +1,8 @@
 //! Documents: what the system shows, as JSON.
 
-use super::{context::Context, error, identity::Identity, proof};
+use super::{context::Context, error, identity::Identity, idle, proof};
 use crate::{
     consensus::shell::{ReadError, Rows},
-    planner,
     state::{
         Cluster,
         view::{JobFilter, View},
@@ -127,7 +126,10 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
             let limit = page(asked.limit);
             let before = (asked.before > 0).then_some(JobId(asked.before));
             let some = |text: String| (!text.is_empty()).then_some(text);
+            // They are many; who asks for them by name or by what stands for their queue has them.
+            let hides_checks = asked.name.is_empty() && asked.queue.is_empty();
             let filter = JobFilter {
+                hides_checks,
                 state: some(asked.state),
                 user: some(asked.user),
                 name: some(asked.name),
@@ -139,11 +141,11 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
             Some(document) => json(&document),
             None => Err(absent(&format!("job {id}"), "jobs")),
         },
-        What::Why(id) => match planner::why(view, rows, job_id(&id)?, view.now()) {
+        What::Why(id) => match idle::why(view, rows, hub, job_id(&id)?) {
             Some(document) => json(&document),
             None => Err(absent(&format!("job {id}"), "jobs")),
         },
-        What::Nodes(_) => json(&view.nodes()),
+        What::Nodes(_) => json(&view.nodes(rows)),
         What::Artifacts(asked) => {
             json(&view.artifacts(rows, domain::ArtifactId(asked.after), page(asked.limit)))
         }

@@ -1,8 +1,8 @@
 //! All duties behind one door: what happened goes in, what to do comes out.
 
 use super::{
-    contact::Contacts, copying::Copying, gating::Gating, gating::Training, planning::Planning,
-    sealing::Sealing, signing::Signing,
+    checking::Checking, contact::Contacts, copying::Copying, gating::Gating, gating::Training,
+    planning::Planning, sealing::Sealing, signing::Signing,
 };
 use crate::state::{
     command::{Command, Effect},
@@ -113,6 +113,7 @@ pub struct Duties {
     copying: Copying,
     gating: Gating,
     training: Training,
+    checking: Checking,
 }
 
 impl Duties {
@@ -127,6 +128,7 @@ impl Duties {
             copying: Copying::new(now),
             gating: Gating::new(now),
             training: Training::new(now),
+            checking: Checking::new(now),
         }
     }
 
@@ -176,6 +178,8 @@ impl Duties {
         duties.extend(self.copying.next(now));
         duties.extend(self.gating.next(view, now, wall));
         duties.extend(self.training.next(view, now));
+        let checks = self.checking.next(view, now, wall, self.planning.is_on_its_way());
+        duties.extend(checks.into_iter().map(|it| Duty::Propose(Command::Check(it))));
         duties
     }
 

@@ -68,7 +68,7 @@ impl<'a> FreeNode<'a> {
         memory: u64,
     ) -> FreeNode<'a> {
         let mut gpus: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-        for gpu in node.row.inventory.gpus.iter().filter(|gpu| !used.contains(&gpu.index)) {
+        for gpu in node.serving().filter(|gpu| !used.contains(&gpu.index)) {
             gpus.entry(&gpu.model).or_default().push(gpu.index);
         }
         FreeNode {

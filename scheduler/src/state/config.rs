@@ -26,6 +26,7 @@ impl Sched {
         ClusterConfig {
             half_life: self.config.half_life,
             queues: self.queues.iter().map(queue).collect(),
+            acceptance: self.acceptance.clone(),
         }
     }
 
@@ -87,6 +88,10 @@ impl Sched {
             why,
         };
         self.settle_usage(step.now, before.half_life);
+        if self.acceptance != next.acceptance {
+            step.rows.put(key::acceptance(), &next.acceptance);
+            self.acceptance.clone_from(&next.acceptance);
+        }
         self.replace_queues(step, next);
         step.rows.put(key::config(), &self.config);
         let member = json!({

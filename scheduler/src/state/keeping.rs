@@ -172,7 +172,7 @@ pub fn broken(sched: &Sched, rows: &impl RowRead) -> Option<String> {
         .map(|kept| kept.list)
         .collect::<BTreeSet<_>>()
         .into_iter()
-        .map(|list| key::kept_as(list))
+        .map(key::kept_as)
         .map(|(from, to)| rows.range(&from, &to, usize::MAX).len())
         .sum();
     let first = rows.range(&from, &to, 1).first().map(|it| key::until_in(&it.0).0);

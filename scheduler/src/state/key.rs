@@ -1,6 +1,6 @@
 //! Keys of the scheduler's rows: table bytes 0x01 to 0x7f, then big-endian parts.
 
-use domain::{AttemptNo, Digest, JobId, LeaseId, Millis, NodeId, RequestKey};
+use domain::{AttemptNo, CheckId, Digest, ElementId, JobId, LeaseId, Millis, NodeId, RequestKey};
 
 const META: u8 = 0x01;
 /// What a job was submitted as; never changes.
@@ -41,6 +41,13 @@ const KEPT_UNTIL: u8 = 0x35;
 
 /// Preemptions that are under way.
 const PREEMPTION: u8 = 0x39;
+
+/// Checks: those that are open, and those that are closed.
+const CHECK: u8 = 0x36;
+/// What classes of hardware give.
+const REFERENCE: u8 = 0x37;
+/// What belongs to elements: the checks of their segments, and the dumps of their ranks.
+const OF_ELEMENT: u8 = 0x38;
 
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
@@ -165,6 +172,11 @@ pub fn config() -> Vec<u8> {
     vec![CONFIG]
 }
 
+/// How GPUs come out of quarantine: beside the configuration, of which it is a part.
+pub fn acceptance() -> Vec<u8> {
+    vec![OF_ELEMENT, 2]
+}
+
 pub fn usage(queue: &str) -> Vec<u8> {
     [&[USAGE], queue.as_bytes()].concat()
 }
@@ -262,4 +274,72 @@ pub fn until_in(key: &[u8]) -> (Millis, JobId, u32, u64) {
     };
     // Four bytes of what is read at 17 are the position's.
     (Millis(number(1)), JobId(number(9)), (number(17) >> 32) as u32, number(21))
+}
+
+pub fn open_check(check: CheckId) -> Vec<u8> {
+    [&[CHECK, 0], &check.0.to_be_bytes()[..]].concat()
+}
+
+pub fn open_checks() -> (Vec<u8>, Vec<u8>) {
+    (vec![CHECK, 0], vec![CHECK, 1])
+}
+
+pub fn closed_check(check: CheckId) -> Vec<u8> {
+    [&[CHECK, 1], &check.0.to_be_bytes()[..]].concat()
+}
+
+/// The check in a key of one of the tables of checks.
+pub fn check_in(key: &[u8]) -> CheckId {
+    let bytes = key.last_chunk().expect("keys of checks end with its id");
+    CheckId(u64::from_be_bytes(*bytes))
+}
+
+pub fn reference(build_key: Digest) -> Vec<u8> {
+    [&[REFERENCE], &build_key.0[..]].concat()
+}
+
+pub fn references() -> (Vec<u8>, Vec<u8>) {
+    all(REFERENCE)
+}
+
+/// The build key in a key of a reference.
+pub fn reference_in(key: &[u8]) -> Digest {
+    Digest(*key.last_chunk().expect("keys of references end with a digest"))
+}
+
+fn of_element(kind: u8, of: ElementId) -> Vec<u8> {
+    let index = of.index.map_or(0, |index| u64::from(index) + 1);
+    [&[OF_ELEMENT, kind], &of.job.0.to_be_bytes()[..], &index.to_be_bytes()].concat()
+}
+
+/// The check of the segment that ends at a step.
+pub fn segment(of: ElementId, step: u64) -> Vec<u8> {
+    [of_element(0, of), step.to_be_bytes().to_vec()].concat()
+}
+
+/// First and past-last key of the checked segments of a job.
+pub fn segments(job: JobId) -> (Vec<u8>, Vec<u8>) {
+    of_job(0, job)
+}
+
+fn of_job(kind: u8, job: JobId) -> (Vec<u8>, Vec<u8>) {
+    (of_element(kind, job.into()), of_element(kind, JobId(job.0 + 1).into()))
+}
+
+/// A dump of a rank under a lease; the entry that brought it tells several of one rank apart.
+pub fn dump(of: ElementId, lease: LeaseId, rank: u32, at: u64) -> Vec<u8> {
+    let lease = [&lease.index.to_be_bytes()[..], &lease.ordinal.to_be_bytes()].concat();
+    [of_element(1, of), lease, rank.to_be_bytes().to_vec(), at.to_be_bytes().to_vec()].concat()
+}
+
+/// First and past-last key of the dumps of an element.
+pub fn dumps_of(of: ElementId) -> (Vec<u8>, Vec<u8>) {
+    let mut to = of_element(1, of);
+    to.extend([0xff; 25]);
+    (of_element(1, of), to)
+}
+
+/// First and past-last key of the dumps of a job.
+pub fn dumps(job: JobId) -> (Vec<u8>, Vec<u8>) {
+    of_job(1, job)
 }

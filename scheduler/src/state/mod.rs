@@ -2,6 +2,7 @@
 
 mod attempt;
 mod cancel;
+pub mod check;
 pub mod claim;
 pub mod command;
 mod config;
@@ -242,6 +243,7 @@ impl Cluster {
             }
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
             Command::Registry(command) => registry_step::step(step, ledger, actor, command),
+            Command::Check(command) => sched.check_command(step, actor, command),
         }
     }
 }

@@ -15,7 +15,7 @@ use domain::{
     lease::{Lease, Member, Phase},
     node::build_key,
     port::RowRead,
-    resource::TaskResources,
+    resource::{Gpu, TaskResources},
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -197,7 +197,7 @@ fn first_phase(members: &[Member]) -> Phase {
 }
 
 /// Every rank once, in order, each node once.
-fn gang_is_whole(tasks: u32, members: &[Member]) -> bool {
+pub(super) fn gang_is_whole(tasks: u32, members: &[Member]) -> bool {
     let nodes: BTreeSet<_> = members.iter().map(|member| member.node).collect();
     let ranks = members.iter().flat_map(|member| member.tasks.iter().map(|task| task.rank));
     nodes.len() == members.len()
@@ -206,9 +206,18 @@ fn gang_is_whole(tasks: u32, members: &[Member]) -> bool {
 }
 
 fn fits(node: &Node, wanted: &TaskResources, member: &Member) -> bool {
+    node.row.takes_work() && fits_among(node, wanted, member, node.serving())
+}
+
+/// Whether a node has room for a gang's part on some of its GPUs.
+pub(super) fn fits_among<'a>(
+    node: &Node,
+    wanted: &TaskResources,
+    member: &Member,
+    gpus: impl Iterator<Item = &'a Gpu>,
+) -> bool {
     let inventory = &node.row.inventory;
-    let known: BTreeMap<_, _> =
-        inventory.gpus.iter().map(|gpu| (gpu.index, gpu.model.as_str())).collect();
+    let known: BTreeMap<_, _> = gpus.map(|gpu| (gpu.index, gpu.model.as_str())).collect();
     let mut taken = node.gpus_used.clone();
     taken.extend(&node.kept.gpus);
     let model = wanted.gpu_model.as_deref();
@@ -221,5 +230,5 @@ fn fits(node: &Node, wanted: &TaskResources, member: &Member) -> bool {
     let tasks = member.tasks.len() as u64;
     let cpu = CpuMillis(wanted.cpu.0.saturating_mul(tasks)).plus(node.cpu_taken());
     let memory = Bytes(wanted.memory.0.saturating_mul(tasks)).plus(node.memory_taken());
-    gpus && node.row.takes_work() && cpu <= inventory.cpu && memory <= inventory.memory
+    gpus && cpu <= inventory.cpu && memory <= inventory.memory
 }

@@ -2,8 +2,9 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
-    Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, RequestKey,
+    Bytes, CheckId, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, RequestKey,
     after::{After, RetryRule},
+    check::{Accusation, CheckRun, Verify},
     checkpoint::Checkpoint,
     health::HeldGpu,
     interrupt::Interrupt,
@@ -51,6 +52,25 @@ pub struct Meta {
     pub reply_next: u64,
     /// The newest entry with a plan, whether or not anything of it still held.
     pub planned: LogIndex,
+    /// Checks ever opened.
+    pub checks: u64,
+}
+
+/// What the threads of a hung rank waited for.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DumpRow {
+    /// The element.
+    pub element: ElementId,
+    /// The attempt's lease.
+    pub lease: LeaseId,
+    /// The rank.
+    pub rank: u32,
+    /// Digest of the text.
+    pub dump: Digest,
+    /// Its length.
+    pub size: Bytes,
+    /// When it was recorded.
+    pub time: Millis,
 }
 
 /// What holds for all queues, with who changed the configuration last, and why.
@@ -134,6 +154,10 @@ pub struct Brief {
     pub least: Isolation,
     /// What it says of being interrupted.
     pub interrupt: Interrupt,
+    /// What part of its work is run again elsewhere, where it says so.
+    pub verify: Option<Verify>,
+    /// What it is a run of, if it is a run of a check.
+    pub check: Option<Box<CheckRun>>,
 }
 
 /// What few jobs say: what they wait for, and when they are tried again.
@@ -173,6 +197,8 @@ impl Submitted {
             on_disconnect: self.spec.on_disconnect,
             least: Isolation::None,
             interrupt: self.spec.interrupt,
+            verify: self.spec.verify,
+            check: self.spec.check.clone().map(Box::new),
         }
     }
 
@@ -429,6 +455,18 @@ pub struct HealthRow {
     pub gpus: Vec<HeldGpu>,
     /// Which of them an operator has accepted, by unique name, with the entry that says so.
     pub accepted: BTreeMap<String, LogIndex>,
+    /// GPUs that gave wrong bits and that the node has not held back yet, by unique name.
+    pub accused: BTreeMap<String, Accusation>,
+    /// The newest check of each GPU that is held back, by unique name.
+    pub checks: BTreeMap<String, CheckId>,
+}
+
+impl HealthRow {
+    /// Whether there is nothing to remember.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.gpus.is_empty() && self.accused.is_empty()
+    }
 }
 
 /// A stored reply.

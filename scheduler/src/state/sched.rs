@@ -1,6 +1,7 @@
 //! What the scheduler keeps in memory: the live set and the planner's indexes.
 
 use super::{
+    check::Checks,
     command::Effect,
     keep::Kept,
     key,
@@ -10,9 +11,14 @@ use super::{
     step::Step,
 };
 use domain::{
-    Bytes, CpuMillis, ElementId, JobId, LeaseId, Millis, NodeId, artifact::SealTicket,
-    isolation::Confinement, lease::Lease, node::hardware_class, port::RowRead,
-    resource::TaskResources,
+    Bytes, CpuMillis, ElementId, JobId, LeaseId, Millis, NodeId,
+    artifact::SealTicket,
+    check::AcceptanceConfig,
+    isolation::Confinement,
+    lease::Lease,
+    node::hardware_class,
+    port::RowRead,
+    resource::{Gpu, TaskResources},
 };
 use std::{
     cmp::Reverse,
@@ -115,6 +121,10 @@ pub struct Sched {
     pub preemptions: BTreeMap<JobId, PreemptionRow>,
     /// Live leases that make room, each with that job.
     pub ceding: BTreeMap<LeaseId, JobId>,
+    /// Checks of machines.
+    pub checks: Checks,
+    /// How GPUs come out of quarantine.
+    pub acceptance: AcceptanceConfig,
 }
 
 impl Node {
@@ -132,6 +142,12 @@ impl Node {
         };
         node.classify();
         node
+    }
+
+    /// GPUs that take work: all that it offers, without those that gave wrong bits.
+    pub fn serving(&self) -> impl Iterator<Item = &Gpu> + Clone {
+        let accused = &self.health.accused;
+        self.row.inventory.gpus.iter().filter(|gpu| !accused.contains_key(&gpu.uuid))
     }
 
     /// Derives its classes anew after a change of what it has.

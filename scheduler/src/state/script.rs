@@ -68,6 +68,8 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         framework: None,
         image: None,
         interrupt: domain::interrupt::Interrupt::default(),
+        verify: None,
+        check: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The only window onto the state, for reading alone.
 
+mod checks;
 mod config_plan;
 mod documents;
 mod making_room;
@@ -225,7 +226,7 @@ impl<'a> View<'a> {
     /// Operators' words that a node has not acted on.
     #[must_use]
     pub fn acceptances(&self, id: NodeId) -> Vec<Acceptance> {
-        let Some(HealthRow { gpus, accepted }) = self.health(id) else { return Vec::new() };
+        let Some(HealthRow { gpus, accepted, .. }) = self.health(id) else { return Vec::new() };
         let word = |gpu: &HeldGpu| {
             let at = *accepted.get(&gpu.uuid)?;
             Some(Acceptance { uuid: gpu.uuid.clone(), at, since: gpu.since })
