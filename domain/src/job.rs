@@ -175,17 +175,7 @@ impl JobSpec {
         if self.time_limit == Some(Millis(0)) {
             fault("time_limit", "is zero".into(), "give a duration such as `2h30m`, or leave it");
         }
-        if let Some(min_run) = self.interrupt.min_run.filter(|time| *time > limit::MIN_RUN_MAX) {
-            let remedy = "give at most 7d, or `preemptible = false`";
-            fault("min_run_time", format!("is {min_run}"), remedy);
-        }
-        if let Some(verify) = self.verify.filter(|verify| !verify.is_valid()) {
-            let why = format!("is {} of 10000", verify.segments_of_10000);
-            fault("verify", why, "give `none`, or a part such as `segment:5%`");
-        }
-        if self.check.is_some() {
-            fault("check", "is not for a job to say".into(), "leave it out");
-        }
+        self.check_interruptions(&mut fault);
         if self.after.len() > limit::AFTER_MAX {
             let why = format!("names {} jobs", self.after.len());
             fault("after", why, "wait for at most 64, or for one that waits for the others");
@@ -210,6 +200,21 @@ impl JobSpec {
             fault("job", why, "move scripts and lists into the code folder");
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// What stops it, and what is run again.
+    fn check_interruptions(&self, fault: &mut impl FnMut(&str, String, &str)) {
+        if let Some(min_run) = self.interrupt.min_run.filter(|time| *time > limit::MIN_RUN_MAX) {
+            let remedy = "give at most 7d, or `preemptible = false`";
+            fault("min_run_time", format!("is {min_run}"), remedy);
+        }
+        if let Some(verify) = self.verify.filter(|verify| !verify.is_valid()) {
+            let why = format!("is {} of 10000", verify.segments_of_10000);
+            fault("verify", why, "give `none`, or a part such as `segment:5%`");
+        }
+        if self.check.is_some() {
+            fault("check", "is not for a job to say".into(), "leave it out");
+        }
     }
 
     /// Names that become variables of the task's environment.

@@ -187,17 +187,7 @@ impl v1::Job {
         Ok(Interrupt { preemptible, min_run, warn })
     }
 
-    /// The specification, submitted by `user`.
-    ///
-    /// # Errors
-    /// The first field that no specification allows. Ranges are checked by `JobSpec::check`.
-    pub fn into_spec(self, user: &str) -> Result<JobSpec, WireError> {
-        let outputs = word(
-            "outputs",
-            &self.outputs,
-            [("required", Outputs::Required), ("none", Outputs::None)],
-            "use `required` or `none`",
-        )?;
+    fn out_of_contact(&self) -> Result<(OnDisconnect, Restart), WireError> {
         let on_disconnect = word(
             "on_disconnect",
             &self.on_disconnect,
@@ -210,6 +200,21 @@ impl v1::Job {
             [("lease", Restart::Lease), ("confirmed", Restart::Confirmed)],
             "use `lease` or `confirmed`",
         )?;
+        Ok((on_disconnect, restart))
+    }
+
+    /// The specification, submitted by `user`.
+    ///
+    /// # Errors
+    /// The first field that no specification allows. Ranges are checked by `JobSpec::check`.
+    pub fn into_spec(self, user: &str) -> Result<JobSpec, WireError> {
+        let outputs = word(
+            "outputs",
+            &self.outputs,
+            [("required", Outputs::Required), ("none", Outputs::None)],
+            "use `required` or `none`",
+        )?;
+        let (on_disconnect, restart) = self.out_of_contact()?;
         let confinement = self.confinement()?;
         let checkpoint = self.checkpoint();
         let framework = framework(&self.framework)?;

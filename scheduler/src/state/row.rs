@@ -1,12 +1,15 @@
 //! The rows of the scheduler's tables.
 
+mod held;
+
+pub use held::HealthRow;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
-    Bytes, CheckId, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, RequestKey,
+    Bytes, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, RequestKey,
     after::{After, RetryRule},
-    check::{Accusation, CheckRun, Verify},
+    check::{CheckRun, Verify},
     checkpoint::Checkpoint,
-    health::HeldGpu,
     interrupt::Interrupt,
     isolation::{Confinement, Isolation},
     job::{Array, ElementState, EndCause, JobSpec, OnDisconnect, Restart},
@@ -17,10 +20,7 @@ use domain::{
     view::ElementCounts,
 };
 use registry::seal::recipe;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     command::{NewJob, Reply},
@@ -445,27 +445,6 @@ impl NodeRow {
             None if self.lost => NodeState::Lost,
             None => NodeState::Ready,
         }
-    }
-}
-
-/// A node's GPUs that are held back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct HealthRow {
-    /// The GPUs, as the node told last.
-    pub gpus: Vec<HeldGpu>,
-    /// Which of them an operator has accepted, by unique name, with the entry that says so.
-    pub accepted: BTreeMap<String, LogIndex>,
-    /// GPUs that gave wrong bits and that the node has not held back yet, by unique name.
-    pub accused: BTreeMap<String, Accusation>,
-    /// The newest check of each GPU that is held back, by unique name.
-    pub checks: BTreeMap<String, CheckId>,
-}
-
-impl HealthRow {
-    /// Whether there is nothing to remember.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.gpus.is_empty() && self.accused.is_empty()
     }
 }
 

@@ -66,7 +66,7 @@ fn what_is_given_up_frees_its_room_and_what_others_need_stays() {
     let dir = tempfile::tempdir().unwrap();
     let store = ChunkStore::open(dir.path()).unwrap();
     let big = Piece::of(vec![9; 1 << 20].into());
-    store.put(&[big.clone()]).unwrap();
+    store.put(std::slice::from_ref(&big)).unwrap();
     put(&store, &[1, 2]);
     let chunk = Chunk { name: big.name(), len: big.len() };
     let mut manifest = ChunkManifest::decode(&list(&[1])).unwrap();
