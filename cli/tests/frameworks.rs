@@ -67,8 +67,8 @@ fn root(user: &User, id: &str) -> String {
 fn step(user: &User, id: &str, rank: u64) -> u64 {
     let output = user.assay(&["logs", id, "--rank", &rank.to_string()]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let told = text.lines().filter_map(|line| line.strip_prefix("step ")?.split(' ').next());
-    told.last().and_then(|step| step.parse().ok()).unwrap_or(0)
+    let mut told = text.lines().filter_map(|line| line.strip_prefix("step ")?.split(' ').next());
+    told.next_back().and_then(|step| step.parse().ok()).unwrap_or(0)
 }
 
 /// Kills a random rank of a running example at a random step.

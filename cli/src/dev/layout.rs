@@ -262,7 +262,7 @@ mod tests {
     fn what_is_set_up_is_what_the_processes_read() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout { dir: dir.path().to_owned() };
-        layout.set_up("ada", Path::new("/usr/lib/libfake.so")).unwrap();
+        layout.set_up("ada", Path::new("/usr/lib/libfake.so"), 2).unwrap();
         let server = server::load(&layout.config("server-2")).unwrap();
         assert_eq!((server.id, server.members.len()), (ReplicaId(2), 3));
         assert_eq!(server.members[&ReplicaId(2)], server.advertise);
