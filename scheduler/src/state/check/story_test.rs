@@ -209,7 +209,7 @@ fn a_bit_that_flips_on_one_of_four_machines_names_the_right_gpu_wherever_the_job
             })
         });
         if met || liar == "a-0" {
-            assert_eq!(accused, std::slice::from_ref(uuid), "{liar} was met");
+            assert_eq!(accused, std::slice::from_ref(&uuid), "{liar} was met");
         }
         let names = bench
             .script
