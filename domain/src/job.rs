@@ -1,8 +1,9 @@
 //! What a user asks to be run.
 
+pub use crate::captured::{Array, Captured};
+
 use crate::{
     after::{After, RetryRule},
-    digest::Digest,
     framework::Framework,
     id::{ElementId, JobId, LeaseId},
     isolation::{Confinement, Network},
@@ -78,30 +79,6 @@ pub enum Restart {
     Lease,
     /// Only when the old one is known to be dead.
     Confirmed,
-}
-
-/// A captured folder or file: what was read at submit, by digest.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub struct Captured {
-    /// Digest of the [`crate::tree::Tree`] in its stored form.
-    pub tree: Digest,
-    /// Number of files.
-    pub files: u64,
-    /// Bytes over all files.
-    pub size: Bytes,
-    /// Where it was captured from, for people; not part of the recipe.
-    pub origin: String,
-}
-
-/// Many like elements submitted as one row.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
-)]
-pub struct Array {
-    /// Number of elements, numbered from 0.
-    pub count: u32,
-    /// Elements that may run at once; 0 means all.
-    pub at_once_max: u32,
 }
 
 /// A job as submitted. Everything in it that may decide the output enters the recipe.

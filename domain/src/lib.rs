@@ -4,6 +4,7 @@
 pub mod after;
 pub mod artifact;
 pub mod audit;
+pub mod captured;
 pub mod checkpoint;
 pub mod contract;
 pub mod decimal;

@@ -122,7 +122,7 @@ mod tests {
         let fresh = Watched::new(dirs.clone(), None);
         assert!(fresh.reserve > Bytes(0), "four hundredths of the disk");
         let watch = Watched { limit: Bytes(1 << 20), reserve: Bytes(1 << 20), ..fresh };
-        let mut after = |folder: PathBuf| {
+        let after = |folder: PathBuf| {
             std::fs::write(folder.join("more"), vec![1; 900 << 10]).unwrap();
             Watched { walked: None, ..watch.clone() }.look()
         };
