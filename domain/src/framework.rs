@@ -76,7 +76,10 @@ const fn must(name: &'static str, value: &'static str, source: &'static str) -> 
 const OPENMP: &str = "https://www.openmp.org/spec-html/5.0/openmpch6.html";
 const OPENBLAS: &str =
     "https://github.com/OpenMathLib/OpenBLAS/blob/develop/docs/runtime_variables.md";
-const MKL: &str = "https://www.intel.com/content/www/us/en/docs/onemkl/developer-guide-linux/2023-0/obtaining-numerically-reproducible-results.html";
+const MKL: &str = concat!(
+    "https://www.intel.com/content/www/us/en/docs/onemkl/developer-guide-linux/2023-0/",
+    "obtaining-numerically-reproducible-results.html"
+);
 const PYTHON: &str = "https://docs.python.org/3/using/cmdline.html#environment-variables";
 const POSIX: &str = "https://pubs.opengroup.org/onlinepubs/9699919799/basedefs/V1_chap08.html";
 const NUMPY: &str = "https://numpy.org/doc/stable/reference/simd/build-options.html";
@@ -91,7 +94,10 @@ const XLA: &str = "https://openxla.org/xla/flags_guidance";
 const JAX: &str = "https://docs.jax.dev/en/latest/config_options.html";
 const TF: &str =
     "https://www.tensorflow.org/api_docs/python/tf/config/experimental/enable_op_determinism";
-const TF_CPU: &str = "https://www.intel.com/content/www/us/en/developer/articles/guide/guide-to-tensorflow-runtime-optimizations-for-cpu.html";
+const TF_CPU: &str = concat!(
+    "https://www.intel.com/content/www/us/en/developer/articles/guide/",
+    "guide-to-tensorflow-runtime-optimizations-for-cpu.html"
+);
 const XGBOOST: &str = "https://xgboost.readthedocs.io/en/stable/parameter.html";
 const SKLEARN: &str = "https://scikit-learn.org/stable/computing/parallelism.html";
 

@@ -152,8 +152,10 @@ impl AgentMachine {
         match &held.wanted.lease.phase {
             Phase::Stopping { cause, .. } => {
                 let cause = cause.clone();
-                let grace = self.grace_after(&cause);
-                self.end(id, None, grace);
+                match held.wanted.spec.check.is_some() {
+                    true => self.stop(id),
+                    false => self.end(id, None, self.grace_after(&cause)),
+                }
             }
             Phase::Started { .. } => {
                 self.publish_if_all_done(id);

@@ -123,7 +123,10 @@ fn in_force(all: &[RankFacts]) -> Value {
             None => groups.push((vec![facts.rank], facts)),
         }
     }
-    let group = |(ranks, facts): (Vec<u32>, &RankFacts)| json!({ "framework": facts.answers, "process": facts.observed, "ranks": ranks });
+    let group = |(ranks, facts): (Vec<u32>, &RankFacts)| {
+        let (framework, process) = (&facts.answers, &facts.observed);
+        json!({ "framework": framework, "process": process, "ranks": ranks })
+    };
     groups.into_iter().map(group).collect()
 }
 
@@ -391,8 +394,6 @@ mod tests {
         let nodes = &payload["predicate"]["buildDefinition"]["internalParameters"]["nodes"];
         let gpu = |uuid: &str| json!({ "model": "H100", "uuid": uuid });
         assert_eq!(nodes.as_array().map(Vec::len), Some(2));
-        let in_force = &payload["predicate"]["buildDefinition"]["internalParameters"]["inForce"];
-        assert_eq!(*in_force, json!([{ "framework": null, "process": null, "ranks": [0, 1] }]));
         assert_eq!((&nodes[0]["name"], &nodes[1]["name"]), (&json!("b"), &json!("a")));
         assert_eq!(nodes[1]["driverVersion"], "550.a");
         let first = [gpu("GPU-b-0"), gpu("GPU-b-3")];
@@ -415,5 +416,14 @@ mod tests {
                 "annotations": { "ranks": [2] }, "digest": { "sha256": digest }, "name": "log",
             }))
         );
+    }
+
+    #[test]
+    fn ranks_in_which_the_same_was_in_force_stand_together() {
+        let said = |threads: &str| Some([("threads".to_owned(), threads.to_owned())].into());
+        let of = |rank, threads| RankFacts { rank, observed: None, answers: said(threads) };
+        let group = |threads: &str, ranks: &[u32]| json!({ "framework": { "threads": threads }, "process": null, "ranks": ranks });
+        let told = in_force(&[of(0, "1"), of(1, "2"), of(2, "1")]);
+        assert_eq!(told, json!([group("1", &[0, 2]), group("2", &[1])]));
     }
 }
