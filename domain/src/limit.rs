@@ -129,7 +129,7 @@ pub const GATE_PATIENCE: Millis = Millis(15_000);
 pub const CHECKS_OPEN_MAX: usize = 256;
 /// Time after which a check that found no idle GPUs, or no end, is given up.
 pub const CHECK_KEPT: Millis = Millis(24 * 3_600_000);
-/// Runs of one check that may end without a digest, other than to make room.
+/// Runs of one check that may end without a digest by the fault of the work itself.
 pub const CHECK_FAILURES_MAX: u32 = 3;
 /// Runs of one check in all, with those that made room.
 pub const CHECK_RUNS_MAX: u32 = 100;

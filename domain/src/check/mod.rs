@@ -195,9 +195,9 @@ pub struct Check {
     pub opened: Millis,
     /// Runs that were granted so far.
     pub granted: u32,
-    /// Runs that ended without a digest, other than to make room.
+    /// Runs that ended without a digest by the fault of the work itself.
     pub failures: u32,
-    /// How the newest of them ended.
+    /// How the newest run ended that gave no digest, other than to make room.
     pub last: Option<String>,
     /// The run that is under way.
     pub underway: Option<Underway>,

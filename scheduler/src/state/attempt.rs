@@ -90,7 +90,7 @@ impl Sched {
         step.events.add(Kind::AttemptEnded, actor, member);
         self.drop_lease(step, &lease, Some(cause.clone()));
         if self.run_of(lease.element.job).is_some() {
-            self.run_over(step, actor, lease.element.job, &cause.to_string());
+            self.run_over(step, actor, lease.element.job, Some(&cause));
         }
         self.alter(step, lease.element.job, |job, step| {
             let position = job.position(lease.element)?;

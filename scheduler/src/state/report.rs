@@ -240,7 +240,7 @@ impl Sched {
             }
             Some(CheckRun { task: CheckTask::BurnIn, .. }) => {
                 self.ballot(step, actor, job, output.root);
-                self.run_over(step, actor, job, "ended");
+                self.run_over(step, actor, job, None);
                 false
             }
             None => false,

@@ -68,20 +68,23 @@ impl Sched {
         self.decide(step, actor, id);
     }
 
-    /// A run has ended, with a digest or without.
+    /// A run has ended, with a digest or without. What a node's fault ends is run again as often
+    /// as there are runs; what the work itself ends, a few times.
     pub(in crate::state) fn run_over<R: RowRead>(
         &mut self,
         step: &mut Step<'_, R>,
         actor: &str,
         job: JobId,
-        cause: &str,
+        cause: Option<&EndCause>,
     ) {
         let Some((id, check)) = self.checks.of_run(job) else { return };
         let Some(run) = check.underway.take() else { return };
-        if !run.told && !run.yields {
-            check.failures += 1;
-            check.last = Some(cause.to_owned());
+        let cause = cause.filter(|_| !run.told && !run.yields);
+        if let Some(cause) = cause {
+            check.failures += u32::from(is_own_fault(cause));
+            check.last = Some(cause.to_string());
         }
+        let cause = check.last.clone().unwrap_or_default();
         let (failures, granted) = (check.failures, check.granted);
         let why = match run.told {
             true => None,
@@ -89,7 +92,7 @@ impl Sched {
                 Some(format!("{failures} runs gave no digest; the last one: {cause}"))
             }
             false if granted >= limit::CHECK_RUNS_MAX => {
-                Some(format!("none of {granted} runs came to its end; jobs wanted the room"))
+                Some(format!("none of {granted} runs came to its end; the last one: {cause}"))
             }
             false => None,
         };
@@ -333,6 +336,12 @@ impl Sched {
         let runs = self.checks.open.iter();
         runs.filter_map(|(id, check)| Some((*id, check.underway.as_ref()?.lease)))
     }
+}
+
+/// Whether a run that gave no digest is likely to give none again: it failed by itself, was
+/// cancelled, or passed the step at which it was to be compared.
+fn is_own_fault(cause: &EndCause) -> bool {
+    cause.is_jobs_fault() || matches!(cause, EndCause::Checked | EndCause::Cancelled)
 }
 
 fn at(check: &Check, ballot: &Ballot) -> u32 {

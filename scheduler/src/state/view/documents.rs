@@ -195,7 +195,7 @@ impl View<'_> {
     /// The artifact of a job or of an array's element.
     #[must_use]
     pub fn artifact_of(&self, rows: &impl RowRead, element: ElementId) -> Option<ArtifactView> {
-        ledger::artifact_of(rows, element)
+        ledger::artifact_of(rows, element).map(|found| self.with_replays(rows, found))
     }
 
     /// A page of the audit chain.
