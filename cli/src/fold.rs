@@ -151,7 +151,7 @@ mod tests {
     fn what_all_ranks_say_stands_once_and_what_one_says_alone() {
         let pieces = [(0, 1, "step 1\n"), (1, 2, "step 1\nslow\n"), (2, 3, "step 1\n")];
         assert_eq!(told(&pieces, 3), ["r00| step 1   (3 ranks)", "r01| slow"]);
-        let some = [(0, 1, "a\n"), (1, 2, "a\n"), (3, 2, "a\n"), (2, 60, "a\n")];
+        let some = [(0, 1, "a\n"), (1, 2, "a\n"), (3, 2, "a\n"), (2, HOLD + 60, "a\n")];
         assert_eq!(told(&some, 4), ["r00| a   (ranks 0-1 3)", "r02| a"], "one came too late");
     }
 
