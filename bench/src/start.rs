@@ -151,7 +151,7 @@ fn median(mut all: Vec<Duration>) -> Quantity {
 }
 
 /// Settings with which podman runs on a machine without systemd, where limits cannot be raised.
-const SETTINGS: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\"]\n\
+const SETTINGS: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
                         [engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\n\
                         events_logger = \"file\"\n";
 
@@ -240,6 +240,9 @@ pub async fn run(samples: usize) -> Result<()> {
     let ends = |all: &[Sample]| median(all.iter().map(|it| it.end).collect());
     let [plain, sandbox, container] = &ours;
     let bare = starts(&bares);
+    let least = |all: &[Sample]| all.iter().map(|it| it.start).min().unwrap_or_default();
+    // What a busy machine leaves of the truth: the sample that nothing else came between.
+    let fastest = |all: &[Sample]| Quantity::Time(least(all).saturating_sub(least(&bares)));
     for (name, all) in [("plain", plain), ("in a sandbox", sandbox), ("in a container", container)]
     {
         let over = Quantity::Time(match (starts(all), bare) {
@@ -251,7 +254,9 @@ pub async fn run(samples: usize) -> Result<()> {
             .beside("fork+exec alone", bare)
             .target(Target::AtMost(most, most))
             .note(format!(
-                "median of {samples}: from the request to the program; end {}",
+                "median of {samples}, from the request to the program; the fastest {} over the \
+                 fastest fork+exec; until its end {}",
+                fastest(all),
                 ends(all)
             ))
             .print();

@@ -221,11 +221,10 @@ impl Serve {
     /// force.
     fn watch(&mut self, born: Born) {
         let events = self.events.clone();
-        let (lease, pid, task) = match born {
-            Born::Task { lease, pid, task } => (lease, pid, task),
+        let (lease, pid, rank, look) = match born {
+            Born::Task { lease, pid, rank, look } => (lease, pid, rank, look),
             Born::Room { lease, pid } => return self.watch_room(lease, pid),
         };
-        let rank = task.rank;
         self.running.spawn(async move {
             if let Ok(fd) = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)
                 && let Ok(fd) = readable(fd)
@@ -233,7 +232,7 @@ impl Serve {
                 // Both arms are cancel-safe: readiness stays, and looking changes nothing.
                 let difference = tokio::select! {
                     _ = fd.readable() => None,
-                    difference = lasting_difference(pid, &task) => difference,
+                    difference = lasting_difference(pid, look.as_ref()) => difference,
                 };
                 if let Some(why) = difference {
                     let _ = events.send(Event::Differs { lease, rank, why }).await;
@@ -263,7 +262,8 @@ impl Serve {
 /// How the task's variables differ from what was asked, if they still do after a while.
 ///
 /// The kernel shows a program that has just begun, or is about to end, in part.
-async fn lasting_difference(pid: Pid, task: &TaskCommand) -> Option<String> {
+async fn lasting_difference(pid: Pid, task: Option<&TaskCommand>) -> Option<String> {
+    let task = task?;
     let mut found = None;
     for pause in LOOKS {
         tokio::time::sleep(pause).await;

@@ -62,8 +62,9 @@ enum Task {
 
 /// What was just started and is to be watched.
 pub(super) enum Born {
-    /// A task.
-    Task { lease: LeaseId, pid: Pid, task: TaskCommand },
+    /// A task, with its command where it is to be looked at what is in force. In a room it is what
+    /// was asked for: the room gives it to the kernel itself, and looks into no stranger.
+    Task { lease: LeaseId, pid: Pid, rank: u32, look: Option<TaskCommand> },
     /// The first process of a lease's room.
     Room { lease: LeaseId, pid: Pid },
 }
@@ -155,7 +156,8 @@ impl Table {
                 Ok(pid) => {
                     let number = pid.as_raw_nonzero().get().unsigned_abs();
                     said.push(Said::Started { lease, rank, pid: number });
-                    born.push(Born::Task { lease, pid, task: task.clone() });
+                    let look = entry.room.is_none().then(|| task.clone());
+                    born.push(Born::Task { lease, pid, rank, look });
                     entry.tasks.insert(rank, Task::Running(pid));
                     continue;
                 }
