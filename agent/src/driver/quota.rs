@@ -10,7 +10,9 @@ use std::{os::unix::fs::MetadataExt, path::Path};
 
 /// Bytes of a block, as files count theirs.
 const BLOCK: u64 = 512;
-/// What a lease without a request leaves of the disk: one part in so many.
+/// What a lease without a request leaves of the room that is free: one part in so many. Of the room
+/// and not of the disk: on a disk that is nearly full a part of the disk may be all that is free, and
+/// then no job could write a byte.
 const RESERVE: u64 = 20;
 /// Looks after which the folders are walked, whatever the disk says.
 const WALK_ANYWAY: u32 = 30;
@@ -31,8 +33,8 @@ impl Watched {
     #[must_use]
     pub fn new(dirs: LeaseDirs, asked: Option<Bytes>) -> Self {
         let limit = asked.unwrap_or_else(|| {
-            let (free, all) = room(&dirs.root);
-            free.minus(Bytes(all.0 / RESERVE))
+            let free = room(&dirs.root);
+            free.minus(Bytes(free.0 / RESERVE))
         });
         Self { dirs, limit, walked: None, looks: 0 }
     }
@@ -48,7 +50,7 @@ impl Watched {
     /// They are walked only if the disk has lost as much room since the last walk as is left to
     /// them: a look at a job that writes little costs one call.
     pub fn look(&mut self) -> Option<Bytes> {
-        let (free, _) = room(&self.dirs.root);
+        let free = room(&self.dirs.root);
         self.looks += 1;
         if let Some((held, before)) = self.walked
             && held.plus(before.minus(free)) <= self.limit
@@ -70,12 +72,9 @@ impl Watched {
     }
 }
 
-/// What is free and what there is where a folder stands; nothing where that cannot be told.
-fn room(path: &Path) -> (Bytes, Bytes) {
-    let bytes = |blocks: u64, size: u64| Bytes(blocks.saturating_mul(size));
-    statvfs(path).map_or((Bytes(0), Bytes(u64::MAX)), |it| {
-        (bytes(it.f_bavail, it.f_frsize), bytes(it.f_blocks, it.f_frsize))
-    })
+/// What is free where a folder stands; nothing where that cannot be told.
+fn room(path: &Path) -> Bytes {
+    statvfs(path).map_or(Bytes(0), |it| Bytes(it.f_bavail.saturating_mul(it.f_frsize)))
 }
 
 #[cfg(test)]
@@ -96,6 +95,7 @@ mod tests {
         std::fs::write(dirs.tmp().join("b"), vec![1; 900 << 10]).unwrap();
         watched.looks = WALK_ANYWAY;
         assert!(watched.look().is_some_and(|held| held > Bytes(1 << 20)));
-        assert!(Watched::new(dirs, None).limit() > Bytes(0));
+        let free = room(root.path());
+        assert!(Watched::new(dirs, None).limit() > Bytes(free.0 / 2));
     }
 }
