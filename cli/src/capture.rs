@@ -49,10 +49,7 @@ impl Capture {
         });
         let mut datasets = BTreeMap::new();
         for (name, source) in &draft.datasets {
-            let tree = match source.path.is_dir() {
-                true => folder(&source.path)?,
-                false => single(&source.path, false)?,
-            };
+            let tree = data(&source.path)?;
             if let Some(wanted) = source.sha256 {
                 check_digest(name, &source.path, &tree.tree, wanted)?;
             }
@@ -70,16 +67,7 @@ impl Capture {
     /// Every blob that the servers must have: the trees and their files, each once.
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
-        let mut sources = BTreeMap::new();
-        for stood in &self.stood {
-            let encoded = Source::bytes(stood.tree.encode());
-            sources.insert(encoded.digest, encoded);
-            for file in &stood.tree.files {
-                let source = Source::file(file.digest, file.size.0, stood.root.join(&file.path));
-                sources.insert(file.digest, source);
-            }
-        }
-        sources.into_values().collect()
+        sources(&self.stood)
     }
 
     /// Number and size of the captured files.
@@ -100,10 +88,7 @@ impl CapturedData {
     /// # Errors
     /// When something cannot be read, or changes while it is read.
     pub fn of(path: &Path) -> Result<Self, Fault> {
-        match path.is_dir() {
-            true => folder(path).map(Self),
-            false => single(path, false).map(Self),
-        }
+        data(path).map(Self)
     }
 
     /// Digest of the stored tree.
@@ -115,13 +100,22 @@ impl CapturedData {
     /// Every blob that the servers must have.
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
-        let Stood { tree, root } = &self.0;
-        let files = tree.files.iter().map(|file| {
-            (file.digest, Source::file(file.digest, file.size.0, root.join(&file.path)))
-        });
-        let all: BTreeMap<_, _> = files.collect();
-        std::iter::once(Source::bytes(tree.encode())).chain(all.into_values()).collect()
+        sources(std::slice::from_ref(&self.0))
     }
+}
+
+/// The trees and their files, each once.
+fn sources(all: &[Stood]) -> Vec<Source> {
+    let mut sources = BTreeMap::new();
+    for Stood { tree, root } in all {
+        let encoded = Source::bytes(tree.encode());
+        sources.insert(encoded.digest, encoded);
+        for file in &tree.files {
+            let source = Source::file(file.digest, file.size.0, root.join(&file.path));
+            sources.insert(file.digest, source);
+        }
+    }
+    sources.into_values().collect()
 }
 
 fn captured(tree: &Tree, origin: String) -> Captured {
@@ -131,6 +125,14 @@ fn captured(tree: &Tree, origin: String) -> Captured {
 fn folder(dir: &Path) -> Result<Stood, Fault> {
     let tree = walk::hash_tree(dir).map_err(|fault| Fault::usage("capture", fault.to_string()))?;
     Ok(Stood { tree, root: dir.to_owned() })
+}
+
+/// A data set: a folder, or a file.
+fn data(path: &Path) -> Result<Stood, Fault> {
+    match path.is_dir() {
+        true => folder(path),
+        false => single(path, false),
+    }
 }
 
 /// A single file as a tree of one. A program may be executed, whatever its mode says.

@@ -2,11 +2,12 @@
 
 use crate::{
     digest::Digest,
+    id::{ArtifactId, text_serde},
     model::{ModelRef, ModelRefError},
     unit::{Bytes, Millis},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// One version of a data set: `reviews@3`.
@@ -21,12 +22,6 @@ pub struct DatasetRef {
 impl fmt::Display for DatasetRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.name, self.version)
-    }
-}
-
-impl fmt::Debug for DatasetRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
@@ -46,18 +41,7 @@ impl FromStr for DatasetRef {
     }
 }
 
-impl Serialize for DatasetRef {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for DatasetRef {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let text = <String as Deserialize>::deserialize(input)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_serde!(DatasetRef);
 
 /// What the scan for personal data found, and with what.
 #[derive(
@@ -209,5 +193,5 @@ pub struct DatasetView {
     /// What keeps it from being used now; empty where it may be.
     pub blocked: Vec<Block>,
     /// Artifacts made from it, at most a page of them.
-    pub used_by: Vec<crate::id::ArtifactId>,
+    pub used_by: Vec<ArtifactId>,
 }

@@ -1,7 +1,6 @@
 //! The one registry of ids; each prints the way it is typed.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
 /// A text that is not an id of the wanted kind.
@@ -16,26 +15,28 @@ pub struct IdError {
     pub example: &'static str,
 }
 
+/// What prints and is stored the way it is typed.
 macro_rules! text_serde {
     ($name:ident) => {
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
             }
         }
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
                 out.collect_str(self)
             }
         }
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-                let text = <String as Deserialize>::deserialize(input)?;
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(input)?;
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
     };
 }
+pub(crate) use text_serde;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident($inner:ty) = $prefix:literal, $kind:literal;)*) => {$(

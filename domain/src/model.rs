@@ -3,12 +3,12 @@
 use crate::{
     decimal::Decimal,
     digest::Digest,
-    id::{ArtifactId, ElementId},
+    id::{ArtifactId, ElementId, text_serde},
     limit,
     unit::Millis,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// How far a version may be believed. Only a promotion moves it on.
@@ -86,12 +86,6 @@ impl fmt::Display for ModelRef {
     }
 }
 
-impl fmt::Debug for ModelRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 /// A text that names no version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` names no version of a model; write it like `digits@3`")]
@@ -110,18 +104,7 @@ impl FromStr for ModelRef {
     }
 }
 
-impl Serialize for ModelRef {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ModelRef {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let text = <String as Deserialize>::deserialize(input)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_serde!(ModelRef);
 
 /// One version of a family. All but its stage stays as it was registered.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]

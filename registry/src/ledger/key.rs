@@ -121,9 +121,20 @@ pub fn families_end() -> Vec<u8> {
     vec![FAMILY + 1]
 }
 
-/// A family's name within a longer key: no name holds the byte zero that ends it.
+/// A name and a number within a longer key: no name holds the byte zero that ends it.
+fn numbered(table: u8, name: &str, number: u64) -> Vec<u8> {
+    [&[table], name.as_bytes(), &[0], &number.to_be_bytes()].concat()
+}
+
+/// The name and the number at the end of a key that ends with them.
+fn numbered_in(tail: &[u8]) -> Option<(String, u64)> {
+    let (name, number) = tail.split_last_chunk::<8>()?;
+    let name = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?.to_owned();
+    Some((name, u64::from_be_bytes(*number)))
+}
+
 fn version(table: u8, model: &ModelRef) -> Vec<u8> {
-    [&[table], model.family.as_bytes(), &[0], &model.version.to_be_bytes()].concat()
+    numbered(table, &model.family, model.version)
 }
 
 /// A version of a family.
@@ -161,9 +172,7 @@ pub fn children(parent: &ModelRef) -> (Vec<u8>, Vec<u8>) {
 
 /// The version at the end of a key that ends with one.
 pub fn version_in(tail: &[u8]) -> Option<ModelRef> {
-    let (name, number) = tail.split_last_chunk::<8>()?;
-    let family = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?.to_owned();
-    Some(ModelRef { family, version: u64::from_be_bytes(*number) })
+    numbered_in(tail).map(|(family, version)| ModelRef { family, version })
 }
 
 /// An approver.
@@ -219,13 +228,12 @@ pub fn open_of(model: &ModelRef) -> Vec<u8> {
 
 /// A version of a data set.
 pub fn dataset(dataset: &DatasetRef) -> Vec<u8> {
-    [&[DATASET], dataset.name.as_bytes(), &[0], &dataset.version.to_be_bytes()].concat()
+    numbered(DATASET, &dataset.name, dataset.version)
 }
 
 /// First and past-last key of the versions of a data set from a number on.
 pub fn dataset_versions(name: &str, first: u64) -> (Vec<u8>, Vec<u8>) {
-    let from = dataset(&DatasetRef { name: name.to_owned(), version: first });
-    (from, [&[DATASET], name.as_bytes(), &[1]].concat())
+    (numbered(DATASET, name, first), [&[DATASET], name.as_bytes(), &[1]].concat())
 }
 
 /// Number of a data set's newest version.
@@ -253,9 +261,7 @@ pub fn datasets_of(tree: Digest) -> (Vec<u8>, Vec<u8>) {
 
 /// The version at the end of a key that ends with one.
 pub fn dataset_in(tail: &[u8]) -> Option<DatasetRef> {
-    let (name, number) = tail.split_last_chunk::<8>()?;
-    let name = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?.to_owned();
-    Some(DatasetRef { name, version: u64::from_be_bytes(*number) })
+    numbered_in(tail).map(|(name, version)| DatasetRef { name, version })
 }
 
 /// Whether a licence allows training.

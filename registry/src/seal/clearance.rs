@@ -1,8 +1,7 @@
 //! The document that an approver signs to clear a data set.
 
-use super::canonical;
+use super::{canonical, manifest::is_signed};
 use domain::dataset::{Block, DatasetVersion};
-use ed25519_dalek::{Signature, VerifyingKey};
 use serde_json::json;
 
 /// The document in canonical JSON. `kind` keeps it apart from every other signed text.
@@ -30,8 +29,5 @@ pub fn verify(
     key: &[u8; 32],
     signature: &[u8],
 ) -> bool {
-    let Ok(key) = VerifyingKey::from_bytes(key) else { return false };
-    let Ok(signature) = Signature::from_slice(signature) else { return false };
-    let document = document(version, blocks, reason);
-    !key.is_weak() && key.verify_strict(document.as_bytes(), &signature).is_ok()
+    is_signed(document(version, blocks, reason).as_bytes(), key, signature)
 }

@@ -111,12 +111,15 @@ pub fn approval_bytes(promotion: &Promotion) -> Vec<u8> {
 /// Whether a signature is this key's word on this promotion.
 #[must_use]
 pub fn verify_approval(promotion: &Promotion, key: &[u8; 32], signature: &[u8]) -> bool {
+    is_signed(&approval_bytes(promotion), key, signature)
+}
+
+/// Whether a signature is this key's, over these bytes.
+pub(super) fn is_signed(bytes: &[u8], key: &[u8; 32], signature: &[u8]) -> bool {
     let key = ed25519_dalek::VerifyingKey::from_bytes(key);
     let signature = ed25519_dalek::Signature::from_slice(signature);
     match (key, signature) {
-        (Ok(key), Ok(signature)) => {
-            key.verify_strict(&approval_bytes(promotion), &signature).is_ok()
-        }
+        (Ok(key), Ok(signature)) => key.verify_strict(bytes, &signature).is_ok(),
         _ => false,
     }
 }
