@@ -4,7 +4,7 @@ BIN := $(TARGET)/debug
 SEEDS ?= 200
 SECONDS ?= 300
 
-.PHONY: demo test build setup bench simulate workload fmt example
+.PHONY: demo test test-v2 build setup bench simulate workload fmt example
 
 demo: build example
 	$(BIN)/assay dev --tour --examples examples
@@ -25,8 +25,13 @@ test:
 	$(MAKE) simulate SEEDS=$(SEEDS) SECONDS=$(SECONDS)
 	cargo run --locked -q -p simulations --features planted --bin assay-sim -- planted
 
+# Walls and limits on a host with version 2 of control groups, in an emulated machine; needs root.
+test-v2:
+	scripts/test-v2
+
 simulate: setup
 	cargo run --locked -q -p simulations --bin assay-sim -- run --seeds $(SEEDS) --seconds $(SECONDS)
+	cargo run --locked -q -p simulations --bin assay-sim -- replay --clean $(SEEDS) --flipped $(SEEDS)
 
 bench: setup
 	scripts/setup-bench

@@ -6,6 +6,7 @@ fn main() -> std::io::Result<()> {
         "v1/agent.proto",
         "v1/peer.proto",
         "v1/blob.proto",
+        "v1/chunk.proto",
     ];
     for file in files {
         println!("cargo:rerun-if-changed={file}");

@@ -126,11 +126,17 @@ impl Assay {
         Ok(assay)
     }
 
-    async fn is_ready(&self) -> bool {
+    /// Whether a server leads and both nodes take work.
+    pub async fn is_ready(&self) -> bool {
         let nodes = What::Nodes(v1::NodesQuery {});
         let nodes = self.query::<Vec<domain::view::NodeView>>(0, nodes).await;
         let ready = |node: &domain::view::NodeView| node.status == domain::node::NodeState::Ready;
         nodes.is_ok_and(|nodes| nodes.iter().filter(|node| ready(node)).count() == 2)
+    }
+
+    /// The process of `assay dev` itself, which starts again what ends.
+    pub fn dev_pid(&self) -> u32 {
+        self._dev.pid()
     }
 
     /// Number of servers.

@@ -89,6 +89,28 @@ fn read_all(files: &[PathBuf], readers: usize) -> Result<f64> {
     Ok(total as f64 / start.elapsed().as_secs_f64())
 }
 
+/// Bytes a second of writes past the page cache, to one file that is removed again.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write_rate(path: &Path, size: u64) -> Result<f64> {
+    let flags = i32::try_from(OFlags::DIRECT.bits())?;
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).custom_flags(flags).open(path)?;
+    let mut space = vec![0x5a; BLOCK + ALIGNMENT];
+    let first = space.as_ptr().align_offset(ALIGNMENT);
+    let block = &mut space[first..first + BLOCK];
+    let start = Instant::now();
+    for number in 0..size / BLOCK as u64 {
+        block[..8].copy_from_slice(&number.to_le_bytes());
+        file.write_all(block)?;
+    }
+    file.sync_all()?;
+    let elapsed = start.elapsed();
+    std::fs::remove_file(path)?;
+    Ok(size as f64 / elapsed.as_secs_f64())
+}
+
 fn read_direct(path: &Path) -> Result<u64> {
     let flags = i32::try_from(OFlags::DIRECT.bits())?;
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;

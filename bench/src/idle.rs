@@ -51,7 +51,7 @@ fn ours(assay: &Assay, program: &Path) -> Result<Duration> {
 }
 
 /// A text of the document, wherever its envelope keeps it.
-fn find(document: &serde_json::Value, name: &str) -> Option<String> {
+pub fn find(document: &serde_json::Value, name: &str) -> Option<String> {
     match document {
         serde_json::Value::Object(fields) => match fields.get(name) {
             Some(serde_json::Value::String(text)) => Some(text.clone()),

@@ -1,19 +1,24 @@
 //! Benchmarks: each figure beside its peer or its bound, as a ratio from one run.
 #![forbid(unsafe_code)]
 
+mod agent_rest;
 mod arrays;
 mod assay;
 mod batch;
 mod burst;
+mod checkpoint;
 mod child;
 mod cpu;
 mod crew;
 mod disk;
 mod elections;
 mod etcd;
+mod gang;
 mod idle;
 mod kills;
 mod load;
+mod logs;
+mod model_signing;
 mod noop;
 mod queued;
 mod registers;
@@ -21,7 +26,9 @@ mod report;
 mod seal;
 mod shells;
 mod slurm;
+mod start;
 mod submits;
+mod tasks;
 mod tls;
 
 use anyhow::{Result, bail};
@@ -115,6 +122,24 @@ enum Command {
         /// Where to put them; the system's folder for temporary files by default.
         #[arg(long)]
         dir: Option<PathBuf>,
+        /// The program `model_signing` of the OpenSSF, to be measured beside.
+        #[arg(long)]
+        reference: Option<PathBuf>,
+    },
+    /// Storing and restoring a checkpoint of float32 tensors, beside cp, tar and the disk.
+    Checkpoint {
+        /// Its size in GiB, over eight files.
+        #[arg(long, default_value_t = 4)]
+        gib: u64,
+        /// Where to put it; the system's folder for temporary files by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Start of a task: plainly, in a sandbox, in a container, beside fork and exec and `podman run`.
+    Start {
+        /// Samples of each.
+        #[arg(long, default_value_t = 50)]
+        samples: usize,
     },
     /// Many queued jobs: memory, restart, latency.
     Queued {
@@ -123,6 +148,38 @@ enum Command {
         jobs: usize,
         /// Measured seconds before and after.
         #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
+    /// A gang over two nodes: from one rank's death, or a node's, to the death of the others.
+    Gang {
+        /// Ranks to kill.
+        #[arg(long, default_value_t = 10)]
+        kills: usize,
+        /// Nodes to kill.
+        #[arg(long, default_value_t = 3)]
+        nodes: usize,
+    },
+    /// A line's way from the task to a follower's terminal, and the memory that it takes.
+    Logs {
+        /// Lines a second.
+        #[arg(long, default_value_t = 10_000)]
+        rate: u64,
+        /// Seconds.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
+    /// An agent at rest with eight simulated GPUs: memory, and its share of a core.
+    Agent {
+        /// Seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Prints lines that hold the time, as the job of `logs` does.
+    #[command(hide = true)]
+    Print {
+        /// Lines a second.
+        rate: u64,
+        /// Seconds.
         seconds: u64,
     },
     /// All of them, with the numbers above.
@@ -142,8 +199,13 @@ impl Command {
             "noop",
             "kills",
             "elections",
+            "checkpoint",
             "seal",
+            "start",
             "queued",
+            "gang",
+            "logs",
+            "agent",
         ];
         words.map(|word| Arguments::parse_from(["assay-bench", word]).command).into()
     }
@@ -159,8 +221,14 @@ impl Command {
             Self::Noop { .. } => "noop",
             Self::Kills { .. } => "kills",
             Self::Elections { .. } => "elections",
+            Self::Checkpoint { .. } => "checkpoint",
             Self::Seal { .. } => "seal",
+            Self::Start { .. } => "start",
             Self::Queued { .. } => "queued",
+            Self::Gang { .. } => "gang",
+            Self::Logs { .. } => "logs",
+            Self::Agent { .. } => "agent",
+            Self::Print { .. } => "print",
             Self::All => "all",
         }
     }
@@ -179,9 +247,16 @@ impl Command {
             Self::Noop { jobs, alone } => noop::run(jobs, alone).await,
             Self::Kills { kills, etcd } => kills::run(kills, etcd).await,
             Self::Elections { seconds: time } => elections::run(seconds(time)).await,
-            Self::Seal { gib, dir } => seal::run(gib, dir.as_deref()).await,
+            Self::Checkpoint { gib, dir } => checkpoint::run(gib, dir.as_deref()).await,
+            Self::Seal { gib, dir, reference } => {
+                seal::run(gib, dir.as_deref(), reference.as_deref()).await
+            }
+            Self::Start { samples } => start::run(samples).await,
             Self::Queued { jobs, seconds: time } => queued::run(jobs, seconds(time)).await,
-            Self::All => bail!("`all` is made of the others"),
+            Self::Gang { kills, nodes } => gang::run(kills, nodes).await,
+            Self::Logs { rate, seconds: time } => logs::run(rate, seconds(time)).await,
+            Self::Agent { seconds: time } => agent_rest::run(seconds(time)).await,
+            Self::Print { .. } | Self::All => bail!("`all` is made of the others"),
         }
     }
 }
@@ -199,6 +274,9 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn start() -> Result<()> {
     let asked = Arguments::parse().command;
+    if let Command::Print { rate, seconds } = asked {
+        return logs::print(rate, Duration::from_secs(seconds));
+    }
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     println!("{profile} profile, {} cores", std::thread::available_parallelism()?);
     let commands = if let Command::All = asked { Command::all() } else { vec![asked] };

@@ -22,6 +22,8 @@ pub enum Quantity {
     Memory(u64),
     /// A number of things that should not happen.
     Count(u64),
+    /// A share of one core: less is better.
+    Share(f64),
 }
 
 impl Quantity {
@@ -32,7 +34,7 @@ impl Quantity {
 
     fn value(self) -> f64 {
         match self {
-            Self::Rate(value) | Self::Bandwidth(value) => value,
+            Self::Rate(value) | Self::Bandwidth(value) | Self::Share(value) => value,
             Self::Time(time) => time.as_secs_f64(),
             Self::Memory(count) | Self::Count(count) => count as f64,
         }
@@ -42,7 +44,9 @@ impl Quantity {
     pub fn times_better(self, other: Self) -> f64 {
         match self {
             Self::Rate(_) | Self::Bandwidth(_) => self.value() / other.value(),
-            Self::Time(_) | Self::Memory(_) | Self::Count(_) => other.value() / self.value(),
+            Self::Time(_) | Self::Memory(_) | Self::Count(_) | Self::Share(_) => {
+                other.value() / self.value()
+            }
         }
     }
 }
@@ -55,6 +59,7 @@ impl fmt::Display for Quantity {
             Self::Bandwidth(value) => write!(f, "{:.2} GB/s", value / 1e9),
             Self::Memory(bytes) => write!(f, "{:.0} MB", *bytes as f64 / 1e6),
             Self::Count(count) => write!(f, "{count}"),
+            Self::Share(share) => write!(f, "{:.2} %", share * 1e2),
             Self::Time(time) if time.as_secs_f64() < 1.0 => {
                 write!(f, "{:.2} ms", time.as_secs_f64() * 1e3)
             }

@@ -4,7 +4,7 @@
 //! servers are left out, for they are bound by network and disk of others.
 
 use crate::{
-    cpu, disk,
+    cpu, disk, model_signing,
     report::{self, Figure, Quantity, Target},
 };
 use agent::{
@@ -25,8 +25,8 @@ use domain::{
     port::Signer as _,
 };
 use registry::{
-    seal::{bundle, dsse},
-    sign::local::LocalSigner,
+    seal::{bundle, dsse, trust::Trust, verify::verify_model},
+    sign::local::{LocalSigner, create_model},
 };
 use sha2::Digest as _;
 use std::{
@@ -84,6 +84,7 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         phase: Phase::Started { done: BTreeMap::new() },
         resume_from: None,
         build_key: nothing,
+        isolation: domain::isolation::Isolation::None,
         notice: None,
     };
     let wanted = WantedLease {
@@ -109,11 +110,12 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         agent_version: String::new(),
         isolation: domain::isolation::NodeIsolation::default(),
     };
-    Ok(Sealing { wanted, dirs, inventory, started: Millis(0), ended: Millis(1) })
+    let (started, ended, facts) = (Millis(0), Millis(1), Vec::new());
+    Ok(Sealing { wanted, dirs, inventory, started, ended, facts, node_key: None })
 }
 
 /// What a job's end costs, up to its signatures.
-async fn seal(sealing: Sealing, signer: &LocalSigner) -> Result<OutputDigests> {
+async fn seal(sealing: Sealing, signer: &LocalSigner) -> Result<(OutputDigests, Vec<u8>)> {
     let statements = Statements::default();
     let digests = match seal::output(sealing, &statements).await {
         Ok(digests) => digests,
@@ -122,15 +124,15 @@ async fn seal(sealing: Sealing, signer: &LocalSigner) -> Result<OutputDigests> {
     let kept = statements.0.lock().unwrap_or_else(PoisonError::into_inner);
     let payload = |digest| kept.get(digest).context("the statement was handed over");
     let model = payload(&digests.statement)?;
-    let signed = signer.sign_model(&dsse::pae(model))?;
-    let signature = bundle::model_bundle(model, &signed, &signer.model_public_pem());
+    let signed = signer.sign(&dsse::pae(model))?;
+    let signature = bundle::model_bundle(model, &signed, &signer.public_pem()?);
     let provenance = payload(&digests.provenance)?;
-    let signed = signer.sign_model(&dsse::pae(provenance))?;
+    let signed = signer.sign(&dsse::pae(provenance))?;
     let envelope = dsse::envelope(provenance, &signed);
     if signature.is_empty() || envelope.is_empty() {
         bail!("a signature is empty");
     }
-    Ok(digests)
+    Ok((digests, signature))
 }
 
 /// SHA-256 of one core in bytes a second, from memory.
@@ -149,7 +151,7 @@ fn hash_rate() -> f64 {
 ///
 /// # Errors
 /// When the disk has no room or the tree is not sealed.
-pub async fn run(count: u64, place: Option<&Path>) -> Result<()> {
+pub async fn run(count: u64, place: Option<&Path>, reference: Option<&Path>) -> Result<()> {
     report::section("Hash, describe and sign a tree of 1 GiB files (copies to servers left out)");
     let dir = match place {
         Some(place) => tempfile::tempdir_in(place)?,
@@ -162,7 +164,7 @@ pub async fn run(count: u64, place: Option<&Path>) -> Result<()> {
         disk::fill(file, FILE, seed)?;
     }
     fs::write(dirs.log(0), "done\n")?;
-    let signer = LocalSigner::create(&dir.path().join("keys"))?;
+    let signer = create_model(&dir.path().join("model.key.pem"))?;
     let size = (count * FILE) as f64;
     let cores = std::thread::available_parallelism()?.get();
     // One file is hashed by one core.
@@ -171,8 +173,8 @@ pub async fn run(count: u64, place: Option<&Path>) -> Result<()> {
     disk::forget(&files)?;
     let read = disk::read_rate(&files, cores)?;
     let dropped = disk::forget(&files)?;
-    let (cold, cpu) = measure(record(dirs.clone())?, &signer, size).await?;
-    let (warm, _) = measure(record(dirs)?, &signer, size).await?;
+    let (cold, cpu, _) = measure(record(dirs.clone())?, &signer, size).await?;
+    let (warm, warm_cpu, signature) = measure(record(dirs.clone())?, &signer, size).await?;
     let (bound, bound_name) =
         if hashed < read { (hashed, "bound: SHA-256") } else { (read, "bound: disk read") };
     Figure::new(format!("seal {count} GiB, from disk"), Quantity::Bandwidth(cold))
@@ -191,19 +193,68 @@ pub async fn run(count: u64, place: Option<&Path>) -> Result<()> {
         Quantity::Bandwidth(warm),
     )
     .beside("bound: SHA-256", Quantity::Bandwidth(hashed))
+    .cpu(cpu::each(warm_cpu, count))
     .print();
+    let Some(program) = reference else { return Ok(()) };
+    let warm = Warm { rate: warm, cpu: warm_cpu, signature };
+    beside_reference(program, dir.path(), &dirs, &signer, count, warm)
+}
+
+/// A seal from memory.
+struct Warm {
+    rate: f64,
+    cpu: Duration,
+    signature: Vec<u8>,
+}
+
+fn beside_reference(
+    program: &Path,
+    dir: &Path,
+    dirs: &LeaseDirs,
+    signer: &LocalSigner,
+    count: u64,
+    warm: Warm,
+) -> Result<()> {
+    let size = (count * FILE) as f64;
+    let theirs = model_signing::measure(program, dir, &dirs.out())?;
+    let path = dir.join("ours.sig");
+    fs::write(&path, warm.signature)?;
+    let own = [std::process::id()];
+    let (before, start) = (cpu::of(&own), Instant::now());
+    let trust = Trust::parse(&signer.public_pem()?).map_err(anyhow::Error::msg)?;
+    let checks = verify_model(&dirs.out(), &path, &trust);
+    let verified = size / start.elapsed().as_secs_f64();
+    let verify_cpu = cpu::of(&own).saturating_sub(before);
+    if let Some(check) = checks.iter().find(|check| !check.ok) {
+        bail!("our own signature does not hold: {}", check.detail);
+    }
+    let figures = [
+        ("seal", warm.rate, warm.cpu, theirs.sign),
+        ("verify", verified, verify_cpu, theirs.verify),
+    ];
+    for (what, ours, ours_cpu, (time, theirs_cpu)) in figures {
+        Figure::new(format!("{what} {count} GiB from memory"), Quantity::Bandwidth(ours))
+            .beside("model_signing", Quantity::Bandwidth(size / time.as_secs_f64()))
+            .target(Target::Times(1.5, 1.5))
+            .cpu_beside(cpu::each(ours_cpu, count), cpu::each(theirs_cpu, count))
+            .print();
+    }
     Ok(())
 }
 
 /// Bytes a second of one seal, and the CPU that it took.
-async fn measure(sealing: Sealing, signer: &LocalSigner, size: f64) -> Result<(f64, Duration)> {
+async fn measure(
+    sealing: Sealing,
+    signer: &LocalSigner,
+    size: f64,
+) -> Result<(f64, Duration, Vec<u8>)> {
     let own = [std::process::id()];
     let before = cpu::of(&own);
     let start = Instant::now();
-    let digests = seal(sealing, signer).await?;
+    let (digests, signature) = seal(sealing, signer).await?;
     let elapsed = start.elapsed();
     if digests.size.0 as f64 != size {
         bail!("{} bytes sealed of {size}", digests.size.0);
     }
-    Ok((size / elapsed.as_secs_f64(), cpu::of(&own).saturating_sub(before)))
+    Ok((size / elapsed.as_secs_f64(), cpu::of(&own).saturating_sub(before), signature))
 }

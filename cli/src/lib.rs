@@ -16,6 +16,7 @@ mod dev;
 mod document;
 mod exit;
 mod fault;
+mod fold;
 mod jobfile;
 mod output;
 mod quantity;

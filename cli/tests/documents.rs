@@ -36,6 +36,29 @@ fn document(user: &User, words: &[&str]) -> String {
     lines(&serde_json::from_str(&text).unwrap())
 }
 
+fn keys_keep_their_form(user: &User, file: &str, new: &str) {
+    expect![[r#"
+        {
+          "file": "string",
+          "keys": "number",
+          "schema": "key_export/v1"
+        }
+    "#]]
+    .assert_eq(&document(user, &["key", "export", file]));
+    // What is written is what is listed.
+    let written = std::fs::read_to_string(file).unwrap();
+    let written = lines(&serde_json::from_str(&written).unwrap());
+    assert_eq!(written, document(user, &["key", "list"]));
+    expect![[r#"
+        {
+          "file": "string",
+          "key": "string",
+          "schema": "new_key/v1"
+        }
+    "#]]
+    .assert_eq(&document(user, &["key", "new", new]));
+}
+
 #[test]
 fn documents_of_changes_and_files_keep_their_form() {
     let cluster = Cluster::start();
@@ -93,6 +116,7 @@ fn documents_of_changes_and_files_keep_their_form() {
                 "datasets": {},
                 "env": {},
                 "hyperparameters": {},
+                "image": "null",
                 "interrupt": {
                   "min_run": "null",
                   "preemptible": "string",
@@ -179,6 +203,7 @@ fn documents_of_changes_and_files_keep_their_form() {
             }
         "#]],
     );
+    keys_keep_their_form(user, &path("keys.json"), &path("new.key.pem"));
     let (new, keys, ca_key) = (path("new"), path("keys"), path("tls/ca.key"));
     let init = ["server", "init", "r4", "--dir", &new, "--listen", "127.0.0.1:1"];
     check(

@@ -85,7 +85,8 @@ fn submit(dev: &Dev, number: usize) {
     assert!(output.status.success(), "submit of {name}: {said}");
 }
 
-/// The reference tool of model signing accepts an export, and refuses it after one flipped bit.
+/// The reference tool of model signing and the verifier of sigstore accept an export, and refuse it
+/// after one flipped bit; the script says when they disagree.
 fn strangers_agree(dev: &Dev) {
     let export = dev.dir.path().join("export");
     let to = export.to_str().unwrap();

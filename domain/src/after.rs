@@ -112,7 +112,9 @@ impl RetryOn {
             EndCause::Signal { .. } => Some(Self::Signal),
             EndCause::NoOutput | EndCause::OutputChanged { .. } => Some(Self::Output),
             EndCause::TimeLimit => Some(Self::TimeLimit),
-            EndCause::Prepare { .. } | EndCause::Sandbox { .. } => Some(Self::Prepare),
+            EndCause::Prepare { .. } | EndCause::Sandbox { .. } | EndCause::Drift { .. } => {
+                Some(Self::Prepare)
+            }
             EndCause::OutOfMemory { .. }
             | EndCause::TooManyProcesses { .. }
             | EndCause::DiskQuota { .. } => Some(Self::Limit),
@@ -124,7 +126,9 @@ impl RetryOn {
             | EndCause::Preempted { .. }
             | EndCause::BlobsLost
             | EndCause::GpuFault { .. }
-            | EndCause::Dependency { .. } => None,
+            | EndCause::Dependency { .. }
+            | EndCause::Checked
+            | EndCause::MadeRoom => None,
         }
     }
 }

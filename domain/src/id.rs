@@ -72,6 +72,8 @@ ids! {
     ArtifactId(u64) = "a", "an artifact id";
     /// The number of one placement of a gang, from 1.
     AttemptNo(u32) = "#", "an attempt number";
+    /// A check of a machine's bits. Never reused.
+    CheckId(u64) = "c", "a check id";
     /// A user's request to run work. Never reused, even after the job is forgotten.
     JobId(u64) = "j", "a job id";
     /// A machine with an agent.

@@ -1,13 +1,13 @@
 //! How far tasks are kept apart from the machine that they run on.
 
-use crate::unit::Bytes;
+use crate::{image::ImageRef, job::JobSpec, limit, unit::Bytes};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
 /// How a lease's tasks are run on a node. The greater one keeps more apart.
 ///
-/// What is in force is the greatest of what the node, and later the queue, demands and what the
-/// job asks for: nobody can ask for less.
+/// What is in force is the greatest of what the node and the queue demand and what the job asks
+/// for: nobody can ask for less.
 #[derive(
     Clone,
     Copy,
@@ -30,6 +30,31 @@ pub enum Isolation {
     /// Processes of a user of their own, in namespaces of their own, under limits that hold.
     #[serde(rename = "sandbox")]
     Sandbox,
+    /// The same, on the root of a container image rather than on the system's folders.
+    #[serde(rename = "container")]
+    Container,
+}
+
+impl Isolation {
+    /// Every kind with its word, least first.
+    pub const ALL: [(&str, Self); 3] =
+        [("plain", Self::None), ("sandbox", Self::Sandbox), ("container", Self::Container)];
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "plain",
+            Self::Sandbox => "sandbox",
+            Self::Container => "container",
+        }
+    }
+}
+
+impl std::fmt::Display for Isolation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
 }
 
 /// What a sandboxed task reaches over the network.
@@ -82,19 +107,52 @@ impl Confinement {
     /// Whether only a sandbox keeps what is asked for: a plain process reaches every network.
     #[must_use]
     pub fn needs_sandbox(&self) -> bool {
-        self.isolation == Isolation::Sandbox || self.network == Some(Network::None)
+        self.isolation >= Isolation::Sandbox || self.network == Some(Network::None)
     }
 
     /// What is in force on a node whose least is `default`.
     #[must_use]
     pub fn on(&self, default: Isolation) -> Isolation {
-        if self.needs_sandbox() { Isolation::Sandbox } else { default }
+        let network = if self.needs_sandbox() { Isolation::Sandbox } else { Isolation::None };
+        self.isolation.max(network).max(default)
+    }
+
+    /// The same, where at least `least` is to be in force.
+    #[must_use]
+    pub fn at_least(self, least: Isolation) -> Self {
+        Self { isolation: self.isolation.max(least), ..self }
     }
 
     /// What it reaches over the network, where a sandbox is in force.
     #[must_use]
     pub fn reaches(&self) -> Network {
         self.network.unwrap_or(Network::None)
+    }
+}
+
+/// What a specification says of its isolation that no cluster can keep.
+pub(crate) fn check(spec: &JobSpec, gpus: u64, fault: &mut impl FnMut(&str, String, &str)) {
+    let most = limit::NODE_GPUS_MAX as u64;
+    if spec.confinement.needs_sandbox()
+        && spec.confinement.reaches() == Network::None
+        && gpus > most
+    {
+        let why = format!("is none for a gang of {gpus} GPUs, and one node has at most {most}");
+        fault("network", why, "set `network = \"host\"`, so that its nodes reach each other");
+    }
+    match (&spec.image, spec.confinement.isolation == Isolation::Container) {
+        (None, true) => {
+            let remedy = "add `image = \"docker.io/library/python@sha256:...\"`";
+            fault("isolation", "is container, and no image is named".into(), remedy);
+        }
+        (Some(_), false) => {
+            let why = format!("is {}, and an image is named", spec.confinement.isolation);
+            fault("isolation", why, "set `isolation = \"container\"`, or name no image");
+        }
+        (Some(_), true) | (None, false) => {}
+    }
+    if spec.confinement.disk == Some(Bytes(0)) {
+        fault("resources.disk", "is zero".into(), "give a size such as \"10GiB\"");
     }
 }
 
@@ -111,6 +169,12 @@ pub struct NodeIsolation {
     pub cgroup: u8,
     /// Version of Landlock's interface, or 0 for none.
     pub landlock: u8,
+    /// What it lacks to run containers beside what it lacks for a sandbox, each with what to do.
+    #[serde(default)]
+    pub container_lacks: Vec<String>,
+    /// Version of the podman that keeps its images; empty where there is none.
+    #[serde(default)]
+    pub podman: String,
 }
 
 impl NodeIsolation {
@@ -120,14 +184,29 @@ impl NodeIsolation {
         self.lacks.is_empty() && self.cgroup > 0
     }
 
+    /// Whether it can run a container.
+    #[must_use]
+    pub fn can_contain(&self) -> bool {
+        self.can_sandbox() && self.container_lacks.is_empty() && !self.podman.is_empty()
+    }
+
+    /// The first thing that keeps it from running containers.
+    #[must_use]
+    pub fn container_lack(&self) -> Option<&str> {
+        self.lacks.first().or_else(|| self.container_lacks.first()).map(String::as_str)
+    }
+
     /// Whether a gang of what `asked` can run there, with `others` beside it on other nodes.
     #[must_use]
     pub fn takes(&self, asked: &Confinement, others: bool) -> bool {
+        // Without a network of the host its ranks would not find each other.
+        let meets = !others || asked.reaches() == Network::Host;
         match asked.on(self.default) {
             Isolation::None => true,
-            // Without a network of the host its ranks would not find each other.
-            Isolation::Sandbox => {
-                self.can_sandbox() && (!others || asked.reaches() == Network::Host)
+            Isolation::Sandbox => self.can_sandbox() && meets,
+            // A job without an image cannot be put into one.
+            Isolation::Container => {
+                asked.isolation == Isolation::Container && self.can_contain() && meets
             }
         }
     }
@@ -164,6 +243,23 @@ pub struct SandboxFacts {
     pub cpu_millis: u64,
     /// Processes and threads over all tasks.
     pub processes: u64,
+    /// The image whose root they had; none where they had the system's folders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageFacts>,
+}
+
+/// An image as it was found on the node.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageFacts {
+    /// What was asked for.
+    pub name: ImageRef,
+    /// SHA-256 of its configuration, by which podman keeps it.
+    pub id: String,
+    /// Who kept it.
+    pub podman: String,
+    /// Devices by their names in the container device interface.
+    pub devices: Vec<String>,
 }
 
 #[cfg(test)]
@@ -171,7 +267,21 @@ mod tests {
     use super::*;
 
     fn able(default: Isolation) -> NodeIsolation {
-        NodeIsolation { default, lacks: vec![], cgroup: 2, landlock: 7 }
+        let podman = "4.3.1".to_owned();
+        NodeIsolation { default, cgroup: 2, landlock: 7, podman, ..NodeIsolation::default() }
+    }
+
+    #[test]
+    fn only_a_job_with_an_image_runs_where_containers_are_demanded() {
+        let plain = Confinement::default();
+        let boxed = plain.at_least(Isolation::Container);
+        let none = NodeIsolation { podman: String::new(), ..able(Isolation::None) };
+        assert!(able(Isolation::None).takes(&boxed, false) && !none.takes(&boxed, false));
+        let strict = able(Isolation::Container);
+        assert!(strict.takes(&boxed, false) && !strict.takes(&plain, false));
+        assert!(!strict.takes(&boxed, true), "no network by default");
+        assert_eq!(boxed.on(Isolation::Sandbox), Isolation::Container);
+        assert_eq!(plain.at_least(Isolation::Sandbox).on(Isolation::None), Isolation::Sandbox);
     }
 
     #[test]

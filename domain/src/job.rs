@@ -1,15 +1,21 @@
 //! What a user asks to be run.
 
 mod choice;
+mod element;
 
 pub use choice::{OnDisconnect, Outputs, Restart};
+pub use element::ElementState;
 
 use crate::{
     after::{After, RetryRule},
+    check::{CheckRun, Verify},
+    checkpoint::CheckpointRule,
     digest::Digest,
-    id::{ElementId, JobId, LeaseId},
+    framework::Framework,
+    id::{ElementId, JobId},
+    image::ImageRef,
     interrupt::Interrupt,
-    isolation::{Confinement, Network},
+    isolation::{self, Confinement},
     limit,
     resource::TaskResources,
     unit::{Bytes, Millis},
@@ -90,9 +96,24 @@ pub struct JobSpec {
     /// What it says of its own isolation.
     #[serde(default)]
     pub confinement: Confinement,
+    /// Whose checkpoints' bytes are kept.
+    #[serde(default, skip_serializing_if = "CheckpointRule::is_default")]
+    pub checkpoint: CheckpointRule,
+    /// What it computes with: what is set before it starts, and what it must say of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framework: Option<Framework>,
+    /// The image whose root it runs on, where it runs in a container.
+    #[serde(default)]
+    pub image: Option<ImageRef>,
     /// What it says of being interrupted.
     #[serde(default)]
     pub interrupt: Interrupt,
+    /// What part of its work is run again elsewhere; none leaves it to the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
+    /// What it checks, if it is a run of a check. The cluster alone sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckRun>,
 }
 
 /// A specification that no cluster could run.
@@ -154,16 +175,14 @@ impl JobSpec {
         if self.time_limit == Some(Millis(0)) {
             fault("time_limit", "is zero".into(), "give a duration such as `2h30m`, or leave it");
         }
-        if let Some(min_run) = self.interrupt.min_run.filter(|time| *time > limit::MIN_RUN_MAX) {
-            let remedy = "give at most 7d, or `preemptible = false`";
-            fault("min_run_time", format!("is {min_run}"), remedy);
-        }
+        self.check_interruptions(&mut fault);
         if self.after.len() > limit::AFTER_MAX {
             let why = format!("names {} jobs", self.after.len());
             fault("after", why, "wait for at most 64, or for one that waits for the others");
         }
         self.check_names(&mut fault);
-        self.check_confinement(gpus, &mut fault);
+        self.checkpoint.check(&mut fault);
+        isolation::check(self, gpus, &mut fault);
         let captured = self.code.iter().map(|code| ("code", code));
         let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));
         for (field, captured) in captured {
@@ -183,24 +202,25 @@ impl JobSpec {
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    fn check_confinement(&self, gpus: u64, fault: &mut impl FnMut(&str, String, &str)) {
-        let most = limit::NODE_GPUS_MAX as u64;
-        if self.confinement.needs_sandbox()
-            && self.confinement.reaches() == Network::None
-            && gpus > most
-        {
-            let why = format!("is none for a gang of {gpus} GPUs, and one node has at most {most}");
-            fault("network", why, "set `network = \"host\"`, so that its nodes reach each other");
+    /// What stops it, and what is run again.
+    fn check_interruptions(&self, fault: &mut impl FnMut(&str, String, &str)) {
+        if let Some(min_run) = self.interrupt.min_run.filter(|time| *time > limit::MIN_RUN_MAX) {
+            let remedy = "give at most 7d, or `preemptible = false`";
+            fault("min_run_time", format!("is {min_run}"), remedy);
         }
-        if self.confinement.disk == Some(Bytes(0)) {
-            fault("resources.disk", "is zero".into(), "give a size such as \"10GiB\"");
+        if let Some(verify) = self.verify.filter(|verify| !verify.is_valid()) {
+            let why = format!("is {} of 10000", verify.segments_of_10000);
+            fault("verify", why, "give `none`, or a part such as `segment:5%`");
+        }
+        if self.check.is_some() {
+            fault("check", "is not for a job to say".into(), "leave it out");
         }
     }
 
     /// Names that become variables of the task's environment.
     fn check_names(&self, fault: &mut impl FnMut(&str, String, &str)) {
         for name in self.env.keys() {
-            if crate::contract::is_reserved(name) {
+            if crate::contract::is_reserved(self.framework, name) {
                 let why = format!("sets `{name}`, which the environment contract fixes");
                 fault("env", why, "remove it; `docs/DETERMINISM.md` lists what is fixed");
             }
@@ -312,11 +332,26 @@ pub enum EndCause {
         /// What failed, and what to do.
         detail: String,
     },
+    /// What is in force in a task is not what was set.
+    Drift {
+        /// The task's rank.
+        rank: u32,
+        /// The variable, or what the framework was asked.
+        name: String,
+        /// What was set.
+        asked: String,
+        /// What is in force.
+        found: String,
+    },
     /// It gave its place up to another gang, and goes on later.
     Preempted {
         /// The other one.
         by: ElementId,
     },
+    /// It was a run of a check, and its digest is known.
+    Checked,
+    /// It was a run of a check, and a job wanted its room.
+    MadeRoom,
 }
 
 impl EndCause {
@@ -336,6 +371,7 @@ impl EndCause {
             // The planner asks no node that says it cannot: one that fails all the same would be
             // asked again and again.
             | Self::Sandbox { .. }
+            | Self::Drift { .. }
             | Self::Seal { .. } => true,
             Self::DiskFull { .. }
             | Self::GpuFault { .. }
@@ -344,6 +380,8 @@ impl EndCause {
             | Self::LeaseExpired
             | Self::Cancelled
             | Self::Preempted { .. }
+            | Self::Checked
+            | Self::MadeRoom
             | Self::BlobsLost => false,
         }
     }
@@ -387,61 +425,14 @@ impl std::fmt::Display for EndCause {
                 limit.text()
             ),
             Self::Sandbox { detail } => write!(f, "its sandbox could not be built: {detail}"),
+            Self::Drift { rank, name, asked, found } => write!(
+                f,
+                "the environment contract is not in force: `{name}` is `{found}` in rank {rank}, \
+                 asked was `{asked}`; see docs/DETERMINISM.md"
+            ),
             Self::Preempted { by } => write!(f, "preempted by {by}"),
-        }
-    }
-}
-
-/// Where an element of a job stands.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "state")]
-pub enum ElementState {
-    /// Waits for a placement.
-    Waiting,
-    /// Holds a lease.
-    Running {
-        /// The lease.
-        lease: LeaseId,
-    },
-    /// Ended well; its seal ticket (named by the ended lease) is open.
-    Sealing {
-        /// The ended lease.
-        lease: LeaseId,
-    },
-    /// Its sealed artifact is in the ledger.
-    Completed {
-        /// The artifact.
-        artifact: crate::id::ArtifactId,
-    },
-    /// Ended without a result.
-    Failed {
-        /// Why.
-        cause: EndCause,
-    },
-    /// Cancelled by a user.
-    Cancelled,
-}
-
-impl ElementState {
-    /// Whether nothing more will happen to it.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::Completed { .. } | Self::Failed { .. } | Self::Cancelled => true,
-            Self::Waiting | Self::Running { .. } | Self::Sealing { .. } => false,
-        }
-    }
-
-    /// The state's one word, as every list prints it.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running { .. } => "running",
-            Self::Sealing { .. } => "sealing",
-            Self::Completed { .. } => "completed",
-            Self::Failed { .. } => "failed",
-            Self::Cancelled => "cancelled",
+            Self::Checked => f.write_str("its digest is known: nothing more is to be done"),
+            Self::MadeRoom => f.write_str("made room for a job; it is run again later"),
         }
     }
 }

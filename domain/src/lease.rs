@@ -4,6 +4,7 @@ use crate::{
     checkpoint::Checkpoint,
     digest::Digest,
     id::{AttemptNo, ElementId, LeaseId, NodeId},
+    isolation::Isolation,
     unit::Millis,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -92,6 +93,10 @@ pub struct Lease {
     pub resume_from: Option<Checkpoint>,
     /// Fixed at the first grant and kept by later attempts.
     pub build_key: Digest,
+    /// The least isolation of its tasks: the greater of what job and queue said when it was
+    /// granted.
+    #[serde(default)]
+    pub isolation: Isolation,
     /// That it is to end soon, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<crate::interrupt::Notice>,

@@ -4,14 +4,18 @@
 pub mod after;
 pub mod artifact;
 pub mod audit;
+pub mod check;
 pub mod checkpoint;
+pub mod chunks;
 pub mod contract;
 pub mod dataset;
 pub mod decimal;
 pub mod digest;
+pub mod framework;
 pub mod hardware;
 pub mod health;
 pub mod id;
+pub mod image;
 pub mod interrupt;
 pub mod isolation;
 pub mod job;
@@ -20,12 +24,14 @@ pub mod limit;
 pub mod link;
 pub mod model;
 pub mod node;
+pub mod observed;
 pub mod port;
 pub mod promotion;
 pub mod queue;
 pub mod refusal;
 pub mod resource;
 pub mod scratch;
+pub mod signing;
 pub mod tree;
 pub mod unit;
 pub mod view;
@@ -33,6 +39,7 @@ pub mod view;
 pub use decimal::Decimal;
 pub use digest::Digest;
 pub use id::{
-    ArtifactId, AttemptNo, ElementId, JobId, LeaseId, NodeId, PromotionId, ReplicaId, RequestKey,
+    ArtifactId, AttemptNo, CheckId, ElementId, JobId, LeaseId, NodeId, PromotionId, ReplicaId,
+    RequestKey,
 };
 pub use unit::{Bytes, CpuMillis, LogIndex, MegaBits, MegaHertz, MilliWatts, Millis};

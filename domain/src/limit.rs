@@ -76,6 +76,13 @@ pub const REPLIES_MAX: u64 = 1_000_000;
 pub const REPLIES_MIN: u64 = 65_536;
 /// Time for which a stored reply is kept, at least, while fewer than [`REPLIES_MAX`].
 pub const REPLY_KEPT: Millis = Millis(24 * 3_600_000);
+/// Public keys that one cluster remembers: model keys, and event keys of every day.
+/// Source: three servers with a key a day fill it in fifteen years.
+pub const KEYS_MAX: u64 = 16_384;
+/// Longest time for which a model key delegates to an event key that a server made by itself.
+pub const DELEGATION_MAX: Millis = Millis(26 * 3_600_000);
+/// Longest time for which an old model key counts beside its successor.
+pub const KEY_OVERLAP_MAX: Millis = Millis(90 * 24 * 3_600_000);
 /// Digests of committed checkpoints kept for one element. One more, and every second is dropped.
 pub const CHECKPOINT_DIGESTS_KEPT: usize = 512;
 /// Bytes of the name of a model family, a metric, an alias or an approver.
@@ -118,6 +125,22 @@ pub const GATE_BATCH: usize = 64;
 pub const GATE_TRIES: u32 = 5;
 /// Longest time for one decision at a gate, over all tries.
 pub const GATE_PATIENCE: Millis = Millis(15_000);
+/// Checks that are open at once. While there are so many, no further segment is chosen.
+pub const CHECKS_OPEN_MAX: usize = 256;
+/// Time after which a check that found no idle GPUs, or no end, is given up.
+pub const CHECK_KEPT: Millis = Millis(24 * 3_600_000);
+/// Runs of one check that may end without a digest by the fault of the work itself.
+pub const CHECK_FAILURES_MAX: u32 = 3;
+/// Runs of one check in all, with those that made room.
+pub const CHECK_RUNS_MAX: u32 = 100;
+/// Digests of classes that are remembered.
+pub const CHECK_REFERENCES_MAX: usize = 1_000;
+/// Time limit of the burn-in that agents bring along.
+pub const BURN_IN_MAX: Millis = Millis(10 * 60_000);
+/// Dumps of hung ranks that are kept of one element.
+pub const DUMPS_MAX: usize = 64;
+/// Bytes of one such dump.
+pub const DUMP_MAX: Bytes = Bytes(4 << 20);
 /// Rows of a list in one answer.
 pub const PAGE_MAX: usize = 1_000;
 /// Files of one captured tree.
@@ -161,6 +184,9 @@ pub const PREEMPTIONS_MAX: usize = 16;
 pub const VICTIMS_MAX: usize = 512;
 /// Time from SIGTERM to SIGKILL.
 pub const KILL_GRACE: Millis = Millis(1_000);
+/// The same where another part of the attempt has failed: what goes on can make nothing of use, and
+/// a gang is to be dead everywhere within a second.
+pub const GANG_GRACE: Millis = Millis(500);
 /// Log entries between two exchanges of state digests.
 pub const DIGEST_EVERY: u64 = 1_024;
 /// Log entries kept after a compaction, for followers that lag.
@@ -178,10 +204,38 @@ pub const COPY_CHECK_PAGE: usize = 8;
 pub const COPY_CHECK_PAUSE: Millis = Millis(1_000);
 /// Least time between two rounds over all results.
 pub const COPY_CHECK_ROUND: Millis = Millis(60_000);
+/// Least, usual and longest length of a chunk of a checkpoint. The least is near the usual, since
+/// bytes before it are not looked at for a cut. Source: ADR-0027.
+pub const CHUNK_MIN: Bytes = Bytes(384 << 10);
+/// See [`CHUNK_MIN`].
+pub const CHUNK_USUAL: Bytes = Bytes(512 << 10);
+/// See [`CHUNK_MIN`].
+pub const CHUNK_MAX: Bytes = Bytes(2 << 20);
+/// Bytes of chunks that are stored with one fsync at most, and that one upload holds in memory.
+pub const CHUNK_BATCH: Bytes = Bytes(16 << 20);
+/// Bytes of all uploads' chunks that a server holds in memory; more wait on the wire.
+pub const CHUNKS_IN_FLIGHT: Bytes = Bytes(128 << 20);
+/// Names of chunks in one question.
+pub const CHUNK_NAMES_MAX: usize = 4_096;
+/// Longest list of a checkpoint's chunks: one of about a TiB.
+pub const CHUNK_LIST_MAX: Bytes = Bytes(64 << 20);
+/// Checkpoints of one element whose bytes are kept, unless its job says otherwise.
+pub const CHECKPOINTS_KEPT: u32 = 3;
+/// The most that a job may say.
+pub const CHECKPOINTS_KEPT_MAX: u32 = 512;
+/// Time for which a checkpoint's bytes are kept, unless its job says otherwise.
+pub const CHECKPOINT_AGE: Millis = Millis(7 * 24 * 3_600_000);
+/// Checkpoints whose time is over that one entry looks at.
+pub const CHECKPOINTS_DUE: usize = 256;
 
 const _: () = assert!(PROPOSAL_MAX.0 < RAFT_MESSAGE_MAX.0);
 const _: () = assert!(RAFT_MESSAGE_MAX.0 + PROPOSAL_MAX.0 < WIRE_MESSAGE_MAX.0);
 const _: () = assert!(BLOB_CHUNK.0 < WIRE_MESSAGE_MAX.0);
+const _: () = assert!(CHUNK_MIN.0 < CHUNK_USUAL.0 && CHUNK_USUAL.0 < CHUNK_MAX.0);
+const _: () = assert!(CHUNK_MAX.0 < WIRE_MESSAGE_MAX.0, "a chunk travels in one message");
+const _: () = assert!(32 * CHUNK_NAMES_MAX as u64 * 2 < WIRE_MESSAGE_MAX.0);
+const _: () = assert!(2 * CHUNK_BATCH.0 < CHUNKS_IN_FLIGHT.0);
+const _: () = assert!(CHECKPOINTS_KEPT <= CHECKPOINTS_KEPT_MAX);
 const _: () = assert!(CHECKPOINT_DIGESTS_KEPT.is_multiple_of(2), "so that the newest one stays");
 const _: () = assert!(SPEC_MAX.0 < PROPOSAL_MAX.0);
 const _: () = assert!(2 * WIRE_MESSAGE_MAX.0 < PARTS_MAX.0, "one large submit always fits");
@@ -192,5 +246,6 @@ const _: () = assert!(DISK_LOW.0 > DISK_KEPT.0 && DISK_KEPT.0 > DISK_FULL.0);
 const _: () = assert!(DISK_FULL.0 > 8 * RAFT_MESSAGE_MAX.0);
 const _: () = assert!(CONNECTIONS_MAX > 2 * NODES_MAX);
 const _: () = assert!(LEASE_GRACE.0 < LEASE_TTL.0);
+const _: () = assert!(GANG_GRACE.0 <= KILL_GRACE.0 / 2, "half of the second is for the way there");
 const _: () = assert!(NOTICE_PATIENCE.0 + LEASE_TTL.0 < NOTICE_MAX.0);
 const _: () = assert!(NOTICE_MAX.0 + 2 * LEASE_TTL.0 < PREEMPTION_MAX.0);

@@ -2,14 +2,16 @@
 
 use crate::{
     artifact::OutputDigests,
+    check::Accusation,
     checkpoint::Checkpoint,
     digest::Digest,
     health::{Acceptance, HeldGpu, IdleRank},
     id::{LeaseId, NodeId},
+    isolation::Confinement,
     job::{EndCause, JobSpec},
     lease::{Lease, Phase},
     node::Inventory,
-    unit::{LogIndex, Millis},
+    unit::{Bytes, LogIndex, Millis},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -54,6 +56,17 @@ pub enum Report {
         /// The lease.
         lease: LeaseId,
     },
+    /// A rank hung: what its threads waited for is on enough servers.
+    Dumped {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// Digest of the dump.
+        dump: Digest,
+        /// Its length.
+        size: Bytes,
+    },
 }
 
 impl Report {
@@ -65,7 +78,8 @@ impl Report {
             | Self::Done { lease, .. }
             | Self::Ended { lease, .. }
             | Self::Failed { lease, .. }
-            | Self::Stopped { lease } => *lease,
+            | Self::Stopped { lease }
+            | Self::Dumped { lease, .. } => *lease,
             Self::Checkpoint { checkpoint } => checkpoint.lease,
         }
     }
@@ -185,6 +199,11 @@ pub enum Down {
         /// The word.
         acceptance: Acceptance,
     },
+    /// A GPU gave other bits than its like. Repeated until [`Up::Health`] holds it back.
+    Accuse {
+        /// The charge.
+        accusation: Accusation,
+    },
 }
 
 /// A lease with all that an agent needs to run it.
@@ -212,6 +231,12 @@ impl WantedLease {
     #[must_use]
     pub fn may_run(&self) -> bool {
         matches!(self.lease.phase, Phase::Started { .. })
+    }
+
+    /// What its job says of its isolation, raised to what its queue demands.
+    #[must_use]
+    pub fn confinement(&self) -> Confinement {
+        self.spec.confinement.at_least(self.lease.isolation)
     }
 
     /// The instant of the log's clock at which it was granted.

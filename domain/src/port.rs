@@ -1,6 +1,6 @@
 //! The few traits that a machine's shell must supply and that more than one room uses.
 
-use crate::digest::Digest;
+use crate::signing::Custody;
 
 /// One change of a row: the key's new value, or none where it is removed.
 #[derive(Clone, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
@@ -43,43 +43,67 @@ impl RowRead for std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
     }
 }
 
-/// Signs on behalf of the cluster. Keys never leave its implementation.
+/// One key that signs models on behalf of the cluster. It never leaves its custody.
+///
+/// Calls may block on a device or a network, within a bound of their own: make them on a thread
+/// that may wait.
 pub trait Signer: Send + Sync {
-    /// ECDSA P-256 with SHA-256 over `message`, DER-encoded: for models and provenance.
+    /// What the configuration calls the key, for messages. Holds no secret.
+    fn name(&self) -> String;
+
+    /// Where the key is.
+    fn custody(&self) -> Custody;
+
+    /// The public key: SPKI in PEM, with LF and a trailing newline.
     ///
     /// # Errors
-    /// When the key cannot be used now; the caller retries within a bound.
-    fn sign_model(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+    /// When it cannot be asked for now, or is not ECDSA P-256.
+    fn public_pem(&self) -> Result<String, SignError>;
 
-    /// The public key for [`Signer::sign_model`]: SPKI in PEM, with LF and a trailing newline.
-    fn model_public_pem(&self) -> String;
-
-    /// Ed25519 (pure) over the 32 bytes of an event's hash.
+    /// ECDSA P-256 with SHA-256 over `message`, DER-encoded.
     ///
     /// # Errors
-    /// When the key cannot be used now; the caller retries within a bound.
-    fn sign_event(&self, hash: &Digest) -> Result<[u8; 64], SignError>;
-
-    /// Ed25519 (pure) over the text of a checkpoint, with the events' key: no such text is 32 bytes
-    /// long, so it cannot stand for an event's hash.
-    ///
-    /// # Errors
-    /// When the key cannot be used now; the caller retries within a bound.
-    fn sign_checkpoint(&self, text: &str) -> Result<[u8; 64], SignError>;
-
-    /// The public key for [`Signer::sign_event`]: SPKI in PEM.
-    fn event_public_pem(&self) -> String;
-
-    /// Key id of the event signer.
-    fn event_signer(&self) -> String;
+    /// When the key cannot be used: [`SignError::is_passing`] says whether waiting may help.
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
-/// A signature that could not be made now.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the signing key `{key}` cannot be used: {why}")]
+/// A signature that could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signing key `{key}` {why}")]
 pub struct SignError {
-    /// Which key.
+    /// Which key, as the configuration calls it.
     pub key: String,
     /// Why not.
-    pub why: String,
+    pub why: SignFault,
+}
+
+/// Why a key cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignFault {
+    /// Nobody answers.
+    #[error("is out of reach: {0}; check the way to it")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("did not answer within {0} ms; check its load and the way to it")]
+    TimedOut(u64),
+    /// Asked too often.
+    #[error("is asked too often: {0}; its quota may have to be raised")]
+    Throttled(String),
+    /// It says no: disabled, no right, wrong PIN.
+    #[error("is refused: {0}; check its state and the server's rights")]
+    Refused(String),
+    /// It is not what the configuration says, or gave what does not verify.
+    #[error("is not what it should be: {0}; check the signer in the server's configuration")]
+    Wrong(String),
+}
+
+impl SignError {
+    /// Whether the same call may succeed later without anybody's help.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self.why {
+            SignFault::Unreachable(_) | SignFault::TimedOut(_) | SignFault::Throttled(_) => true,
+            SignFault::Refused(_) | SignFault::Wrong(_) => false,
+        }
+    }
 }

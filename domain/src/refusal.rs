@@ -207,6 +207,24 @@ pub enum RegistryRefusal {
         /// Who is said to have signed.
         approver: String,
     },
+    /// A signing key that does not allow this now.
+    #[error("key {kid}: {state}; {remedy}")]
+    Key {
+        /// Its id.
+        kid: String,
+        /// How it stands.
+        state: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A key whose holder did not show that it can sign with it, or that no model key vouches for.
+    #[error("key {kid} is not proven: {why}; check the signer in the server's configuration")]
+    KeyUnproven {
+        /// Its id.
+        kid: String,
+        /// What does not hold.
+        why: String,
+    },
 }
 
 impl RegistryRefusal {
@@ -219,7 +237,9 @@ impl RegistryRefusal {
             Self::NotApprover(_) | Self::Own { .. } | Self::OwnDataset { .. } => {
                 RefusalKind::NotAuthorised
             }
-            Self::Forged { .. } | Self::ForgedClearance { .. } => RefusalKind::Mismatch,
+            Self::Forged { .. } | Self::ForgedClearance { .. } | Self::KeyUnproven { .. } => {
+                RefusalKind::Mismatch
+            }
             Self::NotDue(_) => RefusalKind::NotYet,
             Self::Full { .. }
             | Self::Revoked { .. }
@@ -235,7 +255,8 @@ impl RegistryRefusal {
             | Self::KeyTaken(_)
             | Self::DatasetKnown { .. }
             | Self::DatasetBlocked { .. }
-            | Self::NotBlocked(_) => RefusalKind::Refused,
+            | Self::NotBlocked(_)
+            | Self::Key { .. } => RefusalKind::Refused,
         }
     }
 

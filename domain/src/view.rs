@@ -3,6 +3,7 @@
 use crate::{
     artifact::Artifact,
     audit::AuditEvent,
+    check::{Accusation, CheckView},
     checkpoint::Checkpoint,
     digest::Digest,
     health::{HeldGpu, IdleRank},
@@ -12,7 +13,7 @@ use crate::{
     lease::{Member, Phase},
     node::{Inventory, NodeState},
     promotion::PolicyDecision,
-    unit::{LogIndex, Millis},
+    unit::{Bytes, LogIndex, Millis},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -117,6 +118,29 @@ pub struct JobView {
     /// What the policy said of it before training, if one was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyDecision>,
+    /// Segments of its work that were or are to be run again elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replays: Vec<CheckView>,
+    /// What the threads of its hung ranks waited for, by digest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dumps: Vec<DumpView>,
+}
+
+/// What the threads of a hung rank waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DumpView {
+    /// The element.
+    pub element: ElementId,
+    /// The attempt's lease.
+    pub lease: LeaseId,
+    /// The rank.
+    pub rank: u32,
+    /// Digest of the text.
+    pub dump: Digest,
+    /// Its length.
+    pub size: Bytes,
+    /// When it was recorded, by the log's clock.
+    pub time: Millis,
 }
 
 /// A node in a list.
@@ -141,6 +165,9 @@ pub struct NodeView {
     /// GPUs that it has and does not offer.
     #[serde(default)]
     pub held_back: Vec<HeldGpuView>,
+    /// GPUs that are charged with wrong bits and that the node has not held back yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accused: Vec<Accusation>,
 }
 
 /// A GPU that is held back.
@@ -151,6 +178,9 @@ pub struct HeldGpuView {
     pub gpu: HeldGpu,
     /// The entry that accepts it, while its node has not acted on it.
     pub accepted: Option<LogIndex>,
+    /// The newest check whether it is well again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckView>,
 }
 
 /// Why a job waits.
@@ -170,7 +200,8 @@ pub struct WhyView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonView {
     /// Its one word: gpus, gpu_model, cpu, memory, gang, ahead, share, queue, user, budget,
-    /// health, array, lease, held, after, pause, isolation, network, policy.
+    /// health, array, lease, held, after, pause, isolation, network, policy; of what runs: idle,
+    /// hung.
     pub kind: String,
     /// What is asked and what there is.
     pub detail: String,
@@ -192,6 +223,9 @@ pub struct ArtifactView {
     pub agrees_with: Vec<ArtifactId>,
     /// Artifacts of the same build key with another root: a recorded divergence.
     pub differs_from: Vec<ArtifactId>,
+    /// Segments of the work behind it that were or are to be run again elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replays: Vec<CheckView>,
 }
 
 /// A page of the audit chain.
@@ -220,6 +254,9 @@ pub struct AuditProofView {
     pub root: Digest,
     /// Events under it.
     pub tree_size: u64,
+    /// By what a model key vouches for the log's key: a DSSE envelope.
+    #[serde(default)]
+    pub delegation: String,
 }
 
 /// One server of the cluster.

@@ -1,6 +1,7 @@
 //! Wire types with their conversions: the only crate that knows both vocabularies.
 #![forbid(unsafe_code)]
 
+pub mod chunks;
 pub mod convert;
 pub mod frame;
 pub mod transfer;

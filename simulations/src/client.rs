@@ -1,6 +1,6 @@
 //! A client: submits, cancels, and repeats under the same key until it has an answer.
 
-use crate::{chance::Chance, queues, read::ReadOf, runtime::Work};
+use crate::{bits::Bits, chance::Chance, queues, read::ReadOf, runtime::Work};
 use domain::{
     Bytes, CpuMillis, Digest, ElementId, JobId, Millis, RequestKey,
     after::{After, RetryRule, When},
@@ -44,6 +44,9 @@ pub struct Client {
     /// The version of the queues that it knows of.
     version: u64,
     queues: Chance,
+    /// Which of its jobs are run again.
+    checks: Chance,
+    bits: Bits,
     /// The first answer to each key.
     pub replies: BTreeMap<RequestKey, Reply>,
 }
@@ -51,11 +54,13 @@ pub struct Client {
 impl Client {
     /// A client without a history.
     #[must_use]
-    pub fn new(at: usize, chance: Chance) -> Self {
+    pub fn new(at: usize, chance: Chance, bits: Bits) -> Self {
         Self {
             at,
             reading: chance.branch("read", 0),
             queues: chance.branch("queues", 0),
+            checks: chance.branch("checks", 0),
+            bits,
             configs: 0,
             version: 0,
             chance,
@@ -181,8 +186,14 @@ impl Client {
             after,
             retry: RetryRule { backoff, on: Vec::new() },
             confinement: domain::isolation::Confinement::default(),
+            checkpoint: domain::checkpoint::CheckpointRule::default(),
+            framework: None,
+            image: None,
             interrupt: draw_interrupt(&mut self.queues),
+            verify: None,
+            check: None,
         };
+        let spec = self.bits.shape(spec, &mut self.checks);
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }
     }

@@ -102,6 +102,10 @@ coverage! {
     preemptions = "preemptions begun",
     /// Preemptions whose gang got its place.
     preempted = "preemptions used",
+    /// Segments that were run again and came to a finding.
+    replays = "segments run again",
+    /// GPUs that were named for wrong bits.
+    named = "GPUs named",
 }
 
 /// The counts as lines of a few each.

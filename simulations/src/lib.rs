@@ -1,6 +1,7 @@
 //! A whole cluster in one thread from one seed: the code of production over faults of every kind.
 #![forbid(unsafe_code)]
 
+pub mod bits;
 pub mod chance;
 pub mod client;
 pub mod clock;

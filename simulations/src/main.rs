@@ -1,9 +1,12 @@
 //! `assay-sim`: runs seeds, names the law that breaks, and the command that replays it.
 
+mod replay;
+
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use scheduler::consensus::Planted;
 use simulations::{
+    bits::Bits,
     coverage::{self, Coverage},
     damage,
     law::Broken,
@@ -53,6 +56,18 @@ enum Command {
         #[arg(long, default_value_t = 300)]
         seconds: u64,
     },
+    /// Run every segment of every job again, with right bits and with one GPU that flips one.
+    Replay {
+        /// Seeds in which all bits are right: nobody may be named.
+        #[arg(long, default_value_t = 20)]
+        clean: u64,
+        /// Seeds in which one GPU of one of four nodes flips a bit: it alone is to be named.
+        #[arg(long, default_value_t = 20)]
+        flipped: u64,
+        /// Virtual seconds with faults.
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
     /// Run policies over a trace of jobs, in virtual time.
     Workload(workload::Arguments),
 }
@@ -61,7 +76,8 @@ enum Command {
 const HEAL_MS: u64 = 240_000;
 
 fn plan(seed: u64, seconds: u64, planted: Planted, trace: bool) -> Plan {
-    Plan { seed, fault_ms: seconds * 1_000, heal_ms: HEAL_MS, planted, trace }
+    let bits = Bits::Usual;
+    Plan { seed, fault_ms: seconds * 1_000, heal_ms: HEAL_MS, planted, trace, bits }
 }
 
 /// How a run failed.
@@ -81,6 +97,7 @@ fn once(plan: Plan) -> (Result<domain::Digest, Broken>, Ran) {
     let mut coverage = world.coverage;
     coverage.jobs = world.clients.iter().map(|client| client.acked.len() as u64).sum();
     coverage.sealed = world.sealed();
+    (coverage.replays, coverage.named) = world.replayed();
     coverage.configs = world.clients.iter().map(|client| client.configs).sum();
     (result, Ran { coverage, virtual_ms: world.now })
 }
@@ -210,16 +227,25 @@ fn catch(seeds: u64, seconds: u64, replica: Planted, state: Bug) -> Option<(u64,
     caught.pop_first().map(|(_, law)| (count, law))
 }
 
+/// Damage that was done on purpose ends a server by a panic, which nobody needs to read.
+fn hide_expected_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |words| {
+        if !damage::panic_is_expected() {
+            report(words);
+        }
+    }));
+}
+
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Run { seeds, first, seconds, trace } => {
-            let report = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |words| {
-                if !damage::panic_is_expected() {
-                    report(words);
-                }
-            }));
+            hide_expected_panics();
             run(seeds, first, seconds, trace)
+        }
+        Command::Replay { clean, flipped, seconds } => {
+            hide_expected_panics();
+            replay::run(clean, flipped, seconds)
         }
         Command::Planted { seeds, seconds } => {
             std::panic::set_hook(Box::new(|_| {}));

@@ -44,6 +44,8 @@ pub struct Node {
     /// How much faster its clock runs. Unit: thousandths.
     drift: i64,
     gpus: u32,
+    /// A GPU that flips a bit of every checkpoint that it makes.
+    flips: Option<u32>,
     next_report: u64,
     /// Its id in the cluster, kept on its disk once it was told.
     id: Option<NodeId>,
@@ -77,9 +79,22 @@ impl Node {
             chance,
             drift,
             gpus,
+            flips: None,
             next_report: 1,
             id: None,
         }
+    }
+
+    /// The same, where one GPU flips a bit of every checkpoint that it makes.
+    #[must_use]
+    pub fn flipping(self, flips: Option<u32>) -> Self {
+        Self { flips, ..self }
+    }
+
+    /// The name of its GPU that flips bits.
+    #[must_use]
+    pub fn liar(&self) -> Option<String> {
+        self.flips.map(|gpu| format!("GPU-{}-{gpu}", self.at))
     }
 
     /// Its id in the cluster, once it was told.
@@ -230,7 +245,10 @@ impl Node {
 
     fn store_checkpoint(&mut self, lease: LeaseId, step: u64, asks: &mut Vec<Ask>) {
         let Some(running) = self.tasks.get(&lease) else { return };
-        let root = checkpoint_root(running.wanted.lease.build_key, step);
+        let mut root = checkpoint_root(running.wanted.lease.build_key, step);
+        let own = self.id.and_then(|id| running.wanted.lease.member(id));
+        let mut gpus = own.into_iter().flat_map(|it| &it.tasks).flat_map(|task| &task.gpus);
+        root.0[11] ^= u8::from(gpus.any(|gpu| self.flips == Some(*gpu))) << 3;
         let checkpoint = Checkpoint { step, root, tree: root, size: Bytes(1 << 20), lease };
         let input = Input::CheckpointStored { lease, step, result: Ok(checkpoint) };
         asks.push(Ask::Store(lease, vec![root], Box::new(input)));

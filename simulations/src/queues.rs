@@ -29,8 +29,10 @@ pub fn draw(chance: &mut Chance) -> ClusterConfig {
             user_gpus_max: bound(chance),
             user_running_max: (!chance.one_in(3)).then(|| 1 + chance.below(3) as u32),
             priority_max: None,
+            isolation: domain::isolation::Isolation::None,
             budget_gpu_hours: None,
             budget_period: None,
+            verify: None,
         };
         config.queues.insert(name.to_owned(), spec);
     };

@@ -12,6 +12,7 @@ mod servers;
 mod streams;
 
 use crate::{
+    bits::Bits,
     chance::Chance,
     client::Client,
     coverage::Coverage,
@@ -45,6 +46,8 @@ pub struct Plan {
     pub planted: Planted,
     /// Whether to print every event.
     pub trace: bool,
+    /// What is run again, and whether its bits are right.
+    pub bits: Bits,
 }
 
 /// One cluster in one thread.
@@ -116,7 +119,7 @@ fn config(id: ReplicaId, planted: Planted) -> ReplicaConfig {
 }
 
 impl World {
-    /// A cluster of three servers, three nodes and two clients, all up.
+    /// A cluster of three servers, some nodes and two clients, all up.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         let root = Chance::new(plan.seed);
@@ -124,8 +127,13 @@ impl World {
         let genesis = WriteOp::genesis(Membership::founders((1..=3).map(address).collect()));
         let server =
             |id| Server::new(ReplicaId(id), SimDisk::new(&genesis), root.branch("server", id));
-        let node = |at: usize| Node::new(at, 2 + at as u32, root.branch("node", at as u64));
-        let client = |at: usize| Client::new(at, root.branch("client", at as u64));
+        let (nodes, flips) = (plan.bits.nodes(), plan.bits.flips(&root));
+        let node = |at: usize| {
+            let gpus = plan.bits.gpus(at);
+            let flips = flips.filter(|(node, _)| *node == at).map(|(_, gpu)| gpu);
+            Node::new(at, gpus, root.branch("node", at as u64)).flipping(flips)
+        };
+        let client = |at: usize| Client::new(at, root.branch("client", at as u64), plan.bits);
         let mut world = Self {
             plan,
             now: 0,
@@ -134,7 +142,7 @@ impl World {
             next_event: 0,
             hash: Sha256::new(),
             servers: (1..=3).map(server).collect(),
-            nodes: (0..3).map(node).collect(),
+            nodes: (0..nodes).map(node).collect(),
             clients: (0..2).map(client).collect(),
             cut: BTreeSet::new(),
             forever: BTreeSet::new(),
@@ -359,6 +367,24 @@ impl World {
             let (machine, rows) = replica.view();
             machine.0.view().artifacts(rows, domain::ArtifactId(0), 100_000).len() as u64
         })
+    }
+
+    /// Segments that were run again and came to a finding, and GPUs that were named.
+    #[must_use]
+    pub fn replayed(&self) -> (u64, u64) {
+        let leader = self.servers.iter().find(|server| server.leads());
+        let Some(replica) = leader.and_then(|server| server.replica.as_ref()) else {
+            return (0, 0);
+        };
+        let (machine, rows) = replica.view();
+        let view = machine.0.view();
+        let all = (1..).map(domain::CheckId).map_while(|id| view.check(rows, id));
+        let found = all.filter(|it| {
+            let finding = it.check.finding();
+            finding.is_some_and(|it| !matches!(it, domain::check::Finding::GivenUp { .. }))
+        });
+        let named: usize = view.all_nodes().map(|(id, _)| view.accusations(id).len()).sum();
+        (found.count() as u64, named as u64)
     }
 
     /// Promotions that the leader has applied.

@@ -80,6 +80,28 @@ fn step(name: &OsStr) -> Option<u64> {
     (name == format!("step-{step}")).then_some(step)
 }
 
+/// Notes that a complete checkpoint is being stored. A later life of the agent cannot know which
+/// folders were renamed into place and which may be torn: it stores this one.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn begin(dirs: &LeaseDirs, step: u64) -> std::io::Result<()> {
+    std::fs::write(dirs.pending(), step.to_string())
+}
+
+/// The checkpoint that an earlier life of the agent was storing, if its folder is still there.
+#[must_use]
+pub fn begun(dirs: &LeaseDirs) -> Option<u64> {
+    let step = std::fs::read_to_string(dirs.pending()).ok()?.parse().ok()?;
+    dirs.checkpoint(step).is_dir().then_some(step)
+}
+
+/// Takes the note back.
+pub fn end(dirs: &LeaseDirs) {
+    // It may have gone with its folder.
+    let _ = std::fs::remove_file(dirs.pending());
+}
+
 /// The newest checkpoint in a lease's folder, once nothing writes there any more.
 #[must_use]
 pub fn newest(dirs: &LeaseDirs) -> Option<u64> {
@@ -113,5 +135,9 @@ mod tests {
         let first = tokio::time::timeout(Duration::from_secs(10), seen.recv()).await.unwrap();
         assert_eq!(first, Some(Seen { lease, step: 4 }));
         assert_eq!(newest(&mine), Some(4));
+        begin(&mine, 4).unwrap();
+        assert_eq!(begun(&mine), Some(4), "a later life stores it");
+        end(&mine);
+        assert_eq!(begun(&mine), None);
     }
 }

@@ -1,8 +1,14 @@
 //! How each task is started: its program, its arguments and exactly its variables.
 
-use super::{dirs::LeaseDirs, supervisor::TaskCommand};
+use super::{dirs::LeaseDirs, image::LaidImage, supervisor::TaskCommand};
 use domain::{
-    LeaseId, contract, job::EndCause, job::JobSpec, lease::TaskPlace, link::WantedLease,
+    ElementId, LeaseId,
+    check::{BUNDLED, CheckRun, CheckTask},
+    contract,
+    job::EndCause,
+    job::JobSpec,
+    lease::TaskPlace,
+    link::WantedLease,
     resource::Gpu,
 };
 use std::{
@@ -27,6 +33,8 @@ pub struct Placement<'a> {
     pub gpus: &'a [Gpu],
     /// Where ranks meet.
     pub master_addr: &'a str,
+    /// The image that it runs on, and the variables that its devices bring along.
+    pub image: Option<(&'a LaidImage, &'a [String])>,
 }
 
 impl Placement<'_> {
@@ -35,7 +43,17 @@ impl Placement<'_> {
     /// # Errors
     /// When the program is not there.
     pub fn commands(&self, tasks: &[TaskPlace]) -> Result<Vec<TaskCommand>, EndCause> {
-        let program = program(&self.wanted.spec, &self.dirs.code())?;
+        let (spec, code) = (&self.wanted.spec, self.dirs.code());
+        let own = spec.command.get(1..).unwrap_or_default().to_vec();
+        let (program, args) = match (spec.command.first().map(String::as_str), self.image) {
+            // Only the cluster's own runs may name what no job file can.
+            (Some(BUNDLED), _) if spec.check.is_some() => {
+                (own_program()?, vec!["burn-in".to_owned()])
+            }
+            (_, None) => (program(spec, &code)?, own),
+            // What is in an image is looked up there, once it is the root.
+            (_, Some(_)) => (program_inside(spec, &code), own),
+        };
         let local_ranks = 0u32..;
         Ok(tasks
             .iter()
@@ -43,18 +61,25 @@ impl Placement<'_> {
             .map(|(task, local_rank)| TaskCommand {
                 rank: task.rank,
                 program: text(&program),
-                args: self.wanted.spec.command[1..].to_vec(),
-                env: self.variables(task, local_rank),
+                args: args.clone(),
+                env: self.variables(task, local_rank, tasks.len()),
                 cwd: text(&self.dirs.code()),
                 log: text(&self.dirs.log(task.rank)),
             })
             .collect())
     }
 
-    fn variables(&self, task: &TaskPlace, local_rank: u32) -> Vec<(String, String)> {
+    fn variables(
+        &self,
+        task: &TaskPlace,
+        local_rank: u32,
+        local_size: usize,
+    ) -> Vec<(String, String)> {
         let (spec, lease, dirs) = (&self.wanted.spec, &self.wanted.lease, self.dirs);
+        let fixed = contract::variables(spec.framework).into_iter();
         let mut all: Vec<(String, String)> =
-            contract::FIXED.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            fixed.map(|(name, value)| (name.into(), value.into())).collect();
+        all.extend(self.torchrun(task, local_rank, local_size));
         let mut set = |name: &str, value: String| all.push((name.to_owned(), value));
         set("ASSAY_SEED", spec.seed.to_string());
         set("ASSAY_OUTPUT_DIR", text(&dirs.out()));
@@ -73,20 +98,49 @@ impl Placement<'_> {
         set("ASSAY_HYPERPARAMETERS", hyperparameters);
         set("ASSAY_JOB", lease.element.job.to_string());
         set("ASSAY_ATTEMPT", lease.attempt.0.to_string());
-        if let Some(index) = lease.element.index {
+        if let Some(index) = element(self.wanted).index {
             set("ASSAY_ARRAY_INDEX", index.to_string());
         }
-        set("RANK", task.rank.to_string());
-        set("WORLD_SIZE", spec.tasks.to_string());
-        set("LOCAL_RANK", local_rank.to_string());
-        set("NODE_RANK", self.node_rank.to_string());
-        set("MASTER_ADDR", self.master_addr.to_owned());
-        set("MASTER_PORT", master_port(lease.id).to_string());
+        if spec.framework.is_some() {
+            set("ASSAY_IN_FORCE", text(&dirs.answers(task.rank)));
+        }
         set("CUDA_VISIBLE_DEVICES", self.visible(task));
         set("HOME", text(&dirs.tmp()));
         set("TMPDIR", text(&dirs.tmp()));
         all.extend(spec.env.iter().map(|(name, value)| (name.clone(), value.clone())));
-        all
+        match self.image {
+            None => all,
+            Some((image, devices)) => with_image(all, image, devices),
+        }
+    }
+
+    /// What torchrun sets for its workers; each node of the gang is one group.
+    ///
+    /// Source: <https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables>.
+    fn torchrun(
+        &self,
+        task: &TaskPlace,
+        local_rank: u32,
+        local_size: usize,
+    ) -> impl Iterator<Item = (String, String)> {
+        let (spec, lease) = (&self.wanted.spec, &self.wanted.lease);
+        let (rank, world) = (task.rank.to_string(), spec.tasks.to_string());
+        let all = [
+            ("GROUP_RANK", self.node_rank.to_string()),
+            ("GROUP_WORLD_SIZE", lease.members.len().to_string()),
+            ("LOCAL_RANK", local_rank.to_string()),
+            ("LOCAL_WORLD_SIZE", local_size.to_string()),
+            ("MASTER_ADDR", self.master_addr.to_owned()),
+            ("MASTER_PORT", master_port(lease.id).to_string()),
+            ("NODE_RANK", self.node_rank.to_string()),
+            ("RANK", rank.clone()),
+            ("ROLE_RANK", rank),
+            ("ROLE_WORLD_SIZE", world.clone()),
+            ("TORCHELASTIC_RESTART_COUNT", lease.attempt.0.saturating_sub(1).to_string()),
+            ("TORCHELASTIC_RUN_ID", lease.element.to_string()),
+            ("WORLD_SIZE", world),
+        ];
+        all.into_iter().map(|(name, value)| (name.to_owned(), value))
     }
 
     /// The task's GPUs by unique name; empty hides all.
@@ -96,6 +150,37 @@ impl Placement<'_> {
             task.gpus.iter().filter_map(mine).map(|gpu| gpu.uuid.as_str()).collect();
         names.join(",")
     }
+}
+
+/// The contract's variables over those of an image and its devices. The path is the image's: what
+/// programs there are is for it to say, and it is fixed by digest.
+fn with_image(
+    ours: Vec<(String, String)>,
+    image: &LaidImage,
+    devices: &[String],
+) -> Vec<(String, String)> {
+    let mut all = image.env.clone();
+    let devices = devices.iter().filter_map(|line| line.split_once('='));
+    all.extend(devices.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let path = image.env.get("PATH").cloned();
+    all.extend(ours);
+    all.extend(path.map(|path| ("PATH".to_owned(), path)));
+    all.into_iter().collect()
+}
+
+/// The element whose work it is: of a run of a check, the one that is run again.
+fn element(wanted: &WantedLease) -> ElementId {
+    match &wanted.spec.check {
+        Some(CheckRun { task: CheckTask::Segment { of, .. }, .. }) => *of,
+        Some(CheckRun { task: CheckTask::BurnIn, .. }) | None => wanted.lease.element,
+    }
+}
+
+/// The program that this agent is, which brings the burn-in along.
+fn own_program() -> Result<PathBuf, EndCause> {
+    std::env::current_exe().map_err(|why| EndCause::Prepare {
+        detail: format!("the agent's own program is not found: {why}; restart the agent"),
+    })
 }
 
 /// What the variable of a data set names: a captured folder, or the one captured file.
@@ -134,6 +219,12 @@ fn program(spec: &JobSpec, code: &Path) -> Result<PathBuf, EndCause> {
     candidates.find(|path| is_executable(path)).ok_or_else(|| {
         prepare(format!("program `{name}` is not in {folders}; install it, or write `./{name}`"))
     })
+}
+
+/// The program as the kernel finds it in an image: by its path, or on the path of the image.
+fn program_inside(spec: &JobSpec, code: &Path) -> PathBuf {
+    let name = spec.command.first().map_or("", String::as_str);
+    if name.contains('/') { code.join(name) } else { PathBuf::from(name) }
 }
 
 fn is_executable(path: &Path) -> bool {

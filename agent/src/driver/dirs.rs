@@ -97,6 +97,12 @@ impl LeaseDirs {
         self.logs().join(format!("metrics-{rank}.jsonl"))
     }
 
+    /// Where a rank's framework says what is in force in it.
+    #[must_use]
+    pub fn answers(&self, rank: u32) -> PathBuf {
+        self.tmp().join(format!("in-force-{rank}.json"))
+    }
+
     /// Exists while tasks are asked for a checkpoint because the end is near.
     #[must_use]
     pub fn notice(&self) -> PathBuf {
@@ -107,6 +113,18 @@ impl LeaseDirs {
     #[must_use]
     pub fn facts(&self) -> PathBuf {
         self.root.join("facts")
+    }
+
+    /// The step of the checkpoint that is being stored, for a later life of the agent.
+    #[must_use]
+    pub fn pending(&self) -> PathBuf {
+        self.root.join("pending")
+    }
+
+    /// The image that it runs on, as it is laid out: the agent's word.
+    #[must_use]
+    pub fn image(&self) -> PathBuf {
+        self.root.join("image")
     }
 
     /// What a later life of the agent needs to know of the lease.

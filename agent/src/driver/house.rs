@@ -1,15 +1,21 @@
 //! What walls this node puts around a lease's tasks.
 
-use super::sandbox::{TASK_PROCESSES, Walls};
+use super::{
+    image::{Cdi, CdiError, DeviceNode, Edits, LaidImage},
+    sandbox::{ImageRoot, TASK_PROCESSES, Walls},
+};
 use domain::{
     Bytes, CpuMillis,
-    isolation::{Isolation, NodeIsolation},
+    isolation::{ImageFacts, Isolation, NodeIsolation},
     job::EndCause,
     lease::TaskPlace,
     link::WantedLease,
     resource::Gpu,
 };
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Where NVIDIA's driver tells of its GPUs; not there without the driver.
 const DRIVER: &str = "/proc/driver/nvidia/gpus";
@@ -25,6 +31,8 @@ pub struct House {
     pub memory: Bytes,
     /// Folders beside the system's that tasks may read.
     pub readable: Vec<String>,
+    /// Folders with descriptions of devices for containers; none means those of the standard.
+    pub cdi: Option<Vec<PathBuf>>,
 }
 
 impl House {
@@ -39,10 +47,14 @@ impl House {
         gpus: &[Gpu],
     ) -> Result<Option<Walls>, EndCause> {
         let spec = &wanted.spec;
-        if spec.confinement.on(self.isolation.default) == Isolation::None {
-            return Ok(None);
-        }
-        if let Some(lack) = self.isolation.lacks.first() {
+        let confinement = wanted.confinement();
+        let isolation = confinement.on(self.isolation.default);
+        let lack = match isolation {
+            Isolation::None => return Ok(None),
+            Isolation::Sandbox => self.isolation.lacks.first().map(String::as_str),
+            Isolation::Container => self.isolation.container_lack(),
+        };
+        if let Some(lack) = lack {
             let detail = format!("this node lacks {lack}; `assay node show` lists all");
             return Err(EndCause::Sandbox { detail });
         }
@@ -51,16 +63,84 @@ impl House {
             0 => self.memory,
             asked => Bytes(asked),
         };
-        let devices = devices(tasks, gpus, Path::new(DRIVER))
-            .map_err(|detail| EndCause::Sandbox { detail })?;
+        let devices = match isolation {
+            // A container has them as their maker describes them.
+            Isolation::Container => Vec::new(),
+            Isolation::None | Isolation::Sandbox => devices(tasks, gpus, Path::new(DRIVER))
+                .map_err(|detail| EndCause::Sandbox { detail })?,
+        };
         Ok(Some(Walls {
-            network: spec.confinement.reaches(),
+            network: confinement.reaches(),
             memory,
             cpu: CpuMillis(spec.resources.cpu.0.saturating_mul(count)),
             processes: TASK_PROCESSES.saturating_mul(count),
             devices,
             readable: self.readable.clone(),
         }))
+    }
+}
+
+impl House {
+    /// The root that a lease's tasks are to have from an image, and the variables that their GPUs
+    /// bring along.
+    ///
+    /// # Errors
+    /// When a GPU cannot be handed in.
+    pub fn image_root(
+        &self,
+        laid: &LaidImage,
+        tasks: &[TaskPlace],
+        gpus: &[Gpu],
+    ) -> Result<(ImageRoot, Vec<String>), EndCause> {
+        let edits = self.edits(tasks, gpus, Path::new(DRIVER)).map_err(|fault| {
+            let detail = fault.to_string();
+            EndCause::Sandbox { detail }
+        })?;
+        let (devices, edits) = edits;
+        let node = |node: DeviceNode| (node.host_path.unwrap_or(node.path.clone()), node.path);
+        let facts = ImageFacts {
+            name: laid.name.clone(),
+            id: laid.id.clone(),
+            podman: laid.podman.clone(),
+            devices,
+        };
+        let before = ["prestart", "createRuntime", "createContainer"];
+        let hooks = edits.hooks.into_iter().filter(|it| before.contains(&it.hook_name.as_str()));
+        let root = ImageRoot {
+            path: laid.root.to_string_lossy().into_owned(),
+            facts,
+            devices: edits.device_nodes.into_iter().map(node).collect(),
+            shown: edits.mounts.into_iter().map(|it| (it.host_path, it.container_path)).collect(),
+            hooks: hooks.map(|hook| (hook.path, hook.args)).collect(),
+        };
+        Ok((root, edits.env))
+    }
+
+    /// What the tasks' GPUs need inside, by the names under which they are described. Nothing
+    /// where neither a driver is loaded nor anything is described: such GPUs are simulated.
+    fn edits(
+        &self,
+        tasks: &[TaskPlace],
+        gpus: &[Gpu],
+        driver: &Path,
+    ) -> Result<(Vec<String>, Edits), CdiError> {
+        let (mut names, mut all) = (Vec::new(), Edits::default());
+        let wanted: Vec<_> = tasks.iter().flat_map(|task| &task.gpus).collect();
+        if wanted.is_empty() {
+            return Ok((names, all));
+        }
+        let cdi = Cdi::read(self.cdi.as_deref())?;
+        if cdi == Cdi::default() && !driver.is_dir() {
+            return Ok((names, all));
+        }
+        for index in wanted {
+            let uuid = gpus.iter().find(|gpu| gpu.index == *index);
+            let uuid = uuid.map_or("unknown", |gpu| gpu.uuid.as_str());
+            let (name, edits) = cdi.gpu(uuid, *index)?;
+            names.push(name);
+            all.add(edits);
+        }
+        Ok((names, all))
     }
 }
 
@@ -80,7 +160,7 @@ fn devices(tasks: &[TaskPlace], gpus: &[Gpu], driver: &Path) -> Result<Vec<Strin
             let uuid = uuid.unwrap_or("unknown");
             format!(
                 "GPU {index} ({uuid}) has no device file of its own under {}: slices of a GPU \
-                 cannot be kept apart yet; ask for a whole one",
+                 cannot be kept apart in a sandbox; ask for a whole one, or run in a container",
                 driver.display()
             )
         })?;

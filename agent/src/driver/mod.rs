@@ -1,5 +1,7 @@
 //! The machine's hands: clocks, hardware, files and processes of this node.
 
+pub mod answers;
+pub mod burn_in;
 pub mod checkpoints;
 pub mod clock;
 pub mod contract;
@@ -7,6 +9,7 @@ pub mod dirs;
 pub mod gpu;
 pub mod host;
 pub mod house;
+pub mod image;
 pub mod logs;
 pub mod look;
 pub mod patrol;

@@ -1,9 +1,19 @@
 //! Lays out what an attempt needs: folders, code, data sets, the checkpoint to resume from.
 
-use super::{dirs::LeaseDirs, pool::FolderPool};
-use crate::store::{Blobs, Cache, is_full};
+use super::{dirs::LeaseDirs, image::Images, pool::FolderPool};
+use crate::store::{Blobs, Cache, CacheError, Stores, chunks::Chunks, is_full, restore::restore};
 use domain::{Digest, job::EndCause, link::WantedLease};
 use std::{io, path::PathBuf, sync::Arc};
+
+/// What this node keeps for its leases.
+pub struct Store<'a> {
+    /// Folders that were used before.
+    pub pool: &'a Arc<FolderPool>,
+    /// Verified blobs.
+    pub cache: &'a Arc<Cache>,
+    /// Container images; none where it runs no containers.
+    pub images: Option<&'a Images>,
+}
 
 /// Makes the lease's folders and fills them from verified blobs.
 ///
@@ -12,14 +22,22 @@ use std::{io, path::PathBuf, sync::Arc};
 pub async fn prepare(
     wanted: &WantedLease,
     dirs: &LeaseDirs,
-    pool: &Arc<FolderPool>,
-    cache: &Arc<Cache>,
-    blobs: &impl Blobs,
+    store: &Store<'_>,
+    blobs: &impl Stores,
 ) -> Result<(), EndCause> {
+    let Store { pool, cache, images } = store;
     let (folders, pool) = (dirs.clone(), Arc::clone(pool));
     blocking(move || pool.take(&folders).map_err(|why| io_cause("folders of the attempt", &why)))
         .await?;
     let spec = &wanted.spec;
+    if let Some(image) = &spec.image {
+        let images = images.ok_or_else(|| EndCause::Sandbox {
+            detail: "this node runs no containers; `assay node show` says what it lacks".into(),
+        })?;
+        let laid = images.lay_out(image).await?;
+        let laid = serde_json::to_vec(&laid).expect("an image is JSON");
+        std::fs::write(dirs.image(), laid).map_err(|why| io_cause("the image's record", &why))?;
+    }
     if let Some(code) = &spec.code {
         fill(cache, blobs, code.tree, "code", dirs.code()).await?;
     }
@@ -30,9 +48,26 @@ pub async fn prepare(
     if let Some(checkpoint) = &wanted.lease.resume_from {
         let what = format!("checkpoint of step {}", checkpoint.step);
         let folder = dirs.checkpoint(checkpoint.step);
-        fill(cache, blobs, checkpoint.tree, &what, folder).await?;
+        resume(cache, blobs, checkpoint.tree, &what, folder).await?;
     }
     Ok(())
+}
+
+/// Lays out a checkpoint. When the disk is full, what earlier jobs left in the cache gives way.
+async fn resume(
+    cache: &Arc<Cache>,
+    chunks: &impl Chunks,
+    list: Digest,
+    what: &str,
+    folder: PathBuf,
+) -> Result<(), EndCause> {
+    let mut restored = restore(chunks, list, what, &folder).await;
+    if restored.as_ref().is_err_and(CacheError::is_full) {
+        tracing::warn!("disk full, the cache of blobs gives way");
+        cache.give_way(folder.clone()).await;
+        restored = restore(chunks, list, what, &folder).await;
+    }
+    restored.map(drop).map_err(|fault| laid_out(&fault))
 }
 
 async fn fill(
@@ -42,13 +77,15 @@ async fn fill(
     what: &str,
     folder: PathBuf,
 ) -> Result<(), EndCause> {
-    cache.fill(blobs, tree, what, &folder).await.map_err(|fault| {
-        let detail = fault.to_string();
-        match fault.is_full() {
-            true => EndCause::DiskFull { detail },
-            false => EndCause::Prepare { detail },
-        }
-    })
+    cache.fill(blobs, tree, what, &folder).await.map_err(|fault| laid_out(&fault))
+}
+
+fn laid_out(fault: &CacheError) -> EndCause {
+    let detail = fault.to_string();
+    match fault.is_full() {
+        true => EndCause::DiskFull { detail },
+        false => EndCause::Prepare { detail },
+    }
 }
 
 /// Runs file work where it may block.

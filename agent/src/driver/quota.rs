@@ -6,7 +6,10 @@
 use super::dirs::LeaseDirs;
 use domain::Bytes;
 use rustix::fs::statvfs;
-use std::{os::unix::fs::MetadataExt, path::Path};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 /// Bytes of a block, as files count theirs.
 const BLOCK: u64 = 512;
@@ -14,6 +17,9 @@ const BLOCK: u64 = 512;
 /// and not of the disk: on a disk that is nearly full a part of the disk may be all that is free, and
 /// then no job could write a byte.
 const RESERVE: u64 = 20;
+/// What its checkpoints leave of the disk: the rest of the reserve is theirs alone, so that a job
+/// whose output or scratch fills the disk can still save where it is.
+const CHECKPOINTS_LEAVE: u64 = 100;
 /// Looks after which the folders are walked, whatever the disk says.
 const WALK_ANYWAY: u32 = 30;
 
@@ -22,6 +28,8 @@ const WALK_ANYWAY: u32 = 30;
 pub struct Watched {
     dirs: LeaseDirs,
     limit: Bytes,
+    /// Bytes that checkpoints may hold beyond the limit.
+    reserve: Bytes,
     /// What they held when they were walked, and what was free then.
     walked: Option<(Bytes, Bytes)>,
     looks: u32,
@@ -32,11 +40,15 @@ impl Watched {
     /// the disk has room for now.
     #[must_use]
     pub fn new(dirs: LeaseDirs, asked: Option<Bytes>) -> Self {
-        let limit = asked.unwrap_or_else(|| {
-            let free = room(&dirs.root);
-            free.minus(Bytes(free.0 / RESERVE))
-        });
-        Self { dirs, limit, walked: None, looks: 0 }
+        let free = room(&dirs.root);
+        let (limit, reserve) = match asked {
+            Some(asked) => (asked, Bytes(0)),
+            None => {
+                let limit = free.minus(Bytes(free.0 / RESERVE));
+                (limit, free.minus(Bytes(free.0 / CHECKPOINTS_LEAVE)).minus(limit))
+            }
+        };
+        Self { dirs, limit, reserve, walked: None, looks: 0 }
     }
 
     /// What the folders may hold.
@@ -58,18 +70,20 @@ impl Watched {
         {
             return None;
         }
-        let held = self.held();
-        (self.walked, self.looks) = (Some((held, free)), 0);
-        Some(held).filter(|held| *held > self.limit)
+        let checkpoints = held(&[self.dirs.checkpoints()]);
+        let others = held(&[self.dirs.out(), self.dirs.tmp(), self.dirs.logs()]);
+        // What lies in the reserve is left out.
+        let all = others.plus(checkpoints.minus(self.reserve.min(checkpoints)));
+        (self.walked, self.looks) = (Some((all, free)), 0);
+        Some(all).filter(|all| *all > self.limit)
     }
+}
 
-    /// Bytes that the folders hold which tasks write to.
-    fn held(&self) -> Bytes {
-        let dirs = [self.dirs.out(), self.dirs.checkpoints(), self.dirs.tmp(), self.dirs.logs()];
-        let files = dirs.iter().flat_map(walkdir::WalkDir::new).filter_map(Result::ok);
-        let sizes = files.filter_map(|entry| Some(entry.metadata().ok()?.blocks() * BLOCK));
-        sizes.fold(Bytes(0), |sum, size| sum.plus(Bytes(size)))
-    }
+/// Bytes that folders hold.
+fn held(dirs: &[PathBuf]) -> Bytes {
+    let files = dirs.iter().flat_map(walkdir::WalkDir::new).filter_map(Result::ok);
+    let sizes = files.filter_map(|entry| Some(entry.metadata().ok()?.blocks() * BLOCK));
+    sizes.fold(Bytes(0), |sum, size| sum.plus(Bytes(size)))
 }
 
 /// What is free where a folder stands; nothing where that cannot be told.
@@ -97,5 +111,23 @@ mod tests {
         assert!(watched.look().is_some_and(|held| held > Bytes(1 << 20)));
         let free = room(root.path());
         assert!(Watched::new(dirs, None).limit() > Bytes(free.0 / 2));
+    }
+
+    #[test]
+    fn checkpoints_may_hold_what_everything_else_must_leave() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs =
+            NodeDirs { root: root.path().to_owned() }.lease(LeaseId { index: 1, ordinal: 0 });
+        dirs.create().unwrap();
+        let fresh = Watched::new(dirs.clone(), None);
+        assert!(fresh.reserve > Bytes(0), "four hundredths of the disk");
+        let watch = Watched { limit: Bytes(1 << 20), reserve: Bytes(1 << 20), ..fresh };
+        let after = |folder: PathBuf| {
+            std::fs::write(folder.join("more"), vec![1; 900 << 10]).unwrap();
+            Watched { walked: None, ..watch.clone() }.look()
+        };
+        assert_eq!(after(dirs.out()), None);
+        assert_eq!(after(dirs.checkpoints()), None, "the reserve is for this");
+        assert!(after(dirs.tmp()).is_some_and(|held| held > Bytes(1 << 20)));
     }
 }

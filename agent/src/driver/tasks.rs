@@ -2,10 +2,11 @@
 
 use super::{
     contract::Placement,
-    dirs::NodeDirs,
+    dirs::{LeaseDirs, NodeDirs},
     house::House,
+    image::LaidImage,
     prepare::{blocking, io_cause},
-    sandbox::Walls,
+    sandbox::{ImageRoot, Walls},
     state,
     supervisor::{Ask, Client, ClientError, LeaseView, Reader, Said, TaskCommand, Writer},
 };
@@ -82,6 +83,9 @@ pub enum Heard {
         cause: EndCause,
     },
 }
+
+/// The tasks' commands, the walls around them, and the root that they are to have.
+type Start = (Vec<TaskCommand>, Option<Walls>, Option<Box<ImageRoot>>);
 
 /// Carries orders to the supervisor.
 pub struct Tasks {
@@ -241,11 +245,14 @@ impl Tasks {
             Order::Start { wanted, node, node_rank, tasks, deadline } => {
                 let lease = wanted.lease.id;
                 match self.commands(wanted, node, node_rank, tasks).await {
-                    Ok((tasks, walls)) => {
+                    Ok((tasks, walls, image)) => {
                         self.started.insert(lease);
-                        let ask = match walls {
-                            None => Ask::Start { lease, deadline, tasks },
-                            Some(walls) => Ask::Confine { lease, deadline, tasks, walls },
+                        let ask = match (walls, image) {
+                            (None, _) => Ask::Start { lease, deadline, tasks },
+                            (Some(walls), None) => Ask::Confine { lease, deadline, tasks, walls },
+                            (Some(walls), Some(image)) => {
+                                Ask::Contain { lease, deadline, tasks, walls, image }
+                            }
                         };
                         writer.ask(&ask).await
                     }
@@ -279,12 +286,19 @@ impl Tasks {
         node: NodeId,
         node_rank: u32,
         tasks: Vec<TaskPlace>,
-    ) -> Result<(Vec<TaskCommand>, Option<Walls>), EndCause> {
+    ) -> Result<Start, EndCause> {
         let dirs = self.dirs.lease(wanted.lease.id);
         let gpus = self.gpus.clone();
         let house = self.house.clone();
         blocking(move || {
             let walls = house.walls(&wanted, &tasks, &gpus)?;
+            let laid = match &wanted.spec.image {
+                None => None,
+                Some(_) => Some(laid_image(&dirs)?),
+            };
+            let image = laid.as_ref().map(|laid| house.image_root(laid, &tasks, &gpus));
+            let (root, devices) = image.transpose()?.unzip();
+            let devices = devices.unwrap_or_default();
             let alone = walls.as_ref().is_some_and(|walls| walls.network == Network::None);
             let placement = Placement {
                 wanted: &wanted,
@@ -292,14 +306,22 @@ impl Tasks {
                 node_rank,
                 gpus: &gpus,
                 master_addr: if alone { LOOPBACK } else { &wanted.master_addr },
+                image: laid.as_ref().map(|laid| (laid, devices.as_slice())),
             };
             let commands = placement.commands(&tasks)?;
             state::write(&dirs, node, &wanted)
                 .map_err(|why| io_cause("the lease's record", &why))?;
-            Ok((commands, walls))
+            Ok((commands, walls, root.map(Box::new)))
         })
         .await
     }
+}
+
+/// The image of a lease, as it was laid out when the lease was prepared.
+fn laid_image(dirs: &LeaseDirs) -> Result<LaidImage, EndCause> {
+    let failed = |why: io::Error| io_cause("the image's record", &why);
+    let bytes = std::fs::read(dirs.image()).map_err(failed)?;
+    serde_json::from_slice(&bytes).map_err(|why| failed(why.into()))
 }
 
 /// The ends that were told on no connection, or on a broken one.

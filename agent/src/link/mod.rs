@@ -156,7 +156,8 @@ async fn listen(mut stream: tonic::Streaming<AgentFrame>, events: &mpsc::Sender<
             | Down::Wanted { .. }
             | Down::Recorded { .. }
             | Down::LogHave { .. }
-            | Down::Accept { .. } => {}
+            | Down::Accept { .. }
+            | Down::Accuse { .. } => {}
         }
         if events.send(LinkEvent::Down(down)).await.is_err() {
             return ended(welcomed, "the agent is ending".to_owned());

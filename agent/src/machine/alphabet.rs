@@ -26,6 +26,8 @@ pub struct Config {
     pub lease_grace: Millis,
     /// Time from SIGTERM to SIGKILL.
     pub kill_grace: Millis,
+    /// The same where another part of the attempt has failed.
+    pub gang_grace: Millis,
     /// Time after which a report without an answer is sent again.
     pub resend: Millis,
     /// Number of the first report: greater than any that an earlier life on this boot used.
@@ -42,6 +44,7 @@ impl Config {
             lease_ttl: limit::LEASE_TTL,
             lease_grace: limit::LEASE_GRACE,
             kill_grace: limit::KILL_GRACE,
+            gang_grace: limit::GANG_GRACE,
             resend: Millis(2_000),
             first_report: 1,
         }
@@ -199,6 +202,17 @@ pub enum Input {
         lease: LeaseId,
         /// How many were written, hashed and sent in all.
         bytes: u64,
+    },
+    /// What the threads of a hung rank wait for is on enough servers.
+    Dumped {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// Digest of the text.
+        dump: Digest,
+        /// Its length.
+        size: Bytes,
     },
     /// Nothing but time went by; due at the latest at [`super::AgentMachine::wake`].
     Tick,

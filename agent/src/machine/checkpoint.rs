@@ -71,6 +71,7 @@ impl AgentMachine {
     pub(super) fn checkpoint_seen(&mut self, lease: LeaseId, step: u64, now: Millis) {
         let Some(held) = self.leases.get_mut(&lease) else { return };
         let current = matches!(held.step, Step::Running { .. } | Step::Settling);
+        let Some(step) = held.wants(step) else { return };
         if current && held.leads(self.node) {
             held.commits.seen(step);
             if let Some(notice) = &mut held.notice {

@@ -4,6 +4,7 @@ use super::{AgentMachine, Exit, HeldLease, HeldTask, Output, checkpoint::Commits
 use domain::{
     LeaseId, LogIndex, Millis, NodeId,
     artifact::OutputDigests,
+    check::{CheckRun, CheckTask},
     job::{EndCause, OnDisconnect},
     lease::Phase,
     link::{Report, WantedLease},
@@ -83,6 +84,18 @@ impl Held {
         node == Some(self.wanted.lease.lead())
     }
 
+    /// The step whose checkpoint is to be stored, now that one at `step` was seen: of a run that
+    /// is compared at one step, that one alone.
+    pub(super) fn wants(&self, step: u64) -> Option<u64> {
+        match &self.wanted.spec.check {
+            Some(CheckRun { task: CheckTask::Segment { until, .. }, .. }) => {
+                (step >= *until).then_some(*until)
+            }
+            Some(CheckRun { task: CheckTask::BurnIn, .. }) => None,
+            None => Some(step),
+        }
+    }
+
     pub(super) fn fenced(&self) -> bool {
         self.wanted.spec.on_disconnect == OnDisconnect::Stop
     }
@@ -137,7 +150,13 @@ impl AgentMachine {
         held.commits.committed(&wanted);
         held.wanted = wanted;
         match &held.wanted.lease.phase {
-            Phase::Stopping { .. } => self.stop(id),
+            Phase::Stopping { cause, .. } => {
+                let cause = cause.clone();
+                match held.wanted.spec.check.is_some() {
+                    true => self.stop(id),
+                    false => self.end(id, None, self.grace_after(&cause)),
+                }
+            }
             Phase::Started { .. } => {
                 self.publish_if_all_done(id);
                 self.start(id, now);
@@ -170,13 +189,31 @@ impl AgentMachine {
 
     /// Ends what runs, if anything does.
     pub(super) fn stop(&mut self, lease: LeaseId) {
-        let grace = self.config.kill_grace;
+        // What a check's run has saved nobody uses: a job may wait for its room.
+        let held = self.leases.get(&lease);
+        let checks = held.is_some_and(|held| held.wanted.spec.check.is_some());
+        let grace = if checks { Millis(0) } else { self.config.kill_grace };
         self.end(lease, None, grace);
+    }
+
+    /// Time from SIGTERM to SIGKILL for tasks whose attempt ends by `cause`.
+    fn grace_after(&self, cause: &EndCause) -> Millis {
+        match cause {
+            EndCause::ExitCode { .. }
+            | EndCause::Signal { .. }
+            | EndCause::OutOfMemory { .. }
+            | EndCause::TooManyProcesses { .. }
+            | EndCause::DiskQuota { .. }
+            | EndCause::Drift { .. }
+            | EndCause::GpuFault { .. }
+            | EndCause::NodeLost => self.config.gang_grace,
+            _ => self.config.kill_grace,
+        }
     }
 
     /// Ends what runs because it failed, and says why.
     pub(super) fn fail(&mut self, lease: LeaseId, cause: EndCause) {
-        let grace = self.config.kill_grace;
+        let grace = self.grace_after(&cause);
         self.fail_within(lease, cause, grace);
     }
 

@@ -17,6 +17,8 @@ mod publish;
 mod run;
 
 #[cfg(test)]
+mod check_stories;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod notice_test;
@@ -31,10 +33,10 @@ pub(crate) use script::{inventory as tests_inventory, tests_lease};
 pub use alphabet::{Boot, Config, Exit, HeldLease, HeldTask, Input, Output};
 
 use domain::{
-    LeaseId, LogIndex, Millis, NodeId,
+    Bytes, Digest, LeaseId, LogIndex, Millis, NodeId,
     job::EndCause,
     lease::TaskPlace,
-    link::{Down, Up},
+    link::{Down, Report, Up},
 };
 use fence::Contact;
 use lease::Held;
@@ -93,6 +95,7 @@ impl AgentMachine {
             Input::OutputStored { lease, result } => self.output_stored(lease, result, now),
             Input::LogStored { lease, result } => self.log_stored(lease, result),
             Input::Killed { lease } => self.killed(lease),
+            Input::Dumped { lease, rank, dump, size } => self.dumped(lease, rank, dump, size),
             Input::Tick => {}
         }
         self.guard(now);
@@ -124,6 +127,13 @@ impl AgentMachine {
             tasks.any(|task| task.gpus.contains(&index))
         };
         self.leases.iter().filter(move |(_, held)| uses(held)).map(|(lease, _)| *lease)
+    }
+
+    /// A dump of a hung rank is on enough servers.
+    fn dumped(&mut self, lease: LeaseId, rank: u32, dump: Digest, size: Bytes) {
+        if self.leases.get(&lease).is_some_and(|held| !held.gone) {
+            self.reports.add(Report::Dumped { lease, rank, dump, size });
+        }
     }
 
     fn gpu_failed(&mut self, index: u32, detail: &str) {
@@ -160,7 +170,8 @@ impl AgentMachine {
             Down::Redirect { .. }
             | Down::LogHave { .. }
             | Down::Refused { .. }
-            | Down::Accept { .. } => {}
+            | Down::Accept { .. }
+            | Down::Accuse { .. } => {}
         }
         self.start_ready(now);
     }

@@ -98,7 +98,7 @@ impl AgentMachine {
         match (refused, report) {
             (None, Report::Checkpoint { checkpoint }) => self.checkpoint_recorded(checkpoint),
             (None, _) => {}
-            (Some(_), Report::Failed { .. } | Report::Stopped { .. }) => {}
+            (Some(_), Report::Failed { .. } | Report::Stopped { .. } | Report::Dumped { .. }) => {}
             // Most likely the lease has ended; if it has not, this ends it.
             (Some(why), _) => self.fail(lease, EndCause::Seal { detail: why }),
         }

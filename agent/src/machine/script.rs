@@ -2,8 +2,9 @@
 
 use super::{AgentMachine, Boot, Config, Exit, Input, Output};
 use domain::{
-    AttemptNo, Bytes, CpuMillis, Digest, JobId, LeaseId, LogIndex, Millis, NodeId,
+    AttemptNo, Bytes, CheckId, CpuMillis, Digest, JobId, LeaseId, LogIndex, Millis, NodeId,
     artifact::OutputDigests,
+    check::{CheckRun, CheckTask},
     checkpoint::Checkpoint,
     interrupt::Notice,
     job::{EndCause, JobSpec, OnDisconnect, Outputs, Restart},
@@ -56,7 +57,12 @@ pub(super) fn spec() -> JobSpec {
         after: Vec::new(),
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
+        checkpoint: domain::checkpoint::CheckpointRule::default(),
+        framework: None,
+        image: None,
         interrupt: domain::interrupt::Interrupt::default(),
+        verify: None,
+        check: None,
     }
 }
 
@@ -75,6 +81,7 @@ pub(super) fn lease(id: LeaseId, gang: &[u32], phase: Phase) -> WantedLease {
             phase,
             resume_from: None,
             build_key: Digest::default(),
+            isolation: domain::isolation::Isolation::None,
             notice: None,
         },
         spec: spec(),
@@ -112,7 +119,8 @@ pub(super) fn output() -> OutputDigests {
 /// Plays a script on node n1 and writes down each line with what it caused.
 ///
 /// `@T` sets the time. A lease is written `l5.0/PHASE[/OPTION..]`; options are `n2+n1` (a gang,
-/// its lead first), `continue`, `limit=MS`, `warn=MS`, `notice=j9`.
+/// its lead first), `continue`, `limit=MS`, `warn=MS`, `notice=j9`, `segment=STEP` (a run that is
+/// compared there).
 pub(super) fn play(script: &str) -> String {
     play_from(Boot::default(), script)
 }
@@ -170,6 +178,7 @@ fn input(line: &str) -> Input {
         "output" => Input::OutputStored { lease: id(), result: result(2).map(|()| output()) },
         "log" => Input::LogStored { lease: id(), result: result(2).map(|()| Digest::default()) },
         "killed" => Input::Killed { lease: id() },
+        "dumped" => Input::Dumped { lease: id(), rank: 0, dump: Digest::default(), size: Bytes(1) },
         "tick" => Input::Tick,
         other => panic!("no such happening: {other}"),
     }
@@ -200,6 +209,11 @@ fn wanted(word: &str) -> WantedLease {
             }
             Some(("warn", before)) => {
                 wanted.spec.interrupt.warn = Some(Millis(before.parse().unwrap()));
+            }
+            Some(("segment", until)) => {
+                let task =
+                    CheckTask::Segment { of: JobId(1).into(), until: until.parse().unwrap() };
+                wanted.spec.check = Some(CheckRun { check: CheckId(3), task });
             }
             Some(("limit", limit)) => {
                 wanted.spec.time_limit = Some(Millis(limit.parse().unwrap()));
@@ -263,5 +277,6 @@ fn say(report: &Report) -> String {
         Report::Ended { lease, .. } => format!("{lease} ended"),
         Report::Failed { lease, cause } => format!("{lease} failed: {cause}"),
         Report::Stopped { lease } => format!("{lease} stopped"),
+        Report::Dumped { lease, rank, .. } => format!("{lease} dumped rank {rank}"),
     }
 }

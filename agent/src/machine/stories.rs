@@ -240,7 +240,7 @@ fn a_task_that_fails_ends_the_gangs_part_here() {
             prepared l5.0
                 start l5.0 ranks [0] node rank 0 until 6000 ms
             exited l5.0 0 code 3
-                kill l5.0 within 1000 ms
+                kill l5.0 within 500 ms
                 report 1: l5.0 failed: rank 0 exited with code 3
             killed l5.0
             recorded 1
@@ -479,7 +479,7 @@ fn a_later_life_takes_over_running_tasks_and_learns_of_ends_it_missed() {
     let expected = expect![[r#"
         @5000 connected
             store output l4.0 after checkpoints []
-            kill l5.0 within 1000 ms
+            kill l5.0 within 500 ms
             register holding [l3.0, l4.0, l5.0]
         @5010 welcome
             heartbeat 0 holding [l3.0, l4.0, l5.0]

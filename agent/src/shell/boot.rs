@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     driver::{
-        checkpoints::CheckpointWatch,
+        checkpoints::{self, CheckpointWatch},
         clock,
         dirs::NodeDirs,
         house::House,
@@ -17,8 +17,8 @@ use crate::{
         tasks::{Order, Tasks},
     },
     link::LinkEvent,
-    machine::{self, AgentMachine, Boot, HeldLease, HeldTask},
-    store::{Blobs, Cache},
+    machine::{self, AgentMachine, Boot, HeldLease, HeldTask, Input},
+    store::{Cache, Stores},
 };
 use domain::{LeaseId, NodeId, link::WantedLease, node::Inventory};
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -28,33 +28,25 @@ use tokio::{sync::mpsc, task::JoinSet};
 const HEARD_AHEAD: usize = 1_024;
 
 /// Sets up everything that runs in `parts`, and the shell with its mailboxes.
-pub(super) async fn boot<B: Blobs>(
+pub(super) async fn boot<B: Stores>(
     config: Config,
     node: Node,
     blobs: Arc<B>,
     link: mpsc::Receiver<LinkEvent>,
     parts: &mut JoinSet<()>,
 ) -> Result<(Shell<B>, Mailboxes), AgentError> {
-    let Node { inventory, ward, heard: news } = node;
+    let Node { inventory, ward, heard: news, images } = node;
     let dirs = NodeDirs { root: config.dir.clone() };
     let failed = |why: io::Error| AgentError::Folder { path: dirs.root.display().to_string(), why };
     state::forget_other_boots(&dirs, &inventory.boot_id).map_err(failed)?;
     let pool = Arc::new(FolderPool::open(&dirs).map_err(failed)?);
     let cache = Arc::new(Cache::open(dirs.cache()).map_err(failed)?);
     trim(&cache, config.cache_max.0, parts);
+    let node_key = config.node_key()?;
     let (watch, seen) = CheckpointWatch::new(&dirs)?;
     let (heard_out, heard) = mpsc::channel(HEARD_AHEAD);
-    let mut tasks = Tasks::new(
-        dirs.clone(),
-        config.supervisor,
-        inventory.gpus.clone(),
-        House {
-            isolation: inventory.isolation.clone(),
-            memory: inventory.memory,
-            readable: config.readable.iter().map(|it| it.display().to_string()).collect(),
-        },
-        heard_out,
-    );
+    let (house, gpus) = (house(&config, &inventory), inventory.gpus.clone());
+    let mut tasks = Tasks::new(dirs.clone(), config.supervisor, gpus, house, heard_out);
     let mut client = tasks.connect().await?;
     let known = list(&mut client).await.map_err(failed)?;
     let kept = state::read_all(&dirs).map_err(failed)?;
@@ -75,6 +67,8 @@ pub(super) async fn boot<B: Blobs>(
         pool,
         cache,
         blobs,
+        node_key,
+        images,
         watch,
         up: None,
         orders,
@@ -87,6 +81,15 @@ pub(super) async fn boot<B: Blobs>(
     shell.adopt(&kept, &known);
     parts.spawn(tasks.run(client, inbox));
     Ok((shell, Mailboxes { link, heard, seen, done, news }))
+}
+
+fn house(config: &Config, inventory: &Inventory) -> House {
+    House {
+        isolation: inventory.isolation.clone(),
+        memory: inventory.memory,
+        readable: config.readable.iter().map(|it| it.display().to_string()).collect(),
+        cdi: config.containers.cdi.clone(),
+    }
 }
 
 fn trim(cache: &Arc<Cache>, max: u64, parts: &mut JoinSet<()>) {
@@ -143,7 +146,7 @@ fn machine(
     AgentMachine::new(config, Boot { node: kept.first().map(|(node, _)| *node), held })
 }
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     /// Follows again what an earlier life followed; forgets what nobody has a record of.
     fn adopt(&mut self, kept: &[(NodeId, WantedLease)], known: &[LeaseView]) {
         for (node, wanted) in kept {
@@ -159,6 +162,9 @@ impl<B: Blobs> Shell<B> {
             let tasks = wanted.lease.member(*node).map(|member| member.tasks.as_slice());
             self.follow(wanted, *node, tasks.unwrap_or_default());
             tracing::info!(%lease, "lease taken over");
+            if let Some(step) = checkpoints::begun(&self.dirs.lease(lease)) {
+                self.feed(Input::CheckpointSeen { lease, step });
+            }
         }
         let mine = |lease: LeaseId| kept.iter().any(|(_, wanted)| wanted.lease.id == lease);
         for view in known.iter().filter(|view| !mine(view.lease)) {
@@ -179,7 +185,10 @@ impl<B: Blobs> Shell<B> {
         self.watch_disk(wanted);
         let dirs = self.dirs.lease(lease);
         let ranks: Vec<_> = tasks.iter().map(|task| task.rank).collect();
-        self.leases.entry(lease).or_default().left = ranks.iter().copied().collect();
+        let local = self.leases.entry(lease).or_default();
+        local.left = ranks.iter().copied().collect();
+        local.ranks.clone_from(&ranks);
+        local.framework = wanted.spec.framework;
         self.tell(Tail::Add { lease, dirs: dirs.clone(), ranks });
         if wanted.lease.lead() == node
             && let Err(fault) = self.watch.add(&dirs)

@@ -7,10 +7,11 @@ use crate::{
         Input,
         health::{Action, HealthInput, HealthOutput},
     },
-    store::Blobs,
+    store::Stores,
 };
 use domain::{
     Millis,
+    check::Accusation,
     hardware::Hardware,
     health::{Acceptance, HeldGpu, IdleRank},
     link::Up,
@@ -31,7 +32,7 @@ pub(super) struct Told {
     at: Millis,
 }
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     pub(super) fn on_news(&mut self, news: News) {
         match news {
             News::Health(input) => self.on_health(input),
@@ -85,6 +86,15 @@ impl<B: Blobs> Shell<B> {
         let outputs = self.ward.accept(word, clock::boot_now());
         if outputs.is_empty() {
             tracing::warn!(gpu = word.uuid, at = %word.at, "GPU is accepted and not well: refused");
+        }
+        self.heed(outputs);
+    }
+
+    /// The cluster found that a GPU gives wrong bits.
+    pub(super) fn on_accusation(&mut self, charge: &Accusation) {
+        let outputs = self.ward.accuse(charge, clock::boot_now());
+        if !outputs.is_empty() {
+            tracing::error!(gpu = charge.uuid, check = %charge.check, "GPU gave wrong bits");
         }
         self.heed(outputs);
     }

@@ -1,8 +1,12 @@
 //! What an agent is told when it starts.
 
-use crate::{driver::gpu::GpuError, driver::host::HostError, store::Tls};
+use crate::{
+    driver::{gpu::GpuError, host::HostError, image::Containers},
+    store::Tls,
+};
 use domain::{Bytes, CpuMillis, isolation::Isolation};
-use std::{io, path::PathBuf};
+use registry::seal::node::NodeKey;
+use std::{io, path::PathBuf, sync::Arc};
 
 /// An agent's settings.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub struct Config {
     pub isolation: Isolation,
     /// Folders beside the system's that sandboxed tasks may read.
     pub readable: Vec<PathBuf>,
+    /// Where container images come from.
+    pub containers: Containers,
     /// Bytes of verified blobs that are kept for later jobs.
     pub cache_max: Bytes,
     /// The command that serves [`Config::dir`] as supervisor:
@@ -73,6 +79,20 @@ pub enum AgentError {
 }
 
 impl Config {
+    /// What the node signs its own word on results with: the key of its certificate.
+    ///
+    /// # Errors
+    /// When it is of another kind than the record takes.
+    pub(super) fn node_key(&self) -> Result<Option<Arc<NodeKey>>, AgentError> {
+        let Some(tls) = &self.tls else { return Ok(None) };
+        let key = NodeKey::of_pem(&tls.key, &tls.cert).map_err(|fault| AgentError::Setting {
+            setting: "key",
+            fault,
+            remedy: "have the cluster's authority issue the node a P-256 certificate",
+        })?;
+        Ok(Some(Arc::new(key)))
+    }
+
     /// Checks what can be checked without the cluster; makes the folder's path absolute.
     ///
     /// # Errors

@@ -1,8 +1,12 @@
 //! What the shell keeps of a lease beside the machine.
 
 use crate::store::meter::Meter;
-use domain::Millis;
-use std::collections::BTreeSet;
+use domain::{
+    Millis,
+    framework::Framework,
+    observed::{Observed, RankFacts},
+};
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinSet;
 
 /// A lease's background work and times.
@@ -18,6 +22,24 @@ pub(super) struct Local {
     pub(super) ended: Option<Millis>,
     /// Whether its tasks were seen to have left no process behind.
     pub(super) alone: bool,
+    /// This node's ranks.
+    pub(super) ranks: Vec<u32>,
+    /// What the job computes with.
+    pub(super) framework: Option<Framework>,
+    /// What was read from its tasks' processes, by rank.
+    pub(super) observed: BTreeMap<u32, Observed>,
     /// Counts what of its checkpoints was hashed and sent.
     pub(super) meter: Meter,
+}
+
+impl Local {
+    /// What was read from the processes of this node's ranks.
+    pub(super) fn facts(&self) -> Vec<RankFacts> {
+        let of = |rank: &u32| RankFacts {
+            rank: *rank,
+            observed: self.observed.get(rank).cloned(),
+            answers: None,
+        };
+        self.ranks.iter().map(of).collect()
+    }
 }

@@ -1,5 +1,6 @@
 //! The agent as a process: feeds its machine with what happens and does what it says.
 
+mod apart;
 mod boot;
 mod care;
 mod config;
@@ -23,26 +24,26 @@ use crate::{
         dirs::NodeDirs,
         gpu::{self, Gpus},
         host,
+        image::Images,
         patrol::{self, News},
         pool::FolderPool,
-        sandbox,
         supervisor::Said,
         tasks::{Heard, ORDERS_AHEAD, Order},
     },
     link::{self, LinkConfig, LinkEvent},
     machine::{AgentMachine, Exit, Input},
-    store::{Blobs, Cache, Servers},
+    store::{Cache, Servers, Stores},
 };
 use care::Told;
 use domain::{
     LeaseId, Millis,
     hardware::Hardware,
-    isolation::{Isolation, NodeIsolation},
     job::EndCause,
     link::{Down, Up},
     node::Inventory,
 };
 use local::Local;
+use registry::seal::node::NodeKey;
 use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
 use tail::Tail;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -67,7 +68,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
     let config = config.checked()?;
     let gpus: Arc<dyn Gpus> = Arc::from(gpu::open(config.nvml.as_deref())?);
     let hardware = hardware(&config, &*gpus)?;
-    let inventory = host::inventory(config.name.clone(), &hardware, isolation(&config)?);
+    let (isolation, images) = apart::isolation(&config).await?;
+    let inventory = host::inventory(config.name.clone(), &hardware, isolation);
     let class = hardware.class();
     tracing::info!(node = %config.name, gpus = inventory.gpus.len(), %class, "agent starts");
     for gpu in &hardware.gpus.unread {
@@ -96,8 +98,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
     let dirs = NodeDirs { root: config.dir.clone() };
     let ward = Ward::open(&dirs, &hardware).map_err(failed)?;
     patrol::begin(gpus, hardware, tell).map_err(failed)?;
-    let served =
-        serve_on(config, Node { inventory, ward, heard }, blobs, inbox, on_leader, stop).await;
+    let node = Node { inventory, ward, heard, images };
+    let served = serve_on(config, node, blobs, inbox, on_leader, stop).await;
     parts.shutdown().await;
     served
 }
@@ -106,7 +108,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
 ///
 /// # Errors
 /// As [`run`].
-pub async fn serve<B: Blobs>(
+pub async fn serve<B: Stores>(
     config: Config,
     inventory: Inventory,
     blobs: Arc<B>,
@@ -117,7 +119,7 @@ pub async fn serve<B: Blobs>(
     serve_on(config, Node::unwatched(inventory), blobs, inbox, on_leader, stop).await
 }
 
-async fn serve_on<B: Blobs>(
+async fn serve_on<B: Stores>(
     config: Config,
     node: Node,
     blobs: Arc<B>,
@@ -141,23 +143,6 @@ fn hardware(config: &Config, gpus: &dyn Gpus) -> Result<Hardware, AgentError> {
     Ok(Hardware { host, gpus: gpus.read()? })
 }
 
-/// What this machine can do to keep tasks apart: what every job is owed must be among it.
-fn isolation(config: &Config) -> Result<NodeIsolation, AgentError> {
-    let found = sandbox::probe(config.isolation);
-    match found.lacks.first() {
-        None => tracing::info!(cgroup = found.cgroup, landlock = found.landlock, "can sandbox"),
-        Some(lack) if config.isolation == Isolation::Sandbox => {
-            return Err(AgentError::Setting {
-                setting: "isolation",
-                fault: format!("is sandbox, and this machine lacks {lack}"),
-                remedy: "see to that, or set `isolation = \"plain\"`",
-            });
-        }
-        Some(lack) => tracing::info!(%lack, "cannot sandbox"),
-    }
-    Ok(found)
-}
-
 /// All that a running agent holds.
 struct Shell<B> {
     machine: AgentMachine,
@@ -172,6 +157,10 @@ struct Shell<B> {
     pool: Arc<FolderPool>,
     cache: Arc<Cache>,
     blobs: Arc<B>,
+    /// What this node signs its own word on results with.
+    node_key: Option<Arc<NodeKey>>,
+    /// Where container images come from; none where this node runs no containers.
+    images: Option<Arc<Images>>,
     watch: CheckpointWatch,
     /// The open stream.
     up: Option<mpsc::Sender<Up>>,
@@ -193,7 +182,7 @@ struct Mailboxes {
     news: mpsc::Receiver<News>,
 }
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     async fn live(
         mut self,
         mut mail: Mailboxes,
@@ -255,6 +244,7 @@ impl<B: Blobs> Shell<B> {
                 self.tell(Tail::Have { lease, source, offset });
             }
             LinkEvent::Down(Down::Accept { acceptance }) => self.on_acceptance(&acceptance),
+            LinkEvent::Down(Down::Accuse { accusation }) => self.on_accusation(&accusation),
             LinkEvent::Down(down) => {
                 self.told.welcomed |= matches!(down, Down::Welcome { .. });
                 self.feed(Input::Down(down));
@@ -281,6 +271,16 @@ impl<B: Blobs> Shell<B> {
             Heard::Said(Said::Differs { lease, why, .. }) => {
                 let detail = format!("the environment contract is not in force: {why}");
                 self.feed(Input::Faulted { lease, cause: EndCause::Prepare { detail } });
+            }
+            Heard::Said(Said::Observed { lease, rank, observed }) => {
+                if let Some(local) = self.leases.get_mut(&lease) {
+                    local.observed.insert(rank, observed);
+                }
+            }
+            Heard::Said(Said::Drifted { lease, rank, name, asked, found }) => {
+                let cause = EndCause::Drift { rank, name, asked, found };
+                tracing::warn!(%lease, %cause, "drift");
+                self.feed(Input::Faulted { lease, cause });
             }
             Heard::Said(Said::NotStarted { lease, why, .. }) => {
                 let detail = format!("{why}; check the job's `command`");

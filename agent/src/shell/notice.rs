@@ -1,7 +1,7 @@
 //! What tasks see of a notice, and the count of what they save meanwhile.
 
 use super::Shell;
-use crate::{driver::clock, store::Blobs};
+use crate::{driver::clock, store::Stores};
 use domain::{LeaseId, Millis, job::EndCause, limit};
 use std::{
     fs, io,
@@ -22,7 +22,7 @@ pub(super) struct Notices {
     pub(super) looks: JoinSet<Counts>,
 }
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     /// Tells tasks how they end: the file appears whole.
     pub(super) fn notice(&mut self, lease: LeaseId, cause: &EndCause) {
         tracing::warn!(%lease, %cause, "tasks are asked for a checkpoint");

@@ -3,14 +3,14 @@
 use super::{Local, Shell, Tail};
 use crate::{
     driver::{
-        clock,
+        answers, checkpoints, clock,
         pool::Reuse::{AtOnce, Rest},
-        prepare,
+        prepare::{self, blocking},
         tasks::Order,
     },
     machine::{Input, Output},
     store::{
-        Blobs,
+        Stores,
         seal::{self, Sealing},
     },
 };
@@ -18,7 +18,7 @@ use domain::{LeaseId, NodeId, job::EndCause, lease::TaskPlace, link::WantedLease
 use std::{future::Future, sync::Arc};
 use tokio::sync::oneshot;
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     pub(super) fn obey(&mut self, output: Output) {
         match output {
             Output::Send(up) => self.send(up),
@@ -43,7 +43,11 @@ impl<B: Blobs> Shell<B> {
     }
 
     /// Runs `work` for a lease until the lease is forgotten, and hands its outcome on.
-    fn work(&mut self, lease: LeaseId, work: impl Future<Output = Input> + Send + 'static) {
+    pub(super) fn work(
+        &mut self,
+        lease: LeaseId,
+        work: impl Future<Output = Input> + Send + 'static,
+    ) {
         let done = self.done.clone();
         let local = self.leases.entry(lease).or_default();
         while local.work.try_join_next().is_some() {}
@@ -58,10 +62,12 @@ impl<B: Blobs> Shell<B> {
         let lease = wanted.lease.id;
         let (dirs, pool) = (self.dirs.lease(lease), Arc::clone(&self.pool));
         let cache = Arc::clone(&self.cache);
+        let images = self.images.clone();
         let blobs = Arc::clone(&self.blobs);
         self.leases.insert(lease, Local::default());
         self.work(lease, async move {
-            let result = prepare::prepare(&wanted, &dirs, &pool, &cache, &*blobs).await;
+            let store = prepare::Store { pool: &pool, cache: &cache, images: images.as_deref() };
+            let result = prepare::prepare(&wanted, &dirs, &store, &*blobs).await;
             if let Err(cause) = &result {
                 tracing::warn!(%lease, %cause, "lease not prepared");
             }
@@ -84,12 +90,27 @@ impl<B: Blobs> Shell<B> {
     }
 
     fn store_checkpoint(&mut self, lease: LeaseId, step: u64) {
-        let folder = self.dirs.lease(lease).checkpoint(step);
+        let dirs = self.dirs.lease(lease);
+        let folder = dirs.checkpoint(step);
         let blobs = Arc::clone(&self.blobs);
-        let meter = self.leases.entry(lease).or_default().meter.clone();
+        if let Err(why) = checkpoints::begin(&dirs, step) {
+            tracing::warn!(%lease, step, %why, "checkpoint not noted");
+        }
+        let local = self.leases.entry(lease).or_default();
+        let (framework, ranks) = (local.framework, local.ranks.clone());
+        let meter = local.meter.clone();
         self.work(lease, async move {
+            // What was learned under other settings is not to be gone on from.
+            let of = dirs.clone();
+            let asked = blocking(move || answers::check(framework, &of, &ranks)).await;
+            if let Err(cause) = asked {
+                tracing::warn!(%lease, step, %cause, "checkpoint refused");
+                checkpoints::end(&dirs);
+                return Input::Faulted { lease, cause };
+            }
             let stored = seal::checkpoint(lease, step, folder, &*blobs);
             let result = meter.over(stored).await;
+            checkpoints::end(&dirs);
             match &result {
                 Ok(stored) => {
                     tracing::info!(%lease, step, root = %stored.root, "checkpoint stored")
@@ -110,6 +131,8 @@ impl<B: Blobs> Shell<B> {
             inventory: self.inventory.clone(),
             started: local.started.unwrap_or(now),
             ended: local.ended.unwrap_or(now),
+            node_key: self.node_key.clone(),
+            facts: local.facts(),
         };
         let blobs = Arc::clone(&self.blobs);
         self.work(lease, async move {
@@ -126,7 +149,14 @@ impl<B: Blobs> Shell<B> {
         let lease = wanted.lease.id;
         let dirs = self.dirs.lease(lease);
         let blobs = Arc::clone(&self.blobs);
+        let local = self.leases.entry(lease).or_default();
+        let (framework, ranks) = (local.framework, local.ranks.clone());
+        let asked = dirs.clone();
         self.work(lease, async move {
+            let asked = blocking(move || answers::check(framework, &asked, &ranks)).await;
+            if let Err(cause) = asked {
+                return Input::LogStored { lease, result: Err(cause) };
+            }
             let result = seal::log(wanted.lease, node, dirs, &*blobs).await;
             if let Err(cause) = &result {
                 tracing::warn!(%lease, %cause, "log not stored");

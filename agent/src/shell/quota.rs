@@ -4,7 +4,7 @@ use super::Shell;
 use crate::{
     driver::{clock, quota::Watched},
     machine::Input,
-    store::Blobs,
+    store::Stores,
 };
 use domain::{Bytes, LeaseId, Millis, isolation::Isolation, job::EndCause, link::WantedLease};
 use std::collections::BTreeMap;
@@ -24,10 +24,10 @@ pub(super) struct Quotas {
     pub(super) looks: JoinSet<Found>,
 }
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     /// Begins to watch a lease that asks for room, or runs in a sandbox.
     pub(super) fn watch_disk(&mut self, wanted: &WantedLease) {
-        let asked = wanted.spec.confinement;
+        let asked = wanted.confinement();
         let plain = asked.on(self.inventory.isolation.default) == Isolation::None;
         if plain && asked.disk.is_none() {
             return;

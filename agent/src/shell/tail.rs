@@ -9,12 +9,15 @@ use domain::{
     link::{LogSource, Up},
 };
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 /// Requests that wait for the follower.
 pub(super) const TAIL_AHEAD: usize = 16_384;
-/// Time between two looks at files.
-const LOOK: Duration = Duration::from_millis(50);
+/// Time between two looks at files that say nothing, and at files that grow.
+const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(10));
 /// Room on the stream that is left for heartbeats and reports.
 const ROOM_LEFT: usize = 1_024;
 
@@ -60,15 +63,19 @@ pub(super) enum Tail {
 pub(super) async fn run(mut requests: mpsc::Receiver<Tail>, done: mpsc::Sender<Input>) {
     let mut follower = Follower::default();
     let mut up: Option<mpsc::Sender<Up>> = None;
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut due = Instant::now();
     loop {
         let busy = up.is_some() && !follower.is_empty();
         // Both arms are cancel-safe.
         let request = tokio::select! {
             request = requests.recv() => request,
-            _ = look.tick(), if busy => {
-                follower.pump(&mut sender(up.as_ref()));
+            () = tokio::time::sleep_until(due), if busy => {
+                let (mut grows, mut send) = (false, sender(up.as_ref()));
+                follower.pump(&mut |piece| {
+                    grows = true;
+                    send(piece)
+                });
+                due = Instant::now() + if grows { LOOK.1 } else { LOOK.0 };
                 continue;
             }
         };

@@ -88,6 +88,7 @@ impl World {
             cpu: Some(CpuMillis(1_000)),
             memory: Some(Bytes(1 << 30)),
             isolation: domain::isolation::Isolation::None,
+            containers: crate::driver::image::Containers::default(),
             readable: vec![],
             cache_max: Bytes(1 << 30),
             supervisor: vec!["/bin/false".into()],

@@ -6,15 +6,19 @@ use crate::{
         clock,
         look::{self, Rank},
     },
-    machine::health::{RankReading, RankState, RankWatch},
-    store::Blobs,
+    machine::{
+        Input,
+        health::{RankReading, RankState, RankWatch},
+    },
+    store::{Blob, Stores},
 };
 use domain::{
-    LeaseId, Millis,
+    Bytes, LeaseId, Millis,
     health::{IdleRank, Idleness},
+    limit,
     link::Up,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::task::JoinSet;
 
 /// Time between two looks at the ranks.
@@ -102,7 +106,7 @@ impl Vigil {
     }
 }
 
-impl<B: Blobs> Shell<B> {
+impl<B: Stores> Shell<B> {
     /// Begins a look, if one is due.
     pub(super) fn look(&mut self) {
         let now = clock::boot_now();
@@ -137,6 +141,28 @@ impl<B: Blobs> Shell<B> {
         }
     }
 
+    /// Has servers keep what the threads of a hung rank wait for, under a name of its own.
+    fn store_dump(&mut self, lease: LeaseId, rank: u32, mut dump: String) {
+        let mut end = dump.len().min(limit::DUMP_MAX.0 as usize);
+        while !dump.is_char_boundary(end) {
+            end -= 1;
+        }
+        dump.truncate(end);
+        let size = Bytes(dump.len() as u64);
+        let blob = Blob::bytes(dump.into_bytes());
+        let digest = blob.digest();
+        let blobs = Arc::clone(&self.blobs);
+        self.work(lease, async move {
+            match blobs.put(vec![blob]).await {
+                Ok(()) => Input::Dumped { lease, rank, dump: digest, size },
+                Err(why) => {
+                    tracing::warn!(%lease, rank, %why, "dump not stored; it is in the log alone");
+                    Input::Tick
+                }
+            }
+        });
+    }
+
     /// Tells what ranks are about; of one that hangs, its stacks go where it printed.
     pub(super) fn on_looks(&mut self, looks: Looks) {
         let now = clock::boot_now();
@@ -154,7 +180,9 @@ impl<B: Blobs> Shell<B> {
                 }
             };
             if state == Some(Idleness::Hung) {
-                text += &look::dump(&rank);
+                let dump = look::dump(&rank);
+                text += &dump;
+                self.store_dump(lease, number, dump);
             }
             match look::append(&rank, &text) {
                 Ok(bytes) => {

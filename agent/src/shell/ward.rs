@@ -1,12 +1,13 @@
 //! The GPUs that are held back: left out of what the node offers, kept over restarts.
 
 use crate::{
-    driver::{clock, dirs::NodeDirs, patrol::News},
-    machine::health::{GpuState, Health, HealthInput, HealthOutput},
+    driver::{clock, dirs::NodeDirs, image::Images, patrol::News},
+    machine::health::{Cause, GpuState, Health, HealthInput, HealthOutput},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     LogIndex, Millis,
+    check::Accusation,
     hardware::Hardware,
     health::{Acceptance, HeldGpu, HeldState},
     limit::HELD_TEXT_MAX,
@@ -19,6 +20,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::PathBuf,
+    sync::Arc,
 };
 use tokio::sync::mpsc;
 
@@ -66,12 +68,14 @@ pub(super) struct Node {
     pub(super) ward: Ward,
     /// What happens to its GPUs.
     pub(super) heard: mpsc::Receiver<News>,
+    /// Where container images come from; none where it runs no containers.
+    pub(super) images: Option<Arc<Images>>,
 }
 
 impl Node {
     /// One whose GPUs nobody looks after.
     pub(super) fn unwatched(inventory: Inventory) -> Self {
-        Self { inventory, ward: Ward::none(), heard: mpsc::channel(1).1 }
+        Self { inventory, ward: Ward::none(), heard: mpsc::channel(1).1, images: None }
     }
 }
 
@@ -177,6 +181,16 @@ impl Ward {
             self.refused.insert(word.uuid.clone(), word.at);
         }
         outputs
+    }
+
+    /// A GPU, or a slice of one, gave wrong bits: it is held back from now on.
+    pub(super) fn accuse(&mut self, charge: &Accusation, now: Millis) -> Vec<HealthOutput> {
+        let is = |place: &Place| place.offers.iter().any(|it| it.uuid == charge.uuid);
+        let held = self.held.iter().map(|(uuid, kept)| (uuid, &kept.place));
+        let found = self.places.iter().chain(held).find(|(_, place)| is(place));
+        let Some(uuid) = found.map(|(uuid, _)| uuid.clone()) else { return Vec::new() };
+        let cause = Cause { symptom: charge.symptom.clone(), advice: charge.advice.clone() };
+        self.on(HealthInput::Accused { uuid, cause }, now)
     }
 
     /// What the servers are to know of the GPUs that are held back; none where nobody looks.

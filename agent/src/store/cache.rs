@@ -133,7 +133,7 @@ impl Cache {
     }
 
     /// Removes every entry, and what of a tree is in `folder`. What was laid out before stays.
-    async fn give_way(self: &Arc<Self>, folder: PathBuf) {
+    pub(crate) async fn give_way(self: &Arc<Self>, folder: PathBuf) {
         let _alone = self.in_use.write().await;
         let cache = Arc::clone(self);
         let removed = tokio::task::spawn_blocking(move || {
@@ -266,7 +266,7 @@ fn is_intact(path: &Path, size: Option<u64>) -> bool {
 }
 
 /// Makes a file read-only, with the one modification time that every laid-out file has.
-fn seal(file: &fs::File, executable: bool) -> io::Result<()> {
+pub(super) fn seal(file: &fs::File, executable: bool) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(if executable { 0o555 } else { 0o444 }))?;
     file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH))
 }

@@ -1,31 +1,35 @@
 //! What the record says of an output, in the registry's forms.
 
-use super::{
-    meter::Meter,
-    seal::{Sealing, last_metrics},
-};
+use super::seal::{Sealing, last_metrics};
+use crate::driver::answers;
 use domain::{
     Digest,
     isolation::{InForce, Isolation},
     job::EndCause,
+    observed::RankFacts,
     tree::Tree,
 };
 use registry::seal::{
-    recipe,
+    node, recipe,
     statement::{self, Provenance},
     walk::{self, WalkError},
 };
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 /// The folder's tree, hashed on all cores.
-pub(super) fn hash(folder: &Path, meter: &Meter) -> Result<Tree, EndCause> {
-    walk::hash_tree_counting(folder, meter.count()).map_err(|fault| match fault {
+pub(super) fn hash(folder: &Path) -> Result<Tree, EndCause> {
+    walk::hash_tree(folder).map_err(|fault| walk_cause(folder, fault))
+}
+
+/// Why a folder could not be walked, as the cause of an attempt's end.
+pub(super) fn walk_cause(folder: &Path, fault: WalkError) -> EndCause {
+    match fault {
         WalkError::Changed { path } => {
             let path = path.strip_prefix(folder).unwrap_or(&path);
             EndCause::OutputChanged { path: path.display().to_string() }
         }
         other => EndCause::Seal { detail: other.to_string() },
-    })
+    }
 }
 
 /// What of an output is part of the model.
@@ -42,15 +46,22 @@ pub(super) fn model(sealing: &Sealing, tree: &Tree) -> Vec<u8> {
 /// The payload of the signed provenance.
 ///
 /// # Errors
-/// When it is not on record what held for tasks that ran within walls.
-pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Result<Vec<u8>, EndCause> {
+/// When it is not on record what held for tasks that ran within walls, or the node cannot sign.
+pub(super) fn provenance(
+    sealing: &Sealing,
+    tree: &Tree,
+    mut tensors: BTreeMap<String, Digest>,
+    log: Digest,
+) -> Result<Vec<u8>, EndCause> {
     let in_force = in_force(sealing)?;
+    tensors.retain(|path, _| tree.files.iter().any(|file| file.path == *path));
+    let ranks = answered(sealing)?;
     let wanted = &sealing.wanted;
     let inventories = match wanted.inventories.as_slice() {
         [] => vec![sealing.inventory.clone()],
         gang => gang.to_vec(),
     };
-    Ok(statement::provenance(&Provenance {
+    let payload = statement::provenance(&Provenance {
         name: wanted.spec.name.clone(),
         root: tree.root(),
         spec: wanted.spec.clone(),
@@ -66,12 +77,28 @@ pub(super) fn provenance(sealing: &Sealing, tree: &Tree, log: Digest) -> Result<
         log,
         metrics: last_metrics(sealing),
         in_force,
-    }))
+        tensors,
+        ranks,
+    });
+    match &sealing.node_key {
+        None => Ok(payload),
+        Some(key) => node::add(&payload, key).map_err(|detail| EndCause::Seal { detail }),
+    }
+}
+
+/// What was in force in this node's ranks: read from their processes, and said by their framework.
+fn answered(sealing: &Sealing) -> Result<Vec<RankFacts>, EndCause> {
+    let framework = sealing.wanted.spec.framework;
+    let mut ranks = sealing.facts.clone();
+    for facts in &mut ranks {
+        facts.answers = answers::checked(framework, &sealing.dirs, facts.rank)?;
+    }
+    Ok(ranks)
 }
 
 /// What held for the tasks, as the supervisor wrote it down.
 fn in_force(sealing: &Sealing) -> Result<InForce, EndCause> {
-    let isolation = sealing.wanted.spec.confinement.on(sealing.inventory.isolation.default);
+    let isolation = sealing.wanted.confinement().on(sealing.inventory.isolation.default);
     if isolation == Isolation::None {
         return Ok(InForce::default());
     }

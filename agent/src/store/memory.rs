@@ -1,13 +1,15 @@
 //! Blobs in memory, for tests.
 
-use super::{Blob, Blobs, StoreError};
+use super::{Blob, Blobs, StoreError, beside::Beside, chunks::Chunks};
 use domain::Digest;
+use registry::blob::chunks::ChunkStore;
 use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    sync::Mutex,
+    sync::{Mutex, OnceLock},
 };
+use tempfile::TempDir;
 
 /// A store that counts what is fetched from it.
 #[derive(Default)]
@@ -16,6 +18,32 @@ pub struct MemoryBlobs {
     pub held: Mutex<BTreeMap<Digest, Vec<u8>>>,
     /// Digests in the order in which they were fetched.
     pub fetched: Mutex<Vec<Digest>>,
+    /// Chunks, in a folder that goes with it.
+    chunks: OnceLock<(TempDir, Beside)>,
+}
+
+impl MemoryBlobs {
+    /// The place where chunks are kept.
+    pub fn beside(&self) -> &Beside {
+        let made = self.chunks.get_or_init(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let store = ChunkStore::open(dir.path()).unwrap();
+            (dir, Beside(store))
+        });
+        &made.1
+    }
+}
+
+impl Chunks for MemoryBlobs {
+    type Place = Beside;
+
+    fn places(&self) -> Vec<Beside> {
+        vec![self.beside().clone()]
+    }
+
+    fn copies(&self) -> usize {
+        1
+    }
 }
 
 impl MemoryBlobs {

@@ -36,10 +36,9 @@ impl Meter {
         self.0.load(Relaxed)
     }
 
-    /// What is counted, to be added to.
-    #[must_use]
-    pub fn count(&self) -> &AtomicU64 {
-        &self.0
+    /// Counts more.
+    pub fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Relaxed);
     }
 
     /// A reader whose bytes are counted.
@@ -56,7 +55,7 @@ struct Metered<R> {
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(buffer)?;
-        self.meter.0.fetch_add(read as u64, Relaxed);
+        self.meter.add(read as u64);
         Ok(read)
     }
 }

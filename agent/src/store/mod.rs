@@ -1,8 +1,14 @@
 //! Bytes between this node and the servers: what comes is verified, what goes is kept twice.
 
+pub mod beside;
 mod cache;
+mod chunk_servers;
+pub mod chunks;
 mod describe;
 pub mod meter;
+mod pour;
+pub mod restore;
+mod scan;
 pub mod seal;
 mod servers;
 
@@ -98,3 +104,8 @@ pub trait Blobs: Send + Sync + 'static {
     /// Keeps blobs on as many servers as a blob needs; returns when they are durable there.
     fn put(&self, blobs: Vec<Blob>) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
+
+/// Where both blobs and chunks are kept.
+pub trait Stores: Blobs + chunks::Chunks {}
+
+impl<T: Blobs + chunks::Chunks> Stores for T {}

@@ -1,22 +1,26 @@
 //! From files to their record: hashes, describes and uploads checkpoints and outputs.
 
-use super::{Blob, Blobs, StoreError, describe, meter::Meter};
+use super::{Blob, Blobs, StoreError, chunks::Chunks, describe, pour::pour};
 use crate::driver::{dirs::LeaseDirs, prepare::blocking};
 use domain::{
     Digest, LeaseId, Millis, NodeId,
     artifact::OutputDigests,
     checkpoint::Checkpoint,
+    chunks::Pin,
     job::{EndCause, Outputs},
     lease::Lease,
     link::WantedLease,
     node::Inventory,
+    observed::RankFacts,
     tree::Tree,
 };
+use registry::seal::{node::NodeKey, tensors};
 use std::{
     fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Files up to this length are read into memory, and so checked once more as they leave.
@@ -36,6 +40,10 @@ pub struct Sealing {
     pub started: Millis,
     /// When the last one ended.
     pub ended: Millis,
+    /// What this node signs its own word with; none only where the servers ask for no certificate.
+    pub node_key: Option<Arc<NodeKey>>,
+    /// What was read from the processes of this node's ranks.
+    pub facts: Vec<RankFacts>,
 }
 
 /// Hashes and uploads the checkpoint in `folder`.
@@ -46,14 +54,14 @@ pub async fn checkpoint(
     lease: LeaseId,
     step: u64,
     folder: PathBuf,
-    blobs: &impl Blobs,
+    chunks: &impl Chunks,
 ) -> Result<Checkpoint, EndCause> {
-    let meter = Meter::current();
-    let (tree, uploads, before) = blocking(move || gather(folder, |tree| tree, &meter)).await?;
-    let stored =
-        Checkpoint { step, root: tree.root(), tree: tree.digest(), size: tree.size(), lease };
-    upload(uploads, before, blobs).await?;
-    Ok(stored)
+    let below = folder.clone();
+    let before = blocking(move || Stamp::of(below)).await?;
+    let (manifest, list) = pour(folder, Pin { lease, step }, chunks).await?;
+    blocking(move || before.check()).await?;
+    let tree = manifest.tree();
+    Ok(Checkpoint { step, root: tree.root(), tree: Digest::of(&list), size: tree.size(), lease })
 }
 
 /// Hashes, describes and uploads an attempt's output.
@@ -87,8 +95,10 @@ pub async fn log(
 }
 
 fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp), EndCause> {
-    let (tree, mut uploads, before) =
-        gather(sealing.dirs.out(), describe::model_part, &Meter::default())?;
+    let out = sealing.dirs.out();
+    let tensors = tensors::mark_all(&out, sealing.wanted.lease.build_key)
+        .map_err(|why| seal_cause(&out, &why))?;
+    let (tree, mut uploads, before) = gather(out, describe::model_part)?;
     if tree.files.is_empty() && sealing.wanted.spec.outputs == Outputs::Required {
         return Err(EndCause::NoOutput);
     }
@@ -97,7 +107,7 @@ fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp
         merged_log(&sealing.dirs, &ranks).map_err(|why| seal_cause(&sealing.dirs.logs(), &why))?;
     let log = Blob::bytes(log);
     let statement = Blob::bytes(describe::model(sealing, &tree));
-    let provenance = Blob::bytes(describe::provenance(sealing, &tree, log.digest())?);
+    let provenance = Blob::bytes(describe::provenance(sealing, &tree, tensors, log.digest())?);
     let digests = OutputDigests {
         root: tree.root(),
         tree: tree.digest(),
@@ -113,13 +123,9 @@ fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp
 
 /// What counts of the folder's tree, everything of it that is to be uploaded, and how it looked
 /// before.
-fn gather(
-    folder: PathBuf,
-    counts: fn(Tree) -> Tree,
-    meter: &Meter,
-) -> Result<(Tree, Vec<Blob>, Stamp), EndCause> {
+fn gather(folder: PathBuf, counts: fn(Tree) -> Tree) -> Result<(Tree, Vec<Blob>, Stamp), EndCause> {
     let before = Stamp::of(folder)?;
-    let tree = counts(describe::hash(&before.folder, meter)?);
+    let tree = counts(describe::hash(&before.folder)?);
     let mut uploads = vec![Blob::bytes(tree.encode())];
     for file in &tree.files {
         let path = before.folder.join(&file.path);

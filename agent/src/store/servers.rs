@@ -111,6 +111,11 @@ impl Servers {
         *self.leader.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = leader;
     }
 
+    /// Connections to the servers, in that order.
+    pub(super) fn channels(&self) -> Vec<Channel> {
+        self.in_order().into_iter().map(|server| server.channel.clone()).collect()
+    }
+
     /// The servers in the order in which this node uses them.
     fn in_order(&self) -> Vec<&Server> {
         let leader = self.leader.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
@@ -244,7 +249,7 @@ impl Blobs for Servers {
 }
 
 /// Whether trying the same server again would give the same answer.
-fn is_verdict(fault: &TransferError) -> bool {
+pub(super) fn is_verdict(fault: &TransferError) -> bool {
     match fault {
         TransferError::Mismatch { .. } => true,
         TransferError::Wire(status) => matches!(

@@ -2,6 +2,7 @@
 
 pub mod dataset;
 pub mod debug;
+pub mod key;
 pub mod operator;
 pub mod process;
 pub mod queue;
@@ -135,6 +136,8 @@ pub enum Command {
     Promotion(Noun<registry::Promotion>),
     /// Say who may approve promotions
     Approver(Noun<registry::Approver>),
+    /// List, rotate and revoke the keys that sign for the cluster
+    Key(Noun<key::Key>),
     /// Compare samples of now with those that a model was made with
     Drift(Noun<debug::Drift>),
     /// Look at documents as Assay sees them
@@ -148,6 +151,9 @@ pub enum Command {
     /// Run a node's supervisor; agents start it themselves
     #[command(hide = true)]
     Supervisor(process::Supervisor),
+    /// Run the burn-in that agents bring along; the cluster starts it itself
+    #[command(hide = true)]
+    BurnIn,
     /// Print completions for a shell
     Completions(process::Completions),
     /// Write the man pages into a folder

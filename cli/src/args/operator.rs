@@ -18,13 +18,19 @@ pub enum Node {
         #[command(flatten)]
         live: Live,
     },
-    /// Vouch that a GPU in quarantine is well again
+    /// Have GPUs in quarantine run the acceptance job; those that pass serve again
     Accept {
         /// The node's name
         #[arg(add = complete::nodes())]
         name: String,
-        /// The GPU's index or UUID, as `assay node show` has it
-        gpu: String,
+        /// The GPU's index or UUID, as `assay node show` has it; all by default
+        gpu: Option<String>,
+        /// The same, as a flag
+        #[arg(long = "gpu", value_name = "GPU", conflicts_with = "gpu")]
+        only: Option<String>,
+        /// Without an acceptance job: your word that this one GPU is well is all the proof
+        #[arg(long)]
+        vouch: bool,
     },
     /// Let a node finish what it runs and take nothing new
     Drain {

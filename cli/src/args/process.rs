@@ -21,6 +21,10 @@ pub struct Dev {
     /// Only write the cluster's files; its processes are yours to start
     #[arg(long, conflicts_with_all = ["tour", "keep"])]
     pub set_up: bool,
+    /// Agents to write files for; only two are ever started by `assay dev` itself
+    #[arg(long, value_name = "N", requires = "set_up", default_value_t = 2,
+          value_parser = clap::value_parser!(u8).range(2..=8))]
+    pub agents: u8,
     /// The NVML library that plays the GPUs; by default beside this program
     #[arg(long, value_name = "FILE")]
     pub nvml: Option<PathBuf>,
@@ -43,7 +47,7 @@ pub struct Agent {
     /// Its configuration
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// The least isolation of every job: plain, sandbox; by default what the configuration says
+    /// The least isolation of every job: plain, sandbox, container; by default what the configuration says
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &ISOLATION))]
     pub isolation: Option<Isolation>,
 }
@@ -81,9 +85,12 @@ pub struct ServerInit {
     /// Where others reach it, host:port; by default where it listens
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
-    /// Folder with a copy of the cluster's signing keys
-    #[arg(long, value_name = "DIR")]
-    pub keys: PathBuf,
+    /// Folder with a copy of the cluster's signing keys, where they are files
+    #[arg(long, value_name = "DIR", required_unless_present = "signer")]
+    pub keys: Option<PathBuf>,
+    /// Configuration of another server, whose table [signer] is taken over
+    #[arg(long, value_name = "FILE", conflicts_with = "keys")]
+    pub signer: Option<PathBuf>,
     /// Key of the cluster's authority, to sign the certificate here; else a request is written
     #[arg(long, value_name = "FILE")]
     pub ca_key: Option<PathBuf>,

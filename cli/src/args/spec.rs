@@ -14,6 +14,10 @@ use clap::Args;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
     after::{After, RetryOn, RetryRule, When},
+    check::Verify,
+    checkpoint::CheckpointRule,
+    framework::Framework,
+    image::ImageRef,
     interrupt::Preemptible,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
@@ -99,12 +103,24 @@ pub struct SpecFlags {
     /// Many elements: 8, 0-7, or 0-7%2 for two at once
     #[arg(long, value_name = "RANGE", value_parser = array)]
     pub array: Option<Array>,
-    /// The least isolation: plain, sandbox; a node may demand more
+    /// Container image by digest: docker.io/library/python@sha256:...
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<ImageRef>,
+    /// The least isolation: plain, sandbox, container; a node or queue may demand more
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &ISOLATION))]
     pub isolation: Option<Isolation>,
     /// What a sandboxed job reaches: none (as by default), host
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &NETWORK))]
     pub network: Option<Network>,
+    /// Checkpoints of which the servers keep the bytes: so many of the newest
+    #[arg(long, value_name = "N")]
+    pub keep_checkpoints: Option<u32>,
+    /// For how long they keep them, such as 7d
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub checkpoint_age: Option<Millis>,
+    /// What it computes with: pytorch, jax, tensorflow, xgboost, scikit-learn, cuda
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &Framework::WORDS))]
+    pub framework: Option<Framework>,
     /// Whether it may be stopped so that another job can run: yes, no
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &PREEMPTIBLE))]
     pub preemptible: Option<Preemptible>,
@@ -114,6 +130,9 @@ pub struct SpecFlags {
     /// How long before its time limit it is told to save its work, such as 2m
     #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
     pub warn_before: Option<Millis>,
+    /// What part of its work is run again on another node, such as segment:5%, or none
+    #[arg(long, value_name = "PART", value_parser = |t: &str| t.parse::<Verify>())]
+    pub verify: Option<Verify>,
 }
 
 impl SpecFlags {
@@ -150,9 +169,16 @@ impl SpecFlags {
             isolation: self.isolation,
             network: self.network,
             disk: self.disk,
+            checkpoint: CheckpointRule {
+                keep: self.keep_checkpoints,
+                max_age: self.checkpoint_age,
+            },
+            framework: self.framework,
+            image: self.image.clone(),
             preemptible: self.preemptible,
             min_run: self.min_run_time,
             warn: self.warn_before,
+            verify: self.verify,
         }
     }
 }

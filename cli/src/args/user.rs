@@ -120,15 +120,18 @@ pub struct Logs {
     /// Go on until the job has ended; Ctrl-C detaches
     #[arg(long, short = 'f')]
     pub follow: bool,
-    /// Task of the gang
-    #[arg(long, default_value_t = 0)]
-    pub rank: u32,
+    /// One task of the gang, as it wrote it; all by default, identical lines folded
+    #[arg(long)]
+    pub rank: Option<u32>,
     /// Attempt; the newest by default
     #[arg(long)]
     pub attempt: Option<u32>,
     /// The metrics that the job wrote, rather than its output
     #[arg(long)]
     pub metrics: bool,
+    /// What the threads of the rank waited for when it last hung
+    #[arg(long, conflicts_with_all = ["follow", "metrics"])]
+    pub dump: bool,
 }
 
 /// A page of a list.
@@ -191,9 +194,12 @@ pub struct Verify {
     /// An exported folder, checked without any cluster
     #[arg(long, value_name = "DIR", requires = "keys")]
     pub offline: Option<PathBuf>,
-    /// The public key that you trust, in PEM
+    /// The keys that you trust: public keys in PEM, or what `assay key export` wrote
     #[arg(long, value_name = "FILE", requires = "offline")]
     pub keys: Option<PathBuf>,
+    /// The folder is one that any tool for OpenSSF Model Signing has signed, and this its signature
+    #[arg(long, value_name = "FILE", requires = "offline")]
+    pub signature: Option<PathBuf>,
 }
 
 /// `assay reproduce`.

@@ -1,7 +1,7 @@
 //! One server of a cluster: the replica, its database and the API.
 #![forbid(unsafe_code)]
 
-use scheduler::api::{GateConfig, ServerConfig, Tls};
+use scheduler::api::{GateConfig, ServeError, ServerConfig, Signers, Tls};
 use std::process::ExitCode;
 
 /// A server makes many small allocations on many threads: the system's allocator took a sixth of
@@ -9,9 +9,20 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error(transparent)]
+    Keys(#[from] custody::OpenError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
 fn main() -> ExitCode {
     assay::serve(|config, stop| {
-        let wired = ServerConfig {
+        let signer = config.signer.config();
+        let event_period = signer.event_period;
+        let wired = move |keys: custody::Opened| ServerConfig {
             id: config.id,
             cluster: config.cluster,
             dir: config.dir,
@@ -20,7 +31,7 @@ fn main() -> ExitCode {
             members: config.members,
             join: config.join,
             tls: Tls { ca: config.ca, cert: config.cert, key: config.key },
-            keys: config.keys,
+            signers: Signers { models: keys.models, event: keys.event, event_period },
             admins: config.gates.admins,
             gates: GateConfig {
                 rules: config.gates.rules,
@@ -28,6 +39,9 @@ fn main() -> ExitCode {
                 ca: config.gates.ca,
             },
         };
-        scheduler::api::serve(wired, stop)
+        async move {
+            let keys = custody::open(&signer).await?;
+            Ok::<_, Stopped>(scheduler::api::serve(wired(keys), stop).await?)
+        }
     })
 }

@@ -110,13 +110,13 @@ impl Client {
         self.call(call).await.map(|done| LogIndex(done.log_index))
     }
 
-    /// Vouches that a GPU in quarantine is well again.
+    /// Has GPUs in quarantine run the acceptance job, or vouches that one is well again.
     ///
     /// # Errors
     /// When there is no such GPU in quarantine, or nobody answers.
-    pub async fn accept_gpu(&self, node: &str, gpu: &str) -> Result<LogIndex, Fault> {
+    pub async fn accept_gpu(&self, node: &str, gpu: &str, vouch: bool) -> Result<LogIndex, Fault> {
         let (node, gpu) = (node.to_owned(), gpu.to_owned());
-        let request = v1::AcceptGpuRequest { key: key()?, node, gpu };
+        let request = v1::AcceptGpuRequest { key: key()?, node, gpu, vouch };
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.accept_gpu(request).await }

@@ -7,6 +7,7 @@ use domain::{ElementId, JobId, view::JobView};
 use proto::v1::{self, query_request::What};
 use serde::de::DeserializeOwned;
 use std::{
+    collections::BTreeMap,
     marker::PhantomData,
     time::{Duration, Instant},
 };
@@ -159,8 +160,8 @@ pub struct LogAsk {
     pub element: ElementId,
     /// Of which attempt; 0 for the newest, and those that follow it.
     pub attempt: u32,
-    /// Of which task.
-    pub rank: u32,
+    /// Of which task; none for all.
+    pub rank: Option<u32>,
     /// The metrics rather than the output.
     pub metrics: bool,
     /// On to the job's end.
@@ -176,6 +177,12 @@ pub struct LogPiece {
     pub offset: u64,
     /// The bytes.
     pub data: Bytes,
+    /// The rank that wrote them.
+    pub rank: u32,
+    /// When they came in, by the server's clock. Unit: ms.
+    pub time: u64,
+    /// Size of the gang.
+    pub ranks: u32,
 }
 
 /// What an attempt wrote, each byte once.
@@ -202,10 +209,11 @@ impl<'a> LogStream<'a> {
             let request = v1::LogsRequest {
                 element: self.ask.element.to_string(),
                 attempt: self.ask.attempt,
-                rank: self.ask.rank,
+                rank: self.ask.rank.unwrap_or(0),
                 metrics: self.ask.metrics,
                 follow: self.ask.follow,
                 offset: 0,
+                all_ranks: self.ask.rank.is_none(),
             };
             let make = |mut service: v1::assay_client::AssayClient<Channel>| {
                 let request = request.clone();
@@ -221,11 +229,11 @@ impl<'a> LogStream<'a> {
     }
 }
 
-/// How far a log was read, so that a stream opened anew repeats nothing.
+/// How far each rank's log was read, so that a stream opened anew repeats nothing.
 #[derive(Default)]
 struct Seen {
     attempt: u32,
-    end: u64,
+    ends: BTreeMap<u32, u64>,
 }
 
 impl Seen {
@@ -234,16 +242,18 @@ impl Seen {
             return None;
         }
         if chunk.attempt > self.attempt {
-            *self = Self { attempt: chunk.attempt, end: 0 };
+            *self = Self { attempt: chunk.attempt, ends: BTreeMap::new() };
         }
-        let known = usize::try_from(self.end.saturating_sub(chunk.offset)).unwrap_or(usize::MAX);
+        let end = self.ends.entry(chunk.rank).or_default();
+        let known = usize::try_from(end.saturating_sub(chunk.offset)).unwrap_or(usize::MAX);
         if known >= chunk.data.len() {
             return None;
         }
         let offset = chunk.offset + known as u64;
         let data = chunk.data.slice(known..);
-        self.end = offset + data.len() as u64;
-        Some(LogPiece { attempt: chunk.attempt, offset, data })
+        *end = offset + data.len() as u64;
+        let v1::LogChunk { attempt, rank, time_ms: time, ranks, .. } = chunk;
+        Some(LogPiece { attempt, offset, data, rank, time, ranks })
     }
 }
 
@@ -254,18 +264,22 @@ mod tests {
     #[test]
     fn a_stream_opened_anew_repeats_no_byte() {
         let mut seen = Seen::default();
-        let chunk = |attempt, offset, data: &'static str| v1::LogChunk {
+        let chunk = |attempt, rank, offset, data: &'static str| v1::LogChunk {
             attempt,
+            rank,
             offset,
             data: Bytes::from_static(data.as_bytes()),
+            time_ms: 0,
+            ranks: 2,
         };
         let text = |piece: Option<LogPiece>| {
             piece.map(|p| (p.offset, String::from_utf8(p.data.to_vec()).unwrap()))
         };
-        assert_eq!(text(seen.fresh(chunk(1, 0, "abc"))), Some((0, "abc".into())));
-        assert_eq!(text(seen.fresh(chunk(1, 0, "abc"))), None);
-        assert_eq!(text(seen.fresh(chunk(1, 0, "abcde"))), Some((3, "de".into())));
-        assert_eq!(text(seen.fresh(chunk(2, 0, "xy"))), Some((0, "xy".into())));
-        assert_eq!(text(seen.fresh(chunk(1, 5, "late"))), None);
+        assert_eq!(text(seen.fresh(chunk(1, 0, 0, "abc"))), Some((0, "abc".into())));
+        assert_eq!(text(seen.fresh(chunk(1, 0, 0, "abc"))), None);
+        assert_eq!(text(seen.fresh(chunk(1, 1, 0, "abc"))), Some((0, "abc".into())));
+        assert_eq!(text(seen.fresh(chunk(1, 0, 0, "abcde"))), Some((3, "de".into())));
+        assert_eq!(text(seen.fresh(chunk(2, 0, 0, "xy"))), Some((0, "xy".into())));
+        assert_eq!(text(seen.fresh(chunk(1, 0, 5, "late"))), None);
     }
 }

@@ -1,29 +1,38 @@
-//! The configuration of a cluster as a file: its queues.
+//! The configuration of a cluster as a file: its queues, and how GPUs come out of quarantine.
 
 use crate::{
+    capture::Capture,
     document::{
         self,
         node::Node,
         reader::{Field, Reader},
     },
     fault::Fault,
+    jobfile::{self, form::ISOLATION, verify},
     quantity,
 };
-use domain::queue::{ClusterConfig, QueueSpec};
-use std::path::Path;
+use domain::{
+    check::AcceptanceConfig,
+    queue::{ClusterConfig, QueueSpec},
+};
+use std::path::{Path, PathBuf};
 
 /// The keys of the file.
-const KEYS: [&str; 2] = ["half_life", "queues"];
+const KEYS: [&str; 3] = ["acceptance", "half_life", "queues"];
+/// The keys of how GPUs come out of quarantine.
+const ACCEPTANCE: [&str; 2] = ["job", "references"];
 /// The keys of one queue.
-const QUEUE: [&str; 9] = [
+const QUEUE: [&str; 11] = [
     "borrow_gpus_max",
     "budget_gpu_hours",
     "budget_period",
     "guaranteed_gpus",
+    "isolation",
     "parent",
     "priority_max",
     "user_gpus_max",
     "user_running_max",
+    "verify",
     "weight",
 ];
 
@@ -31,21 +40,38 @@ const QUEUE: [&str; 9] = [
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn load(path: &Path) -> Result<ClusterConfig, Fault> {
-    let read = |reader: &mut Reader, node: &Node, _: &Path| Some(read(reader, node));
-    let config = document::load(path, "configuration of a cluster", read)?.whole();
+pub fn load(path: &Path) -> Result<Loaded, Fault> {
+    let read = |reader: &mut Reader, node: &Node, base: &Path| Some(read(reader, node, base));
+    let (config, job) = document::load(path, "configuration of a cluster", read)?;
+    let mut config = config.whole();
+    let burn_in = job.as_deref().map(capture).transpose()?;
+    config.acceptance.job = burn_in.as_ref().map(|burn_in| Box::new(burn_in.spec.clone()));
     config.check().map_err(|fault| {
         Fault::usage("config", format!("{}: {fault}", path.display()))
             .hint("correct the file; `assay queue list` shows what is in force")
     })?;
-    Ok(config)
+    Ok(Loaded { config, burn_in })
 }
 
-fn read(reader: &mut Reader, document: &Node) -> ClusterConfig {
-    let mut config = ClusterConfig::default();
+/// A configuration with what the cluster needs beside it.
+pub struct Loaded {
+    /// The configuration.
+    pub config: ClusterConfig,
+    /// The burn-in with its code and data, where the file names one.
+    pub burn_in: Option<Capture>,
+}
+
+/// Captures the burn-in that a file describes.
+fn capture(path: &Path) -> Result<Capture, Fault> {
+    Capture::of(&jobfile::check(jobfile::load(path)?, Some(path))?, None)
+}
+
+fn read(reader: &mut Reader, document: &Node, base: &Path) -> (ClusterConfig, Option<PathBuf>) {
+    let (mut config, mut job) = (ClusterConfig::default(), None);
     for entry in reader.table(Field { name: "configuration", node: document }) {
         let field = Field { name: &entry.key, node: &entry.node };
         match entry.key.as_str() {
+            "acceptance" => job = read_acceptance(reader, field, base, &mut config.acceptance),
             "half_life" => {
                 let remedy = "give a duration such as \"7d\", or \"0s\" for none";
                 let time = reader.quantity(field, quantity::duration, remedy);
@@ -61,7 +87,44 @@ fn read(reader: &mut Reader, document: &Node) -> ClusterConfig {
             _ => reader.unknown(entry, "", &KEYS),
         }
     }
-    config
+    (config, job)
+}
+
+/// Reads how GPUs come out of quarantine; gives the file of the burn-in.
+fn read_acceptance(
+    reader: &mut Reader,
+    field: Field<'_>,
+    base: &Path,
+    config: &mut AcceptanceConfig,
+) -> Option<PathBuf> {
+    let mut job = None;
+    for entry in reader.table(field) {
+        let name = format!("{}.{}", field.name, entry.key);
+        let field = Field { name: &name, node: &entry.node };
+        match entry.key.as_str() {
+            "job" => job = reader.text(field).map(|path| base.join(path)),
+            "references" => {
+                for entry in reader.table(field) {
+                    let name = format!("{}.{}", field.name, entry.key);
+                    let field = Field { name: &name, node: &entry.node };
+                    match reader.text(field).map(|text| text.parse()) {
+                        Some(Ok(digest)) => {
+                            config.references.insert(entry.key.clone(), digest);
+                        }
+                        Some(Err(_)) => reader.fault(
+                            entry.line,
+                            &name,
+                            "is no digest".into(),
+                            "give 64 hexadecimal digits",
+                        ),
+                        None => {}
+                    }
+                }
+            }
+            _ => reader.unknown(entry, "acceptance.", &ACCEPTANCE),
+        }
+    }
+    job
 }
 
 fn read_queue(reader: &mut Reader, field: Field<'_>) -> QueueSpec {
@@ -80,9 +143,13 @@ fn read_queue(reader: &mut Reader, field: Field<'_>) -> QueueSpec {
             "guaranteed_gpus" => {
                 queue.guaranteed_gpus = reader.whole(field, whole).unwrap_or_default();
             }
+            "isolation" => {
+                queue.isolation = reader.word(field, &ISOLATION).unwrap_or_default();
+            }
             "parent" => queue.parent = reader.text(field),
             "priority_max" => queue.priority_max = reader.whole(field, "give a whole number"),
             "user_gpus_max" => queue.user_gpus_max = reader.whole(field, whole),
+            "verify" => queue.verify = verify::read(reader, field),
             "user_running_max" => queue.user_running_max = reader.whole(field, whole),
             "weight" => {
                 let remedy = "give a whole number from 1";
@@ -103,10 +170,11 @@ fn document_name(field: &str) -> &str {
 mod tests {
     use super::*;
     use crate::document::node;
+    use domain::isolation::Isolation;
 
     fn read_text(text: &str) -> (ClusterConfig, Vec<String>) {
         let mut reader = Reader::default();
-        let config = read(&mut reader, &node::from_toml(text).unwrap());
+        let (config, _) = read(&mut reader, &node::from_toml(text).unwrap(), Path::new("."));
         (config, reader.faults.iter().map(ToString::to_string).collect())
     }
 
@@ -116,7 +184,8 @@ mod tests {
             "half_life = \"1d\"\n[queues.ml]\nguaranteed_gpus = 64\n[queues.ml-a]\n\
              parent = \"ml\"\nweight = 2\nguaranteed_gpus = 32\nborrow_gpus_max = 16\n\
              user_gpus_max = 8\nuser_running_max = 4\npriority_max = 10\n\
-             budget_gpu_hours = 1000\nbudget_period = \"30d\"\n",
+             budget_gpu_hours = 1000\nbudget_period = \"30d\"\nisolation = \"sandbox\"\n\
+             verify = \"segment:5%\"\n",
         );
         assert_eq!(faults, [""; 0]);
         let queue = &config.queues["ml-a"];
@@ -126,6 +195,11 @@ mod tests {
         assert_eq!(numbers, (2, Some(48), Some(8), Some(4)));
         assert_eq!((queue.priority_max, queue.budget_gpu_hours), (Some(10), Some(1_000)));
         assert_eq!(queue.budget_period.map(|period| period.0), Some(30 * 86_400_000));
+        assert_eq!(
+            (queue.isolation, config.isolation("ml")),
+            (Isolation::Sandbox, Isolation::None)
+        );
+        assert_eq!(queue.verify.map(|verify| verify.to_string()).as_deref(), Some("segment:5%"));
         assert_eq!(config.check(), Ok(()));
     }
 

@@ -9,31 +9,27 @@ use crate::{
     quantity::show_size,
     render::{self, artifact::Detail, count},
 };
-use domain::{Digest, tree::Tree, view::ArtifactView};
-use proto::v1::{KeysQuery, query_request::What};
-use serde::{Deserialize, Serialize};
+use domain::{
+    signing::{KeyPurpose, KeysView},
+    tree::Tree,
+    view::{ArtifactView, AuditProofView},
+};
+use proto::v1::{AuditProofQuery, KeysQuery, query_request::What};
+use registry::seal::{dsse::Envelope, logged, node};
 use serde_json::json;
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
-
-/// The public keys of the signing proxy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Keys {
-    /// ECDSA P-256, for models and provenance.
-    pub model_public_pem: String,
-    /// Ed25519, for audit events.
-    pub event_public_pem: String,
-    /// Key id of the event signer.
-    pub event_signer: String,
-}
 
 /// The files of an export.
 #[derive(Clone, Debug)]
 pub struct Export {
     /// Where they stand.
     pub dir: PathBuf,
+    /// The cluster's keys, as the export has them.
+    pub known: KeysView,
 }
 
 impl Export {
@@ -49,16 +45,21 @@ impl Export {
         self.dir.join("model.sig")
     }
 
-    /// The public key.
-    #[must_use]
-    pub fn public_key(&self) -> PathBuf {
-        self.dir.join("model.pub.pem")
-    }
-
     /// The signed provenance.
     #[must_use]
     pub fn provenance(&self) -> PathBuf {
         self.dir.join("provenance.dsse.json")
+    }
+
+    /// The cluster's keys with the times of their word.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.dir.join("keys.json")
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> Result<(), Fault> {
+        let path = self.dir.join(name);
+        fs::write(&path, bytes).map_err(|fault| Fault::file(&path, &fault))
     }
 }
 
@@ -79,7 +80,7 @@ pub async fn run(context: &Context, args: user::Artifact) -> Result<Exit, Fault>
                 format!(
                     "{id} exported to {}\nnext: assay verify --offline {0} --keys {}\n",
                     dir.display(),
-                    export.public_key().display()
+                    export.keys().display()
                 )
             })?;
             Ok(Exit::Ok)
@@ -130,8 +131,15 @@ pub async fn tree(client: &Client, view: &ArtifactView) -> Result<Tree, Fault> {
 ///
 /// # Errors
 /// When nobody answers.
-pub async fn keys(client: &Client) -> Result<Keys, Fault> {
+pub async fn keys(client: &Client) -> Result<KeysView, Fault> {
     Ok(client.query(What::Keys(KeysQuery {})).await?.value)
+}
+
+/// The public keys of event signers, by their ids.
+#[must_use]
+pub fn event_keys(keys: &KeysView) -> BTreeMap<String, String> {
+    let events = keys.keys.iter().filter(|key| key.purpose == KeyPurpose::Event);
+    events.map(|key| (key.kid.clone(), key.public_pem.clone())).collect()
 }
 
 /// Writes an artifact as any tool for signed models expects it.
@@ -139,18 +147,18 @@ pub async fn keys(client: &Client) -> Result<Keys, Fault> {
 /// # Errors
 /// When the folder is there already, or the bytes cannot be had.
 pub async fn export(client: &Client, view: &ArtifactView, dir: &Path) -> Result<Export, Fault> {
-    let export = Export { dir: dir.to_owned() };
-    let keys = keys(client).await?;
-    let pem_digest = Digest::of(keys.model_public_pem.as_bytes());
-    if pem_digest != view.artifact.signer {
-        let signer = view.artifact.signer;
-        let detail = format!(
-            "{} was signed by key {signer}, the cluster's key is {pem_digest}",
-            view.artifact.id
-        );
+    let asked = AuditProofQuery { event: view.artifact.audit_seq };
+    let proof: AuditProofView = client.query(What::AuditProof(asked)).await?.value;
+    // After the proof: the key that signed its head is among them.
+    let export = Export { dir: dir.to_owned(), known: keys(client).await? };
+    let keys = &export.known;
+    let signer = view.artifact.signer.to_string();
+    let Some(key) = keys.of(&signer) else {
+        let id = view.artifact.id;
+        let detail = format!("{id} was signed by key {signer}, which the cluster does not know");
         return Err(Fault::mismatch("signer", detail)
             .hint("verify it with the key of its time: assay verify --offline DIR --keys FILE"));
-    }
+    };
     if dir.exists() {
         let detail = format!("{} is there already", dir.display());
         return Err(Fault::usage("folder", detail).hint("name a folder that does not exist"));
@@ -159,7 +167,34 @@ pub async fn export(client: &Client, view: &ArtifactView, dir: &Path) -> Result<
     client.fetch_tree(&tree, &export.model()).await?;
     client.blob_to_file(view.artifact.signature, &export.signature()).await?;
     client.blob_to_file(view.artifact.provenance, &export.provenance()).await?;
-    let pem = export.public_key();
-    fs::write(&pem, &keys.model_public_pem).map_err(|fault| Fault::file(&pem, &fault))?;
+    export.write("model.pub.pem", &key.public_pem)?;
+    export.write("keys.json", document(keys))?;
+    export.write(logged::EVENT, &proof.event.payload)?;
+    export.write(logged::PROOF, &proof.proof)?;
+    export.write(logged::DELEGATION, &proof.delegation)?;
+    own_word(&export)?;
     Ok(export)
+}
+
+/// Writes the node's own statement, with its certificate, beside the provenance that holds both.
+fn own_word(export: &Export) -> Result<(), Fault> {
+    let path = export.provenance();
+    let text = fs::read(&path).map_err(|fault| Fault::file(&path, &fault))?;
+    // One that is damaged is for `verify` to name.
+    let envelope = serde_json::from_slice::<Envelope>(&text).ok();
+    let payload = envelope.and_then(|envelope| envelope.open().ok()).map(|(payload, _)| payload);
+    let value = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
+    if let Some(Ok((statement, certificate))) = value.as_ref().map(node::extract) {
+        export.write("node.dsse.json", statement)?;
+        export.write("node.cert.pem", certificate)?;
+    }
+    Ok(())
+}
+
+/// The document of the keys, as a file.
+#[must_use]
+pub fn document(keys: &KeysView) -> String {
+    let mut value = json!(keys);
+    value["schema"] = "keys/v1".into();
+    format!("{value:#}\n")
 }

@@ -45,7 +45,7 @@ pub async fn run(global: &Global, args: Audit) -> Result<Exit, Fault> {
             let context = Context::new(global)?;
             if let Some(path) = &signers {
                 let keys = artifact::keys(&context.client).await?;
-                Signers::one(&keys.event_signer, &keys.event_public_pem).save(path)?;
+                Signers::of(artifact::event_keys(&keys)).save(path)?;
             }
             let events = export(&context, &file).await?;
             let document =

@@ -41,10 +41,8 @@ pub async fn cancel(context: &Context, which: &[Selector]) -> Result<Exit, Fault
 pub async fn node(context: &Context, change: Node) -> Result<Exit, Fault> {
     let (at, said) = match change {
         Node::Show { name, live } => return list::node(context, &name, live).await,
-        Node::Accept { name, gpu } => {
-            let at = context.client.accept_gpu(&name, &gpu).await?;
-            let said = format!("GPU {gpu} of {name} is accepted; its node puts it back: ");
-            (at, said + &format!("assay node show {name}"))
+        Node::Accept { name, gpu, only, vouch } => {
+            accept(context, &name, gpu.or(only).as_deref(), vouch).await?
         }
         Node::Drain { name, reason } => {
             let at = context.client.drain(&name, &reason).await?;
@@ -59,6 +57,27 @@ pub async fn node(context: &Context, change: Node) -> Result<Exit, Fault> {
         }
     };
     done(context, at, &said)
+}
+
+async fn accept(
+    context: &Context,
+    name: &str,
+    gpu: Option<&str>,
+    vouch: bool,
+) -> Result<(LogIndex, String), Fault> {
+    if vouch && gpu.is_none() {
+        let detail = "nobody vouches for GPUs that are not named";
+        return Err(
+            Fault::usage("gpu", detail).hint("name one: assay node accept NODE GPU --vouch")
+        );
+    }
+    let at = context.client.accept_gpu(name, gpu.unwrap_or_default(), vouch).await?;
+    let which = gpu.map_or("every GPU in quarantine".to_owned(), |gpu| format!("GPU {gpu}"));
+    let said = match vouch {
+        true => format!("{which} of {name} is accepted; its node puts it back"),
+        false => format!("{which} of {name} is to pass the acceptance job before it serves"),
+    };
+    Ok((at, format!("{said}: assay node show {name}")))
 }
 
 /// Says that a change is in the log.

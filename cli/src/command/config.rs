@@ -4,7 +4,7 @@ use super::Context;
 use crate::{
     args::queue::Apply,
     client::Answer,
-    clusterfile,
+    clusterfile::{self, Loaded},
     exit::Exit,
     fault::Fault,
     render::plan::{self, Applied, Plan},
@@ -18,7 +18,7 @@ use std::path::Path;
 /// # Errors
 /// When the file or the configuration is impossible, or nobody answers.
 pub async fn plan(context: &Context, file: &Path) -> Result<Exit, Fault> {
-    let answer = compare(context, &clusterfile::load(file)?).await?;
+    let answer = compare(context, &clusterfile::load(file)?.config).await?;
     context.mark(answer.log_index);
     let document = Plan { plan: answer.value, log_index: answer.log_index };
     let next = file.display().to_string();
@@ -33,11 +33,14 @@ pub async fn plan(context: &Context, file: &Path) -> Result<Exit, Fault> {
 /// # Errors
 /// When the configuration is impossible, another has changed it meanwhile, or nobody answers.
 pub async fn apply(context: &Context, args: Apply) -> Result<Exit, Fault> {
-    let config = clusterfile::load(&args.file)?;
+    let Loaded { config, burn_in } = clusterfile::load(&args.file)?;
     let plan = compare(context, &config).await?.value;
     let mut document = Applied { applied: false, log_index: None, plan };
     if !document.plan.changes.is_empty() {
         let client = &context.client;
+        if let Some(burn_in) = &burn_in {
+            client.upload(|| burn_in.sources()).await?;
+        }
         let at = client.apply_config(document.plan.version, &config, &args.reason).await?;
         (document.applied, document.log_index) = (true, Some(at));
     }

@@ -8,11 +8,16 @@ use crate::{
     args::{selector::Selector, user},
     client::follow::{LogAsk, LogPiece, LogStream, Watch},
     exit::Exit,
-    fault::Fault,
+    fault::{Fault, Kind},
+    fold::{self, Fold},
     output::Form,
     render::{job::Job, jobs::Jobs},
 };
-use domain::{ElementId, JobId, view::JobView};
+use domain::{ElementId, JobId, LeaseId, view::JobView};
+use std::time::Duration;
+
+/// Time for which a line waits for other ranks to say the same.
+const HOLD: Duration = Duration::from_millis(fold::HOLD);
 
 /// Waits for Ctrl-C. A system that grants no handler never detaches.
 pub(super) async fn interrupt() {
@@ -114,6 +119,9 @@ pub async fn wait(context: &Context, which: &[Selector]) -> Result<Exit, Fault> 
 /// When there is no such job, or nobody answers.
 pub async fn logs(context: &Context, args: user::Logs) -> Result<Exit, Fault> {
     let element = find::one(context, &args.which).await?;
+    if args.dump {
+        return dump(context, element, &args).await;
+    }
     let ask = LogAsk {
         element,
         attempt: args.attempt.unwrap_or(0),
@@ -122,23 +130,83 @@ pub async fn logs(context: &Context, args: user::Logs) -> Result<Exit, Fault> {
         follow: args.follow,
     };
     let mut stream = LogStream::new(&context.client, ask);
-    let mut all = Vec::new();
+    let (mut all, mut fold) = (Vec::new(), Fold::default());
     loop {
+        // Cancel-safe: the stream keeps what it has received.
         let piece = tokio::select! {
             piece = stream.next() => piece?,
+            () = tokio::time::sleep(HOLD), if !fold.is_empty() => {
+                show(context, &mut all, &lines(fold.flush()))?;
+                continue;
+            }
             () = interrupt() => return Ok(detached(context, element.job)),
         };
         let Some(piece) = piece else { break };
+        let gang = args.rank.is_none() && piece.ranks > 1;
         match context.output.form {
-            Form::Text => context.output.bytes(&piece.data)?,
             Form::JsonLines => context.output.document("log", &log_document(element, &piece))?,
-            Form::Json => all.extend_from_slice(&piece.data),
+            Form::Text | Form::Json if gang => {
+                let (rank, ranks, time) = (piece.rank, piece.ranks, piece.time);
+                let ready = fold.hear(rank, ranks, time, &piece.data);
+                show(context, &mut all, &lines(ready))?;
+            }
+            Form::Text | Form::Json => show(context, &mut all, &piece.data)?,
         }
     }
+    show(context, &mut all, &lines(fold.finish()))?;
     if context.output.form == Form::Json {
         let text = String::from_utf8_lossy(&all);
         let document = serde_json::json!({"element": element, "rank": args.rank, "text": text});
         context.output.document("log", &document)?;
+    }
+    if fold.has_folded() {
+        context.output.note("identical lines of several ranks are folded; --rank N shows one's");
+    }
+    Ok(Exit::Ok)
+}
+
+fn lines(lines: Vec<String>) -> Vec<u8> {
+    lines.into_iter().flat_map(|line| (line + "\n").into_bytes()).collect()
+}
+
+/// Shows bytes, or keeps them for the document.
+fn show(context: &Context, all: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Fault> {
+    match context.output.form {
+        Form::Json => all.extend_from_slice(bytes),
+        _ if bytes.is_empty() => {}
+        _ => context.output.bytes(bytes)?,
+    }
+    Ok(())
+}
+
+/// The newest dump of a rank that hung.
+async fn dump(context: &Context, element: ElementId, args: &user::Logs) -> Result<Exit, Fault> {
+    let job = find::job(context, element.job).await?;
+    let attempt = |lease: LeaseId| {
+        let attempts = job.parts.iter().flat_map(|part| &part.attempts);
+        args.attempt.is_none_or(|wanted| {
+            attempts.clone().any(|it| it.lease == lease && it.attempt.0 == wanted)
+        })
+    };
+    let of = job
+        .dumps
+        .iter()
+        .filter(|it| it.element == element && args.rank.is_none_or(|rank| it.rank == rank));
+    let Some(newest) = of.filter(|it| attempt(it.lease)).max_by_key(|it| it.time) else {
+        let which =
+            args.rank.map_or_else(|| "no rank".to_owned(), |rank| format!("not rank {rank}"));
+        let detail = format!("{which} of {element} has hung");
+        return Err(Fault::new(Kind::NotFound, "no_dump", detail)
+            .hint(format!("assay job {} shows what was dumped", element.job)));
+    };
+    let bytes = context.client.blob(newest.dump).await?;
+    match context.output.form {
+        Form::Text => context.output.bytes(&bytes)?,
+        Form::Json | Form::JsonLines => {
+            let text = String::from_utf8_lossy(&bytes);
+            let document = serde_json::json!({ "dump": newest, "text": text });
+            context.output.document("dump", &document)?;
+        }
     }
     Ok(Exit::Ok)
 }
@@ -148,6 +216,7 @@ fn log_document(element: ElementId, piece: &LogPiece) -> serde_json::Value {
         "element": element,
         "attempt": piece.attempt,
         "offset": piece.offset,
+        "rank": piece.rank,
         "text": String::from_utf8_lossy(&piece.data),
     })
 }
@@ -157,18 +226,21 @@ fn log_document(element: ElementId, piece: &LogPiece) -> serde_json::Value {
 /// # Errors
 /// When nobody answers.
 pub async fn along(context: &Context, job: JobId) -> Result<Option<JobView>, Fault> {
-    let ask = LogAsk { element: job.into(), attempt: 0, rank: 0, metrics: false, follow: true };
+    let ask = LogAsk { element: job.into(), attempt: 0, rank: None, metrics: false, follow: true };
     let mut stream = LogStream::new(&context.client, ask);
     let mut watch = Watch::new(&context.client, job);
     let (mut progress, mut last) = (Progress::default(), None);
-    let (mut log_open, mut line) = (true, Vec::new());
+    let (mut log_open, mut fold) = (true, Fold::default());
     loop {
         // Cancel-safe: both streams keep what they have received.
         tokio::select! {
             piece = stream.next(), if log_open => match piece? {
-                Some(piece) => show_lines(context, &mut line, &piece.data)?,
+                Some(piece) => show_lines(context, hear(&mut fold, &piece))?,
                 None => log_open = false,
             },
+            () = tokio::time::sleep(HOLD), if !fold.is_empty() => {
+                show_lines(context, fold.flush())?;
+            }
             answer = watch.next() => match answer? {
                 Some(answer) => {
                     let news = progress.news(&answer.value);
@@ -181,19 +253,16 @@ pub async fn along(context: &Context, job: JobId) -> Result<Option<JobView>, Fau
         }
     }
     while log_open && let Some(piece) = stream.next().await? {
-        show_lines(context, &mut line, &piece.data)?;
+        show_lines(context, hear(&mut fold, &piece))?;
     }
+    show_lines(context, fold.finish())?;
     Ok(last)
 }
 
-/// Shows whole lines; keeps the start of the next one.
-fn show_lines(context: &Context, kept: &mut Vec<u8>, data: &[u8]) -> Result<(), Fault> {
-    kept.extend_from_slice(data);
-    let Some(end) = kept.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
-    let rest = kept.split_off(end + 1);
-    for line in String::from_utf8_lossy(kept).lines() {
-        context.output.text(&format!("  r0| {line}"))?;
-    }
-    *kept = rest;
-    Ok(())
+fn hear(fold: &mut Fold, piece: &LogPiece) -> Vec<String> {
+    fold.hear(piece.rank, piece.ranks, piece.time, &piece.data)
+}
+
+fn show_lines(context: &Context, lines: Vec<String>) -> Result<(), Fault> {
+    lines.iter().try_for_each(|line| context.output.text(&format!("  {line}")))
 }

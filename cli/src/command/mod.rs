@@ -11,6 +11,7 @@ pub mod diff;
 pub mod drift;
 pub mod find;
 pub mod follow;
+pub mod key;
 pub mod list;
 pub mod live;
 pub mod model;
@@ -127,10 +128,12 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
             canonical::run(&output(global), &file)
         }
         Command::Debug(Noun { verb: Debug::Pii { file } }) => pii::run(&output(global), &file),
+        Command::Key(Noun { verb: args }) => key::run(global, args).await,
         Command::Dev(args) => crate::dev::run(global, args).await,
         Command::Server(args) => server(global, args).await,
         Command::Agent(args) => process::agent(&args).await,
         Command::Supervisor(args) => process::supervisor(&args.dir),
+        Command::BurnIn => process::burn_in(),
         Command::Completions(args) => process::completions(&output(global), args.shell),
         Command::Man(args) => process::man(&output(global), &args.dir),
     }

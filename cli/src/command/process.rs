@@ -50,6 +50,25 @@ pub async fn stop_signal() {
     }
 }
 
+/// `assay burn-in`: as a task of a check, whose folder and GPUs its environment names.
+///
+/// # Errors
+/// When it is no task, or the machine gives back other words than were written.
+pub fn burn_in() -> Result<Exit, Fault> {
+    let output = env::var_os("ASSAY_OUTPUT_DIR").ok_or_else(|| {
+        Fault::usage("burn_in", "ASSAY_OUTPUT_DIR is not set")
+            .hint("the cluster runs it: assay node accept NODE")
+    })?;
+    let gpus = env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
+    match ::agent::driver::burn_in::run(Path::new(&output), &gpus) {
+        Ok(said) => {
+            println!("{said}");
+            Ok(Exit::Ok)
+        }
+        Err(why) => Err(Fault::mismatch("burn_in", why.to_string())),
+    }
+}
+
 /// Sends log lines to standard error: `info` and above, or what `ASSAY_LOG` says.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -150,6 +169,7 @@ pub async fn agent(args: &Agent) -> Result<Exit, Fault> {
         memory: config.memory,
         isolation: args.isolation.unwrap_or(config.isolation),
         readable: config.readable,
+        containers: config.containers,
         cache_max: CACHE_MAX,
         supervisor: vec![program.display().to_string(), "supervisor".into(), "--dir".into(), dir],
     };

@@ -6,7 +6,8 @@ use crate::{
     authority::{self, Authority, Pair, Subject},
     config::{
         profile::{self, Places},
-        server::Server,
+        server::{self, Server},
+        signer::Signer,
     },
     exit::Exit,
     fault::Fault,
@@ -57,7 +58,7 @@ pub async fn run(global: &Global, args: ServerInit) -> Result<Exit, Fault> {
         ca,
         cert: pair.cert.clone(),
         key: pair.key,
-        keys: absolute(&args.keys)?,
+        signer: signer(&args)?,
         gates: Default::default(),
     };
     let config = dir.join(format!("{NAME}.toml"));
@@ -78,13 +79,24 @@ fn check(args: &ServerInit, view: &ClusterView) -> Result<(), Fault> {
         let detail = format!("others cannot reach {}", args.listen);
         return Err(Fault::usage("advertise", detail).hint("add --advertise HOST:PORT"));
     }
+    let Some(keys) = &args.keys else { return Ok(()) };
     // The names are those of the signing proxy's own files.
-    match fs::read_dir(&args.keys).map(|mut files| files.next().is_some()) {
+    match fs::read_dir(keys).map(|mut files| files.next().is_some()) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Fault::usage("keys", format!("{} is empty", args.keys.display()))),
-        Err(fault) => Err(Fault::file(&args.keys, &fault)),
+        Ok(false) => Err(Fault::usage("keys", format!("{} is empty", keys.display()))),
+        Err(fault) => Err(Fault::file(keys, &fault)),
     }
     .map_err(|fault| fault.hint("copy the folder `keys` of another server there"))
+}
+
+/// What the server signs with.
+fn signer(args: &ServerInit) -> Result<Signer, Fault> {
+    match (&args.keys, &args.signer) {
+        (Some(keys), _) => Ok(Signer::local(absolute(keys)?)),
+        (None, Some(file)) => Ok(server::load(file)?.signer),
+        // The command line was checked before.
+        (None, None) => Err(Fault::usage("keys", "no keys are named").hint("--keys or --signer")),
+    }
 }
 
 /// The certificate, or the request for one.

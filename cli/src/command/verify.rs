@@ -1,10 +1,6 @@
 //! `assay verify`: a sealed result, point by point.
 
-use super::{
-    Context,
-    artifact::{self, Keys},
-    find,
-};
+use super::{Context, artifact, find};
 use crate::{
     args::{Global, selector::Selector, user},
     exit::Exit,
@@ -13,13 +9,17 @@ use crate::{
     render::count,
 };
 use domain::{
-    ArtifactId, Digest, limit,
+    ArtifactId, Digest,
+    check::{CheckView, Finding},
+    limit,
+    signing::KeysView,
     view::{ArtifactView, AuditPage},
 };
 use proto::v1::{AuditQuery, query_request::What};
 use registry::seal::{
     audit::ChainCheck,
-    verify::{Check, verify_export},
+    trust::Trust,
+    verify::{Check, verify_export, verify_model},
 };
 use serde::Serialize;
 use std::{fs, path::Path};
@@ -56,7 +56,7 @@ impl Report {
 /// When there is nothing to verify, or nobody answers.
 pub async fn run(global: &Global, args: user::Verify) -> Result<Exit, Fault> {
     let report = match (&args.offline, &args.keys, &args.which) {
-        (Some(dir), Some(keys), _) => offline(dir, keys)?,
+        (Some(dir), Some(keys), _) => offline(dir, keys, args.signature.as_deref())?,
         (_, _, Some(which)) => online(&Context::new(global)?, which).await?,
         _ => {
             return Err(Fault::usage("nothing", "nothing to verify is named")
@@ -75,17 +75,26 @@ pub fn show(output: &Output, report: &Report) -> Result<(), Fault> {
     output.show("verification", report, |style| text(style, report))
 }
 
-/// Verifies an exported folder with a public key and nothing else.
+/// Verifies an exported folder, or one that another tool signed, with trusted keys and nothing
+/// else.
 ///
 /// # Errors
-/// When the key cannot be read, or there is no such folder.
-pub fn offline(dir: &Path, keys: &Path) -> Result<Report, Fault> {
-    let pem = fs::read_to_string(keys).map_err(|fault| Fault::file(keys, &fault))?;
+/// When the keys cannot be read, or there is no such folder.
+pub fn offline(dir: &Path, keys: &Path, signature: Option<&Path>) -> Result<Report, Fault> {
+    let text = fs::read_to_string(keys).map_err(|fault| Fault::file(keys, &fault))?;
+    let trust = Trust::parse(&text).map_err(|why| {
+        Fault::file(keys, &why)
+            .hint("write one: assay key export FILE, or give a public key in PEM")
+    })?;
     if !dir.is_dir() {
         let detail = format!("{} is no folder", dir.display());
         return Err(Fault::usage("folder", detail).hint("assay artifact export ID DIR"));
     }
-    Ok(Report::new(dir.display().to_string(), verify_export(dir, &pem), Vec::new()))
+    let checks = match signature {
+        Some(signature) => verify_model(dir, signature, &trust),
+        None => verify_export(dir, &trust),
+    };
+    Ok(Report::new(dir.display().to_string(), checks, Vec::new()))
 }
 
 /// Verifies an artifact of the registry: all of its bytes, and its place in the record.
@@ -94,13 +103,16 @@ pub fn offline(dir: &Path, keys: &Path) -> Result<Report, Fault> {
 /// When there is none, or its bytes cannot be had.
 pub async fn online(context: &Context, which: &Selector) -> Result<Report, Fault> {
     let view = find::artifact(context, which).await?;
-    let keys = artifact::keys(&context.client).await?;
+    let mut keys = artifact::keys(&context.client).await?;
     let scratch = tempfile::tempdir()
         .map_err(|fault| Fault::internal("scratch", format!("no temporary folder: {fault}")))?;
     let dir = scratch.path().join("export");
     let mut checks = Vec::new();
     match artifact::export(&context.client, &view, &dir).await {
-        Ok(_) => checks.extend(verify_export(&dir, &keys.model_public_pem)),
+        Ok(export) => {
+            keys = export.known.clone();
+            checks.extend(verify_export(&dir, &Trust::of(export.known)));
+        }
         Err(fault) if fault.exit() == Exit::Mismatch => {
             checks.push(Check { name: "bytes", ok: false, detail: fault.detail });
         }
@@ -108,8 +120,16 @@ pub async fn online(context: &Context, which: &Selector) -> Result<Report, Fault
     }
     checks.push(copies(&view));
     checks.push(record(context, &view, &keys).await?);
+    checks.extend(view.replays.iter().map(replay));
     let subject = format!("{} ({}, {})", view.artifact.id, view.name, view.artifact.ticket.element);
     Ok(Report::new(subject, checks, view.differs_from))
+}
+
+/// What was run again of the work behind a result. What was given up proves nothing either way.
+fn replay(view: &CheckView) -> Check {
+    let own = view.check.outvoted().is_some_and(|it| view.check.ballots.first() == Some(it));
+    let ok = !own && view.check.finding() != Some(&Finding::Undecided);
+    Check { name: "replay", ok, detail: view.says.clone() }
 }
 
 fn copies(view: &ArtifactView) -> Check {
@@ -121,7 +141,7 @@ fn copies(view: &ArtifactView) -> Check {
 }
 
 /// The event of the audit chain that records the artifact.
-async fn record(context: &Context, view: &ArtifactView, keys: &Keys) -> Result<Check, Fault> {
+async fn record(context: &Context, view: &ArtifactView, keys: &KeysView) -> Result<Check, Fault> {
     let seq = view.artifact.audit_seq;
     let what = What::Audit(AuditQuery { from: seq, limit: 1 });
     let page: AuditPage = context.client.query(what).await?.value;
@@ -133,13 +153,13 @@ async fn record(context: &Context, view: &ArtifactView, keys: &Keys) -> Result<C
     Ok(Check { name: "audit event", ok, detail })
 }
 
-fn judge(page: &AuditPage, seq: u64, root: Digest, keys: &Keys) -> Result<String, String> {
+fn judge(page: &AuditPage, seq: u64, root: Digest, keys: &KeysView) -> Result<String, String> {
     let event = page.events.iter().find(|event| event.seq == seq);
     let event = event.ok_or_else(|| format!("event {seq} is not in the chain"))?;
     if !event.payload.contains(&root.to_string()) {
         return Err(format!("event {seq} does not record root {root}"));
     }
-    let keys = [(keys.event_signer.clone(), keys.event_public_pem.clone())].into();
+    let keys = artifact::event_keys(keys);
     let mut check = ChainCheck::resume(&keys, seq, event.prev)?;
     check.next(event).map_err(|fault| fault.to_string())?;
     match event.signature {

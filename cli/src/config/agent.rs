@@ -10,15 +10,17 @@ use crate::{
     jobfile::form::ISOLATION,
     quantity,
 };
+use ::agent::driver::image::Containers;
 use domain::{Bytes, CpuMillis, isolation::Isolation};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "ca",
     "cert",
+    "containers",
     "cpus",
     "dir",
     "isolation",
@@ -29,6 +31,8 @@ const KEYS: [&str; 11] = [
     "readable",
     "servers",
 ];
+
+const CONTAINERS: [&str; 4] = ["archives", "cdi", "images", "podman"];
 
 /// What an agent is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub struct Agent {
     pub isolation: Isolation,
     /// Folders beside the system's that sandboxed tasks may read.
     pub readable: Vec<PathBuf>,
+    /// Where container images come from.
+    pub containers: Containers,
 }
 
 /// Reads an agent's configuration. Its paths are relative to its folder.
@@ -69,11 +75,13 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
     let mut texts = BTreeMap::new();
     let (mut servers, mut cpu, mut memory) = (None, None, None);
     let (mut isolation, mut readable) = (None, None);
+    let mut containers = Containers::default();
     for entry in reader.table(Field { name: "agent", node }) {
         let field = Field { name: &entry.key, node: &entry.node };
         match entry.key.as_str() {
             "servers" => servers = reader.texts(field),
             "isolation" => isolation = reader.word(field, &ISOLATION),
+            "containers" => containers = read_containers(reader, field, base),
             "readable" => readable = reader.texts(field),
             "cpus" => cpu = reader.quantity(field, quantity::cpus, "give a number of cores"),
             "memory" => {
@@ -108,7 +116,32 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
         memory,
         isolation: isolation.unwrap_or_default(),
         readable: readable.unwrap_or_default().into_iter().map(|it| base.join(it)).collect(),
+        containers,
     })
+}
+
+fn read_containers(reader: &mut Reader, field: Field<'_>, base: &Path) -> Containers {
+    let mut read = Containers::default();
+    for entry in reader.table(field) {
+        let name = format!("containers.{}", entry.key);
+        let field = Field { name: &name, node: &entry.node };
+        let path = |text: String| base.join(text);
+        match entry.key.as_str() {
+            "archives" => read.archives = reader.text(field).map(path),
+            "cdi" => {
+                let folders = reader.texts(field);
+                read.cdi = folders.map(|all| all.into_iter().map(path).collect());
+            }
+            "images" => read.images = reader.text(field).map(path),
+            // A name alone is looked up on the PATH.
+            "podman" => {
+                let program = reader.text(field);
+                read.podman = program.map(|it| if it.contains('/') { path(it) } else { it.into() });
+            }
+            _ => reader.unknown(entry, "containers.", &CONTAINERS),
+        }
+    }
+    read
 }
 
 #[cfg(test)]
@@ -120,11 +153,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.toml");
         let good = "name = \"node-a\"\ndir = \"data\"\nservers = [\"a:1\"]\nca = \"ca.pem\"\n\
-                    cert = \"n.pem\"\nkey = \"n.key\"\ncpus = 1.5\nmemory = \"1GiB\"\nisolation = \"sandbox\"\n";
+                    cert = \"n.pem\"\nkey = \"n.key\"\ncpus = 1.5\nmemory = \"1GiB\"\nisolation = \"sandbox\"\n\
+                    [containers]\nimages = \"images\"\npodman = \"podman\"\ncdi = [\"cdi\"]\n";
         std::fs::write(&path, good).unwrap();
         let agent = load(&path).unwrap();
         assert_eq!(agent.cpu, Some(CpuMillis(1_500)));
         assert_eq!((agent.nvml, agent.isolation), (None, Isolation::Sandbox));
+        assert_eq!(agent.containers.images, Some(dir.path().join("images")));
+        assert_eq!(agent.containers.podman, Some("podman".into()));
+        assert_eq!(agent.containers.cdi, Some(vec![dir.path().join("cdi")]));
         std::fs::write(&path, good.replace("servers", "server")).unwrap();
         let detail = load(&path).unwrap_err().detail;
         assert!(detail.contains("did you mean `servers`?"), "{detail}");

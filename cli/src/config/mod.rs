@@ -4,3 +4,4 @@ pub mod agent;
 pub mod gates;
 pub mod profile;
 pub mod server;
+pub mod signer;

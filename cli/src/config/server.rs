@@ -1,6 +1,9 @@
 //! A server's configuration.
 
-use super::gates::{self, Gates};
+use super::{
+    gates::{self, Gates},
+    signer::{Draft, Signer},
+};
 use crate::{
     document::{
         self,
@@ -16,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "admins",
     "advertise",
     "ca",
@@ -32,6 +35,7 @@ const KEYS: [&str; 15] = [
     "members",
     "policy_ca",
     "policy_engine",
+    "signer",
 ];
 
 /// What a server is told.
@@ -57,8 +61,8 @@ pub struct Server {
     pub cert: PathBuf,
     /// Its key.
     pub key: PathBuf,
-    /// Folder of the signing keys.
-    pub keys: PathBuf,
+    /// The keys that it signs with.
+    pub signer: Signer,
     /// Who names approvers, and what decides.
     pub gates: Gates,
 }
@@ -75,12 +79,13 @@ impl Server {
             ("listen", text(&self.listen.to_string())),
             ("advertise", text(&self.advertise)),
             ("dir", path(&self.dir)),
-            ("keys", path(&self.keys)),
             ("ca", path(&self.ca)),
             ("cert", path(&self.cert)),
             ("key", path(&self.key)),
         ];
         out.extend(lines.map(|(name, value)| format!("{name} = {value}\n")));
+        let (keys, table) = self.signer.to_toml();
+        out.push_str(&keys);
         out.push_str(&self.gates.to_toml());
         if self.join {
             out.push_str("join = true\n");
@@ -88,6 +93,7 @@ impl Server {
             out.push_str("\n[members]\n");
             out.extend(self.members.iter().map(|(id, at)| format!("{id} = {}\n", text(at))));
         }
+        out.push_str(&table);
         out
     }
 }
@@ -103,7 +109,7 @@ pub fn load(path: &Path) -> Result<Server, Fault> {
 fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
     let mut texts = BTreeMap::new();
     let (mut id, mut listen, mut members, mut join) = (None, None, None, false);
-    let mut gates = Gates::default();
+    let (mut gates, mut signer) = (Gates::default(), Draft::default());
     for entry in reader.table(Field { name: "server", node }) {
         let field = Field { name: &entry.key, node: &entry.node };
         match entry.key.as_str() {
@@ -116,6 +122,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
                     reader.fault(entry.line, "join", "is no boolean".into(), "write true or false")
                 }
             },
+            "signer" => signer.read(reader, field),
             name if gates::KEYS.contains(&name) => gates.read(reader, field, base),
             name if KEYS.contains(&name) => {
                 if let Some(text) = reader.text(field) {
@@ -131,8 +138,10 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
     };
     let (cluster, advertise) = (text("cluster"), text("advertise"));
     let mut path = |name: &str| text(name).map(|text| base.join(text));
-    let (dir, ca, cert, key, keys) =
-        (path("dir"), path("ca"), path("cert"), path("key"), path("keys"));
+    let (dir, ca, cert, key) = (path("dir"), path("ca"), path("cert"), path("key"));
+    let keys = texts.get("keys").map(|text| base.join(text));
+    let tls = || Some((ca.clone()?, cert.clone()?, key.clone()?));
+    let signer = signer.complete(reader, base, keys, tls().unwrap_or_default());
     let (id, listen) = (reader.wanted("id", id), reader.wanted("listen", listen));
     Some(Server {
         id: id?,
@@ -150,7 +159,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
         ca: ca?,
         cert: cert?,
         key: key?,
-        keys: keys?,
+        signer: signer?,
         gates,
     })
 }
@@ -211,7 +220,7 @@ r1 = "127.0.0.1:7601"
         assert_eq!(server.id, ReplicaId(1));
         assert_eq!(server.members[&ReplicaId(1)], "127.0.0.1:7601");
         assert!(!server.join);
-        assert_eq!(server.keys, Path::new("/keys"));
+        assert_eq!(server.signer, Signer::local("/keys".into()));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use crate::{
     authority::{self, Authority, Subject},
-    config::{self, gates::Gates, profile},
+    config::{self, gates::Gates, profile, signer::Signer},
     fault::Fault,
 };
 use domain::ReplicaId;
-use registry::sign::local::LocalSigner;
+use registry::sign::local::LocalKeys;
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
@@ -112,7 +112,7 @@ impl Layout {
     ///
     /// # Errors
     /// When a file cannot be written, or no port is free.
-    pub fn set_up(&self, user: &str, nvml: &Path) -> Result<(), Fault> {
+    pub fn set_up(&self, user: &str, nvml: &Path, agents: u8) -> Result<(), Fault> {
         for name in ["config", "data", "lib", "log", "tour"] {
             let path = self.dir.join(name);
             fs::create_dir_all(&path).map_err(|fault| Fault::file(&path, &fault))?;
@@ -124,11 +124,11 @@ impl Layout {
         for id in SERVERS {
             issue(&server_name(id), format!("server:{}", id.0), &["localhost", "127.0.0.1"])?;
         }
-        for node in NODES {
+        for node in &nodes(agents) {
             issue(node, format!("node:{node}"), &[])?;
         }
         issue("user", format!("user:{user}"), &[])?;
-        LocalSigner::create(&self.keys())
+        LocalKeys::create(&self.keys())
             .map_err(|fault| Fault::internal("keys", fault.to_string()))?;
         self.link_nvml(nvml)?;
         let addresses = addresses()?;
@@ -136,7 +136,7 @@ impl Layout {
             let text = self.server_config(*id, user, *address, &addresses);
             write(&self.config(&server_name(*id)), &text)?;
         }
-        for node in NODES {
+        for node in &nodes(agents) {
             write(&self.config(node), &self.agent_config(node, &addresses))?;
             write(&self.gpus(node), &gpus(node))?;
         }
@@ -174,7 +174,7 @@ impl Layout {
             ca: authority::ca_file(&self.tls()),
             cert: pair.cert,
             key: pair.key,
-            keys: self.keys(),
+            signer: Signer::local(self.keys()),
             gates: Gates { admins: [user.to_owned()].into(), ..Gates::default() },
         };
         server.to_toml()
@@ -195,6 +195,11 @@ impl Layout {
             path(&pair.key),
         )
     }
+}
+
+/// The names of so many nodes: `node-a`, `node-b` and on.
+fn nodes(count: u8) -> Vec<String> {
+    (0..count).map(|at| format!("node-{}", char::from(b'a' + at))).collect()
 }
 
 /// A server's name among files and processes.
@@ -257,7 +262,7 @@ mod tests {
     fn what_is_set_up_is_what_the_processes_read() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout { dir: dir.path().to_owned() };
-        layout.set_up("ada", Path::new("/usr/lib/libfake.so")).unwrap();
+        layout.set_up("ada", Path::new("/usr/lib/libfake.so"), 2).unwrap();
         let server = server::load(&layout.config("server-2")).unwrap();
         assert_eq!((server.id, server.members.len()), (ReplicaId(2), 3));
         assert_eq!(server.members[&ReplicaId(2)], server.advertise);

@@ -44,7 +44,7 @@ pub async fn run(global: &Global, args: Dev) -> Result<Exit, Fault> {
     children::end_stale(&layout).await;
     if !args.keep || !layout.is_set_up() {
         layout.clear()?;
-        layout.set_up(&user(), &nvml)?;
+        layout.set_up(&user(), &nvml, args.agents)?;
     } else {
         layout.link_nvml(&nvml)?;
     }

@@ -3,6 +3,10 @@
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
+    check::Verify,
+    checkpoint::CheckpointRule,
+    framework::Framework,
+    image::ImageRef,
     interrupt::{Interrupt, Preemptible},
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
@@ -81,12 +85,20 @@ pub struct Draft {
     pub network: Option<Network>,
     /// Bytes that its folders on one node may hold.
     pub disk: Option<Bytes>,
+    /// Whose checkpoints' bytes are kept.
+    pub checkpoint: CheckpointRule,
+    /// What it computes with.
+    pub framework: Option<Framework>,
+    /// The image that it runs in.
+    pub image: Option<ImageRef>,
     /// Whether it may be preempted.
     pub preemptible: Option<Preemptible>,
     /// Time for which an attempt runs before it may be.
     pub min_run: Option<Millis>,
     /// Time before its limit at which it is warned.
     pub warn: Option<Millis>,
+    /// What part of its work is run again elsewhere.
+    pub verify: Option<Verify>,
 }
 
 impl Draft {
@@ -130,9 +142,16 @@ impl Draft {
             isolation: self.isolation.or(base.isolation),
             network: self.network.or(base.network),
             disk: self.disk.or(base.disk),
+            checkpoint: CheckpointRule {
+                keep: self.checkpoint.keep.or(base.checkpoint.keep),
+                max_age: self.checkpoint.max_age.or(base.checkpoint.max_age),
+            },
+            framework: self.framework.or(base.framework),
+            image: self.image.or(base.image),
             preemptible: self.preemptible.or(base.preemptible),
             min_run: self.min_run.or(base.min_run),
             warn: self.warn.or(base.warn),
+            verify: self.verify.or(base.verify),
         }
     }
 
@@ -172,15 +191,23 @@ impl Draft {
             after: self.after.clone(),
             retry: self.retry.clone(),
             confinement: Confinement {
-                isolation: self.isolation.unwrap_or_default(),
+                isolation: self.isolation.unwrap_or(match self.image {
+                    Some(_) => Isolation::Container,
+                    None => Isolation::None,
+                }),
                 network: self.network,
                 disk: self.disk,
             },
+            checkpoint: self.checkpoint,
+            framework: self.framework,
+            image: self.image.clone(),
             interrupt: Interrupt {
                 preemptible: self.preemptible.unwrap_or_default(),
                 min_run: self.min_run,
                 warn: self.warn,
             },
+            verify: self.verify,
+            check: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{
     draft::{DataSource, Draft, array},
     interrupt::read_preemptible,
-    waits,
+    keeping, verify, waits,
 };
 use crate::{
     document::{
@@ -15,22 +15,27 @@ use crate::{
 use domain::{
     Digest,
     after::When,
+    framework::Framework,
+    image::{ImageError, ImageRef},
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
 };
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 26] = [
+pub const KEYS: [&str; 30] = [
     "after",
     "after_any",
     "after_failed",
     "array",
+    "checkpoint",
     "code",
     "command",
     "datasets",
     "env",
+    "framework",
     "hyperparameters",
+    "image",
     "isolation",
     "min_run_time",
     "name",
@@ -47,6 +52,7 @@ pub const KEYS: [&str; 26] = [
     "seed",
     "tasks",
     "time_limit",
+    "verify",
     "warn_before",
 ];
 const RESOURCES: [&str; 5] = ["cpus", "disk", "gpu_model", "gpus", "memory"];
@@ -57,8 +63,7 @@ const DATASET: [&str; 2] = ["path", "sha256"];
 pub const OUTPUTS: [(&str, Outputs); 2] =
     [("required", Outputs::Required), ("none", Outputs::None)];
 /// The words of `isolation`.
-pub const ISOLATION: [(&str, Isolation); 2] =
-    [("plain", Isolation::None), ("sandbox", Isolation::Sandbox)];
+pub const ISOLATION: [(&str, Isolation); 3] = Isolation::ALL;
 /// The words of `network`.
 pub const NETWORK: [(&str, Network); 2] = [("none", Network::None), ("host", Network::Host)];
 /// The words of `restart`.
@@ -79,11 +84,14 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "after_any" => waits::read_after(reader, field, When::Ended, &mut draft),
             "after_failed" => waits::read_after(reader, field, When::Failed, &mut draft),
             "array" => draft.array = read_array(reader, field),
+            "checkpoint" => draft.checkpoint = keeping::read(reader, field),
             "code" => draft.code = reader.text(field).map(|path| base.join(path)),
             "command" => draft.command = read_command(reader, field),
             "datasets" => draft.datasets = read_datasets(reader, field, base),
             "env" => draft.env = read_map(reader, field),
+            "framework" => draft.framework = reader.word(field, &Framework::WORDS),
             "hyperparameters" => draft.hyperparameters = read_map(reader, field),
+            "image" => draft.image = read_image(reader, field),
             "isolation" => draft.isolation = reader.word(field, &ISOLATION),
             "min_run_time" => {
                 let remedy = "give a duration such as \"10m\"";
@@ -110,6 +118,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
                 let remedy = "give a duration such as \"2m\"";
                 draft.warn = reader.quantity(field, quantity::duration, remedy);
             }
+            "verify" => draft.verify = verify::read(reader, field),
             "user" => reader.fault(
                 entry.line,
                 "user",
@@ -179,6 +188,17 @@ fn read_array(reader: &mut Reader, field: Field<'_>) -> Option<Array> {
         },
         _ => {
             reader.scalar(field);
+            None
+        }
+    }
+}
+
+fn read_image(reader: &mut Reader, field: Field<'_>) -> Option<ImageRef> {
+    match reader.text(field)?.parse() {
+        Ok(image) => Some(image),
+        Err(fault) => {
+            let fault: ImageError = fault;
+            reader.fault(field.node.line, field.name, fault.to_string(), "");
             None
         }
     }

@@ -3,8 +3,10 @@
 pub mod draft;
 pub mod form;
 pub mod interrupt;
+mod keeping;
 pub mod sbatch;
 pub mod script;
+pub mod verify;
 pub mod waits;
 
 use crate::{

@@ -21,13 +21,14 @@ const TIMES: [&str; 11] = [
 ];
 
 /// Fields that hold an amount, and the name that carries its unit.
-const AMOUNTS: [(&str, &str); 12] = [
+const AMOUNTS: [(&str, &str); 13] = [
     ("budget_period", "budget_period_ms"),
     ("cpu", "cpu_millis"),
     ("cpu_used", "cpu_used_millis"),
     ("disk", "disk_bytes"),
     ("held_cpu", "held_cpu_millis"),
     ("held_memory", "held_memory_bytes"),
+    ("max_age", "max_age_ms"),
     ("memory", "memory_bytes"),
     ("memory_used", "memory_used_bytes"),
     ("min_run", "min_run_ms"),

@@ -84,6 +84,10 @@ pub fn detail(style: Style, detail: &Detail) -> String {
         let name = style.faint(&format!("{:<12}", "checkpoint"));
         out.push_str(&format!("  {name} step {}  {}\n", point.step, point.root));
     }
+    for replay in &view.replays {
+        let name = style.faint(&format!("{:<12}", "replay"));
+        out.push_str(&format!("  {name} {}\n", replay.says));
+    }
     for file in tree.files.iter().take(FILES_SHOWN) {
         let name = style.faint(&format!("{:<12}", "file"));
         let size = show_size(file.size);

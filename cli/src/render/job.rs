@@ -51,6 +51,12 @@ pub fn text(style: Style, view: &JobView) -> String {
     if let Some(policy) = &view.policy {
         field("policy", format!("{} by {}: {}", policy.decision, policy.engine, policy.rationale));
     }
+    if let Some(verify) = view.spec.verify {
+        field("verify", verify.to_string());
+    }
+    if let Some(run) = &view.spec.check {
+        field("check", run.check.to_string());
+    }
     if let Some(other) = view.spec.reproduces {
         field("reproduces", other.to_string());
     }
@@ -64,6 +70,14 @@ pub fn text(style: Style, view: &JobView) -> String {
         let what =
             format!("{} since {}", style.bad(&idle.state.to_string()), show_time(idle.since));
         field(&format!("rank {}", idle.rank), format!("{what} ({})", idle.lease));
+    }
+    for dump in &view.dumps {
+        let what = format!("its threads, {} ({})", show_time(dump.time), dump.lease);
+        let fetch = format!("assay logs {} --rank {} --dump", dump.element, dump.rank);
+        field(&format!("rank {}", dump.rank), format!("{what}: {fetch}"));
+    }
+    for replay in &view.replays {
+        field("replay", format!("{} ({})", replay.says, replay.id));
     }
     for part in view.parts.iter().take(PARTS_SHOWN) {
         out.push_str(&element(style, part, view.spec.array.is_some()));
@@ -89,6 +103,7 @@ fn needs(spec: &JobSpec) -> String {
         count(resources.gpus.into(), "GPU"),
         show_size(resources.memory),
     ) + &apart(&spec.confinement)
+        + &spec.image.as_ref().map(|image| format!(", in {image}")).unwrap_or_default()
         + if spec.interrupt.preemptible == Preemptible::No { ", not preemptible" } else { "" }
 }
 

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod dataset;
 pub mod job;
 pub mod jobs;
+pub mod keys;
 pub mod lineage;
 pub mod model;
 pub mod node;

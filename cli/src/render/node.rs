@@ -7,7 +7,7 @@ use crate::{
 };
 use domain::{
     health::{HeldGpu, HeldState},
-    isolation::{Isolation, NodeIsolation},
+    isolation::NodeIsolation,
     node::NodeState,
     resource::Gpu,
     view::{HeldGpuView, NodeView},
@@ -101,6 +101,9 @@ pub fn detail(style: Style, node: &NodeView) -> String {
     for lack in &has.isolation.lacks {
         out.push_str(&format!("{:<9}   lacks {lack}\n", ""));
     }
+    for lack in has.isolation.container_lacks.iter().filter(|_| has.isolation.can_sandbox()) {
+        out.push_str(&format!("{:<9}   for containers lacks {lack}\n", ""));
+    }
     let mut gpus: Vec<_> =
         has.gpus.iter().map(|gpu| (gpu.index, served(style, node, gpu))).collect();
     gpus.extend(node.held_back.iter().map(|held| (held.gpu.index, sick(style, held))));
@@ -108,6 +111,10 @@ pub fn detail(style: Style, node: &NodeView) -> String {
     if !gpus.is_empty() {
         let rows: Vec<_> = gpus.into_iter().map(|(_, row)| row).collect();
         out.push_str(&format!("\n{}", table(style, &GPU_HEADING, &rows)));
+    }
+    for charge in &node.accused {
+        let what = format!("GPU {} {}; its node has to act", charge.uuid, charge.symptom);
+        out.push_str(&format!("\n{}\n", style.bad(&what)));
     }
     for held in &node.held_back {
         out.push_str(&format!("\n{}", care(style, &has.name, held)));
@@ -122,15 +129,21 @@ fn isolation(has: &NodeIsolation) -> String {
         true => format!("can sandbox (cgroup v{cgroup}, Landlock {landlock})"),
         false => "cannot sandbox".to_owned(),
     };
-    match default {
-        Isolation::None => format!("plain; {can}"),
-        Isolation::Sandbox => format!("sandbox; {can}"),
-    }
+    let boxes = match has.can_contain() {
+        true => format!(", run containers (podman {})", has.podman),
+        false => String::new(),
+    };
+    format!("{default}; {can}{boxes}")
 }
 
 fn served(style: Style, node: &NodeView, gpu: &Gpu) -> Vec<String> {
     let used = node.gpus_used.contains(&gpu.index);
-    let state = if used { style.busy("in use") } else { style.good("free") };
+    let accused = node.accused.iter().any(|it| it.uuid == gpu.uuid);
+    let state = match used {
+        _ if accused => style.bad("accused"),
+        true => style.busy("in use"),
+        false => style.good("free"),
+    };
     let model = gpu.model.clone();
     vec![gpu.index.to_string(), gpu.uuid.clone(), model, show_size(gpu.memory), state]
 }
@@ -147,6 +160,11 @@ fn sick(style: Style, held: &HeldGpuView) -> Vec<String> {
     ]
 }
 
+/// Whether it is about to be known if it is well.
+fn is_checked(held: &HeldGpuView) -> bool {
+    held.check.as_ref().is_some_and(|it| it.check.closed.is_none())
+}
+
 /// What ails a GPU, and what to do.
 fn care(style: Style, node: &str, held: &HeldGpuView) -> String {
     let HeldGpu { index, symptom, advice, since, refused, state, .. } = &held.gpu;
@@ -154,6 +172,7 @@ fn care(style: Style, node: &str, held: &HeldGpuView) -> String {
     let next = match (state, held.accepted) {
         (HeldState::Draining, _) => "it finishes what it runs".to_owned(),
         (HeldState::Quarantined, Some(at)) => format!("accepted (log {at}); its node has to act"),
+        (HeldState::Quarantined, None) if is_checked(held) => "wait for the check".to_owned(),
         (HeldState::Quarantined, None) => {
             format!("{advice}; once it is well: assay node accept {node} {index}")
         }
@@ -163,5 +182,7 @@ fn care(style: Style, node: &str, held: &HeldGpuView) -> String {
         0 => String::new(),
         at => format!("  not accepted (log {at}): it does not answer, or had another symptom\n"),
     };
-    format!("{}\n{refused}  -> {next}\n", style.strong(&title))
+    let check = held.check.as_ref().map(|it| format!("  {} ({})\n", it.says, it.id));
+    let check = check.unwrap_or_default();
+    format!("{}\n{check}{refused}  -> {next}\n", style.strong(&title))
 }

@@ -134,6 +134,7 @@ pub fn detail(style: Style, queue: &QueueView) -> String {
             ),
         ),
         ("priority", spec.priority_max.map_or("no limit".into(), |max| format!("at most {max}"))),
+        ("isolation", format!("at least {}", spec.isolation)),
         ("budget", queue.budget.as_ref().map_or("none".into(), |it| budget(style, it))),
     ];
     let mut out: String =

@@ -46,6 +46,7 @@ fn queues() -> QueuesView {
             priority_max: Some(100),
             budget_gpu_hours: Some(1_000),
             budget_period: Some(Millis(86_400_000)),
+            verify: None,
             ..spec(Some("ml"), 16)
         },
         20,

@@ -57,7 +57,12 @@ pub fn spec() -> JobSpec {
         after: Vec::new(),
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
+        checkpoint: domain::checkpoint::CheckpointRule::default(),
+        framework: None,
+        image: None,
         interrupt: domain::interrupt::Interrupt::default(),
+        verify: None,
+        check: None,
     }
 }
 
@@ -130,6 +135,8 @@ pub fn job() -> JobView {
             since: Millis(START + 70_000),
         }],
         policy: None,
+        replays: Vec::new(),
+        dumps: Vec::new(),
     }
 }
 
@@ -151,6 +158,8 @@ pub fn array() -> JobView {
         metrics: [].into(),
         idle: Vec::new(),
         policy: None,
+        replays: Vec::new(),
+        dumps: Vec::new(),
         ..job()
     }
 }
@@ -177,6 +186,10 @@ pub fn why() -> WhyView {
     }
 }
 
+fn isolation() -> domain::isolation::NodeIsolation {
+    domain::isolation::NodeIsolation { cgroup: 2, landlock: 7, ..Default::default() }
+}
+
 pub fn nodes() -> Vec<NodeView> {
     let gpu = |index| Gpu {
         index,
@@ -199,11 +212,7 @@ pub fn nodes() -> Vec<NodeView> {
             cpu_level: "x86-64-v3".into(),
             kernel: "6.1".into(),
             agent_version: "0.1.0".into(),
-            isolation: domain::isolation::NodeIsolation {
-                cgroup: 2,
-                landlock: 7,
-                ..Default::default()
-            },
+            isolation: isolation(),
         },
         hardware_class: "NVIDIA H100 80GB HBM3/driver-550/x86-64-v3".into(),
         status,
@@ -212,6 +221,7 @@ pub fn nodes() -> Vec<NodeView> {
         memory_used: Bytes(512 << 20),
         leases: vec![LeaseId { index: 88, ordinal: 0 }],
         held_back: Vec::new(),
+        accused: Vec::new(),
     };
     let mut lost = node(2, "node-b", NodeState::Lost, Vec::new());
     lost.leases.clear();
@@ -228,6 +238,7 @@ pub fn nodes() -> Vec<NodeView> {
             refused: LogIndex(if accepted { 0 } else { 90 }),
         },
         accepted: accepted.then_some(LogIndex(99)),
+        check: None,
     };
     let mut sick = node(3, "node-c", drained, vec![gpu(0)]);
     sick.held_back = vec![
@@ -273,6 +284,7 @@ pub fn artifact() -> ArtifactView {
         name: "digits".into(),
         agrees_with: vec![ArtifactId(4)],
         differs_from: Vec::new(),
+        replays: Vec::new(),
     }
 }
 

@@ -9,6 +9,9 @@ use domain::view::WhyView;
 pub fn text(style: Style, why: &WhyView) -> String {
     let mut out = match why.reasons.len() {
         0 => format!("{} does not wait: it is {}\n", why.job, why.state),
+        _ if why.reasons.iter().all(|it| ["idle", "hung"].contains(&it.kind.as_str())) => {
+            format!("{} is {}, and does nothing with what it holds\n", why.job, why.state)
+        }
         n => format!("{} waits for {}\n", why.job, count(n as u64, "reason")),
     };
     let kind_width = why.reasons.iter().map(|reason| reason.kind.len()).max().unwrap_or(0);

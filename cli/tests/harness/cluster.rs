@@ -21,6 +21,8 @@ pub struct Cluster {
     running: BTreeMap<String, Child>,
     /// Small file systems that hold the data of some processes.
     disks: BTreeMap<String, Disk>,
+    /// Variables of the environment of all processes.
+    env: BTreeMap<String, String>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -45,10 +47,16 @@ impl Drop for Cluster {
 
 /// Writes the files of a cluster on ports that are free.
 pub fn set_up(dir: &Path) {
+    set_up_agents(dir, AGENTS.len());
+}
+
+/// The same, with so many agents.
+pub fn set_up_agents(dir: &Path, agents: usize) {
     // While the usual ports are taken, others are chosen: clusters of users are left alone.
     let held: Vec<_> = (7601..7604).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
     let mut command = Command::new(ASSAY);
-    let output = command.args(["dev", "--set-up", "--dir"]).arg(dir).output().unwrap();
+    command.args(["dev", "--set-up", "--agents", &agents.to_string(), "--dir"]).arg(dir);
+    let output = command.output().unwrap();
     drop(held);
     assert!(output.status.success(), "{}", said(&output));
 }
@@ -65,8 +73,23 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         set_up(dir.path());
         let user = User { profile: dir.path().to_owned() };
-        let (running, disks) = (BTreeMap::new(), BTreeMap::new());
-        Self { user, dir, running, disks, _alone: alone }
+        let (running, disks, env) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { user, dir, running, disks, env, _alone: alone }
+    }
+
+    /// Starts three servers and the agents of these names, which are `node-a` and on.
+    pub fn start_with(agents: &[&str]) -> Self {
+        let alone = alone();
+        let dir = tempfile::tempdir().unwrap();
+        set_up_agents(dir.path(), agents.len());
+        let user = User { profile: dir.path().to_owned() };
+        let (running, disks, env) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut cluster = Self { user, dir, running, disks, env, _alone: alone };
+        for name in SERVERS.iter().chain(agents) {
+            cluster.run(name);
+        }
+        cluster.user.ready(agents.len());
+        cluster
     }
 
     /// Starts three servers and two agents, and waits until they take work.
@@ -114,6 +137,22 @@ impl Cluster {
         self.disks.insert(name.to_owned(), disk);
     }
 
+    /// Sets a variable for all processes that are started from now on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Has every server sign with what this table `[signer]` says, in the place of files.
+    pub fn sign_with(&self, table: &str) {
+        for name in SERVERS {
+            let text = fs::read_to_string(self.config(name)).unwrap();
+            let kept: Vec<_> = text.lines().filter(|line| !line.starts_with("keys = ")).collect();
+            let kept = kept.join("\n");
+            let kept = kept.split("\n[signer]").next().unwrap();
+            fs::write(self.config(name), format!("{kept}\n[signer]\n{table}\n")).unwrap();
+        }
+    }
+
     /// The small file system of a process.
     pub fn disk(&self, name: &str) -> &Disk {
         &self.disks[name]
@@ -125,21 +164,30 @@ impl Cluster {
     }
 
     fn command(&self, name: &str) -> Command {
+        self.command_of(name, ASSAY)
+    }
+
+    fn command_of(&self, name: &str, program: &str) -> Command {
         let role = if name.starts_with("server") { "server" } else { "agent" };
         let mut command = match self.disks.get(name) {
-            Some(disk) => disk.command(ASSAY),
-            None => Command::new(ASSAY),
+            Some(disk) => disk.command(program),
+            None => Command::new(program),
         };
         command.args([role, "--config"]).arg(self.config(name));
         command.env("FAKE_NVML_STATE", self.path(&format!("config/{name}.gpus.json")));
-        command.stdin(Stdio::null());
+        command.envs(&self.env).stdin(Stdio::null());
         command
     }
 
     /// Starts a process.
     pub fn run(&mut self, name: &str) {
+        self.run_as(name, ASSAY);
+    }
+
+    /// Starts a process of this program, which is one of ours under another path.
+    pub fn run_as(&mut self, name: &str, program: &str) {
         let log = File::options().create(true).append(true).open(self.log_file(name)).unwrap();
-        let mut command = self.command(name);
+        let mut command = self.command_of(name, program);
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let before = self.running.insert(name.to_owned(), child);
         assert!(before.is_none(), "{name} runs already");

@@ -4,8 +4,13 @@
 
 pub mod cluster;
 pub mod disk;
+#[cfg(target_arch = "x86_64")]
+pub mod hostile;
+pub mod image;
+pub mod machines;
 pub mod people;
 pub mod process;
+pub mod tasks;
 pub mod wire;
 
 use serde_json::Value;
@@ -65,8 +70,9 @@ impl User {
     /// Gives a command that must succeed; returns what it printed.
     pub fn ok(&self, words: &[&str]) -> String {
         let output = self.assay(words);
-        assert!(output.status.success(), "{words:?}: {}", said(&output));
-        String::from_utf8(output.stdout).unwrap()
+        let told = String::from_utf8(output.stdout.clone()).unwrap();
+        assert!(output.status.success(), "{words:?}: {}{told}", said(&output));
+        told
     }
 
     /// Gives a command that must fail with `code`; returns what it said.

@@ -1,7 +1,7 @@
 //! Which trees of queues are possible.
 
 use super::{ClusterConfig, DEFAULT, QueueSpec};
-use crate::{limit, unit::Millis};
+use crate::{job::Outputs, limit, unit::Millis};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// A configuration that cannot be.
@@ -116,7 +116,29 @@ impl ClusterConfig {
             self.check_place(name, queue)?;
             check_numbers(name, queue)?;
         }
+        self.check_acceptance()?;
         self.check_guarantees()
+    }
+
+    fn check_acceptance(&self) -> Result<(), ConfigError> {
+        let Some(job) = &self.acceptance.job else { return Ok(()) };
+        let fault = |fault: String, remedy| Err(field("", "acceptance.job", fault, remedy));
+        if let Err(faults) = job.check() {
+            return fault(format!("cannot run: {}", faults[0]), "correct the job file");
+        }
+        if (job.tasks, job.resources.gpus) != (1, 1) || job.array.is_some() {
+            let why = format!("asks for {} tasks of {} GPUs", job.tasks, job.resources.gpus);
+            return fault(why, "a burn-in is one task on one GPU, and no array");
+        }
+        if job.time_limit.is_none() || job.outputs == Outputs::None {
+            let why = "has no `time_limit`, or no output".to_owned();
+            return fault(why, "set `time_limit`, and write what is compared to ASSAY_OUTPUT_DIR");
+        }
+        if self.acceptance.references.len() > limit::CHECK_REFERENCES_MAX {
+            let why = format!("has {} references", self.acceptance.references.len());
+            return fault(why, "name at most 1000 classes");
+        }
+        Ok(())
     }
 
     fn check_place(&self, name: &str, queue: &QueueSpec) -> Result<(), ConfigError> {
@@ -175,6 +197,10 @@ fn check_numbers(name: &str, queue: &QueueSpec) -> Result<(), ConfigError> {
     if queue.weight == 0 || queue.weight > limit::QUEUE_WEIGHT_MAX {
         let fault = format!("is {}", queue.weight);
         return Err(field(name, "weight", fault, "give a whole number from 1 to 1000000"));
+    }
+    if queue.verify.is_some_and(|verify| !verify.is_valid()) {
+        let fault = "is more than all".to_owned();
+        return Err(field(name, "verify", fault, "give `none`, or a part such as `segment:5%`"));
     }
     if queue.budget_period.is_some_and(|period| period < Millis(60_000)) {
         let fault = "is shorter than a minute".to_owned();

@@ -1,6 +1,7 @@
 //! What one configuration changes about another, field by field.
 
 use super::{ClusterConfig, QueueSpec};
+use crate::{check::AcceptanceConfig, digest::Digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -29,6 +30,7 @@ pub fn changes(before: &ClusterConfig, after: &ClusterConfig) -> Vec<Change> {
             to: Some(after.half_life.0.to_string()),
         });
     }
+    changes.extend(acceptance(&before.acceptance, &after.acceptance));
     let names: BTreeSet<&String> = before.queues.keys().chain(after.queues.keys()).collect();
     for name in names {
         let (old, new) = (before.queues.get(name), after.queues.get(name));
@@ -50,12 +52,29 @@ pub fn changes(before: &ClusterConfig, after: &ClusterConfig) -> Vec<Change> {
     changes
 }
 
+/// What differs of how GPUs come out of quarantine. The burn-in is told by its digest.
+fn acceptance(before: &AcceptanceConfig, after: &AcceptanceConfig) -> Vec<Change> {
+    let job = |config: &AcceptanceConfig| {
+        let job = config.job.as_ref();
+        job.map(|job| format!("{} {}", job.name, Digest::of_value(&**job).short()))
+    };
+    let mut all = vec![("acceptance.job".to_owned(), job(before), job(after))];
+    let classes: BTreeSet<&String> =
+        before.references.keys().chain(after.references.keys()).collect();
+    for class in classes {
+        let of = |config: &AcceptanceConfig| config.references.get(class).map(Digest::to_string);
+        all.push((format!("acceptance.references.{class}"), of(before), of(after)));
+    }
+    let differs = all.into_iter().filter(|(_, from, to)| from != to);
+    differs.map(|(field, from, to)| Change { queue: None, field, from, to }).collect()
+}
+
 fn change(queue: &str, field: &str, from: Option<String>, to: Option<String>) -> Change {
     Change { queue: Some(queue.to_owned()), field: field.to_owned(), from, to }
 }
 
 /// Every field with its value as text.
-fn fields(queue: &QueueSpec) -> [(&'static str, Option<String>); 9] {
+fn fields(queue: &QueueSpec) -> [(&'static str, Option<String>); 11] {
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     [
         ("parent", queue.parent.clone()),
@@ -67,5 +86,7 @@ fn fields(queue: &QueueSpec) -> [(&'static str, Option<String>); 9] {
         ("priority_max", queue.priority_max.map(|value| value.to_string())),
         ("budget_gpu_hours", number(queue.budget_gpu_hours)),
         ("budget_period_ms", number(queue.budget_period.map(|period| period.0))),
+        ("isolation", Some(queue.isolation.to_string())),
+        ("verify", queue.verify.map(|verify| verify.to_string())),
     ]
 }

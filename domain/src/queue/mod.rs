@@ -7,7 +7,11 @@ pub mod view;
 pub use check::ConfigError;
 pub use diff::{Change, changes};
 
-use crate::unit::Millis;
+use crate::{
+    check::{AcceptanceConfig, Verify},
+    isolation::Isolation,
+    unit::Millis,
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +47,12 @@ pub struct QueueSpec {
     pub budget_gpu_hours: Option<u64>,
     /// Time after which the budget is whole again, counted from 1970-01-01; none means never.
     pub budget_period: Option<Millis>,
+    /// The least isolation of its jobs, and of those in queues that are a part of it.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// What part of its jobs' work is run again elsewhere, where they do not say themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
 }
 
 impl Default for QueueSpec {
@@ -57,6 +67,8 @@ impl Default for QueueSpec {
             priority_max: None,
             budget_gpu_hours: None,
             budget_period: None,
+            isolation: Isolation::None,
+            verify: None,
         }
     }
 }
@@ -94,11 +106,18 @@ pub struct ClusterConfig {
     pub half_life: Millis,
     /// The queues by name.
     pub queues: BTreeMap<String, QueueSpec>,
+    /// How GPUs come out of quarantine.
+    #[serde(default)]
+    pub acceptance: AcceptanceConfig,
 }
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        Self { half_life: HALF_LIFE, queues: [(DEFAULT.to_owned(), QueueSpec::default())].into() }
+        Self {
+            half_life: HALF_LIFE,
+            queues: [(DEFAULT.to_owned(), QueueSpec::default())].into(),
+            acceptance: AcceptanceConfig::default(),
+        }
     }
 }
 
@@ -114,6 +133,13 @@ impl ClusterConfig {
     pub fn path<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let up = |name: &&'a str| self.queues.get(*name)?.parent.as_deref();
         std::iter::successors(Some(name), up).take(crate::limit::QUEUE_DEPTH_MAX + 1)
+    }
+
+    /// The least isolation of a queue's jobs: the greatest that it and those above demand.
+    #[must_use]
+    pub fn isolation(&self, name: &str) -> Isolation {
+        let all = self.path(name).filter_map(|name| Some(self.queues.get(name)?.isolation));
+        all.max().unwrap_or_default()
     }
 
     /// Whether other queues are parts of this one, so that no job waits in it.

@@ -4,6 +4,10 @@ use super::{after, digest};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
+    check::Verify,
+    checkpoint::CheckpointRule,
+    framework::Framework,
+    image::ImageRef,
     interrupt::{Interrupt, Preemptible},
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
@@ -83,31 +87,33 @@ impl From<&JobSpec> for v1::Job {
             after: after::to_wire(&spec.after),
             retry_backoff_ms: spec.retry.backoff.map_or(0, |pause| pause.0),
             retry_on: after::words(&spec.retry.on),
-            isolation: match spec.confinement.isolation {
-                Isolation::None => "plain".into(),
-                Isolation::Sandbox => "sandbox".into(),
-            },
+            isolation: spec.confinement.isolation.word().into(),
             network: match spec.confinement.network {
                 None => String::new(),
                 Some(Network::None) => "none".into(),
                 Some(Network::Host) => "host".into(),
             },
             disk_bytes: spec.confinement.disk.map_or(0, |disk| disk.0),
+            checkpoint_keep: spec.checkpoint.keep.unwrap_or_default(),
+            checkpoint_max_age_ms: spec.checkpoint.max_age.map_or(0, |age| age.0),
+            framework: spec.framework.map_or("", Framework::word).into(),
+            image: spec.image.as_ref().map(ToString::to_string).unwrap_or_default(),
             preemptible: match spec.interrupt.preemptible {
                 Preemptible::Yes => "yes".into(),
                 Preemptible::No => "no".into(),
             },
             min_run_ms: spec.interrupt.min_run.map(|time| time.0),
             warn_ms: spec.interrupt.warn.map(|time| time.0),
+            verify_of_10000: spec.verify.map(|verify| verify.segments_of_10000),
         }
     }
 }
 
 /// One of the words that a field allows; empty means the default.
-fn word<T: Default>(
+pub(super) fn word<T: Default, const N: usize>(
     field: &'static str,
     text: &str,
-    words: [(&str, T); 2],
+    words: [(&str, T); N],
     remedy: &'static str,
 ) -> Result<T, WireError> {
     if text.is_empty() {
@@ -119,13 +125,26 @@ fn word<T: Default>(
         .ok_or_else(|| WireError { field, fault: format!("is `{text}`"), remedy })
 }
 
+/// What a job computes with; empty means that it does not say.
+fn framework(text: &str) -> Result<Option<Framework>, WireError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let found = Framework::WORDS.iter().find(|(word, _)| *word == text);
+    found.map(|(_, framework)| Some(*framework)).ok_or_else(|| WireError {
+        field: "framework",
+        fault: format!("is `{text}`"),
+        remedy: "use `pytorch`, `jax`, `tensorflow`, `xgboost`, `scikit-learn` or `cuda`",
+    })
+}
+
 impl v1::Job {
     fn confinement(&self) -> Result<Confinement, WireError> {
         let isolation = word(
             "isolation",
             &self.isolation,
-            [("plain", Isolation::None), ("sandbox", Isolation::Sandbox)],
-            "use `plain` or `sandbox`",
+            Isolation::ALL,
+            "use `plain`, `sandbox` or `container`",
         )?;
         let network = word(
             "network",
@@ -135,6 +154,26 @@ impl v1::Job {
         )?;
         let disk = (self.disk_bytes > 0).then_some(Bytes(self.disk_bytes));
         Ok(Confinement { isolation, network, disk })
+    }
+
+    fn checkpoint(&self) -> CheckpointRule {
+        let (keep, age) = (self.checkpoint_keep, self.checkpoint_max_age_ms);
+        CheckpointRule {
+            keep: (keep > 0).then_some(keep),
+            max_age: (age > 0).then_some(Millis(age)),
+        }
+    }
+
+    fn image(&self) -> Result<Option<ImageRef>, WireError> {
+        let remedy = "name it by registry and digest";
+        let failed = |why: domain::image::ImageError| {
+            let fault = why.to_string();
+            WireError { field: "image", fault, remedy }
+        };
+        match self.image.as_str() {
+            "" => Ok(None),
+            image => image.parse().map(Some).map_err(failed),
+        }
     }
 
     fn interrupt(&self) -> Result<Interrupt, WireError> {
@@ -148,17 +187,7 @@ impl v1::Job {
         Ok(Interrupt { preemptible, min_run, warn })
     }
 
-    /// The specification, submitted by `user`.
-    ///
-    /// # Errors
-    /// The first field that no specification allows. Ranges are checked by `JobSpec::check`.
-    pub fn into_spec(self, user: &str) -> Result<JobSpec, WireError> {
-        let outputs = word(
-            "outputs",
-            &self.outputs,
-            [("required", Outputs::Required), ("none", Outputs::None)],
-            "use `required` or `none`",
-        )?;
+    fn out_of_contact(&self) -> Result<(OnDisconnect, Restart), WireError> {
         let on_disconnect = word(
             "on_disconnect",
             &self.on_disconnect,
@@ -171,7 +200,25 @@ impl v1::Job {
             [("lease", Restart::Lease), ("confirmed", Restart::Confirmed)],
             "use `lease` or `confirmed`",
         )?;
+        Ok((on_disconnect, restart))
+    }
+
+    /// The specification, submitted by `user`.
+    ///
+    /// # Errors
+    /// The first field that no specification allows. Ranges are checked by `JobSpec::check`.
+    pub fn into_spec(self, user: &str) -> Result<JobSpec, WireError> {
+        let outputs = word(
+            "outputs",
+            &self.outputs,
+            [("required", Outputs::Required), ("none", Outputs::None)],
+            "use `required` or `none`",
+        )?;
+        let (on_disconnect, restart) = self.out_of_contact()?;
         let confinement = self.confinement()?;
+        let checkpoint = self.checkpoint();
+        let framework = framework(&self.framework)?;
+        let image = self.image()?;
         let interrupt = self.interrupt()?;
         let datasets = self
             .datasets
@@ -208,7 +255,12 @@ impl v1::Job {
             after: after::from_wire(self.after)?,
             retry: after::rule(self.retry_backoff_ms, &self.retry_on)?,
             confinement,
+            checkpoint,
+            framework,
+            image,
             interrupt,
+            verify: self.verify_of_10000.map(|part| Verify { segments_of_10000: part }),
+            check: None,
         })
     }
 }
@@ -264,15 +316,20 @@ mod tests {
             after: vec![After { job: JobId(3), when: When::Failed }],
             retry: RetryRule { backoff: Some(Millis(5)), on: vec![RetryOn::Output] },
             confinement: Confinement {
-                isolation: Isolation::Sandbox,
+                isolation: Isolation::Container,
                 network: Some(Network::Host),
                 disk: Some(Bytes(5 << 30)),
             },
+            checkpoint: CheckpointRule { keep: Some(5), max_age: Some(Millis(3_600_000)) },
+            framework: Some(Framework::Jax),
+            image: Some(format!("localhost/x@sha256:{}", Digest::of(b"x")).parse().unwrap()),
             interrupt: Interrupt {
                 preemptible: Preemptible::No,
                 min_run: Some(Millis(0)),
                 warn: Some(Millis(9)),
             },
+            verify: Some(Verify { segments_of_10000: 500 }),
+            check: None,
         }
     }
 
@@ -287,6 +344,9 @@ mod tests {
         wire.restart = "maybe".into();
         let fault = wire.into_spec("ada").unwrap_err();
         assert_eq!(fault.to_string(), "restart: is `maybe`; use `lease` or `confirmed`");
+        let mut wire = v1::Job::from(&spec());
+        wire.image = "docker.io/library/python:3".into();
+        assert!(wire.into_spec("ada").unwrap_err().to_string().contains("has no digest"));
     }
 
     #[test]

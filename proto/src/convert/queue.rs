@@ -1,8 +1,11 @@
 //! Queues on the wire.
 
+use super::job::{WireError, word};
 use crate::v1;
 use domain::{
-    Millis,
+    Digest, Millis,
+    check::{AcceptanceConfig, USER, Verify},
+    isolation::Isolation,
     queue::{ClusterConfig, QueueSpec},
 };
 
@@ -18,13 +21,19 @@ impl From<&QueueSpec> for v1::Queue {
             priority_max: queue.priority_max,
             budget_gpu_hours: queue.budget_gpu_hours,
             budget_period_ms: queue.budget_period.map(|period| period.0),
+            isolation: queue.isolation.word().into(),
+            verify_of_10000: queue.verify.map(|verify| verify.segments_of_10000),
         }
     }
 }
 
-impl From<v1::Queue> for QueueSpec {
-    fn from(wire: v1::Queue) -> Self {
-        Self {
+impl TryFrom<v1::Queue> for QueueSpec {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Queue) -> Result<Self, WireError> {
+        let remedy = "use `plain`, `sandbox` or `container`";
+        let isolation = word("isolation", &wire.isolation, Isolation::ALL, remedy)?;
+        Ok(Self {
             parent: (!wire.parent.is_empty()).then_some(wire.parent),
             weight: wire.weight,
             guaranteed_gpus: wire.guaranteed_gpus,
@@ -34,21 +43,52 @@ impl From<v1::Queue> for QueueSpec {
             priority_max: wire.priority_max,
             budget_gpu_hours: wire.budget_gpu_hours,
             budget_period: wire.budget_period_ms.map(Millis),
-        }
+            isolation,
+            verify: wire.verify_of_10000.map(|part| Verify { segments_of_10000: part }),
+        })
     }
 }
 
 impl From<&ClusterConfig> for v1::ClusterConfig {
     fn from(config: &ClusterConfig) -> Self {
         let queue = |(name, queue): (&String, &QueueSpec)| (name.clone(), queue.into());
-        Self { half_life_ms: config.half_life.0, queues: config.queues.iter().map(queue).collect() }
+        Self {
+            half_life_ms: config.half_life.0,
+            queues: config.queues.iter().map(queue).collect(),
+            acceptance: Some((&config.acceptance).into()),
+        }
     }
 }
 
-impl From<v1::ClusterConfig> for ClusterConfig {
-    fn from(wire: v1::ClusterConfig) -> Self {
-        let queues = wire.queues.into_iter().map(|(name, queue)| (name, queue.into())).collect();
-        Self { half_life: Millis(wire.half_life_ms), queues }.whole()
+impl From<&AcceptanceConfig> for v1::Acceptance {
+    fn from(config: &AcceptanceConfig) -> Self {
+        let digest = |(class, digest): (&String, &Digest)| {
+            (class.clone(), bytes::Bytes::from(digest.0.to_vec()))
+        };
+        Self {
+            job: config.job.as_deref().map(Into::into),
+            references: config.references.iter().map(digest).collect(),
+        }
+    }
+}
+
+impl v1::ClusterConfig {
+    /// The configuration. Its burn-in belongs to the cluster, whoever gives it.
+    ///
+    /// # Errors
+    /// The first field that no configuration allows.
+    pub fn into_config(self) -> Result<ClusterConfig, WireError> {
+        let queue = |(name, queue): (String, v1::Queue)| Ok((name, queue.try_into()?));
+        let queues = self.queues.into_iter().map(queue).collect::<Result<_, WireError>>()?;
+        let wire = self.acceptance.unwrap_or_default();
+        let job = wire.job.map(|job| job.into_spec(USER).map(Box::new)).transpose()?;
+        let reference = |(class, bytes): (String, bytes::Bytes)| {
+            Ok((class, super::digest("references", &bytes)?))
+        };
+        let references = wire.references.into_iter().map(reference);
+        let references = references.collect::<Result<_, WireError>>()?;
+        let acceptance = AcceptanceConfig { job, references };
+        Ok(ClusterConfig { half_life: Millis(self.half_life_ms), queues, acceptance }.whole())
     }
 }
 
@@ -68,9 +108,15 @@ mod tests {
             priority_max: Some(-1),
             budget_gpu_hours: Some(0),
             budget_period: Some(Millis(60_000)),
+            isolation: Isolation::Container,
+            verify: Some(Verify { segments_of_10000: 25 }),
         };
         let queues = [("ml".to_owned(), QueueSpec::default()), ("ml-a".to_owned(), queue)].into();
-        let config = ClusterConfig { half_life: Millis(0), queues }.whole();
-        assert_eq!(ClusterConfig::from(v1::ClusterConfig::from(&config)), config);
+        let acceptance = AcceptanceConfig {
+            job: None,
+            references: [("H100/driver-550/x86-64-v3".to_owned(), Digest::of(b"right"))].into(),
+        };
+        let config = ClusterConfig { half_life: Millis(0), queues, acceptance }.whole();
+        assert_eq!(v1::ClusterConfig::from(&config).into_config(), Ok(config));
     }
 }

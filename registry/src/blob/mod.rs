@@ -1,5 +1,6 @@
 //! Bytes by digest.
 
+pub mod chunks;
 pub mod local;
 mod pack;
 pub mod room;

@@ -10,6 +10,7 @@ use domain::{
     promotion::{GateResult, PolicyDecision, Quorum, Risk},
     refusal::RegistryRefusal,
     scratch::Scratch,
+    signing::{Custody, Delegation},
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -160,6 +161,38 @@ pub enum RegistryCommand {
         /// Whether it does.
         allowed: bool,
     },
+    /// A server can sign with a model key (proposed by that server).
+    IntroduceKey {
+        /// The public key: SPKI in PEM.
+        public_pem: String,
+        /// Where the key is.
+        custody: Custody,
+        /// Its signature of `seal::keys::introduction`, DER.
+        proof: Vec<u8>,
+    },
+    /// A model key vouches for an event key (proposed by the server that has it).
+    DelegateKey {
+        /// What it says.
+        delegation: Delegation,
+        /// The model key's signature of `seal::keys::delegation`, DER.
+        signature: Vec<u8>,
+    },
+    /// Seal with another model key from now on.
+    RotateKey {
+        /// Its id.
+        to: String,
+        /// Time for which the one before counts beside it.
+        overlap: Millis,
+    },
+    /// Say that a key's word no longer counts.
+    RevokeKey {
+        /// Its id.
+        kid: String,
+        /// From when on; none is from now on.
+        since: Option<Millis>,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The rows, the log's clock and whoever asks.
@@ -250,6 +283,16 @@ impl Ledger {
             C::SetLicence { licence, allowed } => {
                 self.set_licence(act, &licence, allowed).map(|()| 0)
             }
+            C::IntroduceKey { public_pem, custody, proof } => {
+                self.introduce_key(act, public_pem, custody, &proof).map(|()| 0)
+            }
+            C::DelegateKey { delegation, signature } => {
+                self.delegate_key(act, delegation, &signature).map(|()| 0)
+            }
+            C::RotateKey { to, overlap } => self.rotate_key(act, &to, overlap).map(|()| 0),
+            C::RevokeKey { kid, since, reason } => {
+                self.revoke_key(act, &kid, since, reason).map(|()| 0)
+            }
         }
     }
 
@@ -285,6 +328,10 @@ fn about(command: &RegistryCommand) -> String {
         C::ClearDataset { dataset, .. } => format!("clear {dataset}"),
         C::HoldDataset { dataset, .. } => format!("hold {dataset}"),
         C::SetLicence { licence, .. } => format!("licence {licence}"),
+        C::IntroduceKey { custody, .. } => format!("introduce a key in {custody}"),
+        C::DelegateKey { delegation, .. } => format!("delegate to {}", delegation.kid),
+        C::RotateKey { to, .. } => format!("seal with key {to}"),
+        C::RevokeKey { kid, .. } => format!("revoke key {kid}"),
     }
 }
 

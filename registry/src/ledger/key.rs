@@ -28,6 +28,9 @@ const DATASETS: u8 = 0x99;
 const DATASET_OF: u8 = 0x9a;
 const LICENCE: u8 = 0x9b;
 const OF_RECIPE: u8 = 0x9c;
+const SIGNING_KEY: u8 = 0x95;
+const SEALS_NOW: u8 = 0x96;
+const SIGNING_KEYS: u8 = 0x97;
 
 pub fn meta() -> Vec<u8> {
     vec![META]
@@ -284,4 +287,24 @@ pub fn recipes(recipe: Digest) -> (Vec<u8>, Vec<u8>) {
     let from = [&[OF_RECIPE], &recipe.0[..]].concat();
     let to = [&from[..], &[0xff; 9]].concat();
     (from, to)
+}
+
+/// A key that signs for the cluster.
+pub fn signing_key(kid: &str) -> Vec<u8> {
+    [&[SIGNING_KEY], kid.as_bytes()].concat()
+}
+
+/// First and past-last key of all keys that sign for the cluster.
+pub fn all_signing_keys() -> (Vec<u8>, Vec<u8>) {
+    (vec![SIGNING_KEY], vec![SIGNING_KEY + 1])
+}
+
+/// Id of the model key that seals now.
+pub fn seals_now() -> Vec<u8> {
+    vec![SEALS_NOW]
+}
+
+/// Number of keys that sign for the cluster.
+pub fn signing_keys() -> Vec<u8> {
+    vec![SIGNING_KEYS]
 }

@@ -9,6 +9,7 @@ pub mod lineage;
 pub mod model;
 pub mod promotion;
 mod seal;
+pub mod signing_key;
 mod tree;
 pub mod view;
 

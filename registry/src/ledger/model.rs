@@ -76,7 +76,7 @@ pub(super) fn usable<R: RowRead>(
         list: "artifacts".into(),
     })?;
     match act.rows.read::<Revocation>(&key::revoked(artifact)) {
-        None => Ok(row),
+        None => super::signing_key::check_seal(act.rows, &row.artifact).map(|()| row),
         Some(word) => Err(RegistryRefusal::Revoked { artifact, reason: word.reason }),
     }
 }

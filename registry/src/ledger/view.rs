@@ -52,6 +52,7 @@ fn document(rows: &impl RowRead, row: ArtifactRow) -> ArtifactView {
     ArtifactView {
         agrees_with: ids(agrees),
         differs_from: ids(differs),
+        replays: Vec::new(),
         artifact: row.artifact,
         name: row.name,
     }

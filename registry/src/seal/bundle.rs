@@ -48,10 +48,16 @@ pub fn hint(public_pem: &str) -> String {
 /// The file `model.sig`.
 #[must_use]
 pub fn model_bundle(payload: &[u8], sig_der: &[u8], public_pem: &str) -> Vec<u8> {
+    model_bundle_of(payload, sig_der, &hint(public_pem))
+}
+
+/// The file `model.sig`, by the hint of the key.
+#[must_use]
+pub fn model_bundle_of(payload: &[u8], sig_der: &[u8], hint: &str) -> Vec<u8> {
     let bundle = Bundle {
         media_type: MEDIA_TYPE.to_owned(),
         verification_material: Material {
-            public_key: Hint { hint: hint(public_pem) },
+            public_key: Hint { hint: hint.to_owned() },
             tlog_entries: Vec::new(),
         },
         dsse_envelope: Envelope::new(payload, sig_der),

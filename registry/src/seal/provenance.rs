@@ -2,18 +2,22 @@
 //!
 //! Source: SLSA provenance v1 in an in-toto statement v1.
 
-use super::{canonical, recipe};
+use super::{canonical, recipe, tensors};
 use domain::{
     Digest, Millis,
     artifact::{NodeLog, SealTicket},
     checkpoint::Checkpoint,
     contract,
+    framework::Framework,
+    image::ImageRef,
     isolation::InForce,
     job::{Captured, JobSpec},
     lease::{Lease, Member, TaskPlace},
     node::Inventory,
+    observed::RankFacts,
 };
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 /// What kind of build this is: a document in the repository.
@@ -53,6 +57,11 @@ pub struct Provenance {
     pub metrics: String,
     /// How far the lead's tasks were kept apart.
     pub in_force: InForce,
+    /// Digests of the tensors of safetensors files, by path.
+    pub tensors: BTreeMap<String, Digest>,
+    /// What was in force in the lead's ranks: read from their processes, and what their framework
+    /// said of itself.
+    pub ranks: Vec<RankFacts>,
 }
 
 /// The payload of `provenance.dsse.json`.
@@ -81,21 +90,44 @@ pub fn provenance(told: &Provenance) -> Vec<u8> {
 }
 
 fn internal(told: &Provenance) -> Value {
-    let environment: Map<String, Value> =
-        contract::recorded().into_iter().map(|(name, value)| (name, value.into())).collect();
+    let environment: Map<String, Value> = contract::recorded(told.spec.framework)
+        .into_iter()
+        .map(|(name, value)| (name, value.into()))
+        .collect();
     let members = told.lease.members.iter().zip(&told.inventories);
     let nodes: Vec<Value> = members.map(|(member, has)| node(member, has)).collect();
     json!({
         "buildKey": told.build_key.to_string(),
-        "contract": contract::digest().to_string(),
+        "contract": contract::digest(told.spec.framework).to_string(),
         "environment": environment,
+        "framework": told.spec.framework.map(Framework::word),
         "hardwareClass": told.hardware_class,
+        "inForce": in_force(&told.ranks),
         "isolation": isolation(&told.in_force),
         "nodes": nodes,
         "queue": told.spec.queue,
         "recipe": told.recipe.to_string(),
         "user": told.spec.user,
     })
+}
+
+/// What was in force in the lead's ranks; those in which it was the same stand together.
+fn in_force(all: &[RankFacts]) -> Value {
+    let mut groups: Vec<(Vec<u32>, &RankFacts)> = Vec::new();
+    for facts in all {
+        let same = |(_, other): &&mut (Vec<u32>, &RankFacts)| {
+            other.observed == facts.observed && other.answers == facts.answers
+        };
+        match groups.iter_mut().find(same) {
+            Some((ranks, _)) => ranks.push(facts.rank),
+            None => groups.push((vec![facts.rank], facts)),
+        }
+    }
+    let group = |(ranks, facts): (Vec<u32>, &RankFacts)| {
+        let (framework, process) = (&facts.answers, &facts.observed);
+        json!({ "framework": framework, "process": process, "ranks": ranks })
+    };
+    groups.into_iter().map(group).collect()
 }
 
 /// What held, from the node that led the gang.
@@ -138,7 +170,16 @@ fn dependency(name: &str, captured: &Captured) -> Value {
 fn dependencies(spec: &JobSpec) -> Vec<Value> {
     let code = spec.code.iter().map(|code| dependency("code", code));
     let sets = spec.datasets.iter().map(|(name, set)| dependency(&format!("dataset:{name}"), set));
-    code.chain(sets).collect()
+    code.chain(sets).chain(spec.image.iter().map(image)).collect()
+}
+
+/// An image by the digest of its manifest, as registries and their tools name it.
+fn image(image: &ImageRef) -> Value {
+    json!({
+        "digest": { "sha256": image.digest().to_string() },
+        "name": "image",
+        "uri": format!("docker://{image}"),
+    })
 }
 
 /// The log of the lead's ranks. Those of the other nodes are added from the ticket.
@@ -190,6 +231,10 @@ fn run(told: &Provenance) -> Value {
     let mut byproducts = checkpoints;
     byproducts.push(lead_log(told));
     byproducts.push(json!({ "annotations": { "last": told.metrics }, "name": "metrics" }));
+    byproducts.extend(told.tensors.iter().map(|(path, digest)| {
+        let digest = json!({ "sha256": digest.to_string() });
+        json!({ "digest": digest, "name": tensors::byproduct(path) })
+    }));
     json!({
         "builder": {
             "id": BUILDER,
@@ -250,7 +295,6 @@ mod tests {
         lease::Phase,
         resource::{Gpu, TaskResources},
     };
-    use std::collections::BTreeMap;
 
     fn spec() -> JobSpec {
         JobSpec {
@@ -276,7 +320,12 @@ mod tests {
             after: Vec::new(),
             retry: Default::default(),
             confinement: domain::isolation::Confinement::default(),
+            checkpoint: domain::checkpoint::CheckpointRule::default(),
+            framework: None,
+            image: None,
             interrupt: domain::interrupt::Interrupt::default(),
+            verify: None,
+            check: None,
         }
     }
 
@@ -328,6 +377,7 @@ mod tests {
                 phase: Phase::Started { done: Default::default() },
                 resume_from: None,
                 build_key: Digest::of(b"build"),
+                isolation: domain::isolation::Isolation::None,
                 notice: None,
             },
             cluster: "c".into(),
@@ -337,6 +387,8 @@ mod tests {
             log: Digest::of(b"log"),
             metrics: String::new(),
             in_force: InForce::default(),
+            tensors: BTreeMap::new(),
+            ranks: [0, 1].map(|rank| RankFacts { rank, ..RankFacts::default() }).into(),
         };
         let payload: Value = serde_json::from_slice(&provenance(&told)).unwrap();
         let nodes = &payload["predicate"]["buildDefinition"]["internalParameters"]["nodes"];
@@ -364,5 +416,14 @@ mod tests {
                 "annotations": { "ranks": [2] }, "digest": { "sha256": digest }, "name": "log",
             }))
         );
+    }
+
+    #[test]
+    fn ranks_in_which_the_same_was_in_force_stand_together() {
+        let said = |threads: &str| Some([("threads".to_owned(), threads.to_owned())].into());
+        let of = |rank, threads| RankFacts { rank, observed: None, answers: said(threads) };
+        let group = |threads: &str, ranks: &[u32]| json!({ "framework": { "threads": threads }, "process": null, "ranks": ranks });
+        let told = in_force(&[of(0, "1"), of(1, "2"), of(2, "1")]);
+        assert_eq!(told, json!([group("1", &[0, 2]), group("2", &[1])]));
     }
 }

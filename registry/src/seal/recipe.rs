@@ -37,8 +37,14 @@ pub fn recipe_value(spec: &JobSpec, element: Option<u32>) -> Value {
     // Said only where it was asked: what a job reaches may decide what it makes, and the recipe of
     // a job that asks for nothing stays what it was.
     let asked = &spec.confinement;
-    if asked.isolation == Isolation::Sandbox {
-        value["isolation"] = "sandbox".into();
+    match (asked.isolation, &spec.image) {
+        (Isolation::None, _) => {}
+        (isolation, None) => value["isolation"] = isolation.word().into(),
+        // Where it was had is not what it is.
+        (isolation, Some(image)) => {
+            value["isolation"] = isolation.word().into();
+            value["image"] = format!("sha256:{}", image.digest()).into();
+        }
     }
     if let Some(network) = asked.network {
         let word = match network {
@@ -47,8 +53,19 @@ pub fn recipe_value(spec: &JobSpec, element: Option<u32>) -> Value {
         };
         value["network"] = word.into();
     }
+    if let Some(framework) = spec.framework {
+        value["framework"] = framework.word().into();
+    }
+    if spec.tasks > 1 {
+        // Sums over ranks have one order only while ranks have one order.
+        value["rankOrder"] = RANK_ORDER.into();
+    }
     value
 }
+
+/// How ranks are laid out: ascending over the gang's nodes, and on each node over its GPUs by the
+/// driver's index; the first node holds rank 0. A part of every gang's recipe.
+const RANK_ORDER: &str = "node-major/v1";
 
 /// The canonical text of a job's recipe.
 #[must_use]

@@ -1,6 +1,9 @@
 //! Checking an exported artifact point by point, with a public key and nothing else.
 
-use super::{bundle, bundle::Bundle, canonical, dsse, dsse::Envelope, statement::is_under, walk};
+use super::{
+    bundle, bundle::Bundle, canonical, dsse, dsse::Envelope, logged, node, statement::is_under,
+    tensors, trust::Trust, walk,
+};
 use domain::{Digest, node::build_key, tree::Tree};
 use p256::{
     ecdsa::{Signature, VerifyingKey, signature::Verifier},
@@ -23,10 +26,14 @@ pub struct Check {
 
 /// Runs the checks in order; one that fails does not hide those after it.
 #[derive(Default)]
-struct Report(Vec<Check>);
+pub(super) struct Report(Vec<Check>);
 
 impl Report {
-    fn add<T>(&mut self, name: &'static str, result: Result<(T, String), String>) -> Option<T> {
+    pub(super) fn add<T>(
+        &mut self,
+        name: &'static str,
+        result: Result<(T, String), String>,
+    ) -> Option<T> {
         let (value, ok, detail) = match result {
             Ok((value, detail)) => (Some(value), true, detail),
             Err(detail) => (None, false, detail),
@@ -36,58 +43,66 @@ impl Report {
     }
 }
 
-/// The PEM blocks of a file of keys, each with LF and a trailing newline.
-#[must_use]
-pub fn pem_blocks(text: &str) -> Vec<String> {
-    let mut blocks = Vec::new();
-    let mut block = String::new();
-    for line in text.lines().map(str::trim) {
-        if line.starts_with("-----BEGIN") {
-            block.clear();
-        }
-        block.push_str(line);
-        block.push('\n');
-        if line.starts_with("-----END") {
-            blocks.push(std::mem::take(&mut block));
-        }
-    }
-    blocks
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|fault| format!("cannot read {}: {fault}", path.display()))
 }
 
-/// Checks a signed folder: every file, the signature, and that the key is one of `keys_pem`.
+/// Checks a signed folder: every file, the signature, and that its key is trusted.
 ///
 /// Accepts what other tools of the OpenSSF format have signed.
 #[must_use]
-pub fn verify_model(model: &Path, signature: &Path, keys_pem: &str) -> Vec<Check> {
+pub fn verify_model(model: &Path, signature: &Path, trust: &Trust) -> Vec<Check> {
     let mut report = Report::default();
-    model_checks(&mut report, model, signature, keys_pem);
+    if let Some(found) = model_checks(&mut report, model, signature, trust)
+        && trust.is_timed()
+    {
+        let checked = trust.check(&found.kid, None);
+        report.add("time of key", checked.map(|detail| ((), detail)));
+    }
     report.0
 }
 
-/// Checks an export: `model/`, `model.sig`, `model.pub.pem` and `provenance.dsse.json`.
+/// Checks an export: `model/`, `model.sig`, `model.pub.pem`, `provenance.dsse.json`, and the proof
+/// that the log has its seal.
 #[must_use]
-pub fn verify_export(dir: &Path, keys_pem: &str) -> Vec<Check> {
+pub fn verify_export(dir: &Path, trust: &Trust) -> Vec<Check> {
     let mut report = Report::default();
-    let found = model_checks(&mut report, &dir.join("model"), &dir.join("model.sig"), keys_pem);
-    let key = found.as_ref().map(|(key, _)| key);
-    let root = found.as_ref().map(|(_, root)| *root);
-    provenance_checks(&mut report, &dir.join("provenance.dsse.json"), key, root);
+    let found = model_checks(&mut report, &dir.join("model"), &dir.join("model.sig"), trust);
+    let provenance = provenance_checks(&mut report, dir, found.as_ref());
+    if let Some(provenance) = &provenance {
+        let signed = node::check(provenance, trust.authorities());
+        report.add("node's own statement", signed.map(|detail| ((), detail)));
+        let told = tensors::check(provenance, &dir.join("model"));
+        report.add("safetensors", told.map(|detail| ((), detail)));
+    }
+    let sealed = report.add("audit proof", logged::check(dir, trust, found.as_ref()));
+    if trust.is_timed()
+        && let Some(found) = &found
+    {
+        let checked = trust.check(&found.kid, sealed);
+        report.add("time of key", checked.map(|detail| ((), detail)));
+    }
     report.0
+}
+
+/// What a signed folder was found to be.
+pub(super) struct Found {
+    /// The key's id.
+    pub kid: String,
+    key: VerifyingKey,
+    /// Root over the files that are there.
+    pub root: Digest,
 }
 
 fn model_checks(
     report: &mut Report,
     model: &Path,
     signature: &Path,
-    keys_pem: &str,
-) -> Option<(VerifyingKey, Digest)> {
+    trust: &Trust,
+) -> Option<Found> {
     let opened = report.add("signature file", open_bundle(signature))?;
     let (hint, payload, sig) = opened;
-    let key = report.add("trusted key", trusted(&hint, keys_pem))?;
+    let key = report.add("trusted key", trusted(&hint, trust))?;
     report.add("signature", check_signature(&key, &payload, &sig));
     let listed = report.add("statement", parse_statement(&payload))?;
     let tree = report.add("files readable", hash(model, &listed.ignored))?;
@@ -100,7 +115,7 @@ fn model_checks(
             false => Err(format!("signed {}, the files give {root}", listed.root)),
         },
     );
-    Some((key, root))
+    Some(Found { kid: hint, key, root })
 }
 
 type Opened = (String, Vec<u8>, Vec<u8>);
@@ -122,13 +137,8 @@ fn open_bundle(path: &Path) -> Result<(Opened, String), String> {
     ))
 }
 
-fn trusted(hint: &str, keys_pem: &str) -> Result<(VerifyingKey, String), String> {
-    let blocks = pem_blocks(keys_pem);
-    let named = blocks.iter().find(|pem| bundle::hint(pem) == hint).ok_or_else(|| {
-        let known: Vec<_> = blocks.iter().map(|pem| bundle::hint(pem)).collect();
-        format!("signed with key {hint}, which is none of the trusted ones: {}", known.join(" "))
-    })?;
-    let key = VerifyingKey::from_public_key_pem(named)
+fn trusted(hint: &str, trust: &Trust) -> Result<(VerifyingKey, String), String> {
+    let key = VerifyingKey::from_public_key_pem(trust.model(hint)?)
         .map_err(|fault| format!("key {hint} is not ECDSA P-256: {fault}"))?;
     Ok((key, hint.to_owned()))
 }
@@ -202,24 +212,18 @@ fn compare(listed: &BTreeMap<String, String>, tree: &Tree) -> Result<((), String
     Ok(((), format!("all {} as signed", listed.len())))
 }
 
-fn provenance_checks(
-    report: &mut Report,
-    path: &Path,
-    key: Option<&VerifyingKey>,
-    root: Option<Digest>,
-) {
-    let opened = open_envelope(path);
-    let Some((payload, sig)) = report.add("provenance file", opened) else { return };
-    match key {
-        Some(key) => report.add("provenance signature", check_signature(key, &payload, &sig)),
+fn provenance_checks(report: &mut Report, dir: &Path, found: Option<&Found>) -> Option<Value> {
+    let opened = open_envelope(&dir.join("provenance.dsse.json"));
+    let (payload, sig) = report.add("provenance file", opened)?;
+    match found {
+        Some(it) => report.add("provenance signature", check_signature(&it.key, &payload, &sig)),
         None => report.add("provenance signature", Err("no trusted key to check with".into())),
     };
-    let Some(value) = report.add("provenance statement", parse_provenance(&payload)) else {
-        return;
-    };
-    report.add("provenance subject", check_subject(&value, root));
+    let value = report.add("provenance statement", parse_provenance(&payload))?;
+    report.add("provenance subject", check_subject(&value, found.map(|it| it.root)));
     report.add("recipe", check_recipe(&value));
     report.add("build key", check_build_key(&value));
+    Some(value)
 }
 
 /// A payload and its signature, with what was found.
@@ -283,8 +287,19 @@ fn check_build_key(value: &Value) -> Result<((), String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{seal::statement::model_statement, sign::local::LocalSigner};
+    use crate::{
+        seal::statement::model_statement,
+        sign::local::{LocalSigner, create_model},
+    };
     use domain::port::Signer;
+
+    fn pem(signer: &LocalSigner) -> String {
+        signer.public_pem().unwrap()
+    }
+
+    fn trust(pem: &str) -> Trust {
+        Trust::parse(pem).unwrap()
+    }
 
     fn good(checks: &[Check]) -> bool {
         checks.iter().all(|check| check.ok)
@@ -294,7 +309,7 @@ mod tests {
     fn what_another_tool_signed_is_accepted_and_one_flipped_bit_is_not() {
         let example =
             Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("tests/data/oms-example");
-        let keys = std::fs::read_to_string(example.join("pub.pem")).unwrap();
+        let keys = trust(&std::fs::read_to_string(example.join("pub.pem")).unwrap());
         let checks = verify_model(&example.join("model"), &example.join("model.sig"), &keys);
         assert!(good(&checks), "{checks:#?}");
 
@@ -321,21 +336,21 @@ mod tests {
         let model = dir.path().join("model");
         std::fs::create_dir_all(model.join(".git")).unwrap();
         std::fs::write(model.join("weights"), "w").unwrap();
-        let signer = LocalSigner::create(&dir.path().join("keys")).unwrap();
+        let signer = create_model(&dir.path().join("a.pem")).unwrap();
         let payload = model_statement("m", &walk::hash_tree(&model).unwrap());
-        let sig = signer.sign_model(&dsse::pae(&payload)).unwrap();
-        let (file, pem) = (dir.path().join("model.sig"), signer.model_public_pem());
+        let sig = signer.sign(&dsse::pae(&payload)).unwrap();
+        let (file, pem) = (dir.path().join("model.sig"), pem(&signer));
         std::fs::write(&file, bundle::model_bundle(&payload, &sig, &pem)).unwrap();
 
         std::fs::write(model.join(".git/HEAD"), "ref").unwrap();
         std::fs::write(model.join(".gitattributes"), "* binary").unwrap();
-        let checks = verify_model(&model, &file, &pem);
+        let checks = verify_model(&model, &file, &trust(&pem));
         assert!(good(&checks), "{checks:#?}");
         let readable = checks.iter().find(|check| check.name == "files readable").unwrap();
         assert!(readable.detail.contains("2 left out as signed"), "{}", readable.detail);
         std::fs::create_dir(model.join("sub")).unwrap();
         std::fs::write(model.join("sub/.gitattributes"), "* binary").unwrap();
-        let checks = verify_model(&model, &file, &pem);
+        let checks = verify_model(&model, &file, &trust(&pem));
         let failed = checks.iter().find(|check| !check.ok).unwrap();
         assert!(failed.detail.contains("sub/.gitattributes` is in the folder but not signed"));
     }
@@ -346,15 +361,15 @@ mod tests {
         let model = dir.path().join("model");
         std::fs::create_dir(&model).unwrap();
         std::fs::write(model.join("weights"), "w").unwrap();
-        let signer = LocalSigner::create(&dir.path().join("keys")).unwrap();
-        let other = LocalSigner::create(&dir.path().join("others")).unwrap();
+        let signer = create_model(&dir.path().join("a.pem")).unwrap();
+        let other = create_model(&dir.path().join("b.pem")).unwrap();
         let payload = model_statement("m", &walk::hash_tree(&model).unwrap());
-        let sig = signer.sign_model(&dsse::pae(&payload)).unwrap();
+        let sig = signer.sign(&dsse::pae(&payload)).unwrap();
         let file = dir.path().join("model.sig");
-        let pem = signer.model_public_pem();
+        let pem = pem(&signer);
         std::fs::write(&file, bundle::model_bundle(&payload, &sig, &pem)).unwrap();
-        assert!(good(&verify_model(&model, &file, &pem)));
-        let checks = verify_model(&model, &file, &other.model_public_pem());
+        assert!(good(&verify_model(&model, &file, &trust(&pem))));
+        let checks = verify_model(&model, &file, &trust(&super::tests::pem(&other)));
         assert_eq!(checks.last().map(|check| (check.name, check.ok)), Some(("trusted key", false)));
     }
 }

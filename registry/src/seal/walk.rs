@@ -15,7 +15,6 @@ use std::{
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 /// Bytes read at once.
@@ -76,14 +75,36 @@ fn io_fault(path: &Path) -> impl FnOnce(io::Error) -> WalkError + '_ {
 /// # Errors
 /// Names the first file that cannot be captured.
 pub fn hash_tree(dir: &Path) -> Result<Tree, WalkError> {
-    hash_tree_counting(dir, &AtomicU64::new(0))
+    let paths = files(dir)?;
+    let root = File::open(dir).map_err(io_fault(dir))?;
+    let hashed: Result<Vec<_>, _> = paths
+        .par_iter()
+        .map(|path| {
+            let inside = path.strip_prefix(dir).unwrap_or(path);
+            let name = name(path, inside)?;
+            hash_open(open_below(&root, inside).map_err(io_fault(path))?, path, name)
+        })
+        .collect();
+    let mut files = hashed?;
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let tree = Tree { files };
+    tree.check()?;
+    Ok(tree)
 }
 
-/// As [`hash_tree`]; adds to `count` what is read, while it is.
+/// The name of a file in a tree.
 ///
 /// # Errors
-/// Names the first file that cannot be captured.
-pub fn hash_tree_counting(dir: &Path, count: &AtomicU64) -> Result<Tree, WalkError> {
+/// When it is not UTF-8.
+pub fn name<'a>(path: &Path, inside: &'a Path) -> Result<&'a str, WalkError> {
+    inside.to_str().ok_or_else(|| WalkError::Name { path: path.to_owned() })
+}
+
+/// All files under `dir`, in no order.
+///
+/// # Errors
+/// Names the first one that is neither a file nor a folder.
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>, WalkError> {
     let mut paths = Vec::new();
     for entry in walkdir::WalkDir::new(dir).min_depth(1) {
         let entry = entry.map_err(|fault| WalkError::Io {
@@ -103,20 +124,7 @@ pub fn hash_tree_counting(dir: &Path, count: &AtomicU64) -> Result<Tree, WalkErr
         }
         paths.push(entry.into_path());
     }
-    let root = File::open(dir).map_err(io_fault(dir))?;
-    let hashed: Result<Vec<_>, _> = paths
-        .par_iter()
-        .map(|path| {
-            let inside = path.strip_prefix(dir).unwrap_or(path);
-            let name = inside.to_str().ok_or_else(|| WalkError::Name { path: path.clone() })?;
-            hash_open(open_below(&root, inside).map_err(io_fault(path))?, path, name, count)
-        })
-        .collect();
-    let mut files = hashed?;
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    let tree = Tree { files };
-    tree.check()?;
-    Ok(tree)
+    Ok(paths)
 }
 
 /// The entry of one file, under the name `name`.
@@ -124,13 +132,15 @@ pub fn hash_tree_counting(dir: &Path, count: &AtomicU64) -> Result<Tree, WalkErr
 /// # Errors
 /// When it cannot be read, is not a regular file, or changes meanwhile.
 pub fn hash_file(path: &Path, name: &str) -> Result<TreeFile, WalkError> {
-    let count = AtomicU64::new(0);
-    hash_open(File::open(path).map_err(io_fault(path))?, path, name, &count)
+    hash_open(File::open(path).map_err(io_fault(path))?, path, name)
 }
 
 /// Opens a file below a folder without leaving it: whoever writes there may put a link in place of
 /// what was a file, or a folder, a moment ago, and may have fewer rights than we.
-fn open_below(root: &File, inside: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// When there is none, or a link.
+pub fn open_below(root: &File, inside: &Path) -> io::Result<File> {
     // A pipe in place of a file must not hold us up.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let within = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
@@ -142,17 +152,12 @@ fn open_below(root: &File, inside: &Path) -> io::Result<File> {
     }
 }
 
-fn hash_open(
-    mut file: File,
-    path: &Path,
-    name: &str,
-    count: &AtomicU64,
-) -> Result<TreeFile, WalkError> {
+fn hash_open(mut file: File, path: &Path, name: &str) -> Result<TreeFile, WalkError> {
     let before = file.metadata().map_err(io_fault(path))?;
     if !before.is_file() {
         return Err(WalkError::Special { path: path.to_owned(), kind: "special file or folder" });
     }
-    let mut ahead = ReadAhead { file: &mut file, at: 0, asked: 0, count };
+    let mut ahead = ReadAhead { file: &mut file, at: 0, asked: 0 };
     let (digest, size) = hash_reader(&mut ahead).map_err(io_fault(path))?;
     let after = std::fs::metadata(path).map_err(io_fault(path))?;
     if size != before.len() || mark(&before) != mark(&after) {
@@ -182,13 +187,11 @@ pub fn hash_reader(reader: &mut impl Read) -> io::Result<(Digest, u64)> {
     }
 }
 
-/// What changes when a file is written or replaced.
 /// A file of which the system is told what will be read next.
 struct ReadAhead<'a> {
     file: &'a mut File,
     at: u64,
     asked: u64,
-    count: &'a AtomicU64,
 }
 
 impl Read for ReadAhead<'_> {
@@ -201,11 +204,11 @@ impl Read for ReadAhead<'_> {
         }
         let read = self.file.read(buffer)?;
         self.at += read as u64;
-        self.count.fetch_add(read as u64, Relaxed);
         Ok(read)
     }
 }
 
+/// What changes when a file is written or replaced.
 fn mark(meta: &Metadata) -> (u64, u64, i64, i64, i64, i64) {
     (meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
 }

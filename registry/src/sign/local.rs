@@ -1,11 +1,14 @@
-//! A local development key: two PEM files that only the signing proxy reads.
+//! Development keys: PEM files that only the signing proxy reads.
 
+use super::event::EventKey;
 use domain::{
-    Digest,
     port::{SignError, Signer},
+    signing::Custody,
 };
-use ed25519_dalek::Signer as _;
-use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, LineEnding};
+use p256::{
+    ecdsa::signature::Signer as _,
+    pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, LineEnding},
+};
 use std::{
     fs::OpenOptions,
     io::{self, Write},
@@ -44,35 +47,67 @@ pub enum KeyError {
     Entropy(String),
 }
 
-/// Signs with keys from files.
+/// A model key in a file.
 pub struct LocalSigner {
-    model: p256::ecdsa::SigningKey,
-    model_public: String,
-    event: ed25519_dalek::SigningKey,
-    event_public: String,
-    event_signer: String,
+    path: PathBuf,
+    key: p256::ecdsa::SigningKey,
+    public: String,
 }
 
 impl LocalSigner {
+    fn read(path: PathBuf) -> Result<Self, KeyError> {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| KeyError::File { path: path.clone(), source })?;
+        let key = p256::ecdsa::SigningKey::from_pkcs8_pem(&text).map_err(|fault| {
+            KeyError::Form { path: path.clone(), kind: "ECDSA P-256", why: fault.to_string() }
+        })?;
+        Ok(Self::of(path, key))
+    }
+
+    fn of(path: PathBuf, key: p256::ecdsa::SigningKey) -> Self {
+        let public = key.verifying_key().to_public_key_pem(LineEnding::LF);
+        Self { path, key, public: public.expect("a public key always has a PEM form") }
+    }
+}
+
+impl Signer for LocalSigner {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn custody(&self) -> Custody {
+        Custody::Local
+    }
+
+    fn public_pem(&self) -> Result<String, SignError> {
+        Ok(self.public.clone())
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let signature: p256::ecdsa::Signature = self.key.sign(message);
+        Ok(signature.to_der().as_bytes().to_vec())
+    }
+}
+
+/// All keys of a folder: what a server without a key store signs with.
+pub struct LocalKeys {
+    /// For models: the file `model.key.pem`, then `model-*.key.pem` in order of name.
+    pub models: Vec<LocalSigner>,
+    /// For audit events.
+    pub event: EventKey,
+}
+
+impl LocalKeys {
     /// Opens the keys in `dir`.
     ///
     /// # Errors
     /// When a file is missing or holds another kind of key.
     pub fn open(dir: &Path) -> Result<Self, KeyError> {
-        let read = |name: &str| {
-            let path = dir.join(name);
-            std::fs::read_to_string(&path)
-                .map_err(|source| KeyError::File { path: path.clone(), source })
-                .map(|text| (path, text))
-        };
-        let (path, text) = read(MODEL)?;
-        let model = p256::ecdsa::SigningKey::from_pkcs8_pem(&text).map_err(|fault| {
-            KeyError::Form { path, kind: "ECDSA P-256", why: fault.to_string() }
-        })?;
-        let (path, text) = read(EVENT)?;
-        let event = ed25519_dalek::SigningKey::from_pkcs8_pem(&text)
-            .map_err(|fault| KeyError::Form { path, kind: "Ed25519", why: fault.to_string() })?;
-        Ok(Self::of(model, event))
+        let mut models = vec![LocalSigner::read(dir.join(MODEL))?];
+        for path in further(dir)? {
+            models.push(LocalSigner::read(path)?);
+        }
+        Ok(Self { models, event: EventKey::read(&dir.join(EVENT), Custody::Local)? })
     }
 
     /// Makes new keys in `dir`, which must hold none.
@@ -80,99 +115,94 @@ impl LocalSigner {
     /// # Errors
     /// When keys are there already or the folder cannot be written.
     pub fn create(dir: &Path) -> Result<Self, KeyError> {
-        let file = |path: &Path, source| KeyError::File { path: path.to_owned(), source };
-        std::fs::create_dir_all(dir).map_err(|source| file(dir, source))?;
-        // A random number below the order of the group: all but 2^-32 of draws are.
-        let model = loop {
-            if let Ok(key) = p256::ecdsa::SigningKey::from_slice(&random()?) {
-                break key;
-            }
-        };
-        let event = ed25519_dalek::SigningKey::from_bytes(&random()?);
-        let pem = |kind: &'static str, text: Result<String, String>, name: &str| {
-            text.map_err(|why| KeyError::Form { path: dir.join(name), kind, why })
-        };
-        let model_pem = model.to_pkcs8_pem(LineEnding::LF);
-        let model_pem = model_pem.map(|text| text.to_string()).map_err(|why| why.to_string());
-        let event_pem = event.to_pkcs8_pem(LineEnding::LF);
-        let event_pem = event_pem.map(|text| text.to_string()).map_err(|why| why.to_string());
-        for (name, text) in [
-            (MODEL, pem("ECDSA P-256", model_pem, MODEL)?),
-            (EVENT, pem("Ed25519", event_pem, EVENT)?),
-        ] {
-            let path = dir.join(name);
-            let mut options = OpenOptions::new();
-            let opened = options.write(true).create_new(true).mode(0o600).open(&path);
-            opened
-                .and_then(|mut file| {
-                    file.write_all(text.as_bytes())?;
-                    file.sync_all()
-                })
-                .map_err(|source| file(&path, source))?;
-        }
-        Ok(Self::of(model, event))
-    }
-
-    fn of(model: p256::ecdsa::SigningKey, event: ed25519_dalek::SigningKey) -> Self {
-        let model_public = model
-            .verifying_key()
-            .to_public_key_pem(LineEnding::LF)
-            .expect("a public key always has a PEM form");
-        let public = event.verifying_key();
-        let event_public =
-            public.to_public_key_pem(LineEnding::LF).expect("a public key always has a PEM form");
-        let event_signer = format!("local-ed25519:{}", Digest::of(public.as_bytes()).short());
-        Self { model, model_public, event, event_public, event_signer }
+        std::fs::create_dir_all(dir)
+            .map_err(|source| KeyError::File { path: dir.to_owned(), source })?;
+        let model = create_model(&dir.join(MODEL))?;
+        let event = EventKey::generate(Custody::Local)?;
+        event.create(&dir.join(EVENT))?;
+        Ok(Self { models: vec![model], event })
     }
 }
 
-fn random() -> Result<[u8; 32], KeyError> {
+/// Files of further model keys, in order of name.
+fn further(dir: &Path) -> Result<Vec<PathBuf>, KeyError> {
+    let fault = |source| KeyError::File { path: dir.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(fault)? {
+        let path = entry.map_err(fault)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("model-") && name.ends_with(".key.pem") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Makes a new model key in a new file.
+///
+/// # Errors
+/// When the file is there already or cannot be written.
+pub fn create_model(path: &Path) -> Result<LocalSigner, KeyError> {
+    // A random number below the order of the group: all but 2^-32 of draws are.
+    let key = loop {
+        if let Ok(key) = p256::ecdsa::SigningKey::from_slice(&random()?) {
+            break key;
+        }
+    };
+    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|why| KeyError::Form {
+        path: path.to_owned(),
+        kind: "ECDSA P-256",
+        why: why.to_string(),
+    })?;
+    write_new(path, pem.as_bytes())?;
+    Ok(LocalSigner::of(path.to_owned(), key))
+}
+
+/// Writes a secret into a new file that only its owner reads.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create_new(true).mode(0o600).open(path);
+    opened
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .map_err(|source| KeyError::File { path: path.to_owned(), source })
+}
+
+pub(super) fn random() -> Result<[u8; 32], KeyError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|fault| KeyError::Entropy(fault.to_string()))?;
     Ok(bytes)
 }
 
-impl Signer for LocalSigner {
-    fn sign_model(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let signature: p256::ecdsa::Signature = self.model.sign(message);
-        Ok(signature.to_der().as_bytes().to_vec())
-    }
-
-    fn model_public_pem(&self) -> String {
-        self.model_public.clone()
-    }
-
-    fn sign_event(&self, hash: &Digest) -> Result<[u8; 64], SignError> {
-        Ok(self.event.sign(&hash.0).to_bytes())
-    }
-
-    fn sign_checkpoint(&self, text: &str) -> Result<[u8; 64], SignError> {
-        Ok(self.event.sign(text.as_bytes()).to_bytes())
-    }
-
-    fn event_public_pem(&self) -> String {
-        self.event_public.clone()
-    }
-
-    fn event_signer(&self) -> String {
-        self.event_signer.clone()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::Digest;
 
     #[test]
     fn keys_are_made_once_and_read_by_their_owner_alone() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        let made = LocalSigner::create(dir.path()).unwrap();
-        let opened = LocalSigner::open(dir.path()).unwrap();
-        assert_eq!(made.model_public_pem(), opened.model_public_pem());
-        assert_eq!(made.sign_event(&Digest::of(b"a")), opened.sign_event(&Digest::of(b"a")));
-        assert!(LocalSigner::create(dir.path()).is_err(), "keys are never overwritten");
+        let made = LocalKeys::create(dir.path()).unwrap();
+        let opened = LocalKeys::open(dir.path()).unwrap();
+        assert_eq!(made.models[0].public_pem(), opened.models[0].public_pem());
+        let hash = Digest::of(b"a");
+        assert_eq!(made.event.sign_event(&hash), opened.event.sign_event(&hash));
+        assert!(LocalKeys::create(dir.path()).is_err(), "keys are never overwritten");
         let mode = std::fs::metadata(dir.path().join(MODEL)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_key_laid_beside_the_first_is_found_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = LocalKeys::create(dir.path()).unwrap();
+        let next = create_model(&dir.path().join("model-2026.key.pem")).unwrap();
+        let found = LocalKeys::open(dir.path()).unwrap().models;
+        let publics: Vec<_> = found.iter().map(Signer::public_pem).collect();
+        assert_eq!(publics, [first.models[0].public_pem(), next.public_pem()]);
     }
 }

@@ -180,9 +180,9 @@ impl Session {
         let read = self.context.node.read_local(move |cluster, rows| {
             let view = cluster.view();
             let leases = view.wanted(node, &cluster_name, rows);
-            (view.applied(), leases, view.acceptances(node))
+            (view.applied(), leases, view.acceptances(node), view.accusations(node))
         });
-        let (at, leases, accepted) =
+        let (at, leases, accepted, accused) =
             read.await.map_err(|fault| super::query::unreadable(&fault))?;
         let mut held = BTreeSet::new();
         for wanted in &leases {
@@ -195,6 +195,9 @@ impl Session {
         send(&self.out, &Down::Wanted { at, leases }).await?;
         for acceptance in accepted {
             send(&self.out, &Down::Accept { acceptance }).await?;
+        }
+        for accusation in accused {
+            send(&self.out, &Down::Accuse { accusation }).await?;
         }
         for (lease, source) in &held {
             if !followed.contains(&(*lease, *source)) {

@@ -55,6 +55,14 @@ impl Tls {
             .client_ca_root(Certificate::from_pem(read(&self.ca)?)))
     }
 
+    /// The authority's certificate as text.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn authority(&self) -> Result<String, TlsError> {
+        Ok(String::from_utf8_lossy(&read(&self.ca)?).into_owned())
+    }
+
     /// For a client.
     ///
     /// # Errors

@@ -62,9 +62,11 @@ pub async fn set_priority(
 }
 
 fn given(config: Option<v1::ClusterConfig>) -> Result<ClusterConfig, Status> {
-    config
-        .map(Into::into)
-        .ok_or_else(|| error::status("invalid", "no configuration is given", "set `config`", false))
+    let none = || error::status("invalid", "no configuration is given", "set `config`", false);
+    let invalid = |fault: proto::convert::WireError| {
+        error::status("invalid", fault.to_string(), "correct the configuration", false)
+    };
+    config.ok_or_else(none)?.into_config().map_err(invalid)
 }
 
 /// All queues, or the one of a name.

@@ -3,10 +3,12 @@
 use super::{
     blobs::BlobService,
     channels::Channels,
+    chunks::ChunkService,
     datasets::Scans,
     error,
     forward::{ForwardFault, Forwarded, Forwarder},
     gates::Gatekeeper,
+    keyring::Keyring,
     log_hub::LogHub,
     sessions::Sessions,
 };
@@ -18,10 +20,9 @@ use crate::{
         command::{Command, Reply, Request},
     },
 };
-use domain::{ReplicaId, RequestKey, limit, port::Signer};
+use domain::{ReplicaId, RequestKey, limit};
 use std::{
     collections::BTreeSet,
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -42,14 +43,18 @@ pub struct Context {
     pub node: Node<Cluster>,
     /// Bytes by digest.
     pub blobs: BlobService,
+    /// Chunks of checkpoints.
+    pub chunks: ChunkService,
     /// What tasks write.
     pub hub: LogHub,
     /// Connections to other servers.
     pub channels: Channels,
     /// The way to the leader, where this server is not.
     pub forwarder: Forwarder,
-    /// The signing proxy's keys.
-    pub signer: Arc<dyn Signer>,
+    /// The signing proxy.
+    pub keyring: Keyring,
+    /// The cluster's authority: certificates in PEM.
+    pub authority: String,
     /// Agents that are connected here.
     pub sessions: Sessions,
     /// Users who say who may approve promotions.

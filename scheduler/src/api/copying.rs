@@ -74,7 +74,7 @@ async fn mend(context: &Context, kept: &Kept) -> Result<Option<Vec<ReplicaId>>, 
         Verdict::Record(copies) => Ok(Some(copies)),
         Verdict::Copy => {
             sealing::fetch(context, &mut peers, &needed).await?;
-            let mut copies = sealing::copy_out(context, peers, &needed, Vec::new()).await?;
+            let mut copies = sealing::copy_out(context, peers, &needed).await?;
             let whole = holding.iter().filter(|(_, holding)| **holding == Holding::Whole);
             copies.extend(whole.map(|(id, _)| *id));
             copies.sort_unstable();

@@ -1,6 +1,6 @@
 //! What is pushed to those who look on: a job's document as it changes, and its log as it grows.
 
-use super::{context::Context, error, identity::Identity, query};
+use super::{context::Context, error, identity::Identity, log_merge, query};
 use domain::{
     AttemptNo, Digest, ElementId, LeaseId, LogIndex,
     link::LogSource,
@@ -18,7 +18,7 @@ pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// Answers that wait for a slow reader.
 const QUEUE: usize = 16;
 /// Longest time without a look at a job that others may have changed.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// Shortest time between two documents of one job.
 const PACE: Duration = Duration::from_millis(50);
 /// Shortest time between two documents of a list, which may be long.
@@ -172,16 +172,26 @@ async fn push(
 }
 
 /// Where the bytes of an attempt's log are.
-struct Place {
-    lease: LeaseId,
-    attempt: AttemptNo,
+pub(super) struct Place {
+    pub(super) lease: LeaseId,
+    pub(super) attempt: AttemptNo,
     /// The attempt holds its lease, so that more may come.
-    live: bool,
+    pub(super) live: bool,
     /// The job's log is sealed under this digest.
-    sealed: Option<Digest>,
+    pub(super) sealed: Option<Digest>,
+    /// All ranks of the gang, ascending.
+    pub(super) ranks: Vec<u32>,
 }
 
-async fn place(
+impl Place {
+    fn chunk(&self, rank: u32, offset: u64, data: Vec<u8>) -> v1::LogChunk {
+        let ranks = u32::try_from(self.ranks.len()).unwrap_or(u32::MAX);
+        let (attempt, data) = (self.attempt.0, data.into());
+        v1::LogChunk { offset, data, attempt, rank, time_ms: 0, ranks }
+    }
+}
+
+pub(super) async fn place(
     context: &Context,
     element: ElementId,
     attempt: u32,
@@ -201,11 +211,13 @@ async fn place(
     });
     let ticket = read.await.map_err(|fault| query::unreadable(&fault))?;
     let sealed = ticket.filter(|ticket| ticket.lease == found.lease).map(|t| t.output.log);
+    let tasks = found.members.iter().flat_map(|member| &member.tasks);
     Ok(Some(Place {
         lease: found.lease,
         attempt: found.attempt,
         live: found.ended.is_none(),
         sealed,
+        ranks: tasks.map(|task| task.rank).collect(),
     }))
 }
 
@@ -228,16 +240,20 @@ pub async fn logs(
     look(&context, element.job).await?;
     let (out, answers) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
-        if let Err(status) = send_log(&context, &request, element, &out).await {
+        let sent = match request.all_ranks {
+            true => log_merge::send(&context, &request, element, &out).await,
+            false => send_log(&context, &request, element, &out).await,
+        };
+        if let Err(status) = sent {
             let _ = out.send(Err(status)).await;
         }
     });
     Ok(Box::pin(ReceiverStream::new(answers)))
 }
 
-type LogOut = mpsc::Sender<Result<v1::LogChunk, Status>>;
+pub(super) type LogOut = mpsc::Sender<Result<v1::LogChunk, Status>>;
 
-async fn send_log(
+pub(super) async fn send_log(
     context: &Context,
     request: &v1::LogsRequest,
     element: ElementId,
@@ -267,7 +283,7 @@ async fn send_log(
             error::status("internal", format!("log file: {fault}"), "ask another server", true)
         };
         let mut grown = context.hub.follow(place.lease, source).map_err(disk)?;
-        let sent = send_new(context, place.lease, source, &mut offset, place.attempt, out).await?;
+        let sent = send_new(context, &place, request.rank, source, &mut offset, out).await?;
         if !sent {
             return Ok(());
         }
@@ -276,7 +292,7 @@ async fn send_log(
                 && !request.metrics
                 && let Some(log) = place.sealed
             {
-                return send_sealed(context, log, place.attempt, out).await;
+                return send_sealed(context, log, &place, out).await;
             }
             if !request.follow || ended(context, element).await? {
                 return Ok(());
@@ -293,7 +309,7 @@ async fn send_log(
     }
 }
 
-async fn ended(context: &Context, element: ElementId) -> Result<bool, Status> {
+pub(super) async fn ended(context: &Context, element: ElementId) -> Result<bool, Status> {
     let (document, _) = look(context, element.job).await?;
     let part = document.parts.iter().find(|part| part.id == element);
     Ok(part.is_none_or(|part| part.state.is_final()))
@@ -302,14 +318,14 @@ async fn ended(context: &Context, element: ElementId) -> Result<bool, Status> {
 /// Sends what is there; false when the reader is gone.
 async fn send_new(
     context: &Context,
-    lease: LeaseId,
+    place: &Place,
+    rank: u32,
     source: LogSource,
     offset: &mut u64,
-    attempt: AttemptNo,
     out: &LogOut,
 ) -> Result<bool, Status> {
     loop {
-        let data = context.hub.read(lease, source, *offset).map_err(|fault| {
+        let data = context.hub.read(place.lease, source, *offset).map_err(|fault| {
             error::status("internal", format!("log file: {fault}"), "ask another server", true)
         })?;
         if data.is_empty() {
@@ -317,17 +333,19 @@ async fn send_new(
         }
         let start = *offset;
         *offset += data.len() as u64;
-        let chunk = v1::LogChunk { offset: start, data: data.into(), attempt: attempt.0 };
+        let chunk = place.chunk(rank, start, data);
         if out.send(Ok(chunk)).await.is_err() {
             return Ok(false);
         }
     }
 }
 
-async fn send_sealed(
+/// Sends the log that was sealed: that of the lead's ranks, each line with its rank where there
+/// are several.
+pub(super) async fn send_sealed(
     context: &Context,
     log: Digest,
-    attempt: AttemptNo,
+    place: &Place,
     out: &LogOut,
 ) -> Result<(), Status> {
     let store = context.blobs.store();
@@ -343,11 +361,9 @@ async fn send_sealed(
         error::status("mismatch", fault.to_string(), "fetch the artifact elsewhere", true)
     })?;
     for (number, piece) in bytes.chunks(PIECE).enumerate() {
-        let chunk = v1::LogChunk {
-            offset: (number * PIECE) as u64,
-            data: piece.to_vec().into(),
-            attempt: attempt.0,
-        };
+        // Ranks stand before the lines already: it is shown as the log of one.
+        let chunk = place.chunk(0, (number * PIECE) as u64, piece.to_vec());
+        let chunk = v1::LogChunk { ranks: 1, ..chunk };
         if out.send(Ok(chunk)).await.is_err() {
             return Ok(());
         }

@@ -6,7 +6,11 @@ use crate::{
     leader::duties::{Duties, Duty, Event},
     state::command::{Command, Effect, Reply},
 };
-use domain::{LeaseId, Millis, PromotionId, ReplicaId, audit::EventSignature, limit};
+use domain::{
+    LeaseId, Millis, PromotionId, ReplicaId,
+    audit::{AuditEvent, EventSignature},
+    limit,
+};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 use tonic::Status;
@@ -235,19 +239,15 @@ async fn sign(context: &Context, first: u64, count: u64) {
         .node
         .read_local(move |cluster, rows| cluster.view().audit(rows, first, count as usize).events);
     let Ok(events) = read.await else { return };
-    let mut signatures = Vec::with_capacity(events.len());
-    for event in &events {
-        match context.signer.sign_event(&event.hash) {
-            Ok(bytes) => signatures.push(EventSignature {
-                signer: context.signer.event_signer(),
-                bytes: bytes.to_vec(),
-            }),
-            Err(fault) => {
-                tracing::warn!(error = %fault, "audit events not signed");
-                let _ = context.events.send(Event::SignFailed).await;
-                return;
-            }
-        }
-    }
+    let Some(key) = context.keyring.event() else {
+        tracing::debug!("audit events wait for a key that a model key vouches for");
+        let _ = context.events.send(Event::SignFailed).await;
+        return;
+    };
+    let signature = |event: &AuditEvent| EventSignature {
+        signer: key.kid().to_owned(),
+        bytes: key.sign_event(&event.hash).to_vec(),
+    };
+    let signatures = events.iter().map(signature).collect();
     propose(context, Command::SignEvents { first, signatures }).await;
 }

@@ -1,6 +1,7 @@
 //! What tasks write, as the agents push it: files by lease on this server's disk.
 
-use domain::{LeaseId, NodeId, health::IdleRank, limit, link::LogSource};
+use super::log_marks::Marks;
+use domain::{LeaseId, Millis, NodeId, health::IdleRank, limit, link::LogSource};
 use registry::blob::room;
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,8 @@ const IDLE_MAX: usize = limit::GANG_MAX as usize;
 struct Followed {
     path: PathBuf,
     len: u64,
+    /// When what came in.
+    marks: Marks,
     /// The newest whole line of a metrics file.
     last_line: String,
     grown: watch::Sender<u64>,
@@ -32,6 +35,8 @@ struct Followed {
 pub struct LogHub {
     dir: PathBuf,
     files: Arc<Mutex<BTreeMap<(LeaseId, LogSource), Followed>>>,
+    /// Leases whose files are followed together, each with a count of what came in.
+    together: Arc<Mutex<BTreeMap<LeaseId, watch::Sender<u64>>>>,
     /// Ranks that do nothing, as each node told last.
     idle: Arc<Mutex<BTreeMap<NodeId, Vec<IdleRank>>>>,
 }
@@ -50,7 +55,8 @@ impl LogHub {
     /// When it cannot be made.
     pub fn open(dir: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&dir)?;
-        Ok(Self { dir, files: Arc::default(), idle: Arc::default() })
+        let (files, together) = (Arc::default(), Arc::default());
+        Ok(Self { dir, files, together, idle: Arc::default() })
     }
 
     fn with<T>(
@@ -66,7 +72,8 @@ impl LogHub {
                 let path = self.dir.join(lease.to_string()).join(name(source));
                 let len = std::fs::metadata(&path).map_or(0, |meta| meta.len());
                 let grown = watch::Sender::new(len);
-                entry.insert(Followed { path, len, last_line: String::new(), grown })
+                let marks = Marks::of(&path);
+                entry.insert(Followed { path, len, marks, last_line: String::new(), grown })
             }
         };
         act(file)
@@ -93,7 +100,9 @@ impl LogHub {
         bytes: &[u8],
     ) -> io::Result<u64> {
         let dir = self.dir.clone();
-        self.with(lease, source, |file| {
+        let had = self.have(lease, source)?;
+        let now = super::context::wall_clock();
+        let have = self.with(lease, source, |file| {
             let end = offset + bytes.len() as u64;
             if offset > file.len || end <= file.len || end > FILE_MAX {
                 return Ok(file.len);
@@ -111,6 +120,7 @@ impl LogHub {
                 return Err(fault);
             }
             file.len = end;
+            file.marks.add(end, now)?;
             if matches!(source, LogSource::Metrics { .. }) {
                 let text = String::from_utf8_lossy(fresh);
                 if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
@@ -119,6 +129,46 @@ impl LogHub {
             }
             file.grown.send_replace(end);
             Ok(end)
+        })?;
+        if have > had {
+            self.tell_together(lease);
+        }
+        Ok(have)
+    }
+
+    fn tell_together(&self, lease: LeaseId) {
+        let mut together = self.together.lock().expect("no holder of this lock can panic");
+        if let Some(count) = together.get(&lease) {
+            count.send_modify(|count| *count += 1);
+            if count.receiver_count() == 0 {
+                together.remove(&lease);
+            }
+        }
+    }
+
+    /// Tells whenever anything of a lease comes in.
+    #[must_use]
+    pub fn follow_all(&self, lease: LeaseId) -> watch::Receiver<u64> {
+        let mut together = self.together.lock().expect("no holder of this lock can panic");
+        together.entry(lease).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// What comes after `offset`, up to where it came in together: the end, and when.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn next(
+        &self,
+        lease: LeaseId,
+        source: LogSource,
+        offset: u64,
+        mark: &mut u64,
+    ) -> io::Result<Option<(u64, Millis)>> {
+        self.with(lease, source, |file| {
+            if offset >= file.len {
+                return Ok(None);
+            }
+            file.marks.after(offset, file.len, mark).map(Some)
         })
     }
 

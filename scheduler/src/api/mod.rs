@@ -3,6 +3,7 @@
 mod agents;
 mod blobs;
 pub mod channels;
+mod chunks;
 mod config;
 mod context;
 mod copying;
@@ -14,8 +15,13 @@ mod follow;
 mod forward;
 mod gates;
 mod identity;
+mod idle;
+mod keeping;
+mod keyring;
 mod lead;
 mod log_hub;
+mod log_marks;
+mod log_merge;
 mod membership;
 mod peer;
 mod promoting;
@@ -26,10 +32,12 @@ mod sealing;
 mod service;
 mod sessions;
 mod submit;
+mod sweeping;
 mod training;
 
 pub use channels::{Channels, Tls, TlsError};
 pub use gates::{GateConfig, GateError};
+pub use keyring::Signers;
 
 use crate::consensus::{
     Identity, ReplicaConfig, StoreError,
@@ -37,20 +45,22 @@ use crate::consensus::{
     transport::Transport,
 };
 use blobs::BlobService;
+use chunks::ChunkService;
 use context::Context;
 use datasets::Scans;
-use domain::{ReplicaId, port::Signer};
+use domain::ReplicaId;
 use explained::Explained;
 use forward::Forwarder;
 use gates::Gatekeeper;
+use keyring::Keyring;
 use log_hub::LogHub;
 use proto::v1::{
     agents_server::AgentsServer, assay_server::AssayServer, blobs_server::BlobsServer,
-    peer_server::PeerServer,
+    chunks_server::ChunksServer, peer_server::PeerServer,
 };
-use registry::{
-    blob::local::{BlobError, BlobStore},
-    sign::local::{KeyError, LocalSigner},
+use registry::blob::{
+    chunks::{ChunkFault, ChunkStore},
+    local::{BlobError, BlobStore},
 };
 use sessions::Sessions;
 use std::{
@@ -69,7 +79,7 @@ const EVENTS: usize = 4_096;
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What is particular to one server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerConfig {
     /// Its id, never used before in this cluster.
     pub id: ReplicaId,
@@ -87,8 +97,8 @@ pub struct ServerConfig {
     pub join: bool,
     /// Its certificate.
     pub tls: Tls,
-    /// The folder with the signing keys.
-    pub keys: PathBuf,
+    /// The keys that it signs with.
+    pub signers: Signers,
     /// Users who say who may approve promotions.
     pub admins: BTreeSet<String>,
     /// What decides at gates.
@@ -107,9 +117,9 @@ pub enum ServeError {
     /// The blob store's disk.
     #[error(transparent)]
     Blob(#[from] BlobError),
-    /// The signing keys.
+    /// The store of checkpoints.
     #[error(transparent)]
-    Keys(#[from] KeyError),
+    Chunks(#[from] ChunkFault),
     /// The gates.
     #[error(transparent)]
     Gates(#[from] GateError),
@@ -156,11 +166,12 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let server_tls = config.tls.server()?;
     let client_tls = config.tls.client()?;
-    let signer: Arc<dyn Signer> = Arc::new(LocalSigner::open(&config.keys)?);
+    let authority = config.tls.authority()?;
     let gates = Gatekeeper::open(&config.gates, &config.tls)?;
     let hub = LogHub::open(config.dir.join("logs"))
         .map_err(|source| ServeError::Logs { dir: config.dir.clone(), source })?;
     let store = BlobStore::open(&config.dir.join("blobs"))?;
+    let chunks = ChunkStore::open(&config.dir.join("chunks"))?;
     let channels = Channels::new(client_tls.clone());
     let transport = Transport::new(config.id, config.cluster.clone(), client_tls);
     let (node, effects) = Node::start(Start {
@@ -179,10 +190,12 @@ pub async fn serve(
         cluster: config.cluster,
         node: node.clone(),
         blobs: BlobService::new(config.id, store, channels.clone()),
+        chunks: ChunkService::new(chunks, channels.clone()),
         hub,
         channels,
         forwarder,
-        signer,
+        keyring: Keyring::new(config.signers, config.dir.join("event.key.pem")),
+        authority,
         sessions: Sessions::default(),
         admins: config.admins,
         scans: Scans::default(),
@@ -190,10 +203,14 @@ pub async fn serve(
         events,
     });
     let duties = tokio::spawn(lead::run(context.clone(), effects, heard));
+    let keeping = tokio::spawn(keeping::run(context.clone()));
+    let sweeping = tokio::spawn(sweeping::run(context.clone()));
     tracing::info!(server = %config.id, listen = %config.listen, "server started");
     let result = listen(&context, config.listen, server_tls, shutdown).await;
     node.stop().await;
     duties.abort();
+    keeping.abort();
+    sweeping.abort();
     forwarding.abort();
     result
 }
@@ -231,6 +248,11 @@ async fn listen(
                 .max_encoding_message_size(max),
         ))
         .add_service(Explained(
+            ChunksServer::new(context.chunks.clone())
+                .max_decoding_message_size(max)
+                .max_encoding_message_size(max),
+        ))
+        .add_service(Explained(
             BlobsServer::new(context.blobs.clone())
                 .max_decoding_message_size(max)
                 .max_encoding_message_size(max),
@@ -249,9 +271,6 @@ async fn listen(
     }
     let _ = stop.send(());
     context.sessions.wake_all();
-    match tokio::time::timeout(GOODBYE, serving).await {
-        Ok(ended) => ended.map_err(fault),
-        // Streams that stay open are cut.
-        Err(_) => Ok(()),
-    }
+    // Streams that stay open are cut.
+    tokio::time::timeout(GOODBYE, serving).await.unwrap_or(Ok(())).map_err(fault)
 }

@@ -1,14 +1,12 @@
 //! The leader's work on a promotion: its gates, the policy, and the signature of its manifest.
 
-use super::{context::Context, error};
+use super::{context::Context, error, keyring::verifies};
 use crate::state::command::Command;
 use domain::{
-    Digest, PromotionId,
+    PromotionId,
     model::ModelView,
-    port::SignError,
     promotion::{GateResult, Promotion},
 };
-use ed25519_dalek::{VerifyingKey, pkcs8::DecodePublicKey};
 use registry::{gate::GateRequest, ledger::RegistryCommand, seal::manifest};
 use serde_json::{Map, Value, json};
 use tonic::Status;
@@ -89,11 +87,9 @@ fn question(promotion: &Promotion, model: &ModelView, gates: &[GateResult]) -> G
 pub async fn sign(context: &Context, id: PromotionId) -> Result<Option<Command>, Status> {
     let Some((promotion, _)) = found(context, id).await? else { return Ok(None) };
     let digest = manifest::digest(&promotion);
-    let later = |fault: SignError| {
-        error::status("unavailable", fault.to_string(), "check the signing key", true)
-    };
-    let signature = context.signer.sign_event(&digest).map_err(later)?;
-    if !verifies(&context.signer.event_public_pem(), digest, &signature) {
+    let key = context.keyring.event().ok_or_else(super::proof::unvouched)?;
+    let signature = key.sign_event(&digest);
+    if !verifies(&key, digest, &signature) {
         let why = "the signing proxy gave a signature that its own key does not verify";
         return Err(error::status("mismatch", why, "check the signing key", true));
     }
@@ -101,14 +97,7 @@ pub async fn sign(context: &Context, id: PromotionId) -> Result<Option<Command>,
         promotion: id,
         manifest: digest,
         signature: signature.to_vec(),
-        signer: context.signer.event_signer(),
+        signer: key.kid().to_owned(),
     };
     Ok(Some(Command::Registry(command)))
-}
-
-/// A signature is looked at before it is believed, also one of our own proxy.
-fn verifies(public_pem: &str, digest: Digest, signature: &[u8; 64]) -> bool {
-    let signature = ed25519_dalek::Signature::from_bytes(signature);
-    VerifyingKey::from_public_key_pem(public_pem)
-        .is_ok_and(|key| key.verify_strict(&digest.0, &signature).is_ok())
 }

@@ -10,6 +10,12 @@ use proto::v1;
 use registry::seal::tlog::{Checkpoint, NoteKey, Proof, SignedNote, origin};
 use tonic::Status;
 
+/// That this server's key for events counts no more, or not yet.
+pub(super) fn unvouched() -> Status {
+    let why = "no model key vouches for this server's key for events yet";
+    error::status("unavailable", why, "`assay key list` shows the keys; try again", true)
+}
+
 /// Proves one event.
 ///
 /// The head is of committed state, so every server signs the same one at the same log index.
@@ -17,24 +23,24 @@ use tonic::Status;
 /// # Errors
 /// When there is no such event, this server cannot answer now, or the key cannot be used.
 pub async fn of(context: &Context, event: u64, stale: bool) -> Result<v1::Document, Status> {
+    let signer = context.keyring.event().ok_or_else(unvouched)?;
+    let kid = signer.kid().to_owned();
     let answer = move |cluster: &crate::state::Cluster, rows: &crate::consensus::shell::Rows| {
         let view = cluster.view();
-        (view.audit_proof(rows, event), view.applied())
+        let delegation = view.keys(rows).of(&kid).and_then(|key| key.delegation.clone());
+        (view.audit_proof(rows, event), delegation, view.applied())
     };
     let read =
         if stale { context.node.read_local(answer).await } else { context.node.read(answer).await };
-    let (found, LogIndex(log_index)) = read.map_err(|fault| unreadable(&fault))?;
+    let (found, delegation, LogIndex(log_index)) = read.map_err(|fault| unreadable(&fault))?;
     let internal = |why: String| error::status("internal", why, "report this", false);
     let found = found.map_err(|fault| internal(fault.to_string()))?;
     let found = found.ok_or_else(|| absent(&format!("event {event}"), "audit list"))?;
-    let signer = &context.signer;
-    let key = NoteKey::of_pem(&origin(&context.cluster), &signer.event_public_pem())
+    let key = NoteKey::of_pem(&origin(&context.cluster), signer.public_pem())
         .map_err(|fault| internal(fault.to_string()))?;
     let head = Checkpoint { origin: key.name().to_owned(), size: found.size, root: found.root };
     let text = head.text();
-    let signature = signer
-        .sign_checkpoint(&text)
-        .map_err(|fault| error::status("unavailable", fault.to_string(), "try again", true))?;
+    let signature = signer.sign_checkpoint(&text);
     let proof = Proof {
         index: found.event.seq - 1,
         hashes: found.hashes,
@@ -46,6 +52,7 @@ pub async fn of(context: &Context, event: u64, stale: bool) -> Result<v1::Docume
         proof: proof.to_string(),
         root: found.root,
         tree_size: found.size,
+        delegation: delegation.unwrap_or_default(),
     };
     Ok(v1::Document { json: json(&document)?.into(), log_index })
 }

@@ -1,9 +1,8 @@
 //! Documents: what the system shows, as JSON.
 
-use super::{context::Context, error, identity::Identity, proof};
+use super::{context::Context, error, identity::Identity, idle, proof};
 use crate::{
     consensus::shell::{ReadError, Rows},
-    planner,
     state::{
         Cluster,
         view::{JobFilter, View},
@@ -11,6 +10,7 @@ use crate::{
 };
 use domain::{
     JobId, LogIndex, limit,
+    signing::KeysView,
     view::{ClusterView, JobView, ReplicaView},
 };
 use proto::v1::{self, query_request::What};
@@ -57,7 +57,7 @@ pub async fn query(
     let request = request.into_inner();
     match asked(who, request.what)? {
         What::Cluster(_) => cluster(context).await,
-        What::Keys(_) => keys(context),
+        What::Keys(_) => keys(context, request.stale).await,
         What::AuditProof(asked) => proof::of(context, asked.event, request.stale).await,
         what => read(context, what, request.stale).await,
     }
@@ -126,7 +126,10 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
             let limit = page(asked.limit);
             let before = (asked.before > 0).then_some(JobId(asked.before));
             let some = |text: String| (!text.is_empty()).then_some(text);
+            // They are many; who asks for them by name or by what stands for their queue has them.
+            let hides_checks = asked.name.is_empty() && asked.queue.is_empty();
             let filter = JobFilter {
+                hides_checks,
                 state: some(asked.state),
                 user: some(asked.user),
                 name: some(asked.name),
@@ -138,11 +141,11 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
             Some(document) => json(&document),
             None => Err(absent(&format!("job {id}"), "jobs")),
         },
-        What::Why(id) => match planner::why(view, rows, job_id(&id)?, view.now()) {
+        What::Why(id) => match idle::why(view, rows, hub, job_id(&id)?) {
             Some(document) => json(&document),
             None => Err(absent(&format!("job {id}"), "jobs")),
         },
-        What::Nodes(_) => json(&view.nodes()),
+        What::Nodes(_) => json(&view.nodes(rows)),
         What::Artifacts(asked) => {
             json(&view.artifacts(rows, domain::ArtifactId(asked.after), page(asked.limit)))
         }
@@ -201,18 +204,14 @@ async fn cluster(context: &Context) -> Result<v1::Document, Status> {
     Ok(v1::Document { json: json(&document)?.into(), log_index: applied.0 })
 }
 
-#[derive(Serialize)]
-struct Keys {
-    model_public_pem: String,
-    event_public_pem: String,
-    event_signer: String,
-}
-
-fn keys(context: &Context) -> Result<v1::Document, Status> {
-    let document = Keys {
-        model_public_pem: context.signer.model_public_pem(),
-        event_public_pem: context.signer.event_public_pem(),
-        event_signer: context.signer.event_signer(),
+async fn keys(context: &Context, stale: bool) -> Result<v1::Document, Status> {
+    let answer = |cluster: &Cluster, rows: &Rows| {
+        let view = cluster.view();
+        (view.keys(rows), view.applied())
     };
-    Ok(v1::Document { json: json(&document)?.into(), log_index: 0 })
+    let read =
+        if stale { context.node.read_local(answer).await } else { context.node.read(answer).await };
+    let (keys, LogIndex(log_index)) = read.map_err(|fault| unreadable(&fault))?;
+    let document = KeysView { authority: context.authority.clone(), ..keys };
+    Ok(v1::Document { json: json(&document)?.into(), log_index })
 }

@@ -62,17 +62,27 @@ pub async fn change(
     }
 }
 
-/// Whoever names the approvers decides what a quorum is worth; whoever says what a licence allows,
-/// or ends a legal hold, decides for all.
+/// Whoever names the approvers decides what a quorum is worth, and whoever rotates keys what a
+/// seal is; whoever says what a licence allows, or ends a legal hold, decides for all.
 fn takes_admin(change: &Change) -> bool {
-    matches!(
-        change,
+    match change {
         Change::AddApprover(_)
-            | Change::RemoveApprover(_)
-            | Change::Quorum(_)
-            | Change::HoldDataset(_)
-            | Change::Licence(_)
-    )
+        | Change::RemoveApprover(_)
+        | Change::Quorum(_)
+        | Change::RotateKey(_)
+        | Change::RevokeKey(_)
+        | Change::HoldDataset(_)
+        | Change::Licence(_) => true,
+        Change::Register(_)
+        | Change::Alias(_)
+        | Change::Deprecate(_)
+        | Change::Revoke(_)
+        | Change::Promote(_)
+        | Change::Approve(_)
+        | Change::Reject(_)
+        | Change::RegisterDataset(_)
+        | Change::ClearDataset(_) => false,
+    }
 }
 
 fn command(change: Change) -> Result<RegistryCommand, Status> {
@@ -114,7 +124,22 @@ fn command(change: Change) -> Result<RegistryCommand, Status> {
         Change::Quorum(v1::SetQuorum { required, of }) => {
             C::SetQuorum { quorum: Quorum { required, of } }
         }
-        Change::RegisterDataset(_) => return Err(invalid("its files are looked through first")),
+        Change::RegisterDataset(_)
+        | Change::ClearDataset(_)
+        | Change::HoldDataset(_)
+        | Change::Licence(_) => of_dataset(change)?,
+        Change::RotateKey(v1::RotateKey { to, overlap_ms }) => {
+            C::RotateKey { to, overlap: Millis(overlap_ms) }
+        }
+        Change::RevokeKey(v1::RevokeKey { kid, since_ms, reason }) => {
+            C::RevokeKey { kid, since: (since_ms > 0).then_some(Millis(since_ms)), reason }
+        }
+    })
+}
+
+fn of_dataset(change: Change) -> Result<RegistryCommand, Status> {
+    use RegistryCommand as C;
+    Ok(match change {
         Change::ClearDataset(v1::ClearDataset { dataset, reason, signature }) => {
             if signature.len() > 64 {
                 return Err(invalid("the signature is no Ed25519 signature of 64 bytes"));
@@ -129,6 +154,7 @@ fn command(change: Change) -> Result<RegistryCommand, Status> {
             datasets::check_licence(&licence)?;
             C::SetLicence { licence, allowed }
         }
+        _ => return Err(invalid("a data set's files are looked through first")),
     })
 }
 

@@ -7,7 +7,7 @@ use proto::{
     transfer,
     v1::{PullRequest, blobs_client::BlobsClient},
 };
-use registry::seal::{bundle, dsse, statement};
+use registry::seal::{bundle, dsse, node, statement, trust};
 use std::collections::BTreeMap;
 use tonic::{Status, transport::Channel};
 
@@ -49,17 +49,17 @@ pub(super) struct Peer {
 /// # Errors
 /// When it has to be tried again later.
 pub async fn seal(context: &Context, lease: LeaseId) -> Result<Option<Command>, Status> {
-    let found = context.node.read_local(move |cluster, _| {
+    let found = context.node.read_local(move |cluster, rows| {
         let view = cluster.view();
         let ticket = view.ticket(lease)?.clone();
         let name = view.job_name(ticket.element.job)?;
-        Some((ticket, name))
+        let node = view.node_name(ticket.node)?;
+        Some(Open { ticket, name, node, key: view.keys(rows).active })
     });
-    let Some((ticket, name)) = found.await.map_err(|fault| super::query::unreadable(&fault))?
-    else {
+    let Some(open) = found.await.map_err(|fault| super::query::unreadable(&fault))? else {
         return Ok(None);
     };
-    match complete(context, &ticket, &name).await {
+    match complete(context, &open).await {
         Ok(command) => Ok(Some(command)),
         Err(SealFault::Later(status)) => Err(status),
         Err(SealFault::Never(cause)) => {
@@ -69,11 +69,19 @@ pub async fn seal(context: &Context, lease: LeaseId) -> Result<Option<Command>, 
     }
 }
 
-async fn complete(
-    context: &Context,
-    ticket: &SealTicket,
-    name: &str,
-) -> Result<Command, SealFault> {
+/// A ticket with what its seal is checked against.
+struct Open {
+    ticket: SealTicket,
+    /// The job's name.
+    name: String,
+    /// The name of the node that opened it.
+    node: String,
+    /// The model key that seals now.
+    key: Option<String>,
+}
+
+async fn complete(context: &Context, open: &Open) -> Result<Command, SealFault> {
+    let Open { ticket, name, .. } = open;
     let mut peers = peers(context);
     let output = &ticket.output;
     fetch(context, &mut peers, &[output.tree, output.statement, output.provenance, output.log])
@@ -99,29 +107,63 @@ async fn complete(
     }
     let provenance_payload = read(&context.blobs, output.provenance)?;
     statement::check_provenance(&provenance_payload, ticket).map_err(damaged)?;
+    check_node(&provenance_payload, &open.node, &context.authority).map_err(damaged)?;
     let provenance_payload =
         statement::with_logs(provenance_payload, &ticket.logs).map_err(damaged)?;
 
-    let later = |fault: domain::port::SignError| {
-        error::status("unavailable", fault.to_string(), "check the signing key", true)
-    };
-    let public = context.signer.model_public_pem();
-    let signed = context.signer.sign_model(&dsse::pae(&model_payload)).map_err(later)?;
-    let signature = bundle::model_bundle(&model_payload, &signed, &public);
-    let signed = context.signer.sign_model(&dsse::pae(&provenance_payload)).map_err(later)?;
-    let envelope = dsse::envelope(&provenance_payload, &signed);
+    // The bytes are safe on enough servers before a key is asked for anything.
+    let holders = spread(context, peers, &needed).await?;
+    let Signed { signer, signature, envelope } =
+        sign(context, open.key.as_deref(), &model_payload, &provenance_payload).await?;
     let (signature_digest, envelope_digest) = (Digest::of(&signature), Digest::of(&envelope));
     let own = vec![(signature_digest, signature.clone()), (envelope_digest, envelope.clone())];
     context.blobs.put_small(own).await?;
-
-    let copies = copy_out(context, peers, &needed, vec![signature, envelope]).await?;
+    let copies = hand_out(context, &holders, &[signature, envelope]).await?;
     Ok(Command::CompleteSeal {
         ticket: ticket.lease,
         signature: signature_digest,
         provenance: envelope_digest,
-        signer: Digest::of(public.as_bytes()),
+        signer,
         copies,
     })
+}
+
+/// Whether the node that opened the ticket says the same under its own key.
+fn check_node(payload: &[u8], name: &str, authority: &str) -> Result<(), String> {
+    let value = serde_json::from_slice(payload).map_err(|fault| fault.to_string())?;
+    let named = node::named(&value)?;
+    if named != name {
+        return Err(format!("the provenance is of node `{named}`, the ticket of `{name}`"));
+    }
+    node::check(&value, &trust::pem_blocks(authority)).map(|_| ())
+}
+
+/// What the model key made of both statements.
+struct Signed {
+    signer: Digest,
+    signature: Vec<u8>,
+    envelope: Vec<u8>,
+}
+
+async fn sign(
+    context: &Context,
+    key: Option<&str>,
+    model_payload: &[u8],
+    provenance_payload: &[u8],
+) -> Result<Signed, SealFault> {
+    let unavailable = |why: String, hint: &str| error::status("unavailable", why, hint, true);
+    let kid = key.ok_or_else(|| {
+        unavailable("no key seals now".into(), "an admin puts one into use: assay key rotate KEY")
+    })?;
+    let signer: Digest = kid.parse().map_err(|_| damaged(format!("`{kid}` is no key's id")))?;
+    let later = |fault: domain::port::SignError| {
+        unavailable(fault.to_string(), "check the signer in the servers' configuration")
+    };
+    let keyring = &context.keyring;
+    let signed = keyring.sign_model(kid, dsse::pae(model_payload)).await.map_err(later)?;
+    let signature = bundle::model_bundle_of(model_payload, &signed, kid);
+    let signed = keyring.sign_model(kid, dsse::pae(provenance_payload)).await.map_err(later)?;
+    Ok(Signed { signer, signature, envelope: dsse::envelope(provenance_payload, &signed) })
 }
 
 /// All members but this one.
@@ -194,15 +236,34 @@ pub(super) async fn fetch(
     }
 }
 
-/// Makes sure that enough servers hold everything; returns which do, this one first.
+/// Makes sure that enough servers hold everything; returns which do, in order.
 pub(super) async fn copy_out(
+    context: &Context,
+    peers: Vec<Peer>,
+    needed: &[Digest],
+) -> Result<Vec<ReplicaId>, SealFault> {
+    let holders = spread(context, peers, needed).await?;
+    let mut copies: Vec<_> = holders.peers.iter().map(|peer| peer.id).collect();
+    copies.push(context.me);
+    copies.sort_unstable();
+    Ok(copies)
+}
+
+/// Servers beside this one that hold all that is needed.
+struct Holders {
+    peers: Vec<Peer>,
+    /// How many have to hold it, this one among them.
+    wanted: usize,
+}
+
+/// Has enough other servers hold all that is needed.
+async fn spread(
     context: &Context,
     mut peers: Vec<Peer>,
     needed: &[Digest],
-    small: Vec<Vec<u8>>,
-) -> Result<Vec<ReplicaId>, SealFault> {
+) -> Result<Holders, SealFault> {
     let wanted = limit::BLOB_COPIES.min(peers.len() + 1);
-    let mut copies = vec![context.me];
+    let mut holders = Vec::new();
     let mut lacking = BTreeMap::new();
     for peer in &mut peers {
         if let Ok(lacks) = transfer::missing(&peer.channel, needed).await {
@@ -214,29 +275,54 @@ pub(super) async fn copy_out(
     peers.sort_by_key(|peer| (peer.lacks.len(), peer.id));
     let own = context.node.status().members.get(&context.me).map(|me| me.address.clone());
     for peer in peers {
-        if copies.len() >= wanted {
+        if holders.len() + 1 >= wanted {
             break;
         }
-        let from = own.clone().unwrap_or_default();
-        match give(&peer, &from, &small).await {
+        match pull(&peer, own.as_deref().unwrap_or_default()).await {
+            Ok(()) => holders.push(peer),
+            Err(fault) => tracing::warn!(peer = %peer.id, %fault, "copy not stored"),
+        }
+    }
+    enough(holders.len() + 1, wanted)?;
+    Ok(Holders { peers: holders, wanted })
+}
+
+/// Has them hold these small blobs too; returns who holds everything, in order.
+async fn hand_out(
+    context: &Context,
+    holders: &Holders,
+    small: &[Vec<u8>],
+) -> Result<Vec<ReplicaId>, SealFault> {
+    let mut copies = vec![context.me];
+    for peer in &holders.peers {
+        match give(peer, small).await {
             Ok(()) => copies.push(peer.id),
             Err(fault) => tracing::warn!(peer = %peer.id, %fault, "copy not stored"),
         }
     }
-    if copies.len() < wanted {
-        let why = format!("{} of {wanted} servers hold the result", copies.len());
-        return Err(SealFault::Later(error::status("unavailable", why, "bring servers up", true)));
-    }
+    enough(copies.len(), holders.wanted)?;
     copies.sort_unstable();
     Ok(copies)
 }
 
-async fn give(peer: &Peer, from: &str, small: &[Vec<u8>]) -> Result<(), Status> {
+fn enough(have: usize, wanted: usize) -> Result<(), SealFault> {
+    if have >= wanted {
+        return Ok(());
+    }
+    let why = format!("{have} of {wanted} servers hold the result");
+    Err(SealFault::Later(error::status("unavailable", why, "bring servers up", true)))
+}
+
+async fn pull(peer: &Peer, from: &str) -> Result<(), Status> {
     for batch in peer.lacks.chunks(PULL_BATCH) {
         let digests = batch.iter().map(|digest| digest.0.to_vec().into()).collect();
         let request = PullRequest { digests, from: from.to_owned() };
         BlobsClient::new(peer.channel.clone()).pull(request).await?;
     }
+    Ok(())
+}
+
+async fn give(peer: &Peer, small: &[Vec<u8>]) -> Result<(), Status> {
     let sources = small.iter().map(|bytes| transfer::Source::bytes(bytes.clone())).collect();
     transfer::put_all(&peer.channel, sources)
         .await

@@ -9,7 +9,7 @@ use crate::{
     consensus::shell::Rows,
     state::{
         Cluster,
-        command::{Command, NewJob, Reply},
+        command::{CheckCommand, Command, NewJob, Reply},
     },
 };
 use domain::{Digest, LogIndex, RequestKey, job::Outputs, limit};
@@ -25,7 +25,7 @@ const PART_BYTES: usize = limit::PROPOSAL_MAX.0 as usize - (8 << 10);
 
 const _: () = assert!(limit::SPEC_MAX.0 < PART_BYTES as u64);
 
-fn invalid(fault: &WireError) -> Status {
+pub(super) fn invalid(fault: &WireError) -> Status {
     error::status("invalid", fault.to_string(), "correct the request", false)
 }
 
@@ -191,7 +191,7 @@ pub async fn confirm_dead(
     change(context, &user, &request.key, Command::ConfirmDead { lease }).await
 }
 
-/// Records an operator's word that a GPU in quarantine is well again.
+/// Has GPUs in quarantine run the acceptance job, or records an operator's word that one is well.
 ///
 /// # Errors
 /// When there is no such GPU in quarantine or no leader.
@@ -200,8 +200,15 @@ pub async fn accept_gpu(
     request: Request<v1::AcceptGpuRequest>,
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
-    let v1::AcceptGpuRequest { key, node, gpu } = request.into_inner();
-    change(context, &user, &key, Command::AcceptGpu { node, gpu }).await
+    let v1::AcceptGpuRequest { key, node, gpu, vouch } = request.into_inner();
+    let command = match vouch {
+        true => Command::AcceptGpu { node, gpu },
+        false => {
+            let gpu = (!gpu.is_empty()).then_some(gpu);
+            Command::Check(CheckCommand::Accept { node, gpu })
+        }
+    };
+    change(context, &user, &key, command).await
 }
 
 pub(super) async fn change(

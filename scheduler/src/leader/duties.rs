@@ -1,14 +1,16 @@
 //! All duties behind one door: what happened goes in, what to do comes out.
 
 use super::{
-    contact::Contacts, copying::Copying, gating::Gating, gating::Training, planning::Planning,
-    sealing::Sealing, signing::Signing,
+    checking::Checking, contact::Contacts, copying::Copying, gating::Gating, gating::Training,
+    planning::Planning, sealing::Sealing, signing::Signing,
 };
 use crate::state::{
     command::{Command, Effect},
     view::View,
 };
-use domain::{ArtifactId, JobId, LeaseId, Millis, NodeId, PromotionId};
+use domain::{
+    ArtifactId, JobId, LeaseId, Millis, NodeId, PromotionId, job::EndCause, link::Report,
+};
 
 pub use super::contact::LOST_AFTER;
 
@@ -111,6 +113,7 @@ pub struct Duties {
     copying: Copying,
     gating: Gating,
     training: Training,
+    checking: Checking,
 }
 
 impl Duties {
@@ -125,6 +128,7 @@ impl Duties {
             copying: Copying::new(now),
             gating: Gating::new(now),
             training: Training::new(now),
+            checking: Checking::new(now),
         }
     }
 
@@ -140,6 +144,11 @@ impl Duties {
         let mut duties = Vec::new();
         match event {
             Event::Tick => {
+                let broken = self.contacts.broken(view, now).into_iter();
+                duties.extend(broken.map(|(node, lease)| {
+                    let report = Report::Failed { lease, cause: EndCause::NodeLost };
+                    Duty::Propose(Command::Report { node, report })
+                }));
                 let lost = self.contacts.lost(view, now).into_iter();
                 duties.extend(lost.map(|(node, registered_at)| {
                     Duty::Propose(Command::NodeLost { node, registered_at })
@@ -169,6 +178,8 @@ impl Duties {
         duties.extend(self.copying.next(now));
         duties.extend(self.gating.next(view, now, wall));
         duties.extend(self.training.next(view, now));
+        let checks = self.checking.next(view, now, wall, self.planning.is_on_its_way());
+        duties.extend(checks.into_iter().map(|it| Duty::Propose(Command::Check(it))));
         duties
     }
 

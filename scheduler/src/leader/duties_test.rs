@@ -5,7 +5,11 @@ use crate::state::{
     command::{Command, Effect},
     script::{Script, array, job, machine},
 };
-use domain::{LeaseId, Millis, NodeId, audit::EventSignature, limit, link::Report};
+use domain::{
+    LeaseId, Millis, NodeId, audit::EventSignature, job::EndCause, lease::Phase, limit,
+    link::Report,
+};
+use std::collections::BTreeSet;
 
 /// Duties beside the state that they look at.
 struct Leader {
@@ -159,6 +163,44 @@ fn a_node_is_lost_no_sooner_than_its_lease_the_drift_and_the_kill_allow() {
     leader.script.lose(a);
     assert_eq!(lost(&leader.tick(2_000)), []);
     assert_eq!(lost(&leader.tick(LOST_AFTER.0)), [b]);
+}
+
+#[test]
+fn a_gang_with_a_silent_node_ends_once_that_nodes_lease_time_is_over_and_no_node_is_lost_by_it() {
+    let mut script = Script::new();
+    let (a, b) =
+        (script.register(machine("a", 1, "H100")), script.register(machine("b", 1, "H100")));
+    script.submit(job(2, 1));
+    let mut leader = Leader::new(script);
+    let plan = leader.on(Event::Tick);
+    leader.perform(place(&plan));
+    leader.applied();
+    let gang = leader.script.view().all_leases().next().unwrap().id;
+    leader.tick(limit::LEASE_TTL.0 - 1);
+    leader.on(Event::Contact { node: a });
+    assert_eq!(broken(&leader.tick(0)), []);
+    let duties = leader.tick(1);
+    assert_eq!(broken(&duties), [(b, gang)]);
+    assert_eq!(lost(&duties), []);
+    assert_eq!(broken(&leader.tick(100)), [], "it is on its way");
+    assert_eq!(broken(&leader.tick(2_000)), [(b, gang)], "it was not recorded");
+    for duty in duties {
+        if let Duty::Propose(command @ Command::Report { .. }) = duty {
+            leader.perform(command);
+        }
+    }
+    let phase = &leader.script.view().lease(gang).unwrap().phase;
+    let waits = BTreeSet::from([a, b]);
+    assert_eq!(*phase, Phase::Stopping { remaining: waits, cause: EndCause::NodeLost });
+    assert_eq!(broken(&leader.tick(4_000)), []);
+}
+
+fn broken(duties: &[Duty]) -> Vec<(NodeId, LeaseId)> {
+    let of = |duty: &Duty| match duty {
+        Duty::Propose(Command::Report { node, report }) => Some((*node, report.lease())),
+        _ => None,
+    };
+    duties.iter().filter_map(of).collect()
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! makes them anew when it becomes leader and drops them when it steps down. All that they need is
 //! in the view, so nothing is lost with them, nor with an event that never comes.
 
+mod checking;
 mod contact;
 pub mod copying;
 pub mod duties;

@@ -43,6 +43,11 @@ impl Planning {
         self.on_its_way = None;
     }
 
+    /// Whether a plan is on its way.
+    pub fn is_on_its_way(&self) -> bool {
+        self.on_its_way.is_some()
+    }
+
     /// The time to which the log's clock is to be moved, if something waits for it that is over.
     ///
     /// A pause is over by the wall clock, or by this replica's own clock counted from when the

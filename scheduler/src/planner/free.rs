@@ -3,11 +3,21 @@
 use crate::state::{gpu_matches, sched::Node, view::View};
 use domain::{
     NodeId,
-    isolation::NodeIsolation,
+    isolation::{Isolation, NodeIsolation},
     lease::{Member, TaskPlace},
     resource::TaskResources,
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A node that demands nothing, to see what demands keep from fitting.
+static OPEN: NodeIsolation = NodeIsolation {
+    default: Isolation::None,
+    lacks: Vec::new(),
+    cgroup: 0,
+    landlock: 0,
+    container_lacks: Vec::new(),
+    podman: String::new(),
+};
 
 /// One node's free resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +68,7 @@ impl<'a> FreeNode<'a> {
         memory: u64,
     ) -> FreeNode<'a> {
         let mut gpus: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-        for gpu in node.row.inventory.gpus.iter().filter(|gpu| !used.contains(&gpu.index)) {
+        for gpu in node.serving().filter(|gpu| !used.contains(&gpu.index)) {
             gpus.entry(&gpu.model).or_default().push(gpu.index);
         }
         FreeNode {
@@ -70,6 +80,12 @@ impl<'a> FreeNode<'a> {
             leases: node.leases.len(),
             isolation: &node.row.inventory.isolation,
         }
+    }
+
+    /// The same node if it demanded nothing.
+    #[must_use]
+    pub fn undemanding(&self) -> Self {
+        Self { isolation: &OPEN, ..self.clone() }
     }
 
     /// Number of free GPUs of any model.

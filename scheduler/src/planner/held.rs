@@ -7,6 +7,7 @@ use crate::state::{
     view::View,
 };
 use domain::{
+    check::{Check, Subject},
     health::{HeldGpu, HeldState},
     view::ReasonView,
 };
@@ -58,6 +59,15 @@ pub fn ever<'a>(view: &View<'a>, nodes: &[FreeNode<'a>], shape: &Shape) -> Optio
     fits_healed(view, nodes, shape, |_, _| true).then(|| reason(view, nodes, shape))
 }
 
+/// Whether it is about to be known if a GPU is well.
+fn is_checked(view: &View<'_>, gpu: &HeldGpu) -> bool {
+    let of = |check: &Check| match &check.subject {
+        Subject::Gpu { uuid, .. } => *uuid == gpu.uuid,
+        Subject::Class | Subject::Segment { .. } => false,
+    };
+    view.open_checks().any(|(_, check)| of(check))
+}
+
 fn reason(view: &View<'_>, nodes: &[FreeNode<'_>], shape: &Shape) -> ReasonView {
     let model = shape.resources.gpu_model.as_deref();
     let suits = |gpu: &HeldGpu| gpu.offers.iter().any(|it| gpu_matches(&it.model, model));
@@ -76,6 +86,9 @@ fn reason(view: &View<'_>, nodes: &[FreeNode<'_>], shape: &Shape) -> ReasonView 
     }
     let first = held.iter().find(|(_, gpu)| gpu.state == HeldState::Quarantined);
     let remedy = match first.or(held.first()) {
+        Some((node, gpu)) if is_checked(view, gpu) => {
+            format!("wait: GPU {} runs the acceptance job; see `assay node show {node}`", gpu.index)
+        }
         Some((node, gpu)) => {
             format!("{}; once it is well: `assay node accept {node} {}`", gpu.advice, gpu.index)
         }

@@ -1,6 +1,7 @@
 //! Who runs where: a pure function of a view, with a reason for everything that waits.
 
 mod bound;
+mod checks;
 mod fit;
 mod free;
 mod gated;
@@ -31,6 +32,7 @@ mod reason_test;
 #[cfg(test)]
 mod share_test;
 
+pub use checks::{in_the_way, seats};
 pub use fit::place_gang;
 pub use free::FreeNode;
 pub use pass::{HOLD_AFTER, Plan, plan};

@@ -64,11 +64,21 @@ pub struct Plan {
 /// the first in order, has this right.
 #[must_use]
 pub fn plan(view: &View<'_>, now: Millis, budget_steps: u64) -> Plan {
+    plan_on(view, now, budget_steps, free::ready(view))
+}
+
+/// As [`plan`], on what is said to be free.
+pub(super) fn plan_on<'a>(
+    view: &View<'a>,
+    now: Millis,
+    budget_steps: u64,
+    nodes: Vec<FreeNode<'a>>,
+) -> Plan {
     let mut pass = Pass {
         view: *view,
         now,
         left: budget_steps,
-        nodes: free::ready(view),
+        nodes,
         turns: Turns::new(view, now),
         failed: Vec::new(),
         begun: BTreeMap::new(),

@@ -147,7 +147,7 @@ fn bound(all: &[FreeNode<'_>], shape: &Shape) -> Option<ReasonView> {
 fn apart(all: &[FreeNode<'_>], shape: &Shape) -> Option<ReasonView> {
     let mut reached = shape.clone();
     if shape.confinement.needs_sandbox() {
-        reached.confinement.isolation = Isolation::Sandbox;
+        reached.confinement = reached.confinement.at_least(Isolation::Sandbox);
     }
     reached.confinement.network = Some(Network::Host);
     if fits(all, &reached) {
@@ -158,13 +158,35 @@ fn apart(all: &[FreeNode<'_>], shape: &Shape) -> Option<ReasonView> {
         let remedy = "submit with `network = \"host\"`, or lower `tasks`".to_owned();
         return Some(reason("network", detail, remedy, true));
     }
-    if !shape.confinement.needs_sandbox() || !fits(all, &Shape { confinement: PLAIN, ..reached }) {
+    // Nodes that demand more than it asks for are no help to it.
+    let open: Vec<_> = all.iter().map(FreeNode::undemanding).collect();
+    if !fits(&open, &Shape { confinement: PLAIN, ..reached }) {
         return None;
     }
-    let lack = |node: &FreeNode<'_>| node.isolation.lacks.first().cloned();
-    let lacks = all.iter().find_map(lack).unwrap_or_else(|| "it was never asked".to_owned());
-    let able = all.iter().filter(|node| node.isolation.can_sandbox()).count();
-    let detail = format!("it asks for a sandbox, {able} of {} nodes can build one", all.len());
+    let (detail, lacks) = match shape.confinement.on(Isolation::None) {
+        Isolation::None => {
+            let strict = |node: &&FreeNode<'_>| node.isolation.default == Isolation::Container;
+            let count = all.iter().filter(strict).count();
+            let detail = format!("{count} of {} nodes run containers alone", all.len());
+            let remedy = "submit it with `image = \"...@sha256:...\"`, or add nodes".to_owned();
+            return (count > 0).then(|| reason("isolation", detail, remedy, true));
+        }
+        Isolation::Sandbox => {
+            let able = all.iter().filter(|node| node.isolation.can_sandbox()).count();
+            let lack = |node: &FreeNode<'_>| node.isolation.lacks.first().cloned();
+            let of = all.len();
+            let detail = format!("it asks for a sandbox, {able} of {of} nodes can build one");
+            (detail, all.iter().find_map(lack))
+        }
+        Isolation::Container => {
+            let able = all.iter().filter(|node| node.isolation.can_contain()).count();
+            let lack = |node: &FreeNode<'_>| node.isolation.container_lack().map(str::to_owned);
+            let of = all.len();
+            let detail = format!("it asks for a container, {able} of {of} nodes can run one");
+            (detail, all.iter().find_map(lack))
+        }
+    };
+    let lacks = lacks.unwrap_or_else(|| "it was never asked".to_owned());
     let remedy = format!("see `assay node show`; the first that cannot says: {lacks}");
     Some(reason("isolation", detail, remedy, true))
 }

@@ -62,7 +62,7 @@ fn tree(asked: &[Asked]) -> ClusterConfig {
             queue.guaranteed_gpus = queue.guaranteed_gpus.max(sum);
         }
     }
-    ClusterConfig { half_life: Millis(600_000), queues }.whole()
+    ClusterConfig { half_life: Millis(600_000), queues, ..ClusterConfig::default() }.whole()
 }
 
 /// Queue, user, tasks, GPUs, cores, priority, whether it is an array.
@@ -288,7 +288,7 @@ fn queue(weight: u32, guaranteed_gpus: u64) -> QueueSpec {
 
 fn config(queues: &[(&str, QueueSpec)]) -> ClusterConfig {
     let queues = queues.iter().map(|(name, queue)| ((*name).to_owned(), queue.clone())).collect();
-    ClusterConfig { half_life: Millis(3_600_000), queues }.whole()
+    ClusterConfig { half_life: Millis(3_600_000), queues, ..ClusterConfig::default() }.whole()
 }
 
 fn held(script: &Script) -> Vec<(String, u64)> {

@@ -11,6 +11,13 @@ pub fn reasons(view: &View<'_>, id: domain::JobId, job: &Job, now: Millis) -> Ve
         let detail = "a user keeps it from starting".to_owned();
         reasons.push(reason("held", detail, format!("let it go on: `assay release {id}`")));
     }
+    if job.brief.lacks_image() {
+        let queue = &job.brief.queue;
+        let detail = format!("queue `{queue}` runs containers alone, and it names no image");
+        let remedy = "submit it with `image`, or to another queue".to_owned();
+        let never = ReasonView { never: true, ..reason("isolation", detail, remedy) };
+        reasons.push(never);
+    }
     let pending = job.brief.after().iter().filter(|after| job.pending.contains(&after.job));
     reasons.extend(pending.map(|after| other(view, *after)));
     if let Some((until, position)) = job.due.first()

@@ -89,6 +89,9 @@ impl Sched {
         });
         step.events.add(Kind::AttemptEnded, actor, member);
         self.drop_lease(step, &lease, Some(cause.clone()));
+        if self.run_of(lease.element.job).is_some() {
+            self.run_over(step, actor, lease.element.job, Some(&cause));
+        }
         self.alter(step, lease.element.job, |job, step| {
             let position = job.position(lease.element)?;
             job.progress.running -= 1;
@@ -156,8 +159,10 @@ pub(super) fn requeue_or_end<R: RowRead>(
         row.node_faults = row.node_faults.saturating_add(1);
         row.node_faults > NODE_FAULTS_MAX
     };
+    // Whether a check needs another run is for the check to say.
+    let given_up = given_up || job.brief.check.is_some();
     row.state = match cause {
-        EndCause::Cancelled => ElementState::Cancelled,
+        EndCause::Cancelled | EndCause::Checked | EndCause::MadeRoom => ElementState::Cancelled,
         cause if given_up => ElementState::Failed { cause },
         _ => ElementState::Waiting,
     };

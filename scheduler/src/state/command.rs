@@ -15,6 +15,7 @@ use domain::{
 };
 use registry::ledger::RegistryCommand;
 
+pub use super::check::CheckCommand;
 use super::preemption::PreemptRecord;
 
 /// One log entry: what one proposer had gathered when it proposed.
@@ -253,6 +254,8 @@ pub enum Command {
         /// The plan, checked again when applied.
         plan: PreemptRecord,
     },
+    /// A change of the checks of machines.
+    Check(CheckCommand),
 }
 
 /// A job with what the API found out about it.

@@ -26,6 +26,7 @@ impl Sched {
         ClusterConfig {
             half_life: self.config.half_life,
             queues: self.queues.iter().map(queue).collect(),
+            acceptance: self.acceptance.clone(),
         }
     }
 
@@ -87,6 +88,10 @@ impl Sched {
             why,
         };
         self.settle_usage(step.now, before.half_life);
+        if self.acceptance != next.acceptance {
+            step.rows.put(key::acceptance(), &next.acceptance);
+            self.acceptance.clone_from(&next.acceptance);
+        }
         self.replace_queues(step, next);
         step.rows.put(key::config(), &self.config);
         let member = json!({
@@ -153,11 +158,13 @@ impl Sched {
         step.done()
     }
 
-    /// When the first pause is over, or a preemption has its next bound.
+    /// When the first pause is over, the first time of a kept checkpoint, or a preemption has its
+    /// next bound.
     #[must_use]
     pub fn next_pause(&self) -> Option<Millis> {
         let pause = self.later.first().map(|(at, _)| *at);
-        pause.into_iter().chain(self.next_bound()).min()
+        // The one that is over first, where there are several.
+        pause.into_iter().chain(self.kept_until).chain(self.next_bound()).min()
     }
 
     /// Whether a budget has something to be told of at `now`.

@@ -12,7 +12,7 @@ use domain::{
 
 fn config(queues: &[(&str, QueueSpec)]) -> ClusterConfig {
     let queues = queues.iter().map(|(name, queue)| ((*name).to_owned(), queue.clone())).collect();
-    ClusterConfig { half_life: Millis(60_000), queues }.whole()
+    ClusterConfig { half_life: Millis(60_000), queues, ..ClusterConfig::default() }.whole()
 }
 
 fn apply(script: &mut Script, expected: u64, config: ClusterConfig) -> Reply {

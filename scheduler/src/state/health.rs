@@ -5,7 +5,7 @@ use super::{
     key,
     record::Kind,
     row::HealthRow,
-    sched::Sched,
+    sched::{Node, Sched},
     step::{Step, absent},
 };
 use domain::{
@@ -41,17 +41,42 @@ impl Sched {
             let new = gpus.iter().find(|gpu| gpu.uuid == *uuid);
             old.zip(new).is_some_and(|(old, new)| old.since == new.since && new.refused < *at)
         });
-        node.health = HealthRow { gpus, accepted };
+        // What the node holds back by itself it need not be told any more.
+        let held = |uuid: &str| {
+            let mut names = gpus.iter().flat_map(|gpu| {
+                gpu.offers.iter().map(|it| it.uuid.as_str()).chain([gpu.uuid.as_str()])
+            });
+            names.any(|name| name == uuid)
+        };
+        let mut accused = before.accused.clone();
+        accused.retain(|uuid, _| !held(uuid));
+        let mut checks = before.checks.clone();
+        checks.retain(|uuid, _| held(uuid));
+        node.health = HealthRow { gpus, accepted, accused, checks };
         node.classify();
         if node.health == before {
             return step.done();
         }
         tell_changes(step, actor, &node.row.inventory.name, &before, &node.health);
-        match node.health.gpus.is_empty() {
+        match node.health.is_empty() {
             true => step.rows.remove(key::health(id)),
             false => step.rows.put(key::health(id), &node.health),
         }
+        self.void_checks(step, actor, id);
         step.done()
+    }
+
+    /// A GPU of a node, if it is in quarantine.
+    pub(super) fn in_quarantine(
+        &self,
+        id: NodeId,
+        name: &str,
+        word: &str,
+    ) -> Result<HeldGpu, Reply> {
+        match self.nodes.get(&id) {
+            Some(node) => quarantined(node, name, word),
+            None => Err(absent(format!("node `{name}`"), "nodes")),
+        }
     }
 
     /// An operator's word that a GPU in quarantine is well again: passed on to its node.
@@ -66,33 +91,16 @@ impl Sched {
         let Some((id, node)) = found else {
             return absent(format!("node `{name}`"), "nodes");
         };
-        let named = |index: u32, uuid: &str| uuid == word || index.to_string() == word;
-        let what = format!("GPU {word} of node `{name}`");
-        let Some(gpu) = node.health.gpus.iter().find(|gpu| named(gpu.index, &gpu.uuid)) else {
-            let mut served = node.row.inventory.gpus.iter();
-            if served.any(|gpu| named(gpu.index, &gpu.uuid)) {
-                let remedy = "there is nothing to accept".to_owned();
-                return Reply::Refused(Refusal::WrongState {
-                    what,
-                    state: "serving".into(),
-                    remedy,
-                });
-            }
-            return absent(what, &format!("node show {name}"));
+        let gpu = match quarantined(node, name, word) {
+            Ok(gpu) => gpu,
+            Err(reply) => return reply,
         };
-        if gpu.state == HeldState::Draining {
-            return Reply::Refused(Refusal::WrongState {
-                what,
-                state: "draining, so that what runs on it can end".into(),
-                remedy: format!("accept it when `assay node show {name}` says quarantined"),
-            });
-        }
         if node.health.accepted.contains_key(&gpu.uuid) {
             return step.done();
         }
         let member = json!({
             "gpu": gpu.uuid, "name": name, "symptom": gpu.symptom,
-            "since": gpu.since.0.to_string(),
+            "since": gpu.since.0.to_string(), "vouched": "yes",
         });
         step.events.add(Kind::GpuAccepted, actor, member);
         node.health.accepted.insert(gpu.uuid.clone(), step.at);
@@ -100,6 +108,27 @@ impl Sched {
         step.effect(Effect::Wanted { node: id });
         step.done()
     }
+}
+
+/// A node's GPU by index or unique name, if it is in quarantine.
+fn quarantined(node: &Node, name: &str, word: &str) -> Result<HeldGpu, Reply> {
+    let named = |index: u32, uuid: &str| uuid == word || index.to_string() == word;
+    let what = format!("GPU {word} of node `{name}`");
+    let wrong = |what, state: &str, remedy| {
+        Err(Reply::Refused(Refusal::WrongState { what, state: state.into(), remedy }))
+    };
+    let Some(gpu) = node.health.gpus.iter().find(|gpu| named(gpu.index, &gpu.uuid)) else {
+        let mut served = node.row.inventory.gpus.iter();
+        if served.any(|gpu| named(gpu.index, &gpu.uuid)) {
+            return wrong(what, "serving", "there is nothing to accept".to_owned());
+        }
+        return Err(absent(what, &format!("node show {name}")));
+    };
+    if gpu.state == HeldState::Draining {
+        let remedy = format!("accept it when `assay node show {name}` says quarantined");
+        return wrong(what, "draining, so that what runs on it can end", remedy);
+    }
+    Ok(gpu.clone())
 }
 
 /// Adds the events of record: GPUs that are held back anew or otherwise, and those that serve.

@@ -3,7 +3,7 @@
 use super::{
     Cluster,
     queue::UserHeld,
-    sched::{Sched, Shape},
+    sched::{Job, Sched, Shape},
     usage::Held,
 };
 use domain::{
@@ -24,6 +24,7 @@ impl Cluster {
             .or_else(|| queues_count_what_they_hold(&self.sched))
             .or_else(|| nothing_gated_runs(&self.sched))
             .or_else(|| self.sched.miskept())
+            .or_else(|| checks_know_their_runs(&self.sched))
     }
 }
 
@@ -133,7 +134,7 @@ fn order_is_right(sched: &Sched) -> Option<String> {
     let orders = sched.queues.values().flat_map(|queue| queue.waiting.values());
     let ordered: usize = orders.map(BTreeSet::len).sum();
     let mut waiting = 0;
-    for (id, job) in &sched.jobs {
+    for (id, job) in sched.jobs.iter().filter(|(_, job)| job.brief.check.is_none()) {
         let Some(queue) = sched.queues.get(&job.brief.queue) else {
             return Some(format!("{id} is in queue `{}`, which is not there", job.brief.queue));
         };
@@ -163,10 +164,13 @@ fn order_is_right(sched: &Sched) -> Option<String> {
 fn queues_count_what_they_hold(sched: &Sched) -> Option<String> {
     let mut held: BTreeMap<&str, Held> = BTreeMap::new();
     let mut users: BTreeMap<(&str, &str), UserHeld> = BTreeMap::new();
-    for job in sched.jobs.values() {
+    // Runs of checks are charged to nobody.
+    let own = |job: &&Job| job.brief.check.is_none();
+    for job in sched.jobs.values().filter(own) {
         users.entry((&job.brief.queue, &job.brief.user)).or_default().jobs += 1;
     }
-    for job in sched.leases.values().filter_map(|lease| sched.jobs.get(&lease.element.job)) {
+    let running = sched.leases.values().filter_map(|lease| sched.jobs.get(&lease.element.job));
+    for job in running.filter(own) {
         let gang = job.brief.gang();
         let user = users.entry((&job.brief.queue, &job.brief.user)).or_default();
         user.running += 1;
@@ -216,5 +220,15 @@ fn nothing_gated_runs(sched: &Sched) -> Option<String> {
         };
         let placed = !job.elements.is_empty() || job.progress.running > 0;
         placed.then(|| format!("fail_closed: {id} runs and waits at the gate"))
+    })
+}
+
+/// What a check calls its run is a live lease of a job that says the same.
+fn checks_know_their_runs(sched: &Sched) -> Option<String> {
+    sched.runs_underway().find_map(|(id, lease)| {
+        let held = sched.leases.get(&lease);
+        let run = held.and_then(|lease| sched.run_of(lease.element.job));
+        run.is_none_or(|run| run.check != id)
+            .then(|| format!("{id} goes on under {lease}, which is not its run"))
     })
 }

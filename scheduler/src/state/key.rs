@@ -1,6 +1,6 @@
 //! Keys of the scheduler's rows: table bytes 0x01 to 0x7f, then big-endian parts.
 
-use domain::{AttemptNo, JobId, LeaseId, NodeId, RequestKey};
+use domain::{AttemptNo, CheckId, Digest, ElementId, JobId, LeaseId, Millis, NodeId, RequestKey};
 
 const META: u8 = 0x01;
 /// What a job was submitted as; never changes.
@@ -32,9 +32,22 @@ const GATE_TRAINING: u8 = 0x30;
 const GATED: u8 = 0x31;
 /// What a policy said of a job.
 const DECISION: u8 = 0x32;
+/// Checkpoints whose bytes are kept, by element.
+const KEPT: u8 = 0x33;
+/// The same, by the digest of the list of their chunks.
+const KEPT_LIST: u8 = 0x34;
+/// The same, by when their time is over.
+const KEPT_UNTIL: u8 = 0x35;
 
 /// Preemptions that are under way.
 const PREEMPTION: u8 = 0x39;
+
+/// Checks: those that are open, and those that are closed.
+const CHECK: u8 = 0x36;
+/// What classes of hardware give.
+const REFERENCE: u8 = 0x37;
+/// What belongs to elements: the checks of their segments, and the dumps of their ranks.
+const OF_ELEMENT: u8 = 0x38;
 
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
@@ -159,6 +172,11 @@ pub fn config() -> Vec<u8> {
     vec![CONFIG]
 }
 
+/// How GPUs come out of quarantine: beside the configuration, of which it is a part.
+pub fn acceptance() -> Vec<u8> {
+    vec![OF_ELEMENT, 2]
+}
+
 pub fn usage(queue: &str) -> Vec<u8> {
     [&[USAGE], queue.as_bytes()].concat()
 }
@@ -204,4 +222,124 @@ pub fn all_gated() -> (Vec<u8>, Vec<u8>) {
 
 pub fn decision(job: JobId) -> Vec<u8> {
     [&[DECISION], &job.0.to_be_bytes()[..]].concat()
+}
+
+/// A checkpoint's place in the tables of those whose bytes are kept.
+fn place(job: JobId, position: u32, step: u64) -> [u8; 20] {
+    let mut place = [0; 20];
+    place[..8].copy_from_slice(&job.0.to_be_bytes());
+    place[8..12].copy_from_slice(&position.to_be_bytes());
+    place[12..].copy_from_slice(&step.to_be_bytes());
+    place
+}
+
+pub fn kept(job: JobId, position: u32, step: u64) -> Vec<u8> {
+    [&[KEPT][..], &place(job, position, step)].concat()
+}
+
+/// First and past-last key of an element's kept checkpoints.
+pub fn kept_of(job: JobId, position: u32) -> (Vec<u8>, Vec<u8>) {
+    let mut to = kept(job, position, u64::MAX);
+    to.push(0);
+    (kept(job, position, 0), to)
+}
+
+pub fn all_kept() -> (Vec<u8>, Vec<u8>) {
+    all(KEPT)
+}
+
+pub fn kept_list(list: Digest, job: JobId, position: u32, step: u64) -> Vec<u8> {
+    [&[KEPT_LIST], &list.0[..], &place(job, position, step)].concat()
+}
+
+/// First and past-last key of the checkpoints that are stored as this list.
+pub fn kept_as(list: Digest) -> (Vec<u8>, Vec<u8>) {
+    let from = [&[KEPT_LIST], &list.0[..]].concat();
+    (from.clone(), [&from[..], &[0xff; 21]].concat())
+}
+
+pub fn kept_until(until: Millis, job: JobId, position: u32, step: u64) -> Vec<u8> {
+    [&[KEPT_UNTIL], &until.0.to_be_bytes()[..], &place(job, position, step)].concat()
+}
+
+pub fn all_kept_until() -> (Vec<u8>, Vec<u8>) {
+    all(KEPT_UNTIL)
+}
+
+/// The time and the checkpoint in a key of the table by time.
+pub fn until_in(key: &[u8]) -> (Millis, JobId, u32, u64) {
+    let number = |at: usize| {
+        let bytes = key.get(at..at + 8).and_then(|part| part.try_into().ok());
+        u64::from_be_bytes(bytes.expect("keys by time hold time, job, position and step"))
+    };
+    // Four bytes of what is read at 17 are the position's.
+    (Millis(number(1)), JobId(number(9)), (number(17) >> 32) as u32, number(21))
+}
+
+pub fn open_check(check: CheckId) -> Vec<u8> {
+    [&[CHECK, 0], &check.0.to_be_bytes()[..]].concat()
+}
+
+pub fn open_checks() -> (Vec<u8>, Vec<u8>) {
+    (vec![CHECK, 0], vec![CHECK, 1])
+}
+
+pub fn closed_check(check: CheckId) -> Vec<u8> {
+    [&[CHECK, 1], &check.0.to_be_bytes()[..]].concat()
+}
+
+/// The check in a key of one of the tables of checks.
+pub fn check_in(key: &[u8]) -> CheckId {
+    let bytes = key.last_chunk().expect("keys of checks end with its id");
+    CheckId(u64::from_be_bytes(*bytes))
+}
+
+pub fn reference(build_key: Digest) -> Vec<u8> {
+    [&[REFERENCE], &build_key.0[..]].concat()
+}
+
+pub fn references() -> (Vec<u8>, Vec<u8>) {
+    all(REFERENCE)
+}
+
+/// The build key in a key of a reference.
+pub fn reference_in(key: &[u8]) -> Digest {
+    Digest(*key.last_chunk().expect("keys of references end with a digest"))
+}
+
+fn of_element(kind: u8, of: ElementId) -> Vec<u8> {
+    let index = of.index.map_or(0, |index| u64::from(index) + 1);
+    [&[OF_ELEMENT, kind], &of.job.0.to_be_bytes()[..], &index.to_be_bytes()].concat()
+}
+
+/// The check of the segment that ends at a step.
+pub fn segment(of: ElementId, step: u64) -> Vec<u8> {
+    [of_element(0, of), step.to_be_bytes().to_vec()].concat()
+}
+
+/// First and past-last key of the checked segments of a job.
+pub fn segments(job: JobId) -> (Vec<u8>, Vec<u8>) {
+    of_job(0, job)
+}
+
+fn of_job(kind: u8, job: JobId) -> (Vec<u8>, Vec<u8>) {
+    (of_element(kind, job.into()), of_element(kind, JobId(job.0 + 1).into()))
+}
+
+/// A dump of a rank under a lease; the entry that brought it tells several of one rank apart.
+pub fn dump(of: ElementId, lease: LeaseId, rank: u32, at: u64) -> Vec<u8> {
+    let lease = [&lease.index.to_be_bytes()[..], &lease.ordinal.to_be_bytes()].concat();
+    [of_element(1, of), lease, rank.to_be_bytes().to_vec(), at.to_be_bytes().to_vec()].concat()
+}
+
+/// First and past-last key of the dumps of an element.
+pub fn dumps_of(of: ElementId) -> (Vec<u8>, Vec<u8>) {
+    let mut to = of_element(1, of);
+    to.extend([0xff; 25]);
+    (of_element(1, of), to)
+}
+
+/// First and past-last key of the dumps of a job.
+pub fn dumps(job: JobId) -> (Vec<u8>, Vec<u8>) {
+    of_job(1, job)
 }

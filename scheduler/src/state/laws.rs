@@ -276,6 +276,7 @@ fn configuration(which: u8) -> ClusterConfig {
         priority_max: bound.map(|_| 1),
         budget_gpu_hours: bound,
         budget_period: bound.map(|_| Millis(60_000)),
+        verify: bound.map(|_| domain::check::Verify { segments_of_10000: 5_000 }),
         ..QueueSpec::default()
     };
     if which > 0 {

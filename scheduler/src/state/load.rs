@@ -51,6 +51,13 @@ impl Sched {
             let ticket: SealTicket = scratch::decode(key, value);
             sched.tickets.insert(ticket.lease, ticket);
         });
+        sched.look_at_kept(rows);
+        each(rows, key::open_checks(), |key, value| {
+            sched.checks.open.insert(key::check_in(key), scratch::decode(key, value));
+        });
+        each(rows, key::references(), |key, value| {
+            sched.checks.references.insert(key::reference_in(key), scratch::decode(key, value));
+        });
         sched.gate_training = rows.get(&key::gate_training()).is_some();
         each(rows, key::all_gated(), |key, _| {
             sched.gated.insert(key::job_in(key));
@@ -71,6 +78,9 @@ impl Sched {
     fn load_queues(&mut self, rows: &impl RowRead) {
         let at = key::config();
         self.config = rows.get(&at).map(|bytes| scratch::decode(&at, &bytes)).unwrap_or_default();
+        let at = key::acceptance();
+        let acceptance = rows.get(&at).map(|bytes| scratch::decode(&at, &bytes));
+        self.acceptance = acceptance.unwrap_or_default();
         self.queues.insert(queue::DEFAULT.into(), Queue::default());
         each(rows, key::queues(), |key, value| {
             let queue = self.queues.entry(key::queue_in(key).into()).or_default();

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod cancel;
+pub mod check;
 pub mod claim;
 pub mod command;
 mod config;
@@ -9,6 +10,7 @@ mod gate;
 mod health;
 pub mod invariant;
 mod keep;
+pub mod keeping;
 mod key;
 mod load;
 mod node;
@@ -134,6 +136,7 @@ impl Cluster {
             kept: Vec::new(),
         };
         self.sched.end_pauses(&mut step);
+        self.sched.release_due(&mut step);
         let replies: Vec<_> =
             entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
         #[cfg(feature = "planted")]
@@ -219,9 +222,7 @@ impl Cluster {
                 sched.abandon_seal(step, actor, ticket, cause)
             }
             Command::SignEvents { first, signatures } => {
-                // Signatures for events that another leader has signed change nothing.
-                let _ = ledger.sign(&mut step.rows, first, signatures);
-                step.done()
+                seal::sign_events(step, ledger, first, signatures)
             }
             Command::RecordCopies { artifact, copies } => {
                 seal::record_copies(step, ledger, actor, artifact, copies)
@@ -242,6 +243,7 @@ impl Cluster {
             }
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
             Command::Registry(command) => registry_step::step(step, ledger, actor, command),
+            Command::Check(command) => sched.check_command(step, actor, command),
         }
     }
 }

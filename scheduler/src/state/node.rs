@@ -69,6 +69,9 @@ impl Sched {
         let node = self.nodes.entry(id).or_insert_with(|| Node::new(row.clone()));
         node.row = row;
         node.classify();
+        if !same_boot {
+            self.check_after_boot(step, actor, id);
+        }
         step.effect(Effect::Wanted { node: id });
         step.effect(Effect::Plan);
         Reply::Registered { node: id }

@@ -15,7 +15,7 @@ use domain::{
     lease::{Lease, Member, Phase},
     node::build_key,
     port::RowRead,
-    resource::TaskResources,
+    resource::{Gpu, TaskResources},
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,7 +90,7 @@ impl Sched {
                 node.is_some_and(|node| {
                     node.class == lead.class
                         && fits(node, &job.brief.resources, member)
-                        && node.row.inventory.isolation.takes(&job.brief.confinement, others)
+                        && node.row.inventory.isolation.takes(&job.brief.owed(), others)
                 })
             });
         good.then(|| lead.class.clone())
@@ -108,7 +108,9 @@ impl Sched {
         let element = placement.element;
         let lease = self.alter(step, element.job, |job, step| {
             let position = job.position(element)?;
-            let recipe = step.submitted(element.job)?.recipe_of(element);
+            let submitted = step.submitted(element.job)?;
+            let recipe = submitted.recipe_of(element);
+            let contract = contract::digest(submitted.spec.framework);
             if !job.unqueue(position) {
                 job.progress.advance();
             }
@@ -116,9 +118,8 @@ impl Sched {
             let row = job.elements.entry(position).or_default();
             row.attempts += 1;
             row.state = ElementState::Running { lease: id };
-            let build = row
-                .build
-                .get_or_insert_with(|| (build_key(recipe, contract::digest(), &class), class));
+            let build =
+                row.build.get_or_insert_with(|| (build_key(recipe, contract, &class), class));
             let lease = Lease {
                 id,
                 element,
@@ -128,6 +129,7 @@ impl Sched {
                 members: placement.members,
                 resume_from: row.newest.clone(),
                 build_key: build.0,
+                isolation: job.brief.owed().isolation,
                 notice: None,
             };
             step.rows.put(key::element(element.job, position), &*row);
@@ -195,7 +197,7 @@ fn first_phase(members: &[Member]) -> Phase {
 }
 
 /// Every rank once, in order, each node once.
-fn gang_is_whole(tasks: u32, members: &[Member]) -> bool {
+pub(super) fn gang_is_whole(tasks: u32, members: &[Member]) -> bool {
     let nodes: BTreeSet<_> = members.iter().map(|member| member.node).collect();
     let ranks = members.iter().flat_map(|member| member.tasks.iter().map(|task| task.rank));
     nodes.len() == members.len()
@@ -204,9 +206,18 @@ fn gang_is_whole(tasks: u32, members: &[Member]) -> bool {
 }
 
 fn fits(node: &Node, wanted: &TaskResources, member: &Member) -> bool {
+    node.row.takes_work() && fits_among(node, wanted, member, node.serving())
+}
+
+/// Whether a node has room for a gang's part on some of its GPUs.
+pub(super) fn fits_among<'a>(
+    node: &Node,
+    wanted: &TaskResources,
+    member: &Member,
+    gpus: impl Iterator<Item = &'a Gpu>,
+) -> bool {
     let inventory = &node.row.inventory;
-    let known: BTreeMap<_, _> =
-        inventory.gpus.iter().map(|gpu| (gpu.index, gpu.model.as_str())).collect();
+    let known: BTreeMap<_, _> = gpus.map(|gpu| (gpu.index, gpu.model.as_str())).collect();
     let mut taken = node.gpus_used.clone();
     taken.extend(&node.kept.gpus);
     let model = wanted.gpu_model.as_deref();
@@ -219,5 +230,5 @@ fn fits(node: &Node, wanted: &TaskResources, member: &Member) -> bool {
     let tasks = member.tasks.len() as u64;
     let cpu = CpuMillis(wanted.cpu.0.saturating_mul(tasks)).plus(node.cpu_taken());
     let memory = Bytes(wanted.memory.0.saturating_mul(tasks)).plus(node.memory_taken());
-    gpus && node.row.takes_work() && cpu <= inventory.cpu && memory <= inventory.memory
+    gpus && cpu <= inventory.cpu && memory <= inventory.memory
 }

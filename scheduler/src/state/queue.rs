@@ -7,7 +7,7 @@ use super::{
     step::Step,
     usage::{Held, Told, UseRow},
 };
-use domain::{Millis, lease::Lease, port::RowRead, queue::QueueSpec};
+use domain::{Millis, isolation::Isolation, lease::Lease, port::RowRead, queue::QueueSpec};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -150,10 +150,19 @@ impl Sched {
         user.chain(line.flat_map(of)).collect()
     }
 
+    /// The least isolation of jobs in a queue: the greatest that its line demands.
+    pub(super) fn demanded(&self, name: &Arc<str>) -> Isolation {
+        let above = self.queues.get(name).into_iter().flat_map(|queue| &queue.above);
+        let line = std::iter::once(name).chain(above);
+        let all = line.filter_map(|name| Some(self.queues.get(name)?.spec.isolation));
+        all.max().unwrap_or_default()
+    }
+
     /// Lets a job share the names of its queue and its user with the others that have them.
     pub(super) fn intern(&mut self, job: &mut Brief) {
         let Some((name, queue)) = self.queues.get_key_value(&job.queue) else { return };
         job.queue = name.clone();
+        job.least = self.demanded(name);
         if let Some((user, _)) = queue.users.get_key_value(&job.user) {
             job.user = user.clone();
         }
@@ -244,7 +253,11 @@ impl Sched {
                 ..Queue::default()
             };
         }
-        for job in self.jobs.values() {
+        let names: Vec<_> = self.queues.keys().cloned().collect();
+        let least: BTreeMap<_, _> =
+            names.into_iter().map(|name| (name.clone(), self.demanded(&name))).collect();
+        for job in self.jobs.values_mut() {
+            job.brief.least = least.get(&job.brief.queue).copied().unwrap_or_default();
             enlist(&mut self.queues, &job.brief);
         }
         let leases = std::mem::take(&mut self.leases);

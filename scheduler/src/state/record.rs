@@ -61,6 +61,16 @@ pub enum Kind {
     PreemptionBegun,
     /// All have made room and the gang has it, or it is no longer asked for.
     PreemptionEnded,
+    /// Checks of machines were opened.
+    CheckOpened,
+    /// Checks of machines came to an end.
+    CheckDecided,
+    /// GPUs were outvoted.
+    GpuAccused,
+    /// It is known what classes of hardware give.
+    ReferenceSet,
+    /// Ranks hung.
+    RankDumped,
 }
 
 impl Kind {
@@ -90,6 +100,11 @@ impl Kind {
             Self::GateClosed => "gate.closed",
             Self::PreemptionBegun => "preemption.begun",
             Self::PreemptionEnded => "preemption.ended",
+            Self::CheckOpened => "check.opened",
+            Self::CheckDecided => "check.decided",
+            Self::GpuAccused => "gpu.accused",
+            Self::ReferenceSet => "class.reference_set",
+            Self::RankDumped => "rank.dumped",
         }
     }
 }

@@ -4,14 +4,16 @@ use super::{
     command::{Effect, Refusal, Reply},
     key,
     record::Kind,
+    row::DumpRow,
     sched::Sched,
     step::Step,
 };
 use domain::{
-    Digest, LeaseId, NodeId,
+    Bytes, Digest, ElementId, LeaseId, NodeId,
     artifact::{NodeLog, OutputDigests, SealTicket},
+    check::{CheckRun, CheckTask},
     checkpoint::{Checkpoint, thin},
-    job::ElementState,
+    job::{ElementState, EndCause},
     lease::{Lease, Member, Phase},
     limit,
     link::Report,
@@ -46,6 +48,10 @@ impl Sched {
                 step.done()
             }
             Report::Stopped { .. } => self.stopped(step, actor, id, node),
+            Report::Dumped { rank, dump, size, .. } => {
+                let element = lease.element;
+                self.dumped(step, actor, (element, id, rank), dump, size)
+            }
         }
     }
 
@@ -72,6 +78,10 @@ impl Sched {
     ) -> Reply {
         let Some(lease) = self.leases.get(&checkpoint.lease) else { return step.done() };
         let element = lease.element;
+        if self.run_of(element.job).is_some() {
+            self.segment_saved(step, actor, element.job, &checkpoint);
+            return step.done();
+        }
         let Some(job) = self.jobs.get_mut(&element.job) else { return step.done() };
         let Some(position) = job.position(element) else { return step.done() };
         let Some(row) = job.elements.get_mut(&position) else { return step.done() };
@@ -88,8 +98,9 @@ impl Sched {
         });
         step.events.add(Kind::CheckpointCommitted, actor, member);
         step.rows.put(key::checkpoint(element.job, position, checkpoint.step), &checkpoint);
-        row.newest = Some(checkpoint);
         row.newest_at = Some(step.now);
+        let (under, to) = (checkpoint.lease, checkpoint.clone());
+        let from = row.newest.replace(checkpoint.clone());
         row.checkpoints += 1;
         if row.checkpoints as usize > limit::CHECKPOINT_DIGESTS_KEPT {
             let (from, to) = key::checkpoints(element.job, position);
@@ -100,6 +111,34 @@ impl Sched {
             row.checkpoints = all.len() as u32;
         }
         step.rows.put(key::element(element.job, position), &*row);
+        self.keep_bytes(step, element.job, position, &checkpoint);
+        step.effect(Effect::Changed { job: element.job });
+        self.consider_segment(step, actor, under, from, to);
+        step.done()
+    }
+
+    /// Records what the threads of a hung rank waited for; of one element, the first ones.
+    fn dumped<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        (element, lease, rank): (ElementId, LeaseId, u32),
+        dump: Digest,
+        size: Bytes,
+    ) -> Reply {
+        let (from, to) = key::dumps_of(element);
+        if step.rows.range(&from, &to, limit::DUMPS_MAX).len() >= limit::DUMPS_MAX {
+            return step.done();
+        }
+        let member = json!({
+            "dump": dump.to_string(),
+            "element": element.to_string(),
+            "lease": lease.to_string(),
+            "rank": rank,
+        });
+        step.events.add(Kind::RankDumped, actor, member);
+        let row = DumpRow { element, lease, rank, dump, size, time: step.now };
+        step.rows.put(key::dump(element, lease, rank, step.at.0), &row);
         step.effect(Effect::Changed { job: element.job });
         step.done()
     }
@@ -143,6 +182,9 @@ impl Sched {
             let why = format!("other nodes of lease {} have not reported their end", lease.id);
             return Reply::Refused(Refusal::NotYet { why });
         };
+        if self.run_ended(step, actor, lease, &output) {
+            return step.done();
+        }
         let Some(submitted) = step.submitted(lease.element.job) else { return step.done() };
         let ticket = SealTicket {
             lease: lease.id,
@@ -175,6 +217,34 @@ impl Sched {
         });
         step.effect(Effect::Seal { ticket: lease.id });
         step.done()
+    }
+}
+
+impl Sched {
+    /// A run of a check has ended well: its digest is its output's, and its result is sealed like
+    /// any other. Says whether nothing is to be sealed: a segment that ends without the
+    /// checkpoint that it was run for gives nothing.
+    fn run_ended<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        lease: &Lease,
+        output: &OutputDigests,
+    ) -> bool {
+        let job = lease.element.job;
+        match self.run_of(job) {
+            Some(CheckRun { task: CheckTask::Segment { until, .. }, .. }) => {
+                let detail = format!("ended without a checkpoint at step {until}");
+                self.end_attempt(step, actor, lease.id, EndCause::Seal { detail });
+                true
+            }
+            Some(CheckRun { task: CheckTask::BurnIn, .. }) => {
+                self.ballot(step, actor, job, output.root);
+                self.run_over(step, actor, job, None);
+                false
+            }
+            None => false,
+        }
     }
 }
 

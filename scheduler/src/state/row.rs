@@ -1,14 +1,18 @@
 //! The rows of the scheduler's tables.
 
+mod held;
+
+pub use held::HealthRow;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
-    Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, RequestKey,
+    Bytes, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, RequestKey,
     after::{After, RetryRule},
+    check::{CheckRun, Verify},
     checkpoint::Checkpoint,
-    health::HeldGpu,
     interrupt::Interrupt,
-    isolation::Confinement,
-    job::{Array, ElementState, EndCause, JobSpec, Restart},
+    isolation::{Confinement, Isolation},
+    job::{Array, ElementState, EndCause, JobSpec, OnDisconnect, Restart},
     lease::Member,
     node::{Inventory, NodeState},
     queue,
@@ -16,10 +20,7 @@ use domain::{
     view::ElementCounts,
 };
 use registry::seal::recipe;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     command::{NewJob, Reply},
@@ -51,6 +52,25 @@ pub struct Meta {
     pub reply_next: u64,
     /// The newest entry with a plan, whether or not anything of it still held.
     pub planned: LogIndex,
+    /// Checks ever opened.
+    pub checks: u64,
+}
+
+/// What the threads of a hung rank waited for.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DumpRow {
+    /// The element.
+    pub element: ElementId,
+    /// The attempt's lease.
+    pub lease: LeaseId,
+    /// The rank.
+    pub rank: u32,
+    /// Digest of the text.
+    pub dump: Digest,
+    /// Its length.
+    pub size: Bytes,
+    /// When it was recorded.
+    pub time: Millis,
 }
 
 /// What holds for all queues, with who changed the configuration last, and why.
@@ -128,8 +148,16 @@ pub struct Brief {
     pub time: Millis,
     /// What it says of its own isolation.
     pub confinement: Confinement,
+    /// What an agent out of contact does with it.
+    pub on_disconnect: OnDisconnect,
+    /// The least isolation that its queue demands now.
+    pub least: Isolation,
     /// What it says of being interrupted.
     pub interrupt: Interrupt,
+    /// What part of its work is run again elsewhere, where it says so.
+    pub verify: Option<Verify>,
+    /// What it is a run of, if it is a run of a check.
+    pub check: Option<Box<CheckRun>>,
 }
 
 /// What few jobs say: what they wait for, and when they are tried again.
@@ -166,7 +194,11 @@ impl Submitted {
             waits: Waits::of(&self.spec),
             time: self.time,
             confinement: self.spec.confinement,
+            on_disconnect: self.spec.on_disconnect,
+            least: Isolation::None,
             interrupt: self.spec.interrupt,
+            verify: self.spec.verify,
+            check: self.spec.check.clone().map(Box::new),
         }
     }
 
@@ -185,6 +217,18 @@ impl Brief {
     #[must_use]
     pub fn gang(&self) -> Held {
         Held::of_gang(self.tasks, &self.resources)
+    }
+
+    /// What is owed to it: what it says of its own isolation, raised to what its queue demands.
+    #[must_use]
+    pub fn owed(&self) -> Confinement {
+        self.confinement.at_least(self.least)
+    }
+
+    /// Whether its queue demands containers and it names no image.
+    #[must_use]
+    pub fn lacks_image(&self) -> bool {
+        self.least == Isolation::Container && self.confinement.isolation < self.least
     }
 
     /// Jobs that have to end first.
@@ -404,15 +448,6 @@ impl NodeRow {
     }
 }
 
-/// A node's GPUs that are held back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct HealthRow {
-    /// The GPUs, as the node told last.
-    pub gpus: Vec<HeldGpu>,
-    /// Which of them an operator has accepted, by unique name, with the entry that says so.
-    pub accepted: BTreeMap<String, LogIndex>,
-}
-
 /// A stored reply.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct ReplyRow {
@@ -440,4 +475,15 @@ pub struct ReplyAge {
     pub keys: Vec<RequestKey>,
     /// When they were stored.
     pub time: Millis,
+}
+
+/// A committed checkpoint whose bytes are kept.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct KeptRow {
+    /// The digest of the list of its chunks.
+    pub list: Digest,
+    /// The lease under which it was committed.
+    pub lease: LeaseId,
+    /// When its time is over.
+    pub until: Millis,
 }

@@ -1,6 +1,7 @@
 //! What the scheduler keeps in memory: the live set and the planner's indexes.
 
 use super::{
+    check::Checks,
     command::Effect,
     keep::Kept,
     key,
@@ -10,9 +11,14 @@ use super::{
     step::Step,
 };
 use domain::{
-    Bytes, CpuMillis, ElementId, JobId, LeaseId, Millis, NodeId, artifact::SealTicket,
-    isolation::Confinement, lease::Lease, node::hardware_class, port::RowRead,
-    resource::TaskResources,
+    Bytes, CpuMillis, ElementId, JobId, LeaseId, Millis, NodeId,
+    artifact::SealTicket,
+    check::AcceptanceConfig,
+    isolation::Confinement,
+    lease::Lease,
+    node::hardware_class,
+    port::RowRead,
+    resource::{Gpu, TaskResources},
 };
 use std::{
     cmp::Reverse,
@@ -109,10 +115,16 @@ pub struct Sched {
     pub gate_training: bool,
     /// Jobs that wait for a policy's decision.
     pub gated: BTreeSet<JobId>,
+    /// When the time of the first kept checkpoint is over.
+    pub kept_until: Option<Millis>,
     /// Preemptions that are under way, by the job that room is made for.
     pub preemptions: BTreeMap<JobId, PreemptionRow>,
     /// Live leases that make room, each with that job.
     pub ceding: BTreeMap<LeaseId, JobId>,
+    /// Checks of machines.
+    pub checks: Checks,
+    /// How GPUs come out of quarantine.
+    pub acceptance: AcceptanceConfig,
 }
 
 impl Node {
@@ -130,6 +142,12 @@ impl Node {
         };
         node.classify();
         node
+    }
+
+    /// GPUs that take work: all that it offers, without those that gave wrong bits.
+    pub fn serving(&self) -> impl Iterator<Item = &Gpu> + Clone {
+        let accused = &self.health.accused;
+        self.row.inventory.gpus.iter().filter(|gpu| !accused.contains_key(&gpu.uuid))
     }
 
     /// Derives its classes anew after a change of what it has.
@@ -183,7 +201,7 @@ impl Job {
             tasks: self.brief.tasks,
             resources: self.brief.resources.clone(),
             class: class.map(str::to_owned),
-            confinement: Confinement { disk: None, ..self.brief.confinement },
+            confinement: Confinement { disk: None, ..self.brief.owed() },
         }
     }
 
@@ -217,7 +235,7 @@ impl Job {
     /// Elements that may be placed now, given how many may run at once.
     #[must_use]
     pub fn room(&self) -> u32 {
-        if self.progress.held || !self.pending.is_empty() {
+        if self.progress.held || !self.pending.is_empty() || self.brief.lacks_image() {
             return 0;
         }
         let waiting = self.progress.waiting(self.brief.elements()) - self.later.len() as u32;

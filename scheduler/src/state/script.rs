@@ -3,6 +3,7 @@
 use super::{
     Applied, Cluster,
     command::{Command, Effect, Entry, NewJob, Placement, PlanRecord, Reply, Request},
+    keeping,
     preemption::Preemption,
     view::View,
 };
@@ -63,7 +64,12 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         after: Vec::new(),
         retry: Default::default(),
         confinement: domain::isolation::Confinement::default(),
+        checkpoint: domain::checkpoint::CheckpointRule::default(),
+        framework: None,
+        image: None,
         interrupt: domain::interrupt::Interrupt::default(),
+        verify: None,
+        check: None,
     }
 }
 
@@ -141,6 +147,7 @@ impl Script {
             };
         }
         assert_eq!(self.cluster.broken_invariant(), None, "after {entry:?}");
+        assert_eq!(keeping::broken(&self.cluster.sched, &self.rows), None, "after {entry:?}");
         self.effects.extend(effects);
         self.log.push(entry);
         replies

@@ -11,13 +11,17 @@ use super::{
 use domain::{
     ArtifactId, Digest, LeaseId, ReplicaId,
     artifact::Artifact,
+    audit::EventSignature,
     checkpoint::Checkpoint,
     job::{ElementState, EndCause},
     limit,
     port::RowRead,
     scratch,
 };
-use registry::ledger::{Ledger, SealInput};
+use registry::ledger::{
+    Ledger, SealInput,
+    signing_key::{check_signer, may_sign_events},
+};
 use serde_json::json;
 
 /// What completes a ticket.
@@ -46,6 +50,9 @@ impl Sched {
                 "seal of {}: copies: no server is named; name those that hold every byte",
                 completion.ticket
             )));
+        }
+        if let Err(refusal) = check_signer(&step.rows, completion.signer, step.now) {
+            return Reply::Refused(Refusal::Registry(refusal));
         }
         let id = ticket.element.job;
         let Some(submitted) = step.submitted(id) else { return step.done() };
@@ -109,6 +116,21 @@ impl Sched {
         });
         step.done()
     }
+}
+
+/// Attaches signatures to events of record.
+pub(super) fn sign_events<R: RowRead>(
+    step: &mut Step<'_, R>,
+    ledger: &mut Ledger,
+    first: u64,
+    signatures: Vec<EventSignature>,
+) -> Reply {
+    // Signatures for events that another leader has signed change nothing, and nor do those of a
+    // key whose word does not count.
+    if may_sign_events(&step.rows, &signatures, step.now) {
+        let _ = ledger.sign(&mut step.rows, first, signatures);
+    }
+    step.done()
 }
 
 /// Records which servers hold a result now.

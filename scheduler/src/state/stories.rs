@@ -288,9 +288,9 @@ fn a_drained_node_that_was_lost_is_lost_when_it_is_put_back() {
     script.send(None, drain(Some("fan")));
     script.lose(node);
     script.send(None, drain(None));
-    assert_eq!(script.view().nodes()[0].status, NodeState::Lost);
+    assert_eq!(script.view().nodes(&script.rows)[0].status, NodeState::Lost);
     script.register(machine("a", 1, "H100"));
-    assert_eq!(script.view().nodes()[0].status, NodeState::Ready);
+    assert_eq!(script.view().nodes(&script.rows)[0].status, NodeState::Ready);
 }
 
 #[test]

@@ -10,7 +10,10 @@ use super::{
     step::Step,
     waits::has_completed,
 };
-use domain::{AttemptNo, JobId, job::JobSpec, limit, port::RowRead, refusal::RegistryRefusal};
+use domain::{
+    AttemptNo, JobId, isolation::Isolation, job::JobSpec, limit, port::RowRead,
+    refusal::RegistryRefusal,
+};
 use registry::ledger::dataset;
 use serde_json::json;
 
@@ -106,6 +109,17 @@ impl Sched {
             return refuse(
                 "priority",
                 format!("is {asked}, queue `{queue}` allows {max}; lower it to {max}"),
+            );
+        }
+        let least = self.demanded(&spec.queue.as_str().into());
+        if least == Isolation::Container && spec.image.is_none() {
+            return refuse(
+                "image",
+                format!(
+                    "queue `{}` runs containers alone, and none is named; add \
+                     `image = \"docker.io/library/python@sha256:...\"`",
+                    spec.queue
+                ),
             );
         }
         let gpus = u64::from(spec.tasks) * u64::from(spec.resources.gpus);

@@ -1,5 +1,6 @@
 //! The only window onto the state, for reading alone.
 
+mod checks;
 mod config_plan;
 mod documents;
 mod making_room;
@@ -17,6 +18,7 @@ use domain::{
     Digest, JobId, LeaseId, LogIndex, Millis, NodeId,
     artifact::SealTicket,
     checkpoint::Checkpoint,
+    chunks::Pin,
     health::{Acceptance, HeldGpu},
     lease::{Lease, Phase},
     limit,
@@ -30,7 +32,10 @@ use registry::{
     ledger::{EventProof, Head, Ledger},
     seal::tlog::TreeFault,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A read-only view. A function of replicated rows only.
 #[derive(Clone, Copy)]
@@ -149,6 +154,12 @@ impl<'a> View<'a> {
         self.sched.jobs.get(&id).map(|job| job.brief.name.to_string())
     }
 
+    /// The name of a node.
+    #[must_use]
+    pub fn node_name(&self, id: NodeId) -> Option<String> {
+        self.sched.nodes.get(&id).map(|node| node.row.inventory.name.clone())
+    }
+
     /// A live lease.
     #[must_use]
     pub fn lease(&self, id: LeaseId) -> Option<&'a Lease> {
@@ -200,6 +211,12 @@ impl<'a> View<'a> {
         registry::ledger::prove(self.ledger, rows, event)
     }
 
+    /// The keys that sign for the cluster.
+    #[must_use]
+    pub fn keys(&self, rows: &impl RowRead) -> domain::signing::KeysView {
+        registry::ledger::signing_key::view(rows, self.now())
+    }
+
     /// GPUs of a node that are held back, with those that an operator has accepted.
     #[must_use]
     pub fn health(&self, id: NodeId) -> Option<&'a HealthRow> {
@@ -209,7 +226,7 @@ impl<'a> View<'a> {
     /// Operators' words that a node has not acted on.
     #[must_use]
     pub fn acceptances(&self, id: NodeId) -> Vec<Acceptance> {
-        let Some(HealthRow { gpus, accepted }) = self.health(id) else { return Vec::new() };
+        let Some(HealthRow { gpus, accepted, .. }) = self.health(id) else { return Vec::new() };
         let word = |gpu: &HeldGpu| {
             let at = *accepted.get(&gpu.uuid)?;
             Some(Acceptance { uuid: gpu.uuid.clone(), at, since: gpu.since })
@@ -262,6 +279,12 @@ impl<'a> View<'a> {
         }
         let nodes = lease.members.iter().filter_map(|member| self.node(member.node));
         nodes.map(|row| row.inventory.clone()).collect()
+    }
+
+    /// Whether a list of chunks is needed that these attempts have put on a server.
+    #[must_use]
+    pub fn needs_list(&self, rows: &impl RowRead, list: Digest, pins: &BTreeSet<Pin>) -> bool {
+        self.sched.needs_list(rows, list, pins)
     }
 
     /// The entry that held the newest plan.

@@ -57,6 +57,7 @@ mod tests {
             phase: Phase::Preparing { ready: BTreeSet::new() },
             resume_from: None,
             build_key: Digest::default(),
+            isolation: domain::isolation::Isolation::None,
             notice: None,
         };
         let mut law = GangWhole::default();

@@ -12,6 +12,7 @@ mod gate_before_stage;
 mod healed;
 mod history_linearizable;
 pub mod log_agreement;
+mod named_right;
 mod one_leader;
 pub mod preemption_used;
 pub mod quota_kept;
@@ -200,6 +201,7 @@ impl Laws {
         exactly_once::check(world)?;
         complete_means_sealed::check(world)?;
         recipe_function::check(world)?;
+        named_right::check(world)?;
         gate_before_stage::check(world)?;
         bounded::check(world)?;
         let mut whole = world.servers.iter().filter(|server| world.is_whole(server));

@@ -178,9 +178,21 @@ impl Drop for Groups {
 }
 
 impl Group {
-    /// The files that a process writes `0` to, to be in it.
+    /// The files that a process with one thread writes `0` to, to be in it: none in version 2,
+    /// where it is born there.
+    ///
+    /// They are the files of threads: a thread that moves itself alone takes no lock over the
+    /// births of all processes, for which the kernel would wait out a grace period of its RCU.
+    /// Source: `cgroup_procs_write_start`, Linux 5.4 and later.
     pub fn doors(&self) -> io::Result<Vec<File>> {
-        self.homes.iter().map(|home| open(&home.dir.join("cgroup.procs"))).collect()
+        let homes = self.homes.iter().filter(|_| self.version == 1);
+        homes.map(|home| open(&home.dir.join("tasks"))).collect()
+    }
+
+    /// The folder in which a process is born to be in it, in version 2.
+    pub fn cradle(&self) -> io::Result<Option<File>> {
+        let home = self.homes.first().filter(|_| self.version == 2);
+        home.map(|home| File::open(&home.dir).map_err(|why| named(&home.dir, &why))).transpose()
     }
 
     /// The controllers that hold a limit, by name.
@@ -206,8 +218,14 @@ impl Group {
         (count(&pids.join("pids.events"), "max") > 0).then_some(Breach::Processes)
     }
 
-    /// Kills all that is in it, where the kernel can do so at once.
+    /// Kills all that is in it, where the kernel can do so at once. What ends takes processor time
+    /// to end, thousands of processes a lot of it: their limit goes first.
     pub fn kill(&self) {
+        let (file, none) =
+            if self.version == 2 { ("cpu.max", "max") } else { ("cpu.cfs_quota_us", "-1") };
+        if let Some(home) = self.home("cpu") {
+            let _ = fs::write(home.join(file), none);
+        }
         if self.version == 2
             && let Some(home) = self.homes.first()
         {

@@ -1,5 +1,4 @@
 //! How a task steps into its room, between its birth and its program.
-#![expect(unsafe_code, reason = "what a child does before its program is `pre_exec`")]
 
 use landlock::RulesetCreated;
 use rustix::{
@@ -17,11 +16,7 @@ use std::{
     ffi::CString,
     fs::File,
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::process::CommandExt,
-    },
-    process::Command,
+    os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
 
@@ -44,8 +39,6 @@ pub struct Entry {
     pub reach: RulesetCreated,
     /// What calls it makes.
     pub filters: Arc<Vec<BpfProgram>>,
-    /// Where the child says at which step it failed.
-    pub told: OwnedFd,
 }
 
 /// The steps in order; their place is what a child tells when one fails.
@@ -59,28 +52,11 @@ pub const STEPS: [&str; 7] = [
     "limit what calls it makes",
 ];
 
-/// Has the child of `command` take every step before its program runs.
-pub fn on_birth(command: &mut Command, entry: Entry) {
-    let mut entry = Some(entry);
-    // SAFETY: the child makes system calls on what was made before, and allocates nothing that
-    // another thread of the supervisor, which has one, could hold.
-    unsafe {
-        command.pre_exec(move || match entry.take() {
-            Some(entry) => entry.step_in(),
-            None => Err(io::ErrorKind::InvalidInput.into()),
-        });
-    }
-}
-
 impl Entry {
-    fn step_in(self) -> io::Result<()> {
-        let Self { doors, init, spaces, cwd, uid, reach, filters, told } = self;
-        let step = |place: u8, done: io::Result<()>| {
-            if done.is_err() {
-                let _ = write(&told, &[place]);
-            }
-            done
-        };
+    /// Takes every step; the one that failed, by its place, and why.
+    pub fn step_in(self) -> Result<(), (u8, io::Error)> {
+        let Self { doors, init, spaces, cwd, uid, reach, filters } = self;
+        let step = |place: u8, done: io::Result<()>| done.map_err(|why| (place, why));
         let join = || doors.iter().try_for_each(|door| write(door, b"0").map(drop));
         step(0, join().map_err(Into::into))?;
         step(1, move_into_thread_name_spaces(init.as_fd(), spaces).map_err(Into::into))?;

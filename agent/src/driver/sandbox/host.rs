@@ -1,23 +1,25 @@
 //! The machine as the builder of rooms sees it, and the rooms it has built.
 
 use super::{
-    Breach, Groups, Limits, SandboxError, Walls, cgroup,
-    enter::{self, Entry, STEPS},
-    filter, init,
-    init::Init,
+    Breach, Groups, ImageRoot, Limits, SandboxError, Walls,
+    birth::{Program, bear},
+    cgroup,
+    enter::Entry,
+    filter, hooks,
+    image_root::ImagePlan,
+    init,
+    init::{Init, Plan},
     probe, reach,
     root::{Blueprint, DEVICES},
 };
-use crate::driver::dirs::LeaseDirs;
+use crate::driver::{dirs::LeaseDirs, image::is_mounted};
 use domain::{
     Digest, LeaseId,
-    isolation::{Network, SandboxFacts},
+    isolation::{ImageFacts, Network, SandboxFacts},
 };
 use landlock::RulesetCreated;
 use rustix::{
     fs::{AtFlags, CWD, Gid, Uid, chownat, fchown, major, minor, stat},
-    io::read,
-    pipe::{PipeFlags, pipe_with},
     process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid},
     thread::ThreadNameSpaceType,
 };
@@ -29,7 +31,6 @@ use std::{
     io,
     os::{fd::AsFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
-    process::{Child, Command},
     sync::Arc,
 };
 
@@ -58,6 +59,7 @@ pub struct Room {
     own: File,
     filters: Arc<Vec<BpfProgram>>,
     limits: Limits,
+    image: Option<ImageFacts>,
 }
 
 /// What tells the groups of one supervisor from those of another.
@@ -105,12 +107,12 @@ impl Host {
         &mut self,
         lease: LeaseId,
         walls: &Walls,
+        image: Option<&ImageRoot>,
         dirs: &LeaseDirs,
         ranks: &[u32],
     ) -> Result<Room, SandboxError> {
-        let limits = limits(walls).map_err(|why| SandboxError::io("find its devices", &why))?;
         let uid = self.uid();
-        let built = self.build_for(uid, lease, walls, limits, dirs, ranks);
+        let built = self.build_for(uid, lease, walls, image, dirs, ranks);
         if built.is_err() {
             self.uids.remove(&uid);
         }
@@ -122,32 +124,22 @@ impl Host {
         uid: u32,
         lease: LeaseId,
         walls: &Walls,
-        limits: Limits,
+        image: Option<&ImageRoot>,
         dirs: &LeaseDirs,
         ranks: &[u32],
     ) -> Result<Room, SandboxError> {
         let io = |step: &'static str| move |why: io::Error| SandboxError::io(step, &why);
+        let limits = limits(walls, image).map_err(io("find its devices"))?;
         give(dirs, ranks, uid).map_err(io("give it its folders"))?;
         let writable = [dirs.out(), dirs.checkpoints(), dirs.tmp(), dirs.logs()];
-        let paths = |all: &[String]| all.iter().map(PathBuf::from).collect::<Vec<_>>();
-        let mut readable = paths(&walls.readable);
-        if walls.network == Network::Host {
-            readable.extend(RESOLVER.map(PathBuf::from));
-        }
-        let blueprint = Blueprint {
-            on: &self.on,
-            lease: &dirs.root,
-            writable: &writable,
-            scratch: &dirs.tmp(),
-            readable: &readable,
-            devices: &paths(&walls.devices),
-            shared: walls.memory.0,
-            uid,
-        };
-        let steps = blueprint.steps().map_err(io("plan its root"))?;
+        let plan = self.plan(walls, image, dirs, &writable, uid).map_err(io("plan its root"))?;
         let own = self.own.try_clone().map_err(io("open its own namespace"))?;
         let group = self.groups.make(lease, &limits).map_err(io("limit it"))?;
-        let begun = init::start(&self.own, &self.on, &steps, walls.network).and_then(|init| {
+        let hooks = image.map_or(&[][..], |image| image.hooks.as_slice());
+        let bundle = dirs.root.join("bundle");
+        let finish = |init: Pid| hooks::run(hooks, init, &bundle, &lease.to_string());
+        let finish: Option<init::Finish<'_>> = if hooks.is_empty() { None } else { Some(&finish) };
+        let begun = init::start(&self.own, &plan, walls.network, finish).and_then(|init| {
             let seen = PathBuf::from(format!("/proc/{}/root", init.pid.as_raw_nonzero()));
             match reach::rules(&seen, &writable) {
                 Ok(reach) => Ok((init, reach)),
@@ -166,7 +158,42 @@ impl Host {
             }
         };
         let (network, filters) = (walls.network, Arc::clone(&self.filters));
-        Ok(Room { init, group, uid, network, reach, own, filters, limits })
+        let image = image.map(|image| image.facts.clone());
+        Ok(Room { init, group, uid, network, reach, own, filters, limits, image })
+    }
+
+    /// The root that the tasks of a lease are to have.
+    fn plan(
+        &self,
+        walls: &Walls,
+        image: Option<&ImageRoot>,
+        dirs: &LeaseDirs,
+        writable: &[PathBuf],
+        uid: u32,
+    ) -> io::Result<Plan> {
+        let paths = |all: &[String]| all.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let mut readable = paths(&walls.readable);
+        if walls.network == Network::Host && image.is_none() {
+            readable.extend(RESOLVER.map(PathBuf::from));
+        }
+        let blueprint = Blueprint {
+            // What is done in an image is done once it is the root.
+            on: if image.is_some() { Path::new("/") } else { &self.on },
+            lease: &dirs.root,
+            writable,
+            scratch: &dirs.tmp(),
+            readable: &readable,
+            devices: &paths(&walls.devices),
+            shared: walls.memory.0,
+            uid,
+        };
+        match image {
+            None => Ok(Plan::System(self.on.clone(), blueprint.steps()?)),
+            Some(image) if is_mounted(Path::new(&image.path)) => {
+                Ok(Plan::Image(ImagePlan::new(&self.on, image, &blueprint, walls.network)?))
+            }
+            Some(image) => Err(io::Error::other(format!("nothing is mounted at `{}`", image.path))),
+        }
     }
 
     fn uid(&mut self) -> u32 {
@@ -238,6 +265,7 @@ impl Room {
             memory: self.limits.memory,
             cpu_millis: self.limits.cpu.0,
             processes: self.limits.processes,
+            image: self.image.clone(),
         }
     }
 
@@ -250,47 +278,34 @@ impl Room {
         Ok(fchown(file, Some(user), Some(group))?)
     }
 
-    /// Starts `command` in it, in the folder `cwd`.
+    /// Starts a program in it, in the folder `cwd`, as the leader of a process group of its own.
     ///
     /// # Errors
     /// Names the step that failed, or what the system says of the program.
-    pub fn spawn(&self, mut command: Command, cwd: &str) -> io::Result<Child> {
-        let (said, told) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    pub fn spawn(&self, program: Program<'_>, cwd: &str) -> io::Result<Pid> {
         let mut spaces = ThreadNameSpaceType::MOUNT
             | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
             | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
         if self.network == Network::None {
             spaces |= ThreadNameSpaceType::NETWORK;
         }
-        enter::on_birth(
-            &mut command,
-            Entry {
-                doors: self.group.doors()?,
-                init: self.init.fd.try_clone()?,
-                spaces,
-                cwd: CString::new(cwd)?,
-                uid: self.uid,
-                reach: self.reach.try_clone()?,
-                filters: Arc::clone(&self.filters),
-                told,
-            },
-        );
+        let entry = Entry {
+            doors: self.group.doors()?,
+            init: self.init.fd.try_clone()?,
+            spaces,
+            cwd: CString::new(cwd)?,
+            uid: self.uid,
+            reach: self.reach.try_clone()?,
+            filters: Arc::clone(&self.filters),
+        };
+        let group = self.group.cradle()?;
         rustix::thread::move_into_thread_name_spaces(
             self.init.fd.as_fd(),
             ThreadNameSpaceType::PROCESS_ID,
         )?;
-        let child = command.spawn();
+        let born = bear(program, entry, group.as_ref());
         init::come_back(&self.own);
-        child.map_err(|why| {
-            let mut place = [0];
-            match read(&said, &mut place) {
-                Ok(1) => {
-                    let step = STEPS.get(usize::from(place[0])).copied().unwrap_or("enter");
-                    io::Error::new(why.kind(), format!("cannot {step}: {why}"))
-                }
-                _ => why,
-            }
-        })
+        born
     }
 }
 
@@ -300,9 +315,10 @@ impl Groups {
     }
 }
 
-fn limits(walls: &Walls) -> io::Result<Limits> {
+fn limits(walls: &Walls, image: Option<&ImageRoot>) -> io::Result<Limits> {
     let mut devices = Groups::of_devices(DEVICES.iter().map(|(_, major, minor)| (*major, *minor)));
-    for path in &walls.devices {
+    let of_image = image.iter().flat_map(|image| image.devices.iter().map(|(path, _)| path));
+    for path in walls.devices.iter().chain(of_image) {
         let number = stat(path.as_str())
             .map_err(|why| io::Error::other(format!("`{path}`: {why}")))?
             .st_rdev;

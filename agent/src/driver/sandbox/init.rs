@@ -3,6 +3,7 @@
 
 use super::{
     SandboxError,
+    image_root::ImagePlan,
     root::{self, Step},
 };
 use domain::isolation::Network;
@@ -24,16 +25,30 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::Path,
+    path::PathBuf,
     time::Duration,
 };
 
 /// Longest time in which a room is built.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What the first process says when its root waits for the programs that finish it.
+const FINISH: &[u8] = b"finish";
 /// What the first process says when all is built.
 const READY: &[u8] = b"ready";
 /// Longest word of it.
 const WORD_MAX: usize = 512;
+
+/// The root that a room is to have.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// From the system's folders, on this one.
+    System(PathBuf, Vec<Step>),
+    /// From a container image.
+    Image(ImagePlan),
+}
+
+/// Finishes the root of a room's first process.
+pub type Finish<'a> = &'a dyn Fn(Pid) -> Result<(), (String, io::Error)>;
 
 /// A room's first process.
 #[derive(Debug)]
@@ -46,29 +61,31 @@ pub struct Init {
 
 /// Makes the first process of a room, and waits until the room stands.
 ///
-/// `own` is this process's own pid namespace, to come back to.
+/// `own` is this process's own pid namespace, to come back to. `finish` finishes the root, where
+/// something does.
 pub fn start(
     own: &File,
-    on: &Path,
-    steps: &[Step],
+    plan: &Plan,
     network: Network,
+    finish: Option<Finish<'_>>,
 ) -> Result<Init, SandboxError> {
     let failed = |why: Errno| SandboxError::io("start a room", &why.into());
     let (said, say) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    let (hear, go_on) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     // SAFETY: none of the flags separates tables of descriptors.
     unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.map_err(failed)?;
     // SAFETY: the child uses what was made before, and the C library's allocator, which outlives
     // a fork; it never returns from `live`.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        live(&say, on, steps, network);
+        live(&Line { say, hear }, plan, network, finish.is_some());
     }
     let fork = io::Error::last_os_error();
     come_back(own);
-    drop(say);
+    drop((say, hear));
     let pid = Pid::from_raw(child).filter(|_| child > 0);
     let pid = pid.ok_or_else(|| SandboxError::io("start a room", &fork))?;
-    let heard = listen(&said);
+    let heard = listen(&said, &go_on, pid, finish);
     let opened = pidfd_open(pid, PidfdFlags::NONBLOCK);
     match (heard, opened) {
         (Ok(()), Ok(fd)) => Ok(Init { pid, fd }),
@@ -81,13 +98,24 @@ pub fn start(
     }
 }
 
+/// What the first process has of the supervisor while it builds.
+struct Line {
+    say: OwnedFd,
+    hear: OwnedFd,
+}
+
 /// Children of this thread are born in its own namespace again.
 pub fn come_back(own: &File) {
     move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))
         .expect("a process may return to its own namespace");
 }
 
-fn listen(said: &OwnedFd) -> Result<(), SandboxError> {
+fn listen(
+    said: &OwnedFd,
+    go_on: &OwnedFd,
+    pid: Pid,
+    finish: Option<Finish<'_>>,
+) -> Result<(), SandboxError> {
     let failed = |why: String| SandboxError::new("build a room", why);
     let mut word = Vec::new();
     let end = std::time::Instant::now() + PATIENCE;
@@ -107,6 +135,11 @@ fn listen(said: &OwnedFd) -> Result<(), SandboxError> {
         if word == READY {
             return Ok(());
         }
+        if let Some(finish) = finish.filter(|_| word == FINISH) {
+            finish(pid).map_err(|(step, why)| failed(format!("{step}: {why}")))?;
+            write(go_on, b"1").map_err(|why| failed(why.to_string()))?;
+            word.clear();
+        }
         if read == 0 {
             let text = String::from_utf8_lossy(&word).into_owned();
             return Err(failed(if text.is_empty() { "it ended".into() } else { text }));
@@ -115,14 +148,14 @@ fn listen(said: &OwnedFd) -> Result<(), SandboxError> {
 }
 
 /// The life of the first process.
-fn live(say: &OwnedFd, on: &Path, steps: &[Step], network: Network) -> ! {
-    let built = settle(say).map_err(|why| ("be a process apart".to_owned(), why));
-    let built = built.and_then(|()| build(on, steps, network));
+fn live(line: &Line, plan: &Plan, network: Network, waits: bool) -> ! {
+    let built = settle(line).map_err(|why| ("be a process apart".to_owned(), why));
+    let built = built.and_then(|()| build(line, plan, network, waits));
     let word = match &built {
         Ok(()) => READY.to_vec(),
         Err((step, why)) => format!("{step}: {why}").into_bytes(),
     };
-    let told = write(say, &word[..word.len().min(WORD_MAX)]);
+    let told = write(&line.say, &word[..word.len().min(WORD_MAX)]);
     // SAFETY: nothing of this process uses a descriptor from here on, and both calls end it.
     unsafe {
         if built.is_err() || told.is_err() {
@@ -136,20 +169,29 @@ fn live(say: &OwnedFd, on: &Path, steps: &[Step], network: Network) -> ! {
 }
 
 /// Ends with the supervisor, holds none of its descriptors, and cannot be looked into.
-fn settle(say: &OwnedFd) -> io::Result<()> {
+fn settle(line: &Line) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let kept = say.as_raw_fd().cast_unsigned();
-    // SAFETY: the descriptors belong to the supervisor, whose copies stay; only `say` is used
-    // here. SIGCHLD that is ignored has the kernel bury orphans.
+    let kept = [&line.say, &line.hear].map(|fd| fd.as_raw_fd().cast_unsigned());
+    let (low, high) = (kept[0].min(kept[1]), kept[0].max(kept[1]));
+    // SAFETY: the descriptors belong to the supervisor, whose copies stay; only those of the line
+    // are used here. SIGCHLD that is ignored has the kernel bury orphans.
     unsafe {
-        libc::close_range(0, kept - 1, 0);
-        libc::close_range(kept + 1, u32::MAX, 0);
+        libc::close_range(0, low - 1, 0);
+        if high - low > 1 {
+            libc::close_range(low + 1, high - 1, 0);
+        }
+        libc::close_range(high + 1, u32::MAX, 0);
         libc::signal(libc::SIGCHLD, libc::SIG_IGN);
     }
     Ok(())
 }
 
-fn build(on: &Path, steps: &[Step], network: Network) -> Result<(), (String, io::Error)> {
+fn build(
+    line: &Line,
+    plan: &Plan,
+    network: Network,
+    waits: bool,
+) -> Result<(), (String, io::Error)> {
     let named = |what: &str| {
         let what = what.to_owned();
         move |why: Errno| (what, io::Error::from(why))
@@ -163,11 +205,24 @@ fn build(on: &Path, steps: &[Step], network: Network) -> Result<(), (String, io:
     if network == Network::None {
         raise_loopback().map_err(|why| ("raise loopback".to_owned(), why))?;
     }
-    root::build(on, steps)?;
+    match plan {
+        Plan::System(on, steps) => root::build(on, steps)?,
+        Plan::Image(plan) => plan.build(|| if waits { be_finished(line) } else { Ok(()) })?,
+    }
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(named("hide its memory"))?;
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     set_capabilities(None, none).map_err(named("give up its rights"))
+}
+
+/// Waits until the root is finished from outside; the supervisor's patience bounds the wait.
+fn be_finished(line: &Line) -> Result<(), (String, io::Error)> {
+    let told = write(&line.say, FINISH).and_then(|_| read(&line.hear, &mut [0; 1]));
+    match told {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(("wait for its devices".to_owned(), io::ErrorKind::UnexpectedEof.into())),
+        Err(why) => Err(("wait for its devices".to_owned(), why.into())),
+    }
 }
 
 /// Tasks of one lease on one node meet on 127.0.0.1.

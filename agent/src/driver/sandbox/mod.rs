@@ -4,10 +4,13 @@
 //! with the room; tasks are children of the supervisor that step into it (`enter`).
 //! Source: ADR-0020.
 
+mod birth;
 mod cgroup;
 mod enter;
 mod filter;
+mod hooks;
 mod host;
+mod image_root;
 mod init;
 mod probe;
 mod reach;
@@ -16,12 +19,16 @@ mod root;
 #[cfg(test)]
 mod tests;
 
+pub use birth::Program;
 pub use cgroup::{Breach, Groups};
 pub use host::{Host, Room};
 pub use probe::probe;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use domain::{Bytes, CpuMillis, isolation::Network};
+use domain::{
+    Bytes, CpuMillis,
+    isolation::{ImageFacts, Network},
+};
 use std::{fmt, io};
 
 /// The first user that tasks run as; each lease has one of [`UIDS`].
@@ -49,6 +56,21 @@ pub struct Walls {
     pub devices: Vec<String>,
     /// Folders beside the system's that they may read.
     pub readable: Vec<String>,
+}
+
+/// A root that is a container image's rather than the system's folders.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ImageRoot {
+    /// Where it is mounted on the machine, to read.
+    pub path: String,
+    /// What it is, for the record.
+    pub facts: ImageFacts,
+    /// Device files beside the usual ones: on the machine, and inside.
+    pub devices: Vec<(String, String)>,
+    /// Files and folders of the machine, and where they are shown inside.
+    pub shown: Vec<(String, String)>,
+    /// Programs of the machine that finish the root, with their arguments.
+    pub hooks: Vec<(String, Vec<String>)>,
 }
 
 /// The part of [`Walls`] that a control group holds, with devices as `major:minor`.

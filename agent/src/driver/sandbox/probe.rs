@@ -60,7 +60,7 @@ pub fn probe(default: Isolation) -> NodeIsolation {
             0
         }
     };
-    NodeIsolation { default, lacks, cgroup, landlock }
+    NodeIsolation { default, lacks, cgroup, landlock, ..NodeIsolation::default() }
 }
 
 /// The version of Landlock's interface, or 0.

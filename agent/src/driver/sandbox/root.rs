@@ -44,6 +44,12 @@ pub enum Step {
     Make(&'static str, PathBuf, MountFlags, CString),
     /// Make a device file.
     Device(PathBuf, u64),
+    /// Show a folder or file of the machine in a root that is not the machine's: with these flags.
+    Graft(PathBuf, PathBuf, MountFlags),
+    /// Put a folder there, whatever an image has in its place.
+    Clear(PathBuf),
+    /// Remove a link that an image has there, so that a file can stand where its path says.
+    Unlink(PathBuf),
 }
 
 /// What a room's root is made from.
@@ -89,27 +95,22 @@ impl Blueprint<'_> {
         Ok(steps)
     }
 
-    fn inside(&self, path: &Path) -> PathBuf {
+    pub(super) fn inside(&self, path: &Path) -> PathBuf {
         self.on.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    fn tmpfs(&self, at: &str, how: &str, flags: MountFlags) -> io::Result<Step> {
+    pub(super) fn tmpfs(&self, at: &str, how: &str, flags: MountFlags) -> io::Result<Step> {
         let how = CString::new(how)?;
         Ok(Step::Make("tmpfs", self.inside(Path::new(at)), flags | MountFlags::NOSUID, how))
     }
 
-    /// A folder of the machine, with what is mounted below it.
     fn show_with_mounts(&self, folder: &Path, steps: &mut Vec<Step>) {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let below = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
-        let below = below.filter(|at| *at != folder && at.starts_with(folder));
-        for path in std::iter::once(folder).chain(below) {
-            steps.push(Step::Show(path.to_owned(), self.inside(path)));
-        }
+        let all = with_mounts(folder);
+        steps.extend(all.into_iter().map(|path| Step::Show(path.clone(), self.inside(&path))));
     }
 
     /// The tasks' user has a name, since programs ask for it.
-    fn names(&self, steps: &mut Vec<Step>) {
+    pub(super) fn names(&self, steps: &mut Vec<Step>) {
         let (uid, home) = (self.uid, self.scratch.display());
         let files = [
             ("passwd", format!("root:x:0:0::/:\njob:x:{uid}:{uid}::{home}:/bin/sh\n")),
@@ -122,7 +123,7 @@ impl Blueprint<'_> {
         }
     }
 
-    fn kernel(&self, steps: &mut Vec<Step>) -> io::Result<()> {
+    pub(super) fn kernel(&self, steps: &mut Vec<Step>) -> io::Result<()> {
         let all = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let at = |path: &str| self.inside(Path::new(path));
         steps.push(Step::Make("proc", at("/proc"), all, CString::default()));
@@ -158,9 +159,17 @@ impl Blueprint<'_> {
         Ok(())
     }
 
-    fn shared(&self) -> String {
+    pub(super) fn shared(&self) -> String {
         format!("size={},mode=1777", self.shared)
     }
+}
+
+/// A folder of the machine, with what is mounted below it.
+pub(super) fn with_mounts(folder: &Path) -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let below = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+    let below = below.filter(|at| *at != folder && at.starts_with(folder));
+    std::iter::once(folder).chain(below).map(Path::to_owned).collect()
 }
 
 /// Builds the root and makes it the calling process's own. Nothing of the old one is left.
@@ -174,10 +183,22 @@ pub fn build(on: &Path, steps: &[Step]) -> Result<(), (String, io::Error)> {
     for step in steps {
         step.take().map_err(|why| (step.name(), why))?;
     }
+    seal(on)?;
+    change_to(on)
+}
+
+/// Nothing can be written to the root and to `/dev` from now on.
+pub(super) fn seal(on: &Path) -> Result<(), (String, io::Error)> {
+    let named = |what: &'static str| move |why: rustix::io::Errno| (what.to_owned(), why.into());
     let sealed = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
     mount_remount(on, sealed, "").map_err(named("seal the root"))?;
     let sealed = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NOEXEC;
-    mount_remount(on.join("dev"), sealed, "").map_err(named("seal /dev"))?;
+    mount_remount(on.join("dev"), sealed, "").map_err(named("seal /dev"))
+}
+
+/// Makes `on` the calling process's own root.
+pub(super) fn change_to(on: &Path) -> Result<(), (String, io::Error)> {
+    let named = |what: &'static str| move |why: rustix::io::Errno| (what.to_owned(), why.into());
     chdir(on).map_err(named("enter the root"))?;
     pivot_root(".", ".").map_err(named("change the root"))?;
     unmount(".", UnmountFlags::DETACH).map_err(named("leave the old root"))?;
@@ -185,20 +206,28 @@ pub fn build(on: &Path, steps: &[Step]) -> Result<(), (String, io::Error)> {
 }
 
 impl Step {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::Folder(path) | Self::Link(_, path) | Self::Show(path, _) => {
                 format!("show {}", path.display())
             }
             Self::Lend(path, _) => format!("lend {}", path.display()),
+            Self::Graft(path, to, _) => format!("show {} as {}", path.display(), to.display()),
+            Self::Clear(path) | Self::Unlink(path) => format!("make way for {}", path.display()),
             Self::File(path, _) | Self::Make(_, path, _, _) | Self::Device(path, _) => {
                 format!("make {}", path.display())
             }
         }
     }
 
-    fn take(&self) -> io::Result<()> {
+    pub(super) fn take(&self) -> io::Result<()> {
         match self {
+            Self::Graft(..) => Err(io::Error::other("a graft needs what it is taken from")),
+            Self::Clear(path) => clear(path),
+            Self::Unlink(path) => match path.symlink_metadata() {
+                Ok(meta) if meta.is_symlink() => fs::remove_file(path),
+                _ => Ok(()),
+            },
             Self::Folder(path) => fs::create_dir_all(path),
             Self::Link(target, path) => {
                 parents(path)?;
@@ -221,7 +250,23 @@ impl Step {
     }
 }
 
-fn parents(path: &Path) -> io::Result<()> {
+/// Makes a folder of which no part is a link: what is mounted there stands where its path says.
+fn clear(path: &Path) -> io::Result<()> {
+    let mut at = PathBuf::new();
+    for part in path.components() {
+        at.push(part);
+        match at.symlink_metadata() {
+            Ok(meta) if meta.is_dir() => continue,
+            Ok(_) => fs::remove_file(&at)?,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+            Err(why) => return Err(why),
+        }
+        fs::create_dir(&at)?;
+    }
+    Ok(())
+}
+
+pub(super) fn parents(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)
 }
 

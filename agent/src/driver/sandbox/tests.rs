@@ -1,13 +1,14 @@
 //! Rooms with real processes. They need root: what cannot be built here fails by name.
 
-use super::{Host, Room, TASK_PROCESSES, Walls};
+use super::{Host, Program, Room, TASK_PROCESSES, Walls};
 use crate::driver::dirs::{LeaseDirs, NodeDirs};
 use domain::{Bytes, CpuMillis, LeaseId, isolation::Network};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 use std::{
-    fs,
+    fs::{self, File},
+    io::{ErrorKind, Read, Seek},
     os::unix::process::ExitStatusExt,
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -36,6 +37,11 @@ fn walls() -> Walls {
     }
 }
 
+fn wait(pid: Pid) -> ExitStatus {
+    let (_, status) = waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
+    ExitStatus::from_raw(status.as_raw())
+}
+
 impl Bench {
     fn dirs(&self) -> LeaseDirs {
         NodeDirs { root: self.dir.path().to_owned() }.lease(LEASE)
@@ -44,21 +50,26 @@ impl Bench {
     fn room(&mut self, walls: &Walls) -> Room {
         let dirs = self.dirs();
         dirs.create().unwrap();
-        self.host.build(LEASE, walls, &dirs, &[0]).unwrap()
+        self.host.build(LEASE, walls, None, &dirs, &[0]).unwrap()
     }
 
-    fn shell(&self, room: &Room, script: &str) -> std::process::Child {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", script]).env_clear().env("PATH", "/usr/bin:/bin");
-        command.env("OUT", self.dirs().out());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        room.spawn(command, self.dirs().code().to_str().unwrap()).unwrap()
+    fn shell(&self, room: &Room, script: &str) -> (Pid, File) {
+        let out = tempfile::tempfile().unwrap();
+        let env = [("PATH", "/usr/bin:/bin"), ("OUT", self.dirs().out().to_str().unwrap())]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let args = ["-c", script].map(str::to_owned);
+        let program =
+            Program { program: "sh", args: &args, env: &env, out: out.try_clone().unwrap() };
+        (room.spawn(program, self.dirs().code().to_str().unwrap()).unwrap(), out)
     }
 
     fn run(&self, room: &Room, script: &str) -> (ExitStatus, String) {
-        let output = self.shell(room, script).wait_with_output().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status, String::from_utf8_lossy(&text).trim().to_owned())
+        let (pid, mut out) = self.shell(room, script);
+        let status = wait(pid);
+        let mut text = String::new();
+        out.rewind().unwrap();
+        out.read_to_string(&mut text).unwrap();
+        (status, text.trim().to_owned())
     }
 
     fn close(&mut self, room: &Room) {
@@ -135,9 +146,10 @@ fn a_start_costs_little_over_fork_and_exec() {
         bench.dirs().create().unwrap();
         let dirs = bench.dirs();
         let begun = Instant::now();
-        let room = bench.host.build(LEASE, &walls(), &dirs, &[0]).unwrap();
-        let mut child = room.spawn(Command::new("/bin/true"), "/").unwrap();
-        assert!(child.wait().unwrap().success());
+        let room = bench.host.build(LEASE, &walls(), None, &dirs, &[0]).unwrap();
+        let out = tempfile::tempfile().unwrap();
+        let program = Program { program: "/bin/true", args: &[], env: &[], out };
+        assert!(wait(room.spawn(program, "/").unwrap()).success());
         let times = if round >= 50 { &mut rested } else { &mut walled };
         times.push(begun.elapsed());
         bench.close(&room);
@@ -149,4 +161,20 @@ fn a_start_costs_little_over_fork_and_exec() {
     let (plain, walled, rested) = (median(&mut plain), median(&mut walled), median(&mut rested));
     println!("start: plain {plain:?}, sandboxed {walled:?}, sandboxed after 200 ms {rested:?}");
     assert!(walled < Duration::from_millis(100), "{walled:?}");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named_and_nothing_of_it_is_left() {
+    let mut bench = bench();
+    let room = bench.room(&walls());
+    let out = || tempfile::tempfile().unwrap();
+    let env = [("PATH".to_owned(), "/usr/bin:/etc".to_owned())];
+    for (name, kind) in [("none-such", ErrorKind::NotFound), ("passwd.d", ErrorKind::NotFound)] {
+        let program = Program { program: name, args: &[], env: &env, out: out() };
+        assert_eq!(room.spawn(program, "/").unwrap_err().kind(), kind);
+    }
+    let program = Program { program: "/bin/true", args: &[], env: &env, out: out() };
+    let why = room.spawn(program, "/nowhere").unwrap_err().to_string();
+    assert!(why.starts_with("cannot enter the working folder: No such file"), "{why}");
+    bench.close(&room);
 }

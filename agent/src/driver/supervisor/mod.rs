@@ -6,6 +6,7 @@
 
 mod client;
 mod family;
+mod observe;
 mod rooms;
 mod serve;
 mod spawn;

@@ -4,7 +4,7 @@ use super::wire::TaskCommand;
 use crate::{
     driver::{
         dirs::NodeDirs,
-        sandbox::{Breach, Host, Room, SandboxError, Walls},
+        sandbox::{Breach, Host, ImageRoot, Room, SandboxError, Walls},
     },
     machine::Exit,
 };
@@ -29,6 +29,7 @@ impl Rooms {
         &mut self,
         lease: LeaseId,
         walls: &Walls,
+        image: Option<&ImageRoot>,
         tasks: &[TaskCommand],
     ) -> Result<Room, SandboxError> {
         let host = match self.host.take() {
@@ -38,7 +39,7 @@ impl Rooms {
         let host = self.host.insert(host);
         let dirs = self.dirs.lease(lease);
         let ranks: Vec<_> = tasks.iter().map(|task| task.rank).collect();
-        let room = host.build(lease, walls, &dirs, &ranks)?;
+        let room = host.build(lease, walls, image, &dirs, &ranks)?;
         let facts = serde_json::to_vec(&room.facts()).expect("facts are JSON");
         match fs::write(dirs.facts(), facts) {
             Ok(()) => Ok(room),

@@ -3,6 +3,7 @@
 use super::{
     SupervisorError,
     family::Family,
+    observe::{self, Drift},
     rooms::Rooms,
     spawn::{self, InForce},
     stray,
@@ -10,7 +11,7 @@ use super::{
     wire::{self, Ask, Said, SocketPath, TaskCommand},
 };
 use crate::driver::clock;
-use domain::{LeaseId, Millis};
+use domain::{LeaseId, Millis, observed::Observed};
 use rustix::{
     fs::FlockOperation,
     process::{Pid, PidfdFlags, pidfd_open},
@@ -40,6 +41,14 @@ const LOOKS: [Duration; 4] = [
     Duration::from_millis(20),
     Duration::from_millis(200),
 ];
+/// Pauses before each look at what a task has loaded and what it has started; the last one again
+/// and again.
+const LATER: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
 /// Messages that an agent may leave unread before it is dropped; it lists all when it is back.
 const SAID_AHEAD: usize = 8_192;
 /// Events that wait for the loop.
@@ -50,6 +59,8 @@ enum Event {
     Left { agent: u64 },
     Differs { lease: LeaseId, rank: u32, why: String },
     Ended { lease: LeaseId, rank: u32 },
+    Observed { lease: LeaseId, rank: u32, observed: Box<Observed> },
+    Drifted { lease: LeaseId, rank: u32, drift: Drift },
     RoomLeft { lease: LeaseId },
 }
 
@@ -203,6 +214,12 @@ impl Serve {
             Event::Asked { .. } | Event::Left { .. } => {}
             Event::Differs { lease, rank, why } => said.push(Said::Differs { lease, rank, why }),
             Event::Ended { lease, rank } => self.table.ended(lease, rank, &mut said),
+            Event::Observed { lease, rank, observed } => {
+                self.table.observed(lease, rank, *observed, &mut said);
+            }
+            Event::Drifted { lease, rank, drift: Drift { name, asked, found } } => {
+                said.push(Said::Drifted { lease, rank, name, asked, found });
+            }
             Event::RoomLeft { lease } => self.table.left(lease, &mut said),
         }
         self.say(said);
@@ -226,17 +243,15 @@ impl Serve {
             Born::Room { lease, pid } => return self.watch_room(lease, pid),
         };
         let rank = task.rank;
+        let leases = self.table.leases_dir().to_owned();
         self.running.spawn(async move {
             if let Ok(fd) = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)
                 && let Ok(fd) = readable(fd)
             {
                 // Both arms are cancel-safe: readiness stays, and looking changes nothing.
-                let difference = tokio::select! {
-                    _ = fd.readable() => None,
-                    difference = lasting_difference(pid, &task) => difference,
-                };
-                if let Some(why) = difference {
-                    let _ = events.send(Event::Differs { lease, rank, why }).await;
+                tokio::select! {
+                    _ = fd.readable() => {}
+                    () = look_after(&leases, lease, pid, &task, &events) => {}
                 }
                 let _ = fd.readable().await;
             }
@@ -260,18 +275,63 @@ impl Serve {
     }
 }
 
-/// How the task's variables differ from what was asked, if they still do after a while.
+/// Tells what is in force in a task: at its start and, while it runs, what it has changed since.
+async fn look_after(
+    leases: &Path,
+    lease: LeaseId,
+    pid: Pid,
+    task: &TaskCommand,
+    events: &mpsc::Sender<Event>,
+) {
+    let rank = task.rank;
+    let tell = |observed| Event::Observed { lease, rank, observed: Box::new(observed) };
+    match at_the_start(pid, task).await {
+        InForce::Unknown => {}
+        InForce::AsAsked => {
+            let _ = events.send(tell(observe::as_asked(task))).await;
+        }
+        InForce::Differs(why) => {
+            let _ = events.send(Event::Differs { lease, rank, why }).await;
+            return;
+        }
+    }
+    let mut known = None;
+    let last = LATER[LATER.len() - 1];
+    for pause in LATER.into_iter().chain(std::iter::repeat(last)) {
+        tokio::time::sleep(pause).await;
+        let (leases, task) = (leases.to_owned(), task.clone());
+        let number = pid.as_raw_nonzero().get();
+        // All processes of the machine are looked at: not on the loop's thread.
+        let look = move || (observe::look(number), observe::drift(&leases, lease, &task));
+        let Ok((observed, drift)) = tokio::task::spawn_blocking(look).await else { return };
+        let drift = drift.or_else(|| observed.as_ref().and_then(observe::umask));
+        if observed.is_some() && observed != known {
+            known.clone_from(&observed);
+            let _ = events.send(tell(observed.unwrap_or_default())).await;
+        }
+        if let Some(drift) = drift {
+            let _ = events.send(Event::Drifted { lease, rank, drift }).await;
+            return;
+        }
+    }
+}
+
+/// The task's variables beside what was asked, once they are whole.
 ///
 /// The kernel shows a program that has just begun, or is about to end, in part.
-async fn lasting_difference(pid: Pid, task: &TaskCommand) -> Option<String> {
-    let mut found = None;
+async fn at_the_start(pid: Pid, task: &TaskCommand) -> InForce {
+    let mut found = InForce::Unknown;
     for pause in LOOKS {
         tokio::time::sleep(pause).await;
-        found = match spawn::in_force(pid.as_raw_nonzero().get(), task) {
-            InForce::AsAsked => return None,
-            InForce::Unknown => None,
-            InForce::Differs(why) => Some(why),
-        };
+        let (number, task) = (pid.as_raw_nonzero().get(), task.clone());
+        // To read a process's variables waits for a lock of its memory, which a fork bomb that is out
+        // of processor time holds for minutes: not on the loop's thread.
+        let look = tokio::task::spawn_blocking(move || spawn::in_force(number, &task));
+        let Ok(now) = look.await else { return found };
+        found = now;
+        if found == InForce::AsAsked {
+            break;
+        }
     }
     found
 }

@@ -1,30 +1,47 @@
 //! Starts one task exactly as asked and reads back what is in force.
 
 use super::wire::TaskCommand;
-use crate::driver::sandbox::Room;
+use crate::driver::sandbox::{Program, Room};
+use domain::contract;
+use rustix::{
+    io::retry_on_intr,
+    process::{Pid, WaitOptions, waitpid},
+};
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::process::CommandExt,
-    process::{Child, Command, Stdio},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    process::{Command, ExitStatus, Stdio},
 };
 
 /// Starts `task` as the leader of a process group of its own.
 ///
 /// The program's path is absolute, so that the system's cheapest way (`posix_spawn`) is used.
-pub(super) fn spawn(task: &TaskCommand) -> io::Result<Child> {
+pub(super) fn spawn(task: &TaskCommand) -> io::Result<Pid> {
     let log = log(task)?;
     let started = command(task, log)?.current_dir(&task.cwd).spawn();
+    // It is waited for by its number.
+    let started = started.map(|child| Pid::from_child(&child));
     started.map_err(|why| named("program", &task.program, &why))
 }
 
 /// Starts `task` in a room.
-pub(super) fn spawn_in(room: &Room, task: &TaskCommand) -> io::Result<Child> {
+pub(super) fn spawn_in(room: &Room, task: &TaskCommand) -> io::Result<Pid> {
     let log = log(task)?;
     // A program may open its own standard output anew, by name.
     room.own(&log).map_err(|why| named("log", &task.log, &why))?;
-    room.spawn(command(task, log)?, &task.cwd).map_err(|why| named("program", &task.program, &why))
+    let TaskCommand { program, args, env, cwd, .. } = task;
+    let started = room.spawn(Program { program, args, env, out: log }, cwd);
+    started.map_err(|why| named("program", program, &why))
+}
+
+/// How a task that has ended did so. Waits for the end, if need be.
+pub(super) fn wait(pid: Pid) -> io::Result<ExitStatus> {
+    match retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))? {
+        Some((_, status)) => Ok(ExitStatus::from_raw(status.as_raw())),
+        None => Err(io::ErrorKind::WouldBlock.into()),
+    }
 }
 
 fn named(what: &str, path: &str, why: &io::Error) -> io::Error {
@@ -61,7 +78,8 @@ pub(super) enum InForce {
     Differs(String),
 }
 
-/// Reads back the variables of a task.
+/// Reads back the contract's variables of a task. Others are its own affair: a shell that becomes
+/// another program adds some.
 pub(super) fn in_force(pid: i32, task: &TaskCommand) -> InForce {
     match fs::read(format!("/proc/{pid}/environ")) {
         Ok(environ) if !environ.is_empty() => {
@@ -72,26 +90,20 @@ pub(super) fn in_force(pid: i32, task: &TaskCommand) -> InForce {
 }
 
 fn compare(environ: &[u8], task: &TaskCommand) -> Option<String> {
-    let mut asked: BTreeMap<&[u8], &[u8]> =
-        task.env.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    for line in environ.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+    let pair = |line: &'_ [u8]| {
         let at = line.iter().position(|byte| *byte == b'=').unwrap_or(line.len());
-        let (name, value) = (&line[..at], line.get(at + 1..).unwrap_or_default());
-        match asked.remove(name) {
-            Some(wanted) if wanted == value => {}
-            Some(wanted) => {
-                let (name, wanted, value) = (text(name), text(wanted), text(value));
-                return Some(format!("`{name}` is `{value}` in the process, asked was `{wanted}`"));
-            }
-            None => {
-                let (name, value) = (text(name), text(value));
-                return Some(format!("`{name}` is `{value}` in the process, asked was none"));
-            }
+        (line[..at].to_vec(), line.get(at + 1..).unwrap_or_default().to_vec())
+    };
+    let found: BTreeMap<_, _> = environ.split(|byte| *byte == 0).map(pair).collect();
+    let mut asked = task.env.iter().filter(|(name, _)| contract::decides_bits(name));
+    asked.find_map(|(name, wanted)| match found.get(name.as_bytes()) {
+        Some(value) if value == wanted.as_bytes() => None,
+        Some(value) => {
+            let value = String::from_utf8_lossy(value);
+            Some(format!("`{name}` is `{value}` in the process, asked was `{wanted}`"))
         }
-    }
-    let (name, wanted) = asked.pop_first()?;
-    Some(format!("`{}` is not set in the process, asked was `{}`", text(name), text(wanted)))
+        None => Some(format!("`{name}` is not set in the process, asked was `{wanted}`")),
+    })
 }
 
 #[cfg(test)]
@@ -104,17 +116,17 @@ mod tests {
             rank: 0,
             program: "/bin/true".into(),
             args: vec![],
-            env: vec![("A".into(), "1".into()), ("B".into(), "x=y".into())],
+            env: vec![("TZ".into(), "UTC".into()), ("XLA_FLAGS".into(), "--a=b".into())],
             cwd: "/".into(),
             log: "/dev/null".into(),
         };
         let check = |environ: &[u8]| compare(environ, &task);
-        assert_eq!(check(b"A=1\0B=x=y\0"), None);
+        assert_eq!(check(b"TZ=UTC\0XLA_FLAGS=--a=b\0"), None);
+        assert_eq!(check(b"TZ=UTC\0XLA_FLAGS=--a=b\0PWD=/code\0"), None, "a shell's own");
         assert_eq!(
-            check(b"A=2\0B=x=y\0").as_deref(),
-            Some("`A` is `2` in the process, asked was `1`")
+            check(b"TZ=CET\0XLA_FLAGS=--a=b\0").as_deref(),
+            Some("`TZ` is `CET` in the process, asked was `UTC`")
         );
-        assert!(check(b"A=1\0B=x=y\0C=\0").is_some_and(|why| why.contains("`C`")));
-        assert!(check(b"A=1\0").is_some_and(|why| why.contains("`B` is not set")));
+        assert!(check(b"TZ=UTC\0").is_some_and(|why| why.contains("`XLA_FLAGS` is not set")));
     }
 }

@@ -9,17 +9,17 @@ use super::{
 use crate::{
     driver::{
         clock,
-        sandbox::{Room, Walls},
+        sandbox::{ImageRoot, Room, Walls},
     },
     machine::Exit,
 };
-use domain::{LeaseId, Millis};
+use domain::{LeaseId, Millis, observed::Observed};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     collections::BTreeMap,
     os::unix::process::ExitStatusExt,
-    path::PathBuf,
-    process::{Child, ExitStatus},
+    path::{Path, PathBuf},
+    process::ExitStatus,
 };
 
 /// Time between two looks for processes that left their group, while a lease is being killed.
@@ -45,6 +45,8 @@ struct Entry {
     over: Option<Exit>,
     /// What is told once nothing runs within its walls: the end of its last task.
     held_back: Vec<Said>,
+    /// What was read from its tasks, by rank.
+    observed: BTreeMap<u32, Observed>,
 }
 
 /// A lease whose processes are being ended.
@@ -59,7 +61,7 @@ struct Killing {
 }
 
 enum Task {
-    Running(Child),
+    Running(Pid),
     Ended(Exit, Millis),
 }
 
@@ -88,7 +90,10 @@ impl Table {
                 self.start(lease, deadline, &tasks, None, said)
             }
             Ask::Confine { lease, deadline, tasks, walls } => {
-                self.start(lease, deadline, &tasks, Some(&walls), said)
+                self.start(lease, deadline, &tasks, Some((&walls, None)), said)
+            }
+            Ask::Contain { lease, deadline, tasks, walls, image } => {
+                self.start(lease, deadline, &tasks, Some((&walls, Some(&image))), said)
             }
             Ask::Renew { lease, deadline } => {
                 if let Some(entry) = self.leases.get_mut(&lease) {
@@ -109,6 +114,8 @@ impl Table {
             }
             Ask::List => {
                 said.push(Said::All(self.leases.iter().map(|(id, it)| it.view(*id)).collect()));
+                let of = |(lease, entry): (&LeaseId, &Entry)| entry.told(*lease);
+                said.extend(self.leases.iter().flat_map(of));
                 Vec::new()
             }
             Ask::End => {
@@ -124,13 +131,14 @@ impl Table {
         lease: LeaseId,
         deadline: Option<Millis>,
         tasks: &[TaskCommand],
-        walls: Option<&Walls>,
+        walls: Option<(&Walls, Option<&ImageRoot>)>,
         said: &mut Vec<Said>,
     ) -> Vec<Born> {
         let entry = self.leases.entry(lease).or_insert_with(|| Entry::new(deadline));
         let mut born = Vec::new();
-        if let Some(walls) = walls.filter(|_| entry.tasks.is_empty() && entry.killing.is_none()) {
-            match self.rooms.build(lease, walls, tasks) {
+        let first = entry.tasks.is_empty() && entry.killing.is_none();
+        if let Some((walls, image)) = walls.filter(|_| first) {
+            match self.rooms.build(lease, walls, image, tasks) {
                 Ok(room) => {
                     born.push(Born::Room { lease, pid: room.pid() });
                     entry.room = Some(room);
@@ -151,10 +159,11 @@ impl Table {
                 None => spawn::spawn(task),
             };
             let why = match spawned {
-                Ok(child) => {
-                    said.push(Said::Started { lease, rank, pid: child.id() });
-                    born.push(Born::Task { lease, pid: group(&child), task: task.clone() });
-                    entry.tasks.insert(rank, Task::Running(child));
+                Ok(pid) => {
+                    let number = pid.as_raw_nonzero().get().unsigned_abs();
+                    said.push(Said::Started { lease, rank, pid: number });
+                    born.push(Born::Task { lease, pid, task: task.clone() });
+                    entry.tasks.insert(rank, Task::Running(pid));
                     continue;
                 }
                 Err(why) => why.to_string(),
@@ -167,13 +176,31 @@ impl Table {
         born
     }
 
+    /// The folder that holds the leases' folders.
+    pub(super) fn leases_dir(&self) -> &Path {
+        &self.leases_dir
+    }
+
+    /// Something was read from a task's process.
+    pub(super) fn observed(
+        &mut self,
+        lease: LeaseId,
+        rank: u32,
+        observed: Observed,
+        said: &mut Vec<Said>,
+    ) {
+        let Some(entry) = self.leases.get_mut(&lease) else { return };
+        entry.observed.insert(rank, observed.clone());
+        said.push(Said::Observed { lease, rank, observed });
+    }
+
     /// A task's process has ended and waits to be read.
     pub(super) fn ended(&mut self, lease: LeaseId, rank: u32, said: &mut Vec<Said>) {
         let Some(entry) = self.leases.get_mut(&lease) else { return };
-        let Some(Task::Running(child)) = entry.tasks.get_mut(&rank) else { return };
+        let Some(Task::Running(pid)) = entry.tasks.get(&rank) else { return };
         // Before it is read, its number still names the group: what it left behind ends too.
-        let _ = kill_process_group(group(child), Signal::KILL);
-        let Ok(status) = child.wait() else { return };
+        let _ = kill_process_group(*pid, Signal::KILL);
+        let Ok(status) = spawn::wait(*pid) else { return };
         let exit = entry.meaning(status);
         let ended = clock::wall_now();
         entry.tasks.insert(rank, Task::Ended(exit, ended));
@@ -329,6 +356,7 @@ impl Entry {
             room: None,
             over: None,
             held_back: Vec::new(),
+            observed: BTreeMap::new(),
         }
     }
 
@@ -365,9 +393,9 @@ impl Entry {
 
     fn signal(&self, signal: Signal) {
         for task in self.tasks.values() {
-            if let Task::Running(child) = task {
+            if let Task::Running(pid) = task {
                 // Not yet read, so the number is still its own; an ended group is no fault.
-                let _ = kill_process_group(group(child), signal);
+                let _ = kill_process_group(*pid, signal);
             }
         }
         if signal == Signal::KILL
@@ -391,6 +419,14 @@ impl Entry {
         });
     }
 
+    /// What was read from its tasks, told again.
+    fn told(&self, lease: LeaseId) -> Vec<Said> {
+        let all = self.observed.iter();
+        all.map(|(rank, observed)| (*rank, observed.clone()))
+            .map(|(rank, observed)| Said::Observed { lease, rank, observed })
+            .collect()
+    }
+
     fn view(&self, lease: LeaseId) -> LeaseView {
         let tasks = self.tasks.iter().map(|(rank, task)| TaskView {
             rank: *rank,
@@ -412,18 +448,13 @@ impl Entry {
 /// The process of a task that has not ended.
 fn running(task: &Task) -> Option<Pid> {
     match task {
-        Task::Running(child) => Some(group(child)),
+        Task::Running(pid) => Some(*pid),
         Task::Ended(..) => None,
     }
 }
 
 fn runs(task: &Task) -> bool {
     matches!(task, Task::Running(_))
-}
-
-/// The process group that the task leads.
-fn group(child: &Child) -> Pid {
-    Pid::from_child(child)
 }
 
 fn exit(status: ExitStatus) -> Exit {

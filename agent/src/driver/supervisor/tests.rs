@@ -75,9 +75,16 @@ impl Bench {
         self.client.writer.flush().await.unwrap();
     }
 
+    /// What it says next, apart from what it observes of a task.
     async fn said(&mut self) -> Said {
-        let said = tokio::time::timeout(PATIENCE, self.client.reader.next()).await;
-        said.expect("the supervisor speaks in time").unwrap().expect("it does not end")
+        loop {
+            let said = tokio::time::timeout(PATIENCE, self.client.reader.next()).await;
+            let said = said.expect("the supervisor speaks in time").unwrap();
+            match said.expect("it does not end") {
+                Said::Observed { .. } => {}
+                said => return said,
+            }
+        }
     }
 
     async fn exit(&mut self) -> Exit {

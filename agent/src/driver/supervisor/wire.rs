@@ -1,8 +1,11 @@
 //! What agent and supervisor say to each other, and how it is framed.
 
-use crate::{driver::sandbox::Walls, machine::Exit};
+use crate::{
+    driver::sandbox::{ImageRoot, Walls},
+    machine::Exit,
+};
 use borsh::{BorshDeserialize, BorshSerialize};
-use domain::{LeaseId, Millis};
+use domain::{LeaseId, Millis, observed::Observed};
 use std::{io, path::Path};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -74,6 +77,19 @@ pub enum Ask {
         /// The walls.
         walls: Walls,
     },
+    /// The same on the root of a container image.
+    Contain {
+        /// The lease.
+        lease: LeaseId,
+        /// When to kill them; none means never.
+        deadline: Option<Millis>,
+        /// The tasks.
+        tasks: Vec<TaskCommand>,
+        /// The walls.
+        walls: Walls,
+        /// The root.
+        image: Box<ImageRoot>,
+    },
 }
 
 /// From the supervisor.
@@ -133,6 +149,29 @@ pub enum Said {
         lease: LeaseId,
         /// Why.
         why: String,
+    },
+    /// What was read from a task's process. Said again when more is known, and after
+    /// [`Said::All`].
+    Observed {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// What was read.
+        observed: Observed,
+    },
+    /// A task, or what it started, has changed what the contract fixes.
+    Drifted {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// The variable.
+        name: String,
+        /// What was set.
+        asked: String,
+        /// What is in force.
+        found: String,
     },
 }
 

@@ -35,6 +35,10 @@ fn inputs() -> impl Strategy<Value = HealthInput> {
     let accepted = (uuid.clone(), 0u64..100_000, any::<bool>());
     prop_oneof![
         6 => (uuid.clone(), reading).prop_map(|(uuid, reading)| HealthInput::Read { uuid, reading }),
+        1 => uuid.clone().prop_map(|uuid| {
+            let cause = Cause { symptom: "outvoted".into(), advice: "test it".into() };
+            HealthInput::Accused { uuid, cause }
+        }),
         2 => uuid.prop_map(|uuid| HealthInput::Free { uuid }),
         2 => accepted.prop_map(|(uuid, began, passed)| {
             HealthInput::Accepted { uuid, began: Millis(began), passed }
@@ -87,6 +91,11 @@ proptest! {
             let uuids = ["GPU-0", "GPU-1"];
             let before = uuids.map(|uuid| severity(&health, uuid));
             let outputs = health.on(input.clone(), now);
+            if let HealthInput::Accused { uuid, .. } = &input
+                && outputs.iter().any(|it| matches!(it, HealthOutput::Kill { .. }))
+            {
+                sick.insert(uuid.clone(), now);
+            }
             for output in &outputs {
                 if let HealthOutput::Found { uuid, action, .. } = output
                     && *action >= Action::Drain

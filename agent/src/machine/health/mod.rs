@@ -104,6 +104,13 @@ pub enum HealthInput {
         /// Its unique name.
         uuid: String,
     },
+    /// The cluster found that the GPU gives wrong bits.
+    Accused {
+        /// Its unique name.
+        uuid: String,
+        /// What it did, and what to do.
+        cause: Cause,
+    },
     /// An acceptance job ended on the GPU.
     Accepted {
         /// Its unique name.
@@ -212,6 +219,9 @@ impl Health {
                 }
                 Vec::new()
             }
+            HealthInput::Accused { uuid, cause } => {
+                self.gpus.entry(uuid.clone()).or_default().accused(uuid, cause, now)
+            }
             HealthInput::Accepted { uuid, began, passed } => {
                 let Some(gpu) = self.gpus.get_mut(&uuid) else { return Vec::new() };
                 gpu.accepted(uuid, began, passed)
@@ -249,6 +259,19 @@ impl GpuHealth {
             }
             GpuState::Draining { sick, .. } => *sick = now,
             GpuState::Serving => self.state = GpuState::Draining { cause, sick: now },
+        }
+        out
+    }
+
+    /// Wrong bits are worse than any symptom that lets a job go on. A GPU in quarantine stays there.
+    fn accused(&mut self, uuid: String, cause: Cause, now: Millis) -> Vec<HealthOutput> {
+        let mut out = Vec::new();
+        if self.state.serves() {
+            out.push(HealthOutput::Withdraw { uuid: uuid.clone(), cause: cause.clone() });
+        }
+        if !matches!(self.state, GpuState::Quarantined { .. }) {
+            self.state = GpuState::Quarantined { cause: cause.clone(), sick: now };
+            out.push(HealthOutput::Kill { uuid, cause });
         }
         out
     }

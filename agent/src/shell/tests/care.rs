@@ -36,7 +36,7 @@ impl World {
 
     async fn watched(&self) -> (Agent, mpsc::Sender<News>) {
         let (tell, heard) = mpsc::channel(HEALTH_AHEAD);
-        let node = Node { inventory: inventory(), ward: self.ward(), heard };
+        let node = Node { inventory: inventory(), ward: self.ward(), heard, images: None };
         (self.agent_on(node).await, tell)
     }
 }

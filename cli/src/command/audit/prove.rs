@@ -35,7 +35,7 @@ struct Proved {
 /// When there is no such event, its proof does not hold, or the file cannot be made.
 pub async fn run(context: &Context, args: &AuditProve) -> Result<(), Fault> {
     let trusted = match &args.keys {
-        Some(file) => Trusted::of_file(file)?,
+        Some(file) => Trusted::rooted(file, context).await?,
         None => Trusted::of_server(context).await?,
     };
     let (view, _) = proved(context, args.event, &trusted).await?;

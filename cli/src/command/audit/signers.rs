@@ -25,15 +25,15 @@ pub struct Signer {
 }
 
 impl Signers {
-    /// One signer.
+    /// Signers with their keys.
     #[must_use]
-    pub fn one(kid: &str, pem: &str) -> Self {
-        let signer = Signer {
-            signer_kid: kid.to_owned(),
+    pub fn of(keys: BTreeMap<String, String>) -> Self {
+        let signer = |(signer_kid, public_key_pem)| Signer {
+            signer_kid,
             algorithm: ALGORITHM.to_owned(),
-            public_key_pem: pem.to_owned(),
+            public_key_pem,
         };
-        Self { signers: vec![signer] }
+        Self { signers: keys.into_iter().map(signer).collect() }
     }
 
     /// Reads a file.

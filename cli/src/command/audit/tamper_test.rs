@@ -9,15 +9,15 @@ use crate::{args::operator::AuditVerify, exit::Exit, fault::Fault};
 use domain::{
     Millis,
     audit::{AuditEvent, EventSignature},
-    port::Signer,
     scratch::Scratch,
+    signing::Custody,
 };
 use registry::{
     ledger::Ledger,
     seal::tlog::{
         Checkpoint, NoteKey, Proof, SignedNote, Tree, inclusion_proof, leaf_hash, origin,
     },
-    sign::local::LocalSigner,
+    sign::event::EventKey,
 };
 use serde_json::json;
 use std::{
@@ -29,16 +29,16 @@ use std::{
 /// A folder with keys, and the chain that they signed.
 struct Desk {
     dir: tempfile::TempDir,
-    signer: LocalSigner,
+    signer: EventKey,
 }
 
 impl Desk {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let signer = LocalSigner::create(&dir.path().join("keys")).unwrap();
+        let signer = EventKey::generate(Custody::Local).unwrap();
         let desk = Self { dir, signer };
-        let all = Signers::one(&desk.signer.event_signer(), &desk.signer.event_public_pem());
-        all.save(&desk.path("signers.json")).unwrap();
+        let (kid, pem) = (desk.signer.kid().to_owned(), desk.signer.public_pem().to_owned());
+        Signers::of([(kid, pem)].into()).save(&desk.path("signers.json")).unwrap();
         desk
     }
 
@@ -56,8 +56,8 @@ impl Desk {
         }
         let mut events = registry::ledger::view::events(&rows, 1, count);
         for event in &mut events[..count - 1] {
-            let bytes = self.signer.sign_event(&event.hash).unwrap().to_vec();
-            event.signature = Some(EventSignature { signer: self.signer.event_signer(), bytes });
+            let bytes = self.signer.sign_event(&event.hash).to_vec();
+            event.signature = Some(EventSignature { signer: self.signer.kid().to_owned(), bytes });
         }
         events
     }
@@ -80,10 +80,10 @@ impl Desk {
     ) -> Result<Verified, Fault> {
         let mut tree = Tree::default();
         events.iter().for_each(|event| tree.push(leaf_hash(event.payload.as_bytes())));
-        let key = NoteKey::of_pem(&origin("test"), &self.signer.event_public_pem()).unwrap();
+        let key = NoteKey::of_pem(&origin("test"), self.signer.public_pem()).unwrap();
         let (size, root) = (tree.frontier().size(), tree.frontier().root());
         let text = Checkpoint { origin: key.name().to_owned(), size, root }.text();
-        let signature = self.signer.sign_checkpoint(&text).unwrap();
+        let signature = self.signer.sign_checkpoint(&text);
         let proof = Proof {
             index,
             hashes: inclusion_proof(&tree, index, size).unwrap(),

@@ -6,7 +6,9 @@ use super::{
 };
 use crate::fault::Fault;
 use domain::{Digest, audit::AuditEvent};
-use registry::seal::tlog::{Checkpoint, Frontier, NoteKey, Proof, leaf_hash, verify_inclusion};
+use registry::seal::tlog::{
+    Checkpoint, CheckpointFault, Frontier, NoteFault, NoteKey, Proof, leaf_hash, verify_inclusion,
+};
 use std::{fs, path::Path};
 
 /// The tree of the events that were checked so far.
@@ -106,15 +108,24 @@ fn other_root(size: u64, ours: Digest, signed: Digest) -> Fault {
     broken(&format!("the root over {size} events is {ours}, the signed head says {signed}"))
 }
 
-/// Opens a proof's head with the trusted key, whatever name the log has.
+/// Opens a proof's head with the trusted key that signed it, whatever name the log has.
 ///
 /// # Errors
-/// When the head is not signed by it.
+/// When the head is signed by none.
 pub fn open(proof: &Proof, trusted: &Trusted) -> Result<(Checkpoint, NoteKey), Fault> {
     let note = proof.checkpoint.to_string();
     let origin = note.lines().next().unwrap_or_default();
-    let key = NoteKey::of_pem(origin, trusted.pem(&trusted.signer));
-    let key = key.map_err(|fault| broken(&fault))?;
-    let head = Checkpoint::open(&proof.checkpoint, &key).map_err(|fault| broken(&fault))?;
-    Ok((head, key))
+    let mut fault = None;
+    for pem in trusted.pems() {
+        let key = NoteKey::of_pem(origin, pem).map_err(|fault| broken(&fault))?;
+        match Checkpoint::open(&proof.checkpoint, &key) {
+            Ok(head) => return Ok((head, key)),
+            // That of the key whose signature is there tells most.
+            Err(why @ CheckpointFault::Note(NoteFault::Unsigned(_))) => {
+                fault = fault.or(Some(why));
+            }
+            Err(why) => fault = Some(why),
+        }
+    }
+    Err(fault.map_or_else(|| broken(&"no key of the log is trusted"), |why| broken(&why)))
 }

@@ -8,11 +8,15 @@ use crate::{
     fault::Fault,
     output::{Output, Style},
 };
-use domain::{Digest, view::AuditPage};
+use domain::{Digest, Millis, audit::AuditEvent, signing::KeyPurpose, view::AuditPage};
 use proto::v1::{AuditQuery, query_request::What};
-use registry::seal::audit::{Anchor, ChainCheck, Checked};
+use registry::seal::{
+    audit::{Anchor, ChainCheck, Checked},
+    keys,
+    trust::Trust,
+};
 use serde::Serialize;
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 /// What a check of the whole chain found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -40,6 +44,8 @@ pub struct Verified {
 /// Keys by signer, and the signer whose key a head file keeps.
 pub(super) struct Trusted {
     keys: BTreeMap<String, String>,
+    /// From when on a signer's word no longer counts, of those that were revoked.
+    revoked: BTreeMap<String, Millis>,
     pub(super) signer: String,
 }
 
@@ -47,13 +53,57 @@ impl Trusted {
     pub(super) fn of_file(path: &Path) -> Result<Self, Fault> {
         let all = Signers::load(path)?;
         let last = all.signers.last().ok_or_else(|| Fault::file(path, &"names no signer"))?;
-        Ok(Self { signer: last.signer_kid.clone(), keys: all.keys() })
+        let revoked = BTreeMap::new();
+        Ok(Self { signer: last.signer_kid.clone(), keys: all.keys(), revoked })
+    }
+
+    /// Keys of a file: those of signers, or model keys that vouch for the signers of the cluster.
+    pub(super) async fn rooted(path: &Path, context: &Context) -> Result<Self, Fault> {
+        let text = fs::read_to_string(path).map_err(|fault| Fault::file(path, &fault))?;
+        if text.contains("\"signer_kid\"") {
+            return Self::of_file(path);
+        }
+        let trust = Trust::parse(&text).map_err(|why| Fault::file(path, &why))?;
+        let mut all = Self::of_server(context).await?;
+        let known = artifact::keys(&context.client).await?;
+        let vouched = known.keys.iter().filter_map(|key| {
+            let (kid, public) = trust.vouched(key.delegation.as_deref()?).ok()?;
+            Some((kid, keys::event_pem(&public)?))
+        });
+        all.keys = vouched.collect();
+        Ok(all)
     }
 
     pub(super) async fn of_server(context: &Context) -> Result<Self, Fault> {
-        let keys = artifact::keys(&context.client).await?;
-        let signer = keys.event_signer;
-        Ok(Self { keys: [(signer.clone(), keys.event_public_pem)].into(), signer })
+        let known = artifact::keys(&context.client).await?;
+        let events = known.keys.iter().rev().filter(|key| key.purpose == KeyPurpose::Event);
+        let mut newest = events.clone().filter(|key| key.check(known.now).is_ok()).chain(events);
+        let signer = newest.next().map(|key| key.kid.clone()).unwrap_or_default();
+        let revoked = known
+            .keys
+            .iter()
+            .filter_map(|key| Some((key.kid.clone(), key.revoked.as_ref()?.since)));
+        Ok(Self { keys: artifact::event_keys(&known), revoked: revoked.collect(), signer })
+    }
+
+    /// Whether an event's signature is of a key whose word still counted.
+    ///
+    /// # Errors
+    /// When the key was revoked before.
+    fn counts(&self, event: &AuditEvent) -> Result<(), Fault> {
+        let signer = event.signature.as_ref().map(|signature| &signature.signer);
+        match signer.and_then(|signer| self.revoked.get(signer)) {
+            Some(since) if event.ts_us / 1_000 >= since.0 => {
+                let why = "is signed with a key that was revoked before: assay key list --all";
+                Err(broken(&format!("event {} {why}", event.seq)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The PEM texts of all keys.
+    pub(super) fn pems(&self) -> impl Iterator<Item = &str> {
+        self.keys.values().map(String::as_str)
     }
 
     pub(super) fn pem(&self, signer: &str) -> &str {
@@ -110,13 +160,14 @@ pub fn offline(file: &Path, keys: &Path, args: &AuditVerify) -> Result<Verified,
 /// The first thing that is wrong with it.
 pub async fn online(context: &Context, args: &AuditVerify) -> Result<Verified, Fault> {
     let trusted = match &args.keys {
-        Some(file) => Trusted::of_file(file)?,
+        Some(file) => Trusted::rooted(file, context).await?,
         None => Trusted::of_server(context).await?,
     };
     let (mut check, before) = begin(args, &trusted)?;
     let mut tree = EventTree::default();
     let (head, head_hash) = each(context, |event| {
         check.take(event).map_err(|fault| broken(&fault))?;
+        trusted.counts(event)?;
         tree.push(event);
         Ok(())
     })

@@ -226,9 +226,9 @@ pub async fn offline(
     guide.command(&format!("artifact export {id} {}", dir.display()))?;
     let view = find::artifact(context, &Selector::Artifact(*id)).await?;
     let export = artifact::export(&context.client, &view, &dir).await?;
-    let key = export.public_key();
+    let key = export.keys();
     guide.command(&format!("verify --offline {} --keys {}", dir.display(), key.display()))?;
-    let report = verify::offline(&dir, &key)?;
+    let report = verify::offline(&dir, &key, None)?;
     let failed = report.checks.iter().filter(|check| !check.ok).count();
     guide.holds(
         &format!("{} points hold without a cluster, {failed} fail", report.checks.len() - failed),

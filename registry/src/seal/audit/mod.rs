@@ -254,12 +254,11 @@ fn check_payload(event: &AuditEvent) -> Result<(), ChainFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ledger::Ledger, sign::local::LocalSigner};
-    use domain::{Millis, audit::EventSignature, port::Signer, scratch::Scratch};
+    use crate::{ledger::Ledger, sign::event::EventKey};
+    use domain::{Millis, audit::EventSignature, scratch::Scratch, signing::Custody};
 
     fn chain() -> (Vec<AuditEvent>, BTreeMap<String, String>) {
-        let dir = tempfile::tempdir().unwrap();
-        let signer = LocalSigner::create(dir.path()).unwrap();
+        let signer = EventKey::generate(Custody::Local).unwrap();
         let base = BTreeMap::new();
         let mut rows = Scratch::new(&base);
         let mut ledger = Ledger::default();
@@ -268,10 +267,10 @@ mod tests {
         }
         let mut events = crate::ledger::view::events(&rows, 1, 10);
         for event in &mut events[..3] {
-            let bytes = signer.sign_event(&event.hash).unwrap().to_vec();
-            event.signature = Some(EventSignature { signer: signer.event_signer(), bytes });
+            let bytes = signer.sign_event(&event.hash).to_vec();
+            event.signature = Some(EventSignature { signer: signer.kid().to_owned(), bytes });
         }
-        (events, [(signer.event_signer(), signer.event_public_pem())].into())
+        (events, [(signer.kid().to_owned(), signer.public_pem().to_owned())].into())
     }
 
     fn check(

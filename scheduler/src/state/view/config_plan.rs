@@ -8,6 +8,7 @@ use crate::state::{
 };
 use domain::{
     JobId,
+    isolation::Isolation,
     queue::{
         ClusterConfig, ConfigError, QueueSpec, changes,
         view::{ConfigPlanView, HurtView},
@@ -55,6 +56,7 @@ struct Tally<'a> {
     users: BTreeMap<(&'a str, &'a str), (UserHeld, Met)>,
     never: BTreeMap<&'a str, Met>,
     priority: BTreeMap<&'a str, Met>,
+    no_image: BTreeMap<&'a str, Met>,
 }
 
 impl View<'_> {
@@ -101,6 +103,10 @@ impl View<'_> {
                 let detail =
                     format!("they keep a priority above {max}, which new ones may not have");
                 hurt.push(met.hurt(name, None, "priority", detail));
+            }
+            if let Some(met) = tally.no_image.remove(name.as_str()) {
+                let detail = "they name no image, it runs containers alone, and they never start";
+                hurt.push(met.hurt(name, None, "isolation", detail.into()));
             }
             hurt.extend(self.budget_over(name, queue));
         }
@@ -168,6 +174,11 @@ impl<'a> Tally<'a> {
         let waits = job.progress.waiting(job.brief.elements()) > 0;
         if waits && never(next, name, gpus) && !never(before, name, gpus) {
             self.never.entry(name).or_default().add(id);
+        }
+        let boxed = |config: &ClusterConfig| config.isolation(name) == Isolation::Container;
+        let bare = job.brief.confinement.isolation < Isolation::Container;
+        if waits && bare && boxed(next) && !boxed(before) {
+            self.no_image.entry(name).or_default().add(id);
         }
         let above = |config: &ClusterConfig| {
             let max = config.queues.get(name).and_then(|queue| queue.priority_max);

@@ -3,17 +3,14 @@
 use super::{View, checkpoints};
 use crate::state::{
     key,
-    row::{AttemptRow, ElementRow, HealthRow, Progress, Submitted},
+    row::{AttemptRow, ElementRow, Progress, Submitted},
 };
 use domain::{
     ArtifactId, AttemptNo, ElementId, JobId,
-    health::HeldGpu,
     job::ElementState,
     port::RowRead,
     scratch,
-    view::{
-        ArtifactView, AttemptView, AuditPage, ElementView, HeldGpuView, JobLine, JobView, NodeView,
-    },
+    view::{ArtifactView, AttemptView, AuditPage, ElementView, JobLine, JobView, NodeView},
 };
 use registry::ledger::view as ledger;
 use std::collections::BTreeMap;
@@ -36,6 +33,8 @@ pub struct JobFilter {
     pub name: Option<String>,
     /// The queue.
     pub queue: Option<String>,
+    /// Whether runs of checks are left out.
+    pub hides_checks: bool,
 }
 
 impl JobFilter {
@@ -43,19 +42,12 @@ impl JobFilter {
         let is = |wanted: &Option<String>, value: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == value)
         };
-        is(&self.state, &line.state)
+        (!self.hides_checks || line.queue != domain::check::QUEUE)
+            && is(&self.state, &line.state)
             && is(&self.user, &line.user)
             && is(&self.name, &line.name)
             && is(&self.queue, &line.queue)
     }
-}
-
-fn held_back(health: &HealthRow) -> Vec<HeldGpuView> {
-    let gpu = |gpu: &HeldGpu| HeldGpuView {
-        accepted: health.accepted.get(&gpu.uuid).copied(),
-        gpu: gpu.clone(),
-    };
-    health.gpus.iter().map(gpu).collect()
 }
 
 fn line(id: JobId, submitted: &Submitted, progress: &Progress) -> JobLine {
@@ -123,6 +115,8 @@ impl View<'_> {
             metrics: BTreeMap::new(),
             idle: Vec::new(),
             policy: self.training_decision(rows, id),
+            replays: self.replays(rows, id),
+            dumps: self.dumps(rows, id),
         })
     }
 
@@ -164,7 +158,7 @@ impl View<'_> {
 
     /// All nodes.
     #[must_use]
-    pub fn nodes(&self) -> Vec<NodeView> {
+    pub fn nodes(&self, rows: &impl RowRead) -> Vec<NodeView> {
         self.all_nodes()
             .map(|(id, node)| NodeView {
                 id,
@@ -175,7 +169,8 @@ impl View<'_> {
                 cpu_used: node.cpu_used,
                 memory_used: node.memory_used,
                 leases: node.leases.iter().copied().collect(),
-                held_back: held_back(&node.health),
+                held_back: self.held_back(rows, &node.health),
+                accused: node.health.accused.values().cloned().collect(),
             })
             .collect()
     }
@@ -194,13 +189,13 @@ impl View<'_> {
     /// One artifact.
     #[must_use]
     pub fn artifact(&self, rows: &impl RowRead, id: ArtifactId) -> Option<ArtifactView> {
-        ledger::artifact(rows, id)
+        ledger::artifact(rows, id).map(|found| self.with_replays(rows, found))
     }
 
     /// The artifact of a job or of an array's element.
     #[must_use]
     pub fn artifact_of(&self, rows: &impl RowRead, element: ElementId) -> Option<ArtifactView> {
-        ledger::artifact_of(rows, element)
+        ledger::artifact_of(rows, element).map(|found| self.with_replays(rows, found))
     }
 
     /// A page of the audit chain.

@@ -1,0 +1,146 @@
+//! Where checks may run: on what nobody wants, and for as long as nobody wants it.
+
+use super::{
+    fit::place_gang,
+    free::{self, FreeNode},
+    pass::plan_on,
+};
+use crate::state::{
+    sched::{Node, Shape},
+    view::View,
+};
+use domain::{
+    LeaseId, Millis, NodeId,
+    check::{Check, Seat, Subject},
+    isolation::Confinement,
+    lease::{Member, TaskPlace},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where the next run of a check may go now, if anywhere.
+///
+/// What a job could have is for the caller to keep free: this looks at what is idle alone.
+#[must_use]
+pub fn seats(view: &View<'_>, check: &Check) -> Option<Vec<Member>> {
+    match &check.subject {
+        Subject::Gpu { node, index, .. } => {
+            view.reference(&check.class, check.build_key)?;
+            let (_, on) = view.all_nodes().find(|(id, _)| id == node)?;
+            has_room(on, check, *index).then(|| {
+                let tasks = vec![TaskPlace { rank: 0, gpus: vec![*index] }];
+                vec![Member { node: *node, tasks }]
+            })
+        }
+        Subject::Class => {
+            let had: BTreeSet<NodeId> = places(check).collect();
+            // Other nodes first: what is wrong with a machine is wrong with all of its GPUs.
+            let (fresh, same): (Vec<_>, Vec<_>) =
+                free::ready(view).into_iter().partition(|node| !had.contains(&node.id));
+            let seats: Vec<&Seat> = check.ballots.iter().flat_map(|it| &it.gpus).collect();
+            place(fresh, check).or_else(|| {
+                let without = same.into_iter().map(|mut node| {
+                    let id = node.id;
+                    let used = |index: &u32| {
+                        seats.iter().any(|seat| seat.node == id && seat.index == *index)
+                    };
+                    node.gpus.values_mut().for_each(|all| all.retain(|index| !used(index)));
+                    node
+                });
+                place(without.collect(), check)
+            })
+        }
+        Subject::Segment { .. } => {
+            let had: BTreeSet<NodeId> = places(check).collect();
+            let nodes = free::ready(view).into_iter().filter(|node| !had.contains(&node.id));
+            place(nodes.collect(), check)
+        }
+    }
+}
+
+/// Nodes that have had their say.
+fn places(check: &Check) -> impl Iterator<Item = NodeId> + '_ {
+    check.ballots.iter().flat_map(|ballot| &ballot.members).map(|member| member.node)
+}
+
+fn place(mut nodes: Vec<FreeNode<'_>>, check: &Check) -> Option<Vec<Member>> {
+    let shape = Shape {
+        tasks: check.needs.tasks,
+        resources: check.needs.resources.clone(),
+        class: Some(check.class.clone()),
+        confinement: Confinement { disk: None, ..check.needs.confinement },
+    };
+    place_gang(&mut nodes, &shape, &BTreeSet::new())
+}
+
+/// Whether a GPU in quarantine, and the node that it is in, could run something now.
+fn has_room(node: &Node, check: &Check, index: u32) -> bool {
+    let has = &node.row.inventory;
+    let each = &check.needs.resources;
+    !node.row.lost
+        && !node.gpus_used.contains(&index)
+        && node.cpu_used.plus(each.cpu) <= has.cpu
+        && node.memory_used.plus(each.memory) <= has.memory
+}
+
+/// Leases of checks whose room a job that waits would be given.
+///
+/// Plans as if they had ended: where a gang then goes to a node that has no room for it as it is,
+/// the checks there are in its way.
+#[must_use]
+pub fn in_the_way(view: &View<'_>, now: Millis, budget_steps: u64) -> Vec<LeaseId> {
+    let mut runs: BTreeMap<NodeId, Vec<LeaseId>> = BTreeMap::new();
+    for (_, check) in view.open_checks().filter(|(_, check)| check.yields()) {
+        let Some(run) = check.underway.as_ref().filter(|run| !run.yields && !run.told) else {
+            continue;
+        };
+        for member in &run.members {
+            runs.entry(member.node).or_default().push(run.lease);
+        }
+    }
+    if runs.is_empty() || view.waiting_jobs().next().is_none() {
+        return Vec::new();
+    }
+    let now_free = free::ready(view);
+    let mut nodes = now_free.clone();
+    for free in &mut nodes {
+        for lease in runs.get(&free.id).into_iter().flatten() {
+            give_back(view, free, *lease);
+        }
+    }
+    let plan = plan_on(view, now, budget_steps, nodes);
+    let mut in_the_way = BTreeSet::new();
+    let mut left: BTreeMap<NodeId, FreeNode<'_>> =
+        now_free.into_iter().map(|node| (node.id, node)).collect();
+    for placement in &plan.record.placements {
+        let Some(job) = view.live_job(placement.element.job) else { continue };
+        let each = &job.brief.resources;
+        for member in &placement.members {
+            let Some(free) = left.get_mut(&member.node) else { continue };
+            let count = member.tasks.len() as u32;
+            let fits = free.room(each, count) >= count;
+            free.take(each, 0, count);
+            if !fits {
+                in_the_way.extend(runs.get(&member.node).into_iter().flatten());
+            }
+        }
+    }
+    in_the_way.into_iter().collect()
+}
+
+/// Adds what a lease holds on a node to what is free there.
+fn give_back<'a>(view: &View<'a>, free: &mut FreeNode<'a>, lease: LeaseId) {
+    let Some(lease) = view.lease(lease) else { return };
+    let Some(member) = lease.member(free.id) else { return };
+    let Some(job) = view.live_job(lease.element.job) else { return };
+    let Some((_, node)) = view.all_nodes().find(|(id, _)| *id == free.id) else { return };
+    let tasks = member.tasks.len() as u64;
+    free.cpu = free.cpu.saturating_add(job.brief.resources.cpu.0.saturating_mul(tasks));
+    free.memory = free.memory.saturating_add(job.brief.resources.memory.0.saturating_mul(tasks));
+    for index in member.tasks.iter().flat_map(|task| &task.gpus) {
+        if let Some(gpu) = node.serving().find(|gpu| gpu.index == *index) {
+            let all = free.gpus.entry(&gpu.model).or_default();
+            all.push(*index);
+            all.sort_unstable();
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Seeds in which every segment of every job is run again elsewhere.
+
+use crate::{attempt, plan};
+use anyhow::{Result, bail};
+use scheduler::consensus::Planted;
+use simulations::{bits::Bits, coverage::Coverage, world::Plan};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+/// What many seeds came to.
+#[derive(Default)]
+struct Total {
+    coverage: Coverage,
+    /// Seeds in which a GPU was named.
+    named: u64,
+    failed: Vec<u64>,
+}
+
+/// Runs seeds with right bits, and seeds in which one GPU flips one. The law `named_right`
+/// judges each.
+pub fn run(clean: u64, flipped: u64, seconds: u64) -> Result<()> {
+    for (bits, seeds) in [(Bits::Verified, clean), (Bits::Flipped, flipped)] {
+        let started = Instant::now();
+        let Total { coverage, named, failed } = seeds_of(bits, seeds, seconds);
+        println!(
+            "{bits:?}: {seeds} seeds, {} segments run again, the right GPU named in {named} of \
+             them, another one in none; {:.1} s",
+            coverage.replays,
+            started.elapsed().as_secs_f64()
+        );
+        if !failed.is_empty() {
+            bail!("{} of {seeds} seeds failed: {failed:?}", failed.len());
+        }
+    }
+    Ok(())
+}
+
+fn seeds_of(bits: Bits, seeds: u64, seconds: u64) -> Total {
+    let next = AtomicU64::new(1);
+    let total = Mutex::new(Total::default());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > seeds {
+                        return;
+                    }
+                    let run = Plan { bits, ..plan(seed, seconds, Planted::Nothing, false) };
+                    let ran = attempt(run);
+                    let mut total = total.lock().expect("no panics inside");
+                    match ran {
+                        Ok((_, ran)) => {
+                            total.coverage.add(&ran.coverage);
+                            total.named += u64::from(ran.coverage.named > 0);
+                        }
+                        Err(failed) => {
+                            println!("seed {seed} of {bits:?} FAILED {}", failed.what);
+                            total.failed.push(seed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    total.into_inner().expect("no panics inside")
+}
