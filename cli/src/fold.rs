@@ -44,15 +44,22 @@ impl Fold {
             None => 0,
         };
         let whole: Vec<u8> = kept.drain(..end).collect();
+        // What has waited long enough is over: nobody joins it any more.
+        let mut ready = self.give_while(|group, _| group.time + HOLD < time);
         for line in String::from_utf8_lossy(&whole).lines() {
             self.take(rank, time, line);
         }
+        let ranks = self.ranks as usize;
+        ready.extend(
+            self.give_while(|group, waiting| group.ranks.len() >= ranks || waiting > WAITING_MAX),
+        );
+        ready
+    }
+
+    /// Gives the oldest lines as long as they, and how many wait, are so.
+    fn give_while(&mut self, so: impl Fn(&Group, usize) -> bool) -> Vec<String> {
         let mut ready = Vec::new();
-        while self.waiting.front().is_some_and(|group| {
-            group.ranks.len() >= self.ranks as usize
-                || group.time + HOLD < time
-                || self.waiting.len() > WAITING_MAX
-        }) {
+        while self.waiting.front().is_some_and(|group| so(group, self.waiting.len())) {
             ready.extend(self.give());
         }
         ready

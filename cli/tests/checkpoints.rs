@@ -43,6 +43,8 @@ while [ $n -lt 8 ]; do
     mkdir "$ASSAY_CHECKPOINT_DIR/part"
     compose $n > "$ASSAY_CHECKPOINT_DIR/part/weights"
     echo $n > "$ASSAY_CHECKPOINT_DIR/part/step"
+    # So that an agent that was not there tells a rename from the last write.
+    sleep 0.02
     mv "$ASSAY_CHECKPOINT_DIR/part" "$ASSAY_CHECKPOINT_DIR/step-$n"
     touch GATES/saved-$n
     while [ ! -e GATES/open-$n ]; do sleep 0.05; done

@@ -163,7 +163,7 @@ fn documents_of_changes_and_files_keep_their_form() {
         expect![[r#"
             {
               "element": "string",
-              "rank": "number",
+              "rank": "null",
               "schema": "log/v1",
               "text": "string"
             }

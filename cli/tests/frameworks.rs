@@ -46,7 +46,7 @@ fn submit(user: &User, example: &str, name: &str, python: &Path, wait: &[&str]) 
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../examples/{example}/job.toml"));
     let python = format!("PYTHON={}", python.display());
     let file = file.display().to_string();
-    let words = ["submit", &file, "--name", name, "-e", &python, "--cpus", "0.5"];
+    let words = ["submit", "--rerun", &file, "--name", name, "-e", &python, "--cpus", "0.5"];
     let slow = ["-p", "steps=100", "-p", "step_delay_ms=50"];
     user.ok(&[&words[..], &slow, wait].concat());
 }

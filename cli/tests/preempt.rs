@@ -6,8 +6,9 @@ use harness::{User, cluster::Cluster};
 use serde_json::Value;
 use std::fs;
 
-/// A program that trains: each step's state is made of the one before. Half way it waits for a
-/// file `go`. When it has notice, it writes on at its checkpoint until there is a file `save`.
+/// A program that trains: each step's state is made of the one before. Half way, and once more when
+/// it has gone on, it waits for a file `go`. When it has notice, it writes on at its checkpoint until
+/// there is a file `save`.
 const TRAIN: &str = r#"
 new="$ASSAY_CHECKPOINT_DIR/.new"
 step=0; state="$ASSAY_SEED"
@@ -26,7 +27,7 @@ while [ $step -lt 40 ]; do
         state=$(printf '%s %s' "$state" $step | sha256sum | cut -c1-64)
     fi
     step=$((step + 1))
-    while [ $step = 20 ] && [ ! -e HERE/go ]; do
+    while { [ $step = 20 ] || [ $step = 30 ]; } && [ ! -e HERE/go ]; do
         if [ "$RANK" = 0 ] && [ -e "$ASSAY_NOTICE" ] && [ -z "$saved" ]; then
             cat "$ASSAY_NOTICE"; save; saved=1
         fi

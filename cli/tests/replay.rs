@@ -29,7 +29,7 @@ fn program(flips: &str) -> String {
 }
 
 fn submit(user: &User, name: &str, script: &str) {
-    let words = ["submit", "--name", name, "--gpus", "1", "--cpus", "0.5"];
+    let words = ["submit", "--rerun", "--name", name, "--gpus", "1", "--cpus", "0.5"];
     let words = [&words[..], &["--verify", "segment:100%", "--", "sh", "-c", script]].concat();
     user.ok(&words);
 }

@@ -1,12 +1,12 @@
 //! Sees complete checkpoints: folders that were renamed to `step-N`.
 
 use super::dirs::{LeaseDirs, NodeDirs};
-use domain::LeaseId;
+use domain::{LeaseId, limit};
 use notify::{
     Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{ModifyKind, RenameMode},
 };
-use std::{ffi::OsStr, path::Path};
+use std::{ffi::OsStr, fs::Metadata, os::unix::fs::MetadataExt, path::Path};
 use tokio::sync::mpsc;
 
 /// Sightings that wait for the agent.
@@ -96,6 +96,27 @@ pub fn begun(dirs: &LeaseDirs) -> Option<u64> {
     dirs.checkpoint(step).is_dir().then_some(step)
 }
 
+/// The newest checkpoint that was surely renamed into place while no agent looked.
+///
+/// A rename changes the folder's inode and not its entries, so the folder is newer than they are and
+/// than every byte in it. One that a program made under its final name may still be written to, and
+/// is not told from one that was renamed within the same tick of the kernel's clock: neither counts,
+/// the next step makes up for it.
+#[must_use]
+pub fn renamed_unseen(dirs: &LeaseDirs) -> Option<u64> {
+    let step = newest(dirs)?;
+    let folder = dirs.checkpoint(step);
+    let changed = |meta: &Metadata| (meta.ctime(), meta.ctime_nsec());
+    let written = |meta: &Metadata| (meta.mtime(), meta.mtime_nsec());
+    let renamed = changed(&folder.symlink_metadata().ok()?);
+    let mut all = walkdir::WalkDir::new(&folder).into_iter().take(limit::TREE_FILES_MAX);
+    let before = all.all(|entry| {
+        let meta = entry.and_then(|it| it.metadata());
+        meta.is_ok_and(|meta| written(&meta) < renamed)
+    });
+    before.then_some(step)
+}
+
 /// Takes the note back.
 pub fn end(dirs: &LeaseDirs) {
     // It may have gone with its folder.
@@ -139,5 +160,27 @@ mod tests {
         assert_eq!(begun(&mine), Some(4), "a later life stores it");
         end(&mine);
         assert_eq!(begun(&mine), None);
+    }
+
+    #[test]
+    fn what_was_renamed_while_nobody_looked_is_told_from_what_may_be_torn() {
+        let root = tempfile::tempdir().unwrap();
+        let mine =
+            NodeDirs { root: root.path().to_owned() }.lease(LeaseId { index: 7, ordinal: 1 });
+        mine.create().unwrap();
+        let tick = || std::thread::sleep(Duration::from_millis(20));
+        fs::create_dir(mine.checkpoint(1)).unwrap();
+        tick();
+        fs::write(mine.checkpoint(1).join("torn"), "").unwrap();
+        assert_eq!(renamed_unseen(&mine), None, "made under its final name");
+        let part = mine.checkpoints().join("part");
+        fs::create_dir(&part).unwrap();
+        fs::write(part.join("weights"), "1").unwrap();
+        tick();
+        fs::rename(&part, mine.checkpoint(2)).unwrap();
+        assert_eq!(renamed_unseen(&mine), Some(2));
+        tick();
+        fs::write(mine.checkpoint(2).join("weights"), "2").unwrap();
+        assert_eq!(renamed_unseen(&mine), None, "written to since");
     }
 }

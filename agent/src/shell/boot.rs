@@ -162,7 +162,10 @@ impl<B: Stores> Shell<B> {
             let tasks = wanted.lease.member(*node).map(|member| member.tasks.as_slice());
             self.follow(wanted, *node, tasks.unwrap_or_default());
             tracing::info!(%lease, "lease taken over");
-            if let Some(step) = checkpoints::begun(&self.dirs.lease(lease)) {
+            // After the watch began: what comes from here on is seen by it.
+            let dirs = self.dirs.lease(lease);
+            let stands = [checkpoints::begun(&dirs), checkpoints::renamed_unseen(&dirs)];
+            for step in stands.into_iter().flatten() {
                 self.feed(Input::CheckpointSeen { lease, step });
             }
         }

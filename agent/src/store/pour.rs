@@ -109,10 +109,12 @@ async fn send_hot<P: ChunkPlace>(
     // Tasks of their own: they go on while the next chunks are waited for.
     let mut under_way = JoinSet::new();
     let mut batch: Vec<Piece> = Vec::new();
+    // What a folder holds twice is under way once: a place lacks it until its batch has come.
+    let mut known = BTreeSet::new();
     loop {
         let more = blocks.recv().await;
         let ended = more.is_none();
-        batch.extend(more.unwrap_or_default());
+        batch.extend(more.unwrap_or_default().into_iter().filter(|it| known.insert(it.name())));
         let size: u64 = batch.iter().map(|piece| u64::from(piece.len())).sum();
         if size >= limit::CHUNK_BATCH.0 || (ended && !batch.is_empty()) {
             let pieces: Arc<[Piece]> = std::mem::take(&mut batch).into();

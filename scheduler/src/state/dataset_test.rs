@@ -10,6 +10,7 @@ use domain::{
     Bytes, Digest,
     dataset::{Block, DatasetFacts, DatasetRef, DatasetVersion, PiiScan},
     job::{Captured, JobSpec},
+    limit,
     refusal::RegistryRefusal as R,
 };
 use ed25519_dalek::Signer;
@@ -154,6 +155,22 @@ fn a_job_that_waits_is_held_when_its_data_is_blocked_meanwhile() {
     script.send(None, Command::Hold { job: id, held: false });
     script.plan();
     assert_eq!(script.word(id), "running");
+}
+
+#[test]
+fn nobody_makes_room_for_a_job_whose_data_is_blocked() {
+    let mut script = with_approvers();
+    script.register(machine("a", 1, "H100"));
+    let low = script.submit(job(1, 1));
+    script.plan();
+    script.now = script.now.plus(limit::MIN_RUN);
+    let spec = JobSpec { priority: 5, ..uses(7) };
+    let high = script.submit(spec);
+    number(register(&mut script, "ada", "mails", facts(7, "MIT", 1)));
+    assert!(script.plan_all().is_some(), "who plans knows nothing of it");
+    let lease = script.lease_of(&low.to_string());
+    assert_eq!(script.view().lease(lease).unwrap().notice, None);
+    assert_eq!((script.word(low), script.word(high)), ("running".into(), "held".into()));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::{
 };
 use domain::{
     Digest, JobId,
+    check::Subject,
     checkpoint::{Checkpoint, CheckpointRule},
     chunks::Pin,
     limit,
@@ -66,7 +67,31 @@ impl Sched {
         self.look_at_kept(&step.rows);
     }
 
+    /// A check begins from a checkpoint: its bytes are kept until the check is closed, whatever its
+    /// job keeps.
+    pub(super) fn keep_for_check<R: RowRead>(&mut self, step: &mut Step<'_, R>, of: &Subject) {
+        let Some((place, from)) = start_of(of) else { return };
+        let until = step.now.plus(rule_of(step, place.0).age());
+        add(step, place, &KeptRow { list: from.tree, lease: from.lease, until });
+        self.look_at_kept(&step.rows);
+    }
+
+    /// The check is closed.
+    pub(super) fn release_check<R: RowRead>(&mut self, step: &mut Step<'_, R>, of: &Subject) {
+        let Some((place, _)) = start_of(of) else { return };
+        let (job, position, at) = place;
+        if let Some(kept) = step.rows.read::<KeptRow>(&key::kept(job, position, at)) {
+            drop_row(step, place, &kept);
+            self.look_at_kept(&step.rows);
+        }
+    }
+
     fn may_resume_from(&self, job: JobId, position: u32, step: u64) -> bool {
+        if position & OF_CHECK != 0 {
+            let begins =
+                |of: &Subject| start_of(of).is_some_and(|it| it.0 == (job, position, step));
+            return self.checks.open.values().any(|check| begins(&check.subject));
+        }
         // Elements that have ended are not in memory.
         let row = self.jobs.get(&job).and_then(|job| job.elements.get(&position));
         row.and_then(|row| row.newest.as_ref()).is_some_and(|newest| newest.step == step)
@@ -131,6 +156,17 @@ pub fn page(rows: &impl RowRead, after: Option<Vec<u8>>, max: usize) -> Vec<Kept
 
 type Place = (JobId, u32, u64);
 
+/// Tells the checkpoint that a check of an element begins from apart from the element's own: no
+/// array has so many elements.
+const OF_CHECK: u32 = 1 << 31;
+const _: () = assert!(limit::ARRAY_MAX < OF_CHECK);
+
+/// Where the checkpoint is kept that a check begins from, if it begins from one.
+fn start_of(subject: &Subject) -> Option<(Place, &Checkpoint)> {
+    let Subject::Segment { of, from: Some(from), .. } = subject else { return None };
+    Some(((of.job, OF_CHECK | of.index.unwrap_or(0), from.step), from))
+}
+
 fn rule_of<R: RowRead>(step: &Step<'_, R>, job: JobId) -> CheckpointRule {
     step.submitted(job).map(|job: Submitted| job.spec.checkpoint).unwrap_or_default()
 }
@@ -156,7 +192,20 @@ fn step_in(key: &[u8]) -> u64 {
 /// The first fault of the tables of kept checkpoints, in words.
 #[cfg(test)]
 pub fn broken(sched: &Sched, rows: &impl RowRead) -> Option<String> {
-    for (id, job) in &sched.jobs {
+    let all = page(rows, None, usize::MAX);
+    let starts = sched.checks.open.values().filter_map(|check| start_of(&check.subject));
+    let starts: BTreeSet<Place> = starts.map(|(place, _)| place).collect();
+    let of_checks = all.iter().filter(|kept| kept.key[9] & 0x80 != 0).count();
+    if of_checks != starts.len() {
+        return Some(format!("checkpoint_kept: {of_checks} for {} checks", starts.len()));
+    }
+    for (job, position, step) in starts {
+        if rows.get(&key::kept(job, position, step)).is_none() {
+            return Some(format!("checkpoint_kept: a check of {job} begins from {step}"));
+        }
+    }
+    // What a run of a check resumes from is kept for the check.
+    for (id, job) in sched.jobs.iter().filter(|(_, job)| job.brief.check.is_none()) {
         for (position, row) in &job.elements {
             let Some(newest) = &row.newest else { continue };
             if rows.get(&key::kept(*id, *position, newest.step)).is_none() {
@@ -164,7 +213,6 @@ pub fn broken(sched: &Sched, rows: &impl RowRead) -> Option<String> {
             }
         }
     }
-    let all = page(rows, None, usize::MAX);
     let (from, to) = key::all_kept_until();
     let until = rows.range(&from, &to, usize::MAX).len();
     let lists: usize = all

@@ -38,8 +38,13 @@ impl Sched {
             )));
         }
         self.meta.planned = step.at;
+        let id = record.preemption.placement.element.job;
         if self.may_begin(&record.preemption, step.now) {
-            self.begin(step, actor, record);
+            match self.may_be_used(step, id) {
+                true => self.begin(step, actor, record),
+                // Nobody makes room for what may not run.
+                false => self.hold_for_data(step, id),
+            }
         }
         step.done()
     }

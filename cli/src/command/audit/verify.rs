@@ -16,7 +16,7 @@ use registry::seal::{
     trust::Trust,
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 /// What a check of the whole chain found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -40,6 +40,9 @@ pub struct Verified {
     /// Servers that did not answer.
     pub silent: Vec<String>,
 }
+
+/// How long and how often a cluster without any key for events is asked again.
+const KEYLESS: (Duration, u32) = (Duration::from_millis(200), 50);
 
 /// Keys by signer, and the signer whose key a head file keeps.
 pub(super) struct Trusted {
@@ -74,8 +77,16 @@ impl Trusted {
         Ok(all)
     }
 
+    /// The keys that the cluster itself names. One that has just begun is given time to have any.
     pub(super) async fn of_server(context: &Context) -> Result<Self, Fault> {
-        let known = artifact::keys(&context.client).await?;
+        let mut known = artifact::keys(&context.client).await?;
+        for _ in 0..KEYLESS.1 {
+            if known.keys.iter().any(|key| key.purpose == KeyPurpose::Event) {
+                break;
+            }
+            tokio::time::sleep(KEYLESS.0).await;
+            known = artifact::keys(&context.client).await?;
+        }
         let events = known.keys.iter().rev().filter(|key| key.purpose == KeyPurpose::Event);
         let mut newest = events.clone().filter(|key| key.check(known.now).is_ok()).chain(events);
         let signer = newest.next().map(|key| key.kid.clone()).unwrap_or_default();

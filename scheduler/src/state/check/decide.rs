@@ -147,6 +147,7 @@ impl Sched {
         check.closed = Some((step.now, finding.clone()));
         step.rows.remove(key::open_check(id));
         step.rows.put_new(key::closed_check(id), &check);
+        self.release_check(step, &check.subject);
         self.tell_of(step, &check);
         if let Some(run) = check.underway.as_ref().filter(|run| !run.told) {
             self.stop_lease(step, run.lease, EndCause::MadeRoom);

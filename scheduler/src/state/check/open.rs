@@ -248,6 +248,7 @@ impl Sched {
         };
         step.rows.put_new(key::open_check(id), &check);
         self.tell_of(step, &check);
+        self.keep_for_check(step, &check.subject);
         self.checks.open.insert(id, check);
         id
     }
