@@ -7,6 +7,7 @@ fn main() -> std::io::Result<()> {
         "v1/peer.proto",
         "v1/blob.proto",
         "v1/chunk.proto",
+        "v1/backup.proto",
     ];
     for file in files {
         println!("cargo:rerun-if-changed={file}");

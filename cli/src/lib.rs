@@ -22,7 +22,7 @@ mod output;
 mod quantity;
 mod render;
 
-pub use command::process::serve;
+pub use command::process::{BoxedStop, Restored, serve};
 pub use config::server::Server as ServerConfig;
 
 use args::{Cli, Command};

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod backup;
 pub mod dataset;
 pub mod debug;
 pub mod key;
@@ -140,6 +141,10 @@ pub enum Command {
     Key(Noun<key::Key>),
     /// Compare samples of now with those that a model was made with
     Drift(Noun<debug::Drift>),
+    /// Save the cluster in a folder, and read what was saved again
+    Backup(Noun<backup::Backup>),
+    /// Make a server's data from a backup, before it is started
+    Restore(backup::Restore),
     /// Look at documents as Assay sees them
     Debug(Noun<debug::Debug>),
     /// Run a whole cluster on this machine

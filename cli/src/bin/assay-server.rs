@@ -1,8 +1,11 @@
 //! One server of a cluster: the replica, its database and the API.
 #![forbid(unsafe_code)]
 
-use scheduler::api::{GateConfig, ServeError, ServerConfig, Signers, Tls};
-use std::process::ExitCode;
+use domain::LogIndex;
+use scheduler::api::{
+    GateConfig, RestoreConfig, RestoreError, ServeError, ServerConfig, Signers, Tls,
+};
+use std::{path::PathBuf, process::ExitCode};
 
 /// A server makes many small allocations on many threads: the system's allocator took a sixth of
 /// its time. RocksDB keeps to the system's, which serves its few large blocks better.
@@ -19,29 +22,45 @@ enum Stopped {
 }
 
 fn main() -> ExitCode {
-    assay::serve(|config, stop| {
-        let signer = config.signer.config();
-        let event_period = signer.event_period;
-        let wired = move |keys: custody::Opened| ServerConfig {
-            id: config.id,
-            cluster: config.cluster,
-            dir: config.dir,
-            listen: config.listen,
-            advertise: config.advertise,
-            members: config.members,
-            join: config.join,
-            tls: Tls { ca: config.ca, cert: config.cert, key: config.key },
-            signers: Signers { models: keys.models, event: keys.event, event_period },
-            admins: config.gates.admins,
-            gates: GateConfig {
-                rules: config.gates.rules,
-                engine: config.gates.engine,
-                ca: config.gates.ca,
-            },
-        };
-        async move {
-            let keys = custody::open(&signer).await?;
-            Ok::<_, Stopped>(scheduler::api::serve(wired(keys), stop).await?)
-        }
+    assay::serve(serve, restore)
+}
+
+async fn serve(config: assay::ServerConfig, stop: assay::BoxedStop) -> Result<(), Stopped> {
+    let signer = config.signer.config();
+    let event_period = signer.event_period;
+    let keys = custody::open(&signer).await?;
+    let wired = ServerConfig {
+        id: config.id,
+        cluster: config.cluster,
+        dir: config.dir,
+        listen: config.listen,
+        advertise: config.advertise,
+        members: config.members,
+        join: config.join,
+        tls: Tls { ca: config.ca, cert: config.cert, key: config.key },
+        signers: Signers { models: keys.models, event: keys.event, event_period },
+        admins: config.gates.admins,
+        gates: GateConfig {
+            rules: config.gates.rules,
+            engine: config.gates.engine,
+            ca: config.gates.ca,
+        },
+    };
+    Ok(scheduler::api::serve(wired, stop).await?)
+}
+
+fn restore(
+    config: assay::ServerConfig,
+    backup: PathBuf,
+    at: Option<LogIndex>,
+) -> Result<assay::Restored, RestoreError> {
+    let assay::ServerConfig { id, cluster, dir, members, .. } = config;
+    let made = scheduler::api::restore(RestoreConfig { id, cluster, dir, members, backup, at })?;
+    Ok(assay::Restored {
+        server: id,
+        log_index: made.log_index,
+        begins: made.begins,
+        blobs: made.blobs,
+        blobs_bytes: made.size,
     })
 }

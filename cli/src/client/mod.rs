@@ -1,5 +1,6 @@
 //! Calls to the cluster: to any server that answers, and again to another when one is lost.
 
+pub mod backup;
 pub mod blobs;
 pub mod change;
 pub mod follow;

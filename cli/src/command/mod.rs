@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod audit;
+pub mod backup;
 pub mod canonical;
 pub mod change;
 pub mod cluster;
@@ -124,6 +125,8 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         }
         Command::Approver(Noun { verb: args }) => promotion::approver(&context()?, args).await,
         Command::Drift(Noun { verb: args }) => drift::run(&output(global), args),
+        Command::Backup(Noun { verb: args }) => backup::run(global, args).await,
+        Command::Restore(args) => process::restore(global, &args),
         Command::Debug(Noun { verb: Debug::Canonical { file } }) => {
             canonical::run(&output(global), &file)
         }

@@ -3,6 +3,7 @@
 use crate::{
     args::{
         Cli, Global,
+        backup::Restore,
         process::{Agent, Configured},
     },
     complete,
@@ -10,11 +11,13 @@ use crate::{
     exit::Exit,
     fault::{Fault, Kind},
     output::Output,
+    quantity::show_size,
 };
 use ::agent::{driver::supervisor, store::Tls as AgentTls};
 use clap::{CommandFactory, Parser};
 use clap_complete::{Shell, env::Shells};
-use domain::Bytes;
+use domain::{Bytes, LogIndex, ReplicaId};
+use serde::Serialize;
 use std::{
     env, fs, io,
     os::unix::process::CommandExt,
@@ -93,32 +96,98 @@ pub fn server(path: &Path) -> Result<Exit, Fault> {
         .hint("`assay-server` belongs beside `assay`: install both of one release"))
 }
 
+/// `assay restore DIR --config FILE`: the server's own program does it.
+///
+/// # Errors
+/// When that program cannot be run.
+pub fn restore(global: &Global, args: &Restore) -> Result<Exit, Fault> {
+    let program = this_program()?.with_file_name(SERVER);
+    let mut command = process::Command::new(&program);
+    command.arg("--config").arg(&args.config).arg("--restore").arg(&args.dir);
+    if let Some(at) = args.at {
+        command.arg("--at").arg(at.to_string());
+    }
+    if global.json || global.jsonl {
+        command.arg("--json");
+    }
+    let fault = command.exec();
+    Err(Fault::file(&program, &fault)
+        .hint("`assay-server` belongs beside `assay`: install both of one release"))
+}
+
 /// The arguments of `assay-server`.
 #[derive(Debug, Parser)]
 #[command(name = SERVER, version, about = "One server of an Assay cluster (`assay server`)")]
 struct ServerArgs {
     #[command(flatten)]
     configured: Configured,
+    /// Make its data from the backups in this folder, and end
+    #[arg(long, value_name = "DIR")]
+    restore: Option<PathBuf>,
+    /// Log entry of the backup; by default that of the newest
+    #[arg(long, value_name = "INDEX", requires = "restore")]
+    at: Option<u64>,
+    /// Answer with one JSON document
+    #[arg(long, requires = "restore")]
+    json: bool,
 }
 
-/// `assay-server`, whole: reads its configuration, calls `serve` and tells how it ended. What is
-/// passed along ends when the process is asked to.
-pub fn serve<F, R, E>(serve: F) -> ExitCode
+/// What a server was made of.
+#[derive(Debug, Serialize)]
+pub struct Restored {
+    /// Which.
+    pub server: ReplicaId,
+    /// The newest log entry of the backup.
+    pub log_index: LogIndex,
+    /// Where the restored log begins.
+    pub begins: LogIndex,
+    /// How many blobs.
+    pub blobs: u64,
+    /// What they hold together.
+    pub blobs_bytes: Bytes,
+}
+
+/// `assay-server`, whole: reads its configuration, calls `serve` or `restore` and tells how it ended.
+/// What is passed along ends when the process is asked to.
+pub fn serve<F, R, E, G, B>(serve: F, restore: G) -> ExitCode
 where
     F: FnOnce(server::Server, BoxedStop) -> R,
     R: Future<Output = Result<(), E>>,
     E: std::error::Error,
+    G: FnOnce(server::Server, PathBuf, Option<LogIndex>) -> Result<Restored, B>,
+    B: std::error::Error,
 {
     let args = ServerArgs::parse();
+    let global = Global { json: args.json, ..Global::default() };
+    let output = super::output(&global);
     let run = || {
         let config = server::load(&args.configured.config)?;
+        if let Some(dir) = args.restore {
+            let restored = restore(config, dir, args.at.map(LogIndex));
+            let restored =
+                restored.map_err(|fault| Fault::new(Kind::Refused, "restore", told(&fault)))?;
+            output.show("restored", &restored, |_| restored_text(&restored))?;
+            return Ok(Exit::Ok);
+        }
         log_to_stderr();
         let served = async { serve(config, Box::pin(stop_signal())).await };
         let served = runtime().map_err(no_runtime)?.block_on(served);
         served.map_err(|fault| stopped("server", &fault))?;
         Ok(Exit::Ok)
     };
-    crate::report(super::output(&Global::default()), run())
+    crate::report(output, run())
+}
+
+fn restored_text(restored: &Restored) -> String {
+    format!(
+        "{} is restored to log entry {}: {} blobs of {}; its log begins at {}\n\
+         next: restore every other server of the cluster from the same backup, then start them\n",
+        restored.server,
+        restored.log_index.0,
+        restored.blobs,
+        show_size(restored.blobs_bytes),
+        restored.begins.0,
+    )
 }
 
 /// Completes when the process is asked to end.
@@ -179,13 +248,18 @@ pub async fn agent(args: &Agent) -> Result<Exit, Fault> {
 
 /// The fault that ended a process, with its causes.
 fn stopped(what: &str, fault: &dyn std::error::Error) -> Fault {
+    Fault::new(Kind::Internal, what, format!("{what} stopped: {}", told(fault)))
+}
+
+/// A fault with its causes.
+fn told(fault: &dyn std::error::Error) -> String {
     let mut text = fault.to_string();
     let mut cause = fault.source();
     while let Some(inner) = cause {
         text.push_str(&format!(": {inner}"));
         cause = inner.source();
     }
-    Fault::new(Kind::Internal, what, format!("{what} stopped: {text}"))
+    text
 }
 
 /// `assay supervisor`.

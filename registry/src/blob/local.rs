@@ -1,5 +1,7 @@
 //! A content-addressed store in a folder: verified on write and on read.
 
+mod held;
+
 use super::{
     pack::{self, Pack},
     room,

@@ -6,9 +6,10 @@
 use super::local::BlobError;
 use domain::Digest;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
     io::{BufReader, Read, Seek, SeekFrom, Write},
+    ops::Bound,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -41,6 +42,12 @@ impl Pack {
 
     pub fn has(&self, digest: &Digest) -> bool {
         self.index.contains_key(digest)
+    }
+
+    /// Up to `max` of them after one, in order.
+    pub fn after(&self, after: Option<Digest>, max: usize) -> BTreeSet<Digest> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.index.range((from, Bound::Unbounded)).take(max).map(|(digest, _)| *digest).collect()
     }
 
     pub fn len_of(&self, digest: &Digest) -> Option<u64> {

@@ -1,6 +1,7 @@
 //! What every service of one server shares.
 
 use super::{
+    backups::BackupService,
     blobs::BlobService,
     channels::Channels,
     chunks::ChunkService,
@@ -43,6 +44,8 @@ pub struct Context {
     pub node: Node<Cluster>,
     /// Bytes by digest.
     pub blobs: BlobService,
+    /// What backups are read from.
+    pub backups: BackupService,
     /// Chunks of checkpoints.
     pub chunks: ChunkService,
     /// What tasks write.

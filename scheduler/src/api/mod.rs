@@ -1,6 +1,7 @@
 //! One server: the replicated log, the services before it, the duties behind it.
 
 mod agents;
+mod backups;
 mod blobs;
 pub mod channels;
 mod chunks;
@@ -28,6 +29,7 @@ mod promoting;
 mod proof;
 mod query;
 mod registry_calls;
+mod restoring;
 mod sealing;
 mod service;
 mod sessions;
@@ -38,12 +40,14 @@ mod training;
 pub use channels::{Channels, Tls, TlsError};
 pub use gates::{GateConfig, GateError};
 pub use keyring::Signers;
+pub use restoring::{RestoreConfig, RestoreError, Restored, restore};
 
 use crate::consensus::{
     Identity, ReplicaConfig, StoreError,
     shell::{Node, Start},
     transport::Transport,
 };
+use backups::BackupService;
 use blobs::BlobService;
 use chunks::ChunkService;
 use context::Context;
@@ -55,8 +59,8 @@ use gates::Gatekeeper;
 use keyring::Keyring;
 use log_hub::LogHub;
 use proto::v1::{
-    agents_server::AgentsServer, assay_server::AssayServer, blobs_server::BlobsServer,
-    chunks_server::ChunksServer, peer_server::PeerServer,
+    agents_server::AgentsServer, assay_server::AssayServer, backups_server::BackupsServer,
+    blobs_server::BlobsServer, chunks_server::ChunksServer, peer_server::PeerServer,
 };
 use registry::blob::{
     chunks::{ChunkFault, ChunkStore},
@@ -151,6 +155,9 @@ pub enum ServeError {
         /// Why.
         source: tonic::transport::Error,
     },
+    /// A restore was cut off.
+    #[error(transparent)]
+    Unfinished(#[from] RestoreError),
     /// The replica found that it must not serve.
     #[error("{0}")]
     Stopped(String),
@@ -167,6 +174,7 @@ pub async fn serve(
     let server_tls = config.tls.server()?;
     let client_tls = config.tls.client()?;
     let authority = config.tls.authority()?;
+    restoring::check_finished(&config.dir)?;
     let gates = Gatekeeper::open(&config.gates, &config.tls)?;
     let hub = LogHub::open(config.dir.join("logs"))
         .map_err(|source| ServeError::Logs { dir: config.dir.clone(), source })?;
@@ -185,10 +193,12 @@ pub async fn serve(
     let (events, heard) = mpsc::channel(EVENTS);
     let (forwarder, forwarding) =
         Forwarder::start(config.cluster.clone(), node.clone(), channels.clone());
+    let backups = BackupService::new(config.cluster.clone(), node.clone(), store.clone());
     let context = Arc::new(Context {
         me: config.id,
         cluster: config.cluster,
         node: node.clone(),
+        backups,
         blobs: BlobService::new(config.id, store, channels.clone()),
         chunks: ChunkService::new(chunks, channels.clone()),
         hub,
@@ -215,13 +225,24 @@ pub async fn serve(
     result
 }
 
+/// A service with our bound on messages, whose refusals say what to do. A macro: generated services
+/// have these methods and no trait in common.
+macro_rules! explained {
+    ($service:expr) => {
+        Explained(
+            $service
+                .max_decoding_message_size(proto::MESSAGE_MAX)
+                .max_encoding_message_size(proto::MESSAGE_MAX),
+        )
+    };
+}
+
 async fn listen(
     context: &Arc<Context>,
     listen: SocketAddr,
     tls: tonic::transport::ServerTlsConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let max = proto::MESSAGE_MAX;
     let fault = |source| ServeError::Transport { source };
     let listener = TcpListener::bind(listen).await;
     let listener = listener.map_err(|source| ServeError::Listen { listen, source })?;
@@ -232,31 +253,12 @@ async fn listen(
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(16 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
-        .add_service(Explained(
-            AssayServer::new(service::PublicService(context.clone()))
-                .max_decoding_message_size(max)
-                .max_encoding_message_size(max),
-        ))
-        .add_service(Explained(
-            AgentsServer::new(agents::AgentService(context.clone()))
-                .max_decoding_message_size(max)
-                .max_encoding_message_size(max),
-        ))
-        .add_service(Explained(
-            PeerServer::new(peer::PeerService(context.clone()))
-                .max_decoding_message_size(max)
-                .max_encoding_message_size(max),
-        ))
-        .add_service(Explained(
-            ChunksServer::new(context.chunks.clone())
-                .max_decoding_message_size(max)
-                .max_encoding_message_size(max),
-        ))
-        .add_service(Explained(
-            BlobsServer::new(context.blobs.clone())
-                .max_decoding_message_size(max)
-                .max_encoding_message_size(max),
-        ));
+        .add_service(explained!(AssayServer::new(service::PublicService(context.clone()))))
+        .add_service(explained!(AgentsServer::new(agents::AgentService(context.clone()))))
+        .add_service(explained!(PeerServer::new(peer::PeerService(context.clone()))))
+        .add_service(explained!(ChunksServer::new(context.chunks.clone())))
+        .add_service(explained!(BlobsServer::new(context.blobs.clone())))
+        .add_service(explained!(BackupsServer::new(context.backups.clone())));
     let serving = router.serve_with_incoming_shutdown(door::open(listener), async {
         let _ = stopped.await;
     });

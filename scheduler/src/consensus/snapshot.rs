@@ -118,12 +118,13 @@ async fn feed(
 }
 
 /// A compressed page, and where the next begins.
-struct Page {
-    zstd: Vec<u8>,
-    next: Option<Vec<u8>>,
+pub(crate) struct Page {
+    pub(crate) zstd: Vec<u8>,
+    pub(crate) next: Option<Vec<u8>>,
 }
 
-fn pack(copy: &Checkpointed, from: Vec<u8>) -> Result<Page, SnapshotError> {
+/// The page of a frozen store's rows that begins at a key.
+pub(crate) fn pack(copy: &Checkpointed, from: Vec<u8>) -> Result<Page, SnapshotError> {
     let rows = copy.page(&from, PAGE)?;
     let next = rows.last().map(|(key, _)| [key.as_slice(), &[0]].concat());
     let bytes = borsh::to_vec(&rows).expect("writing to memory cannot fail");

@@ -3,9 +3,11 @@
 mod error;
 mod family;
 mod options;
+mod restore;
 
 pub use error::StoreError;
 pub use family::Checkpointed;
+pub use restore::{RESTORED_AHEAD, Saved};
 
 use super::{
     boot::{BootError, BootState},

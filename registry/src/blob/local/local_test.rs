@@ -129,3 +129,29 @@ fn a_record_that_was_cut_short_is_dropped_and_the_rest_kept() {
     let store = BlobStore::open(dir.path()).unwrap();
     assert_eq!(store.read_bytes(&blob("third").0, 10).unwrap(), b"third");
 }
+
+#[test]
+fn all_that_is_held_comes_page_by_page_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(dir.path()).unwrap();
+    let mut all: Vec<Digest> = (0..40_u8).map(|seed| put(&store, &[seed; 70_000])).collect();
+    for seed in 0..40_u8 {
+        let bytes = vec![seed, 1];
+        all.push(Digest::of(&bytes));
+        store.put_bytes(&[(Digest::of(&bytes), bytes)]).unwrap();
+    }
+    all.sort_unstable();
+    for max in [1, 7, 1_000] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.held(after, max).unwrap();
+            assert!(page.len() <= max);
+            after = page.last().copied();
+            if after.is_none() {
+                break;
+            }
+            found.extend(page);
+        }
+        assert_eq!(found, all, "by {max}");
+    }
+}
