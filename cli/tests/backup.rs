@@ -6,7 +6,7 @@ mod harness;
 use harness::{
     ASSAY, User,
     cluster::{AGENTS, Cluster, SERVERS},
-    said,
+    process, said,
 };
 use serde_json::Value;
 use std::{
@@ -36,6 +36,24 @@ fn largest(dir: &Path) -> PathBuf {
     all.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
 }
 
+/// A job that has saved a step and runs on, until it is begun again from there.
+fn begin_training(user: &User, cluster: &Cluster) {
+    let script = format!(
+        "if [ -n \"$ASSAY_RESUME_FROM\" ]; then \
+           cp \"$ASSAY_RESUME_FROM/state\" \"$ASSAY_OUTPUT_DIR/state\"; exit; fi; \
+         [ ! -e {0} ] || exit 3; touch {0}; mkdir \"$ASSAY_CHECKPOINT_DIR/part\"; \
+         echo saved > \"$ASSAY_CHECKPOINT_DIR/part/state\"; \
+         mv \"$ASSAY_CHECKPOINT_DIR/part\" \"$ASSAY_CHECKPOINT_DIR/step-5\"; exec sleep 60417",
+        cluster.path("begun").display()
+    );
+    let words = ["submit", "--name", "train", "--cpus", "0.5", "--retries", "3", "--"];
+    user.ok(&[&words[..], &["sh", "-c", &script]].concat());
+    user.until("a step is committed", |user| {
+        let job = user.json(&["job", "name=train"])?;
+        (job["parts"][0]["checkpoints"][0]["step"] == 5).then_some(())
+    });
+}
+
 #[test]
 fn a_cluster_that_was_lost_is_restored_and_everything_in_it_verifies() {
     let mut cluster = Cluster::start();
@@ -46,12 +64,14 @@ fn a_cluster_that_was_lost_is_restored_and_everything_in_it_verifies() {
     let first = take(&user, &backups);
     assert_eq!(first["fetched"], first["blobs"], "{first}");
     user.run_job("two");
+    begin_training(&user, &cluster);
     user.ok(&["audit", "verify", "--head-file", &head]);
     let second = take(&user, &backups);
     let count = |value: &Value| value.as_u64().unwrap();
     assert!(count(&second["fetched"]) > 0 && count(&second["fetched"]) < count(&second["blobs"]));
     assert!(count(&second["log_index"]) > count(&first["log_index"]));
     assert_eq!(second["silent"], serde_json::json!([]));
+    assert_eq!(second["checkpoints"], 1, "{second}");
     user.ok(&["backup", "verify", &backups]);
     let at = first["log_index"].to_string();
     user.ok(&["backup", "verify", &backups, "--at", &at]);
@@ -66,6 +86,9 @@ fn a_cluster_that_was_lost_is_restored_and_everything_in_it_verifies() {
 
     for name in SERVERS.iter().chain(&AGENTS) {
         cluster.stop(name);
+    }
+    for pid in process::named(&["sleep", "60417"]) {
+        process::signal(pid, "-KILL");
     }
     for name in SERVERS {
         let refused = restore(&cluster, name, &backups, &[]);
@@ -99,13 +122,18 @@ fn a_cluster_that_was_lost_is_restored_and_everything_in_it_verifies() {
     for artifact in ["a1", "a2"] {
         user.ok(&["verify", artifact]);
     }
-    user.fails(4, &["job", "j3"]);
+    user.fails(4, &["job", "name=three"]);
+    // What ran goes on from what it had saved.
+    user.until("the training ends", |user| (user.states()["train"] == "completed").then_some(()));
+    let fetched = cluster.path("trained").display().to_string();
+    user.ok(&["fetch", "name=train", &fetched]);
+    assert_eq!(fs::read_to_string(cluster.path("trained/state")).unwrap(), "saved\n");
     let fetched = cluster.path("fetched").display().to_string();
     user.ok(&["fetch", "a1", &fetched]);
     assert_eq!(fs::read(cluster.path("fetched/weights")).unwrap(), vec![b'x'; 300_000]);
     // It goes on: new work is sealed on the same chain, and can be saved again.
     user.run_job("four");
-    user.ok(&["verify", "a3"]);
+    user.ok(&["verify", "name=four"]);
     user.ok(&["audit", "verify", "--head-file", &head]);
     let third = take(&user, &backups);
     assert!(count(&third["log_index"]) > 1_000_000_000, "no lease has an id twice: {third}");

@@ -62,5 +62,6 @@ fn restore(
         begins: made.begins,
         blobs: made.blobs,
         blobs_bytes: made.size,
+        checkpoints: made.checkpoints,
     })
 }

@@ -2,10 +2,23 @@
 
 use super::{Client, nobody, of_status};
 use crate::fault::{Fault, Kind};
-use domain::{Digest, LogIndex};
-use proto::v1::{HeldRequest, RowsMark, RowsRequest, backups_client::BackupsClient};
-use registry::backup::{BackupFault, Folder, Part};
-use std::collections::BTreeSet;
+use domain::{
+    Digest, LeaseId, LogIndex,
+    chunks::{Chunk, Pin},
+    limit,
+};
+use proto::{
+    chunks,
+    v1::{HeldRequest, RowsMark, RowsRequest, backups_client::BackupsClient},
+};
+use registry::{
+    backup::{BackupFault, Folder, Part, SavedCheckpoint},
+    blob::chunks::{Form, Piece},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 use tonic::transport::Channel;
 
 /// Rows that were saved.
@@ -62,6 +75,43 @@ impl Client {
         Err(last.unwrap_or_else(nobody))
     }
 
+    /// Asks every server which checkpoints it keeps; one that does not answer is passed over.
+    pub async fn held_checkpoints(&self) -> Vec<SavedCheckpoint> {
+        let mut held = BTreeMap::new();
+        for (_, channel) in self.channels() {
+            // What it alone keeps is missing, as its blobs are, and is told of with them.
+            if let Ok(kept) = kept_by(channel).await {
+                held.extend(kept.into_iter().map(|saved| (saved.list, saved)));
+            }
+        }
+        held.into_values().collect()
+    }
+
+    /// Fetches the list of a checkpoint's chunks; none when no server keeps it any more.
+    pub async fn chunk_list(&self, list: Digest) -> Option<Vec<u8>> {
+        for (_, channel) in self.channels() {
+            if let Ok(bytes) = chunks::list(channel, list).await {
+                return Some(bytes);
+            }
+        }
+        None
+    }
+
+    /// Fetches chunks into the folder, from the first server that has them all.
+    ///
+    /// # Errors
+    /// When no server has, or the disk refuses.
+    pub async fn save_chunks(&self, folder: &Folder, wanted: &[Chunk]) -> Result<(), Fault> {
+        let mut last = None;
+        for (address, channel) in self.channels() {
+            match save_chunks(address, channel, folder, wanted).await {
+                Err(fault) if fault.code != Kind::Usage => last = Some(fault),
+                other => return other,
+            }
+        }
+        Err(last.unwrap_or_else(nobody))
+    }
+
     /// Asks every server which blobs it holds.
     pub async fn held_blobs(&self) -> HeldBlobs {
         let mut held = HeldBlobs::default();
@@ -110,4 +160,53 @@ async fn held_by(channel: &Channel) -> Result<BTreeSet<Digest>, tonic::Status> {
             held.insert(digest.map_err(|why| tonic::Status::internal(why.to_string()))?);
         }
     }
+}
+
+async fn kept_by(channel: &Channel) -> Result<Vec<SavedCheckpoint>, tonic::Status> {
+    let mut kept = Vec::new();
+    let mut after = Vec::new();
+    loop {
+        let request = HeldRequest { after: after.into() };
+        let page = client(channel).checkpoints(request).await?.into_inner().checkpoints;
+        let Some(last) = page.last() else { return Ok(kept) };
+        after = last.list.to_vec();
+        for held in &page {
+            let list = proto::convert::digest("list", &held.list);
+            let list = list.map_err(|why| tonic::Status::internal(why.to_string()))?;
+            let lease = LeaseId { index: held.lease_index, ordinal: held.lease_ordinal };
+            kept.push(SavedCheckpoint { list, by: Pin { lease, step: held.step } });
+        }
+    }
+}
+
+async fn save_chunks(
+    address: &str,
+    channel: &Channel,
+    folder: &Folder,
+    wanted: &[Chunk],
+) -> Result<(), Fault> {
+    let wire = |status| of_status(&status, address);
+    for batch in wanted.chunks(limit::CHUNK_NAMES_MAX) {
+        let begun = chunks::fetch(channel, batch).await;
+        let mut pieces = begun.map_err(|why| super::blobs::of_transfer(&why, address))?;
+        for chunk in batch {
+            let piece = pieces.message().await.map_err(wire)?.ok_or_else(|| {
+                let detail = format!("server {address} ended before chunk {}", chunk.name);
+                Fault::new(Kind::Unavailable, "cut_off", detail).hint("take the backup again")
+            })?;
+            let form = if piece.packed { Form::Zstd } else { Form::Raw };
+            let piece = Piece::checked(chunk.name, chunk.len, form, piece.data);
+            let bytes = piece.and_then(|piece| piece.unpacked());
+            let bytes = bytes.map_err(|why| Fault::mismatch("damaged_chunk", why.to_string()))?;
+            let path = folder.chunk(chunk.name);
+            let (dir, part) = (path.parent().unwrap_or(folder.path()), path.with_extension("part"));
+            let write = || {
+                fs::create_dir_all(dir)?;
+                fs::write(&part, &bytes)?;
+                fs::rename(&part, &path)
+            };
+            write().map_err(|why| Fault::file(&path, &why))?;
+        }
+    }
+    Ok(())
 }

@@ -110,7 +110,7 @@ impl Client {
     }
 }
 
-fn of_transfer(fault: &TransferError, address: &str) -> Fault {
+pub(super) fn of_transfer(fault: &TransferError, address: &str) -> Fault {
     match fault {
         TransferError::Wire(status) => super::of_status(status, address),
         TransferError::Local(fault) => Fault::usage("local_file", fault.to_string()),

@@ -1,5 +1,7 @@
 //! `assay backup`: the whole cluster in a folder, with nothing in it twice.
 
+mod checkpoints;
+
 use super::Context;
 use crate::{
     args::{Global, backup::Backup},
@@ -26,6 +28,8 @@ struct Taken {
     /// Of them those that the folder lacked.
     fetched: u64,
     fetched_bytes: Bytes,
+    checkpoints: u64,
+    chunks_fetched_bytes: Bytes,
     /// Servers that did not answer: what only they hold is missing.
     silent: Vec<String>,
 }
@@ -35,6 +39,7 @@ struct Taken {
 struct Checked {
     log_index: LogIndex,
     blobs: u64,
+    checkpoints: u64,
     read_bytes: Bytes,
 }
 
@@ -57,12 +62,17 @@ async fn take(context: &Context, dir: &Path) -> Result<Exit, Fault> {
     let trusted = trusted(&folder)?;
     // Before the blobs: each that the rows name was on two servers before they named it.
     let rows = context.client.save_rows(&folder).await?;
-    let HeldBlobs { all, silent } = context.client.held_blobs().await;
+    let at = LogIndex(rows.mark.log_index);
+    let checkpoints = checkpoints::take(context, &folder, at).await?;
+    let HeldBlobs { mut all, silent } = context.client.held_blobs().await;
     let mut found = Found::default();
     for digest in &all {
         found.take(context, &folder, digest, trusted.contains(digest)).await?;
     }
-    let at = LogIndex(rows.mark.log_index);
+    for digest in &checkpoints.lists {
+        found.size += folder.check_blob(digest).map_err(|why| fault(&why))?;
+    }
+    all.extend(&checkpoints.lists);
     let blobs: Vec<Digest> = all.into_iter().collect();
     let list = folder.write_list(at, &blobs).map_err(|why| fault(&why))?;
     let manifest = Manifest {
@@ -74,6 +84,7 @@ async fn take(context: &Context, dir: &Path) -> Result<Exit, Fault> {
         time: Millis(rows.mark.time_ms),
         rows: rows.part,
         blobs: Blobs { count: blobs.len() as u64, size: found.size, list },
+        checkpoints: checkpoints.saved,
         silent,
     };
     folder.finish(&manifest).map_err(|why| fault(&why))?;
@@ -86,15 +97,18 @@ async fn take(context: &Context, dir: &Path) -> Result<Exit, Fault> {
         blobs_bytes: Bytes(found.size),
         fetched: found.fetched,
         fetched_bytes: Bytes(found.fetched_size),
+        checkpoints: manifest.checkpoints.count,
+        chunks_fetched_bytes: Bytes(checkpoints.fetched),
         silent: manifest.silent,
     };
     context.output.show("backup", &taken, |style| {
         let mut text = format!(
-            "backup at log entry {}: {} blobs of {}, {} of them new; rows {}\n",
+            "backup at log entry {}: {} blobs of {}, {} of them new; {} checkpoints; rows {}\n",
             taken.log_index.0,
             taken.blobs,
             show_size(taken.blobs_bytes),
             taken.fetched,
+            taken.checkpoints,
             show_size(taken.rows_bytes),
         );
         if !taken.silent.is_empty() {
@@ -187,14 +201,17 @@ fn verify(global: &Global, dir: &Path, at: Option<LogIndex>) -> Result<Exit, Fau
         for digest in &blobs {
             read += folder.check_blob(digest)?;
         }
+        read += checkpoints::check(&folder, &manifest)?;
         let read_bytes = Bytes(read + manifest.blobs.list.size);
-        Ok(Checked { log_index: manifest.log_index, blobs: blobs.len() as u64, read_bytes })
+        let (blobs, checkpoints) = (blobs.len() as u64, manifest.checkpoints.count);
+        Ok(Checked { log_index: manifest.log_index, blobs, checkpoints, read_bytes })
     };
     let checked = check().map_err(|why: BackupFault| fault(&why))?;
     super::output(global).show("backup_check", &checked, |style| {
-        let Checked { log_index, blobs, read_bytes } = &checked;
+        let Checked { log_index, blobs, checkpoints, read_bytes } = &checked;
         style.good(&format!(
-            "backup at log entry {} is whole: rows and {blobs} blobs, {} read\n",
+            "backup at log entry {} is whole: rows, {blobs} blobs, {checkpoints} checkpoints; {} \
+             read\n",
             log_index.0,
             show_size(*read_bytes)
         )) + &format!("next: assay restore {} --config SERVER.toml\n", dir.display())

@@ -145,6 +145,8 @@ pub struct Restored {
     pub blobs: u64,
     /// What they hold together.
     pub blobs_bytes: Bytes,
+    /// How many checkpoints.
+    pub checkpoints: u64,
 }
 
 /// `assay-server`, whole: reads its configuration, calls `serve` or `restore` and tells how it ended.
@@ -180,12 +182,13 @@ where
 
 fn restored_text(restored: &Restored) -> String {
     format!(
-        "{} is restored to log entry {}: {} blobs of {}; its log begins at {}\n\
+        "{} is restored to log entry {}: {} blobs of {}, {} checkpoints; its log begins at {}\n\
          next: restore every other server of the cluster from the same backup, then start them\n",
         restored.server,
         restored.log_index.0,
         restored.blobs,
         show_size(restored.blobs_bytes),
+        restored.checkpoints,
         restored.begins.0,
     )
 }

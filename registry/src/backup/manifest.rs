@@ -29,6 +29,19 @@ pub struct Blobs {
     pub list: Part,
 }
 
+/// The checkpoints of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoints {
+    /// How many.
+    pub count: u64,
+    /// What their chunks hold together. Unit: bytes.
+    #[serde(rename = "size_bytes")]
+    pub size: u64,
+    /// Their names.
+    pub list: Part,
+}
+
 /// One backup: the rows at a log entry, and every blob that servers held then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +63,8 @@ pub struct Manifest {
     pub rows: Part,
     /// Its blobs.
     pub blobs: Blobs,
+    /// Its checkpoints.
+    pub checkpoints: Checkpoints,
     /// Servers that did not say which blobs they hold.
     pub silent: Vec<String>,
 }

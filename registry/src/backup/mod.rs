@@ -3,17 +3,21 @@
 //! ```text
 //! backups/<log index, 20 digits>.json   one backup each, written last
 //! lists/<log index>.sha256              its blobs, in the form of sha256sum
+//! lists/<log index>.checkpoints         its checkpoints: list of chunks, lease, step
 //! rows/<log index>.rows                 its rows
 //! blobs/<two digits>/<sha256>           bytes of all backups, each once
+//! chunks/<two digits>/<blake3>          parts of checkpoints, each once
 //! ```
 //!
 //! `sha256sum --check lists/<log index>.sha256` checks the blobs with a tool that is not ours. The
 //! form is described in docs/BACKUP.md.
 
+mod checkpoints;
 mod manifest;
 mod rows;
 
-pub use manifest::{Blobs, Manifest, Part};
+pub use checkpoints::SavedCheckpoint;
+pub use manifest::{Blobs, Checkpoints, Manifest, Part};
 pub use rows::{RowsReader, RowsWriter};
 
 use domain::{Digest, LogIndex};
@@ -106,7 +110,7 @@ impl Folder {
     /// # Errors
     /// When the disk refuses.
     pub fn make(&self) -> Result<(), BackupFault> {
-        ["backups", "lists", "rows", "blobs"].into_iter().try_for_each(|name| {
+        ["backups", "lists", "rows", "blobs", "chunks"].into_iter().try_for_each(|name| {
             let path = self.dir.join(name);
             fs::create_dir_all(&path).map_err(|why| BackupFault::io(&path, why))
         })

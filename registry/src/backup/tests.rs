@@ -1,7 +1,13 @@
 //! What was written comes back; what was changed is named.
 
 use super::*;
-use domain::{Millis, port::Row};
+use domain::{
+    LeaseId, Millis,
+    chunks::{Chunk, ChunkManifest, ChunkName, ChunkedFile, Pin},
+    port::Row,
+};
+
+const BY: Pin = Pin { lease: LeaseId { index: 7, ordinal: 1 }, step: 3 };
 
 fn backup(dir: &Path) -> (Folder, Manifest) {
     let folder = Folder::at(dir);
@@ -16,6 +22,23 @@ fn backup(dir: &Path) -> (Folder, Manifest) {
         let bytes = borsh::to_vec(&rows).unwrap();
         out.page(&zstd::bulk::compress(&bytes, 1).unwrap()).unwrap();
     }
+    let bytes = bytes::Bytes::from_static(b"part");
+    let name = ChunkName::of(&bytes);
+    let file = domain::tree::TreeFile {
+        path: "w".into(),
+        digest: Digest::of(b"part"),
+        size: domain::Bytes(4),
+        executable: false,
+    };
+    let chunks = vec![Chunk { name, len: 4 }];
+    let list = ChunkManifest { files: vec![ChunkedFile { file, chunks }] }.encode();
+    let list_name = Digest::of(&list);
+    for (path, bytes) in [(folder.blob(&list_name), &list[..]), (folder.chunk(name), &bytes[..])] {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let saved = [SavedCheckpoint { list: list_name, by: BY }];
+    let list = folder.write_checkpoints(at, &saved).unwrap();
     let manifest = Manifest {
         schema: Manifest::SCHEMA.into(),
         cluster: "c".into(),
@@ -25,6 +48,7 @@ fn backup(dir: &Path) -> (Folder, Manifest) {
         time: Millis(1),
         rows: out.finish().unwrap(),
         blobs: Blobs { count: 1, size: 7, list: folder.write_list(at, &[digest]).unwrap() },
+        checkpoints: Checkpoints { count: 1, size: 4, list },
         silent: Vec::new(),
     };
     folder.finish(&manifest).unwrap();
@@ -42,6 +66,10 @@ fn what_was_written_is_read_again() {
     let rows: Result<Vec<_>, _> = rows.collect();
     assert_eq!(rows.unwrap(), vec![vec![(vec![1], vec![2, 3])]; 2]);
     assert_eq!(folder.check_blob(&Digest::of(b"weights")).unwrap(), 7);
+    let [saved] = folder.checkpoints(&manifest).unwrap()[..] else { panic!("one was saved") };
+    assert_eq!(saved.by, BY);
+    let (_, chunks) = folder.chunks_of(&saved.list).unwrap();
+    assert_eq!(folder.read_chunk(&chunks[0]).unwrap()[..], b"part"[..]);
 }
 
 #[test]
@@ -55,13 +83,17 @@ fn each_damage_is_named_with_its_file() {
     fs::write(&blob, b"weightz").unwrap();
     let text = said(folder.check_blob(&Digest::of(b"weights")).unwrap_err());
     assert!(text.contains("is damaged") && text.contains("blobs/"), "{text}");
-    for part in [&manifest.rows, &manifest.blobs.list] {
+    for part in [&manifest.rows, &manifest.blobs.list, &manifest.checkpoints.list] {
         let path = folder.file(&part.file).unwrap();
         let mut bytes = fs::read(&path).unwrap();
         bytes[5] ^= 1;
         fs::write(&path, bytes).unwrap();
         assert!(said(folder.check(part).unwrap_err()).contains(&part.file));
     }
+    let chunk = folder.chunk(ChunkName::of(b"part"));
+    fs::write(&chunk, b"pars").unwrap();
+    let part = Chunk { name: ChunkName::of(b"part"), len: 4 };
+    assert!(said(folder.read_chunk(&part).unwrap_err()).contains("chunks/"));
     let empty = tempfile::tempdir().unwrap();
     let text = said(Folder::at(empty.path()).manifest(None).unwrap_err());
     assert!(text.contains("holds no finished backup"), "{text}");

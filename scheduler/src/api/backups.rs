@@ -6,8 +6,11 @@ use crate::{
     state::Cluster,
 };
 use domain::{Digest, LogIndex};
-use proto::v1::{HeldReply, HeldRequest, RowsMark, RowsPart, RowsRequest, backups_server::Backups};
-use registry::blob::local::BlobStore;
+use proto::v1::{
+    CheckpointsReply, HeldCheckpoint, HeldReply, HeldRequest, RowsMark, RowsPart, RowsRequest,
+    backups_server::Backups,
+};
+use registry::blob::{chunks::ChunkStore, local::BlobStore};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -30,14 +33,19 @@ pub struct BackupService {
     cluster: String,
     node: Node<Cluster>,
     blobs: BlobStore,
+    chunks: ChunkStore,
     turns: Arc<Semaphore>,
 }
 
 impl BackupService {
-    /// A service of this server's replica and store.
+    /// A service of this server's replica and stores.
     #[must_use]
-    pub fn new(cluster: String, node: Node<Cluster>, blobs: BlobStore) -> Self {
-        Self { cluster, node, blobs, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub fn new(
+        cluster: String,
+        node: Node<Cluster>,
+        (blobs, chunks): (BlobStore, ChunkStore),
+    ) -> Self {
+        Self { cluster, node, blobs, chunks, turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// A frozen copy that holds all that was acknowledged before now.
@@ -126,18 +134,39 @@ impl Backups for BackupService {
 
     async fn held(&self, request: Request<HeldRequest>) -> Result<Response<HeldReply>, Status> {
         Identity::of(&request)?.user()?;
-        let after = request.into_inner().after;
-        let after = match after.is_empty() {
-            true => None,
-            false => Some(
-                proto::convert::digest("after", &after)
-                    .map_err(|why| error::status("invalid", why.to_string(), "", false))?,
-            ),
-        };
+        let after = after(&request.into_inner())?;
         let blobs = self.blobs.clone();
         let found = tokio::task::spawn_blocking(move || blobs.held(after, PAGE)).await;
         let found = found.map_err(|why| internal(&why))?.map_err(|why| internal(&why))?;
         let digests = found.into_iter().map(|Digest(bytes)| bytes.to_vec().into()).collect();
         Ok(Response::new(HeldReply { digests }))
     }
+    async fn checkpoints(
+        &self,
+        request: Request<HeldRequest>,
+    ) -> Result<Response<CheckpointsReply>, Status> {
+        Identity::of(&request)?.user()?;
+        let page = self.chunks.pinned(after(&request.into_inner())?, PAGE);
+        let held = page.into_iter().map(|(list, pins)| {
+            // Whoever restores them needs one.
+            let pin = pins.last();
+            HeldCheckpoint {
+                list: list.0.to_vec().into(),
+                lease_index: pin.map_or(0, |pin| pin.lease.index),
+                lease_ordinal: pin.map_or(0, |pin| pin.lease.ordinal),
+                step: pin.map_or(0, |pin| pin.step),
+            }
+        });
+        Ok(Response::new(CheckpointsReply { checkpoints: held.collect() }))
+    }
+}
+
+/// The last of the page before.
+fn after(request: &HeldRequest) -> Result<Option<Digest>, Status> {
+    if request.after.is_empty() {
+        return Ok(None);
+    }
+    proto::convert::digest("after", &request.after)
+        .map(Some)
+        .map_err(|why| error::status("invalid", why.to_string(), "", false))
 }

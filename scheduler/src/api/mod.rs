@@ -193,7 +193,8 @@ pub async fn serve(
     let (events, heard) = mpsc::channel(EVENTS);
     let (forwarder, forwarding) =
         Forwarder::start(config.cluster.clone(), node.clone(), channels.clone());
-    let backups = BackupService::new(config.cluster.clone(), node.clone(), store.clone());
+    let stores = (store.clone(), chunks.clone());
+    let backups = BackupService::new(config.cluster.clone(), node.clone(), stores);
     let context = Arc::new(Context {
         me: config.id,
         cluster: config.cluster,

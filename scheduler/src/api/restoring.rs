@@ -5,13 +5,16 @@ use crate::consensus::{
     AppliedMark, Identity, Membership, Store, StoreError,
     store::{RESTORED_AHEAD, Saved},
 };
-use domain::{Bytes, Digest, LogIndex, ReplicaId};
+use domain::{Bytes, Digest, LogIndex, ReplicaId, limit};
 use registry::{
-    backup::{BackupFault, Folder, RowsReader},
-    blob::local::{BlobError, BlobStore},
+    backup::{BackupFault, Folder, RowsReader, SavedCheckpoint},
+    blob::{
+        chunks::{ChunkFault, ChunkStore, Piece},
+        local::{BlobError, BlobStore},
+    },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -54,6 +57,8 @@ pub struct Restored {
     pub blobs: u64,
     /// What they hold together.
     pub size: Bytes,
+    /// How many checkpoints.
+    pub checkpoints: u64,
 }
 
 /// Why a server cannot be restored.
@@ -68,6 +73,9 @@ pub enum RestoreError {
     /// The new store of blobs.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// The new store of checkpoints.
+    #[error(transparent)]
+    Chunks(#[from] ChunkFault),
     /// The backup is another cluster's.
     #[error(
         "the backup is of cluster `{found}`, the configuration is of `{wanted}`; events and proofs \
@@ -135,10 +143,17 @@ pub fn restore(config: RestoreConfig) -> Result<Restored, RestoreError> {
     }
     // Before anything is made: damage that can be seen now is seen now.
     folder.check(&manifest.rows)?;
-    let blobs = folder.blobs(&manifest)?;
+    let mut blobs = folder.blobs(&manifest)?;
+    let checkpoints = folder.checkpoints(&manifest)?;
+    // The lists of their chunks are kept with the chunks.
+    let lists: BTreeSet<Digest> = checkpoints.iter().map(|saved| saved.list).collect();
+    blobs.retain(|digest| !lists.contains(digest));
     begin(&dir)?;
     let store = BlobStore::open(&dir.join("blobs"))?;
     let size = copy(&folder, &blobs, &store)?;
+    drop(store);
+    let store = ChunkStore::open(&dir.join("chunks"))?;
+    checkpoints.iter().try_for_each(|saved| keep(&folder, saved, &store))?;
     drop(store);
     let pages = RowsReader::open(folder.file(&manifest.rows.file)?)?;
     let applied = AppliedMark {
@@ -150,8 +165,13 @@ pub fn restore(config: RestoreConfig) -> Result<Restored, RestoreError> {
     let pages = pages.map(|page| page.map_err(RestoreError::from));
     Store::restore(&dir.join("log"), &Identity { cluster, id }, saved, pages)?;
     end(&dir).map_err(|source| RestoreError::Io { path: dir, source })?;
-    let begins = LogIndex(manifest.log_index.0 + RESTORED_AHEAD);
-    Ok(Restored { log_index: manifest.log_index, begins, blobs: blobs.len() as u64, size })
+    Ok(Restored {
+        log_index: manifest.log_index,
+        begins: LogIndex(manifest.log_index.0 + RESTORED_AHEAD),
+        blobs: blobs.len() as u64,
+        size,
+        checkpoints: checkpoints.len() as u64,
+    })
 }
 
 /// Makes the directory, with the marker in it before anything else.
@@ -227,4 +247,31 @@ fn copy_large(
         }
         other => other.into(),
     })
+}
+
+/// Keeps a checkpoint with its chunks, each verified on its way.
+fn keep(
+    folder: &Folder,
+    saved: &SavedCheckpoint,
+    store: &ChunkStore,
+) -> Result<(), RestoreError> {
+    let (list, chunks) = folder.chunks_of(&saved.list)?;
+    let names: Vec<_> = chunks.iter().map(|chunk| chunk.name).collect();
+    let lacking = store.lacking(&names).into_iter();
+    let (mut pieces, mut gathered) = (Vec::new(), 0);
+    for (chunk, _) in chunks.iter().zip(lacking).filter(|(_, lacks)| *lacks) {
+        let piece = Piece::of(folder.read_chunk(chunk)?);
+        gathered += u64::from(piece.len());
+        pieces.push(piece);
+        if gathered >= limit::CHUNK_BATCH.0 {
+            store.put(&pieces)?;
+            pieces.clear();
+            gathered = 0;
+        }
+    }
+    if !pieces.is_empty() {
+        store.put(&pieces)?;
+    }
+    store.keep(&list, saved.by)?;
+    Ok(())
 }
