@@ -1,5 +1,6 @@
 //! Who runs where: a pure function of a view, with a reason for everything that waits.
 
+mod backfill;
 mod bound;
 mod checks;
 mod fit;
@@ -22,6 +23,8 @@ mod victims;
 mod waits;
 
 #[cfg(test)]
+mod backfill_test;
+#[cfg(test)]
 mod isolation_test;
 #[cfg(test)]
 mod laws;
@@ -40,4 +43,4 @@ pub use reason::why;
 pub use replay::{ReplayFault, replay, replay_preemption};
 
 /// Version of the rules by which plans are made, recorded with each plan.
-pub const POLICY_VERSION: u32 = 3;
+pub const POLICY_VERSION: u32 = 4;

@@ -2,6 +2,7 @@
 
 use super::{
     POLICY_VERSION,
+    backfill::{Reservation, reserve},
     fit::place_gang,
     free,
     free::FreeNode,
@@ -20,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Time for which smaller jobs may pass a job that does not fit. After it, nodes on which it
 /// could run are kept for it.
 pub const HOLD_AFTER: Millis = Millis(60_000);
+/// Jobs that a pass looks at for what is kept for another.
+const BACKFILL_MAX: usize = 256;
 /// Shapes for which a pass looks whether they would fit if nothing ran.
 const HOLDS_MAX: u32 = 8;
 /// Gangs for which a pass looks whether others have to make room.
@@ -47,6 +50,8 @@ pub struct Plan {
     pub exhausted: bool,
     /// The job that nodes are kept for.
     pub held_for: Option<JobId>,
+    /// When that job starts at the latest, if every attempt keeps its time limit.
+    pub starts_by: Option<Millis>,
 }
 
 /// Plans placements for what waits.
@@ -60,8 +65,9 @@ pub struct Plan {
 /// costs what it places plus the number of shapes in each queue, not the number of jobs.
 ///
 /// A job that does not fit does not hold back smaller ones behind it, until it has waited for
-/// [`HOLD_AFTER`]: then the nodes that it could have soonest get nothing new. One job at a time,
-/// the first in order, has this right.
+/// [`HOLD_AFTER`]: then the nodes that it could have soonest are kept for it. One job at a time,
+/// the first in order, has this right. Where it is known by when it starts, jobs with a time limit
+/// that ends before that may run on its nodes meanwhile.
 #[must_use]
 pub fn plan(view: &View<'_>, now: Millis, budget_steps: u64) -> Plan {
     plan_on(view, now, budget_steps, free::ready(view))
@@ -83,13 +89,14 @@ pub(super) fn plan_on<'a>(
         failed: Vec::new(),
         begun: BTreeMap::new(),
         held_for: None,
+        kept: None,
         holds_left: HOLDS_MAX,
         placements: Vec::new(),
         size: 0,
         preemption: None,
         tries_left: if view.may_preempt() { PREEMPT_TRIES } else { 0 },
     };
-    let exhausted = pass.run();
+    let exhausted = pass.run() || pass.backfill();
     let preempt = pass.preemption.map(|preemption| PreemptRecord {
         base: view.applied(),
         now,
@@ -103,6 +110,7 @@ pub(super) fn plan_on<'a>(
         steps: budget_steps - pass.left,
         exhausted,
         held_for: pass.held_for,
+        starts_by: pass.kept.as_ref().and_then(|(kept, _)| kept.at),
         preempt,
         record: PlanRecord {
             base: view.applied(),
@@ -127,6 +135,8 @@ struct Pass<'a> {
     /// Jobs that were begun, with what may still start of them.
     begun: BTreeMap<JobId, Begun<'a>>,
     held_for: Option<JobId>,
+    /// What is kept for it, with what is free there.
+    kept: Option<(Reservation, Vec<FreeNode<'a>>)>,
     /// Shapes for which it may still be looked whether they could ever fit.
     holds_left: u32,
     placements: Vec<Placement>,
@@ -144,6 +154,8 @@ struct Begun<'a> {
     room: u32,
     /// Positions that wait, for each shape that was met.
     positions: BTreeMap<&'a Shape, Box<dyn Iterator<Item = u32> + 'a>>,
+    /// Positions that did not fit.
+    back: BTreeMap<&'a Shape, u32>,
 }
 
 /// What became of one try.
@@ -210,6 +222,7 @@ impl<'a> Pass<'a> {
         let Some(position) = self.next_position(id, job, shape) else { return Tried::NothingLeft };
         self.left -= 1;
         let Some(members) = place_gang(&mut self.nodes, shape, &avoid(job, position)) else {
+            self.put_back(id, shape, position);
             return Tried::DoesNotFit { position };
         };
         let placement = Placement { element: job.brief.element(id, position), members };
@@ -226,14 +239,24 @@ impl<'a> Pass<'a> {
 
     /// The next element of a job that may start in a shape.
     fn next_position(&mut self, id: JobId, job: &'a Job, shape: &'a Shape) -> Option<u32> {
-        let new = || Begun { room: job.room(), positions: BTreeMap::new() };
+        let (positions, back) = (BTreeMap::new(), BTreeMap::new());
+        let new = || Begun { room: job.room(), positions, back };
         let begun = self.begun.entry(id).or_insert_with(new);
         if begun.room == 0 {
             return None;
         }
+        if let Some(position) = begun.back.remove(shape) {
+            return Some(position);
+        }
         let class = shape.class.as_deref();
         let positions = begun.positions.entry(shape);
         positions.or_insert_with(|| Box::new(job.positions(class))).next()
+    }
+
+    fn put_back(&mut self, id: JobId, shape: &'a Shape, position: u32) {
+        if let Some(begun) = self.begun.get_mut(&id) {
+            begun.back.insert(shape, position);
+        }
     }
 
     /// Whether others make room for a gang of a shape that did not fit before.
@@ -244,8 +267,12 @@ impl<'a> Pass<'a> {
         if self.turns.bar(leaf, &job.brief.user, job.brief.gang()).is_some() {
             return false;
         }
-        let position = self.next_position(id, job, shape);
-        position.is_some_and(|position| self.preempt(Gang { id, job, position, shape }))
+        let Some(position) = self.next_position(id, job, shape) else { return false };
+        let found = self.preempt(Gang { id, job, position, shape });
+        if !found {
+            self.put_back(id, shape, position);
+        }
+        found
     }
 
     /// Whether others make room for a gang: the first that has a claim to it in each pass. Where
@@ -275,11 +302,48 @@ impl<'a> Pass<'a> {
             return;
         }
         self.holds_left -= 1;
-        let mut empty = free::ready_empty(&self.view);
-        let Some(members) = place_gang(&mut empty, shape, &BTreeSet::new()) else { return };
-        let kept: BTreeSet<NodeId> = members.iter().map(|member| member.node).collect();
-        self.nodes.retain(|node| !kept.contains(&node.id));
+        let Some(kept) = reserve(&self.view, self.now, &self.nodes, shape) else { return };
+        let inside = |node: &FreeNode<'_>| kept.nodes.contains(&node.id);
+        let (on_it, others) = std::mem::take(&mut self.nodes).into_iter().partition(inside);
+        self.nodes = others;
+        self.kept = Some((kept, on_it));
         self.held_for = Some(id);
+    }
+
+    /// Lets jobs that end in time run on what is kept for another, in the order of priority and
+    /// age. Says whether a bound ended it.
+    fn backfill(&mut self) -> bool {
+        let Some((kept, on_it)) = &mut self.kept else { return false };
+        let free: Vec<FreeNode<'a>> = std::mem::take(on_it);
+        self.nodes.extend(free);
+        let mut jobs = Vec::new();
+        for (name, queue) in self.view.queues() {
+            let Some(leaf) = self.turns.leaf(name) else { continue };
+            for (group, order) in &queue.waiting {
+                for key in order.iter().filter(|key| Some(key.1) != self.held_for) {
+                    let Some(job) = self.view.live_job(key.1) else { continue };
+                    if kept.outlasts(self.now, job.brief.time_limit) {
+                        jobs.push((*key, leaf, job, &group.shape));
+                    }
+                }
+            }
+        }
+        jobs.sort_by_key(|(key, ..)| *key);
+        jobs.truncate(BACKFILL_MAX);
+        for (key, leaf, job, shape) in jobs {
+            let gang = job.brief.gang();
+            while self.turns.bar(leaf, &job.brief.user, gang).is_none() {
+                if self.left == 0 {
+                    return true;
+                }
+                match self.place_one(key.1, job, shape) {
+                    Tried::Placed => self.turns.placed(leaf, &job.brief.user, gang),
+                    Tried::NothingLeft | Tried::DoesNotFit { .. } => break,
+                    Tried::Full => return true,
+                }
+            }
+        }
+        false
     }
 }
 

@@ -230,6 +230,11 @@ fn ahead(view: &View<'_>, id: JobId, job: &Job, now: Millis) -> ReasonView {
     if let Some(other) = next.held_for.filter(|other| *other != id) {
         let detail = format!("what is free is kept for {other}, which has waited for long");
         let remedy = format!("wait until {other} has started, or `assay cancel {other}`");
+        // What ends before that may run meanwhile.
+        let left = next.starts_by.map(|at| at.minus(now).0 / 1_000).filter(|left| *left > 0);
+        let Some(left) = left else { return reason("ahead", detail, remedy, false) };
+        let detail = format!("{detail} and starts within {left} s");
+        let remedy = format!("submit it with a `time_limit` of at most {left} s, or {remedy}");
         return reason("ahead", detail, remedy, false);
     }
     let key = job.wait_key(id);

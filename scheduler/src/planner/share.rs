@@ -58,6 +58,8 @@ pub struct Turns<'a> {
     branches: Vec<Branch<'a>>,
     /// Queues at the top, in order.
     top: BTreeSet<(Rank, usize)>,
+    /// Each queue by name.
+    known: BTreeMap<&'a str, usize>,
 }
 
 /// No queue: above those at the top.
@@ -73,6 +75,7 @@ impl<'a> Turns<'a> {
             window: window(half_life),
             branches: Vec::new(),
             top: BTreeSet::new(),
+            known: BTreeMap::new(),
         };
         let mut known = BTreeMap::new();
         let waits = view.queues().iter().filter(|(_, queue)| !queue.waiting.is_empty());
@@ -100,7 +103,14 @@ impl<'a> Turns<'a> {
         for leaf in 0..turns.branches.len() {
             turns.move_up(leaf);
         }
+        turns.known = known;
         turns
+    }
+
+    /// The place of a queue.
+    #[must_use]
+    pub fn leaf(&self, queue: &str) -> Option<usize> {
+        self.known.get(queue).copied()
     }
 
     /// The queue whose turn it is, with its first job.

@@ -158,6 +158,8 @@ pub struct Brief {
     pub verify: Option<Verify>,
     /// What it is a run of, if it is a run of a check.
     pub check: Option<Box<CheckRun>>,
+    /// Longest time an attempt may run.
+    pub time_limit: Option<Millis>,
 }
 
 /// What few jobs say: what they wait for, and when they are tried again.
@@ -199,6 +201,7 @@ impl Submitted {
             interrupt: self.spec.interrupt,
             verify: self.spec.verify,
             check: self.spec.check.clone().map(Box::new),
+            time_limit: self.spec.time_limit,
         }
     }
 
