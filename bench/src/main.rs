@@ -4,6 +4,7 @@
 mod agent_rest;
 mod arrays;
 mod assay;
+mod bare;
 mod batch;
 mod burst;
 mod checkpoint;
@@ -182,6 +183,16 @@ enum Command {
         /// Seconds.
         seconds: u64,
     },
+    /// One server of the bound of `submits`.
+    #[command(hide = true)]
+    BareServer {
+        /// Folder of certificates and logs.
+        dir: PathBuf,
+        /// Where it listens.
+        port: u16,
+        /// Where its followers listen, if it leads.
+        followers: Vec<u16>,
+    },
     /// All of them, with the numbers above.
     All,
 }
@@ -229,6 +240,7 @@ impl Command {
             Self::Logs { .. } => "logs",
             Self::Agent { .. } => "agent",
             Self::Print { .. } => "print",
+            Self::BareServer { .. } => "bare-server",
             Self::All => "all",
         }
     }
@@ -256,7 +268,9 @@ impl Command {
             Self::Gang { kills, nodes } => gang::run(kills, nodes).await,
             Self::Logs { rate, seconds: time } => logs::run(rate, seconds(time)).await,
             Self::Agent { seconds: time } => agent_rest::run(seconds(time)).await,
-            Self::Print { .. } | Self::All => bail!("`all` is made of the others"),
+            Self::Print { .. } | Self::BareServer { .. } | Self::All => {
+                bail!("`all` is made of the others")
+            }
         }
     }
 }
@@ -276,6 +290,9 @@ async fn start() -> Result<()> {
     let asked = Arguments::parse().command;
     if let Command::Print { rate, seconds } = asked {
         return logs::print(rate, Duration::from_secs(seconds));
+    }
+    if let Command::BareServer { dir, port, followers } = asked {
+        return bare::serve(dir, port, followers).await;
     }
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     println!("{profile} profile, {} cores", std::thread::available_parallelism()?);

@@ -2,6 +2,7 @@
 
 use crate::{
     assay::{self, Assay},
+    bare,
     etcd::{Etcd, Wire},
     load::{self, Outcome},
     report::{self, Figure, Quantity, Target},
@@ -67,6 +68,13 @@ async fn show_trips(round: &Round, time: Duration) -> Result<()> {
             "a round trip: one row read from one server, by the same client; a submit goes to \
              the leader and from there to a follower, and is synced on both",
         )
+        .print();
+    let bare = bare::writes(time).await?;
+    Figure::new("submit, 1 client, median", Quantity::ms(round.ours.median_ms()))
+        .beside("bound: a bare replicated write", Quantity::ms(bare.median_ms()))
+        .cpu_beside(round.ours.cpu_each(), bare.cpu_each())
+        .note("tonic, mutual TLS, one synced append on each of three processes, and nothing else")
+        .note(details("bare", &bare))
         .print();
     Ok(())
 }

@@ -43,12 +43,16 @@ impl Tls {
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         let cert = params.signed_by(&key, &issuer)?;
-        let tls =
-            Self { ca: dir.join("ca.pem"), cert: dir.join("cert.pem"), key: dir.join("key.pem") };
+        let tls = Self::at(dir);
         fs::write(&tls.ca, ca.pem())?;
         fs::write(&tls.cert, cert.pem())?;
         fs::write(&tls.key, key.serialize_pem())?;
         Ok(tls)
+    }
+
+    /// Those that were made in `dir`.
+    pub fn at(dir: &Path) -> Self {
+        Self { ca: dir.join("ca.pem"), cert: dir.join("cert.pem"), key: dir.join("key.pem") }
     }
 
     /// How a client talks to a member.

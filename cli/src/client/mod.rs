@@ -153,7 +153,7 @@ impl Client {
         let (mut pause, mut deaf) = (PAUSE.0, 0);
         loop {
             let mut connected = false;
-            let mut last = None;
+            let (mut last, mut refused) = (None, None);
             for (number, server) in self.order() {
                 let channel = server.channel()?;
                 let call = tokio::time::timeout(ANSWER, make(service(channel)));
@@ -173,14 +173,19 @@ impl Client {
                     self.current.set(number);
                     return Err(fault);
                 }
-                last = Some(fault);
+                if fault.retry_safe {
+                    last = Some(fault);
+                } else {
+                    refused = Some(fault);
+                }
             }
-            if let Some(fault) = last.take_if(|fault| !fault.retry_safe) {
+            // Of servers that close a connection for one reason, not each gets to say it.
+            if let Some(fault) = refused.take_if(|_| !connected) {
                 return Err(fault);
             }
             deaf = if connected { 0 } else { deaf + 1 };
             if deaf >= DEAF_ROUNDS || start.elapsed() + pause > PATIENCE {
-                return Err(last.unwrap_or_else(nobody));
+                return Err(refused.or(last).unwrap_or_else(nobody));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);

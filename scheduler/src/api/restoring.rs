@@ -250,11 +250,7 @@ fn copy_large(
 }
 
 /// Keeps a checkpoint with its chunks, each verified on its way.
-fn keep(
-    folder: &Folder,
-    saved: &SavedCheckpoint,
-    store: &ChunkStore,
-) -> Result<(), RestoreError> {
+fn keep(folder: &Folder, saved: &SavedCheckpoint, store: &ChunkStore) -> Result<(), RestoreError> {
     let (list, chunks) = folder.chunks_of(&saved.list)?;
     let names: Vec<_> = chunks.iter().map(|chunk| chunk.name).collect();
     let lacking = store.lacking(&names).into_iter();

@@ -17,11 +17,7 @@ pub(super) struct Taken {
 }
 
 /// Saves what servers keep. What they let go meanwhile, because newer ones came, is left out.
-pub(super) async fn take(
-    context: &Context,
-    folder: &Folder,
-    at: LogIndex,
-) -> Result<Taken, Fault> {
+pub(super) async fn take(context: &Context, folder: &Folder, at: LogIndex) -> Result<Taken, Fault> {
     let local = |why: BackupFault| fault(&why);
     let (mut saved, mut known, mut size, mut fetched) = (Vec::new(), BTreeSet::new(), 0, 0);
     for held in context.client.held_checkpoints().await {
