@@ -8,6 +8,7 @@ use crate::{
     client::backup::{HeldBlobs, fault},
     exit::Exit,
     fault::Fault,
+    output::Style,
     quantity::{show_size, show_time},
 };
 use domain::{Bytes, Digest, LogIndex, Millis};
@@ -32,6 +33,26 @@ struct Taken {
     chunks_fetched_bytes: Bytes,
     /// Servers that did not answer: what only they hold is missing.
     silent: Vec<String>,
+}
+
+impl Taken {
+    fn text(&self, style: Style) -> String {
+        let mut text = format!(
+            "backup at log entry {}: {} blobs of {}, {} of them new; {} checkpoints; rows {}\n",
+            self.log_index.0,
+            self.blobs,
+            show_size(self.blobs_bytes),
+            self.fetched,
+            self.checkpoints,
+            show_size(self.rows_bytes),
+        );
+        if !self.silent.is_empty() {
+            let silent = self.silent.join(", ");
+            text +=
+                &style.bad(&format!("no answer from {silent}: what only they hold is missing\n"));
+        }
+        text + &format!("next: assay backup verify {}\n", self.dir)
+    }
 }
 
 /// What was read again.
@@ -101,23 +122,7 @@ async fn take(context: &Context, dir: &Path) -> Result<Exit, Fault> {
         chunks_fetched_bytes: Bytes(checkpoints.fetched),
         silent: manifest.silent,
     };
-    context.output.show("backup", &taken, |style| {
-        let mut text = format!(
-            "backup at log entry {}: {} blobs of {}, {} of them new; {} checkpoints; rows {}\n",
-            taken.log_index.0,
-            taken.blobs,
-            show_size(taken.blobs_bytes),
-            taken.fetched,
-            taken.checkpoints,
-            show_size(taken.rows_bytes),
-        );
-        if !taken.silent.is_empty() {
-            let silent = taken.silent.join(", ");
-            text +=
-                &style.bad(&format!("no answer from {silent}: what only they hold is missing\n"));
-        }
-        text + &format!("next: assay backup verify {}\n", taken.dir)
-    })?;
+    context.output.show("backup", &taken, |style| taken.text(style))?;
     Ok(Exit::Ok)
 }
 
