@@ -9,6 +9,7 @@ pub mod queue;
 pub mod registry;
 pub mod selector;
 pub mod spec;
+pub mod usage;
 pub mod user;
 
 use crate::quantity;
@@ -120,6 +121,8 @@ pub enum Command {
     Diff(user::Diff),
     /// List queues, or show one in full
     Queue(Noun<queue::Queue>),
+    /// Show what became of GPU time, by queue, team, user, job or cause
+    Usage(usage::Usage),
     /// Show what a configuration of queues would change, and who would be worse off
     Plan(queue::Plan),
     /// Put a configuration of queues into force, in one step

@@ -13,6 +13,7 @@ pub mod node;
 pub mod plan;
 pub mod promotion;
 pub mod queue;
+pub mod usage;
 pub mod why;
 
 use crate::output::Style;
@@ -73,3 +74,5 @@ mod queue_test;
 pub mod sample;
 #[cfg(test)]
 pub mod sample_registry;
+#[cfg(test)]
+mod usage_test;
