@@ -187,7 +187,8 @@ pub struct UsageView {
     pub free_gpu_ms: u64,
     /// What of that was on nodes that take no work.
     pub out_of_service_gpu_ms: u64,
-    /// What was held, over all queues and jobs, whatever `lines` shows.
+    /// What was held, over all queues and jobs, whatever `lines` shows. Of several pages the last
+    /// one tells it.
     pub total: GpuTime,
     /// The lines.
     pub lines: Vec<UsageLine>,

@@ -144,6 +144,10 @@ impl Cluster {
         if self.planted.room_wasted {
             self.sched.waste_room(&mut step);
         }
+        #[cfg(feature = "planted")]
+        if self.planted.time_forgotten {
+            self.sched.forget_time();
+        }
         self.sched.settle_preemptions(&mut step);
         replies::close(&mut step, &mut self.sched.meta);
         self.sched.write_usage(&mut step);

@@ -71,7 +71,11 @@ impl View<'_> {
                 self.owners_used(rows, asked)?
             }
         };
-        let total = self.total_used(rows, asked)?;
+        let total = match next {
+            // Told once: with the last page.
+            Some(_) => GpuTime::default(),
+            None => self.total_used(rows, asked)?,
+        };
         let ms = |sum: u128| u64::try_from(sum).unwrap_or(u64::MAX);
         let line = |((owner, job), (booked, running)): ((Owner, Option<JobId>), _)| {
             let Owner { team, queue, user } = owner;
