@@ -113,6 +113,12 @@ fn every_millisecond_of_every_gpu_is_told_of_once() {
     fs::write(cluster.path("go"), "").unwrap();
     until_state(user, "victim", "completed");
 
+    let jobs = all_is_told_of(user);
+    finance_takes_it_in(&cluster, &jobs);
+}
+
+/// What was held adds up, by whatever it is told; of each job to what its attempts say.
+fn all_is_told_of(user: &User) -> Value {
     let jobs = usage(user, &["--by", "job"]);
     for job in ["j1", "j2", "j3"] {
         assert_eq!(held(&of(&jobs, job)), wall(user, job), "{job}: {jobs}");
@@ -140,8 +146,7 @@ fn every_millisecond_of_every_gpu_is_told_of_once() {
     let top = user.json(&["top"]).unwrap();
     assert_eq!((&top["gpus"]["held"], &top["waiting_jobs"]), (&0.into(), &0.into()), "{top}");
     assert!(user.ok(&["top", "--once"]).contains("0 of"), "it ends by itself");
-
-    finance_takes_it_in(&cluster, &jobs);
+    jobs
 }
 
 /// The export of these days: not while they go on, unless that is asked for.
@@ -157,7 +162,7 @@ fn finance_takes_it_in(cluster: &Cluster, jobs: &Value) {
     assert!(written.contains("3 journals over"), "{written}");
     let text = fs::read_to_string(&file).unwrap();
     let mut document: Value = serde_json::from_str(&text).unwrap();
-    // A cent is a second of one GPU here: what is below one is carried on to the next job.
+    // A cent is a millisecond of one GPU here.
     let owed: u64 = ["j1", "j2", "j3"]
         .iter()
         .map(|job| {
@@ -168,7 +173,7 @@ fn finance_takes_it_in(cluster: &Cluster, jobs: &Value) {
     let journals = document["journals"].as_array().unwrap().clone();
     let amount =
         |journal: &Value, entry: usize| journal["entries"][entry]["amount_cents"].as_u64().unwrap();
-    assert_eq!(journals.iter().map(|it| amount(it, 0)).sum::<u64>(), owed / 1_000, "{document}");
+    assert_eq!(journals.iter().map(|it| amount(it, 0)).sum::<u64>(), owed, "{document}");
     for journal in &journals {
         assert_eq!(amount(journal, 0), amount(journal, 1), "{journal}");
         assert!(journal["journal_id"].as_str().unwrap().ends_with(":provisional"), "{journal}");
