@@ -113,7 +113,13 @@ impl Priced<'_> {
     fn document(&self, view: &UsageView) -> Result<Written, Fault> {
         let mut teams: BTreeMap<&str, u128> = BTreeMap::new();
         let (mut journals, mut cents, mut below) = (Vec::new(), 0u64, 0u64);
+        let mut checks = GpuTime::default();
         for line in &view.lines {
+            if line.queue == domain::check::QUEUE {
+                // Runs of checks are charged to nobody.
+                checks = checks.plus(&line.time);
+                continue;
+            }
             let sum = teams.entry(&line.team).or_default();
             let before = self.cents(*sum);
             *sum += u128::from(line.time.owed());
@@ -138,6 +144,7 @@ impl Priced<'_> {
             ("wall_gpu_seconds".to_owned(), json!(seconds(view.wall_gpu_ms))),
             ("free_gpu_seconds".to_owned(), json!(seconds(view.free_gpu_ms))),
             ("held".to_owned(), Value::Object(shares(&view.total))),
+            ("held_by_checks".to_owned(), Value::Object(shares(&checks))),
             ("journals".to_owned(), json!(journals)),
             ("jobs_below_one_cent".to_owned(), json!(below)),
         ]);
@@ -247,14 +254,16 @@ mod tests {
 
     #[test]
     fn a_journal_balances_and_says_whose_time_it_is() {
-        let written =
-            priced(250).document(&view(vec![line("ml", 7, 7_200_000, 3_600_000)])).unwrap();
+        let check = UsageLine { queue: domain::check::QUEUE.into(), ..line("(checks)", 8, 9, 0) };
+        let lines = vec![line("ml", 7, 7_200_000, 3_600_000), check];
+        let written = priced(250).document(&view(lines)).unwrap();
         assert_eq!((written.journals, written.cents), (1, 500), "what faults took is not charged");
         let mut document: Value = serde_json::from_str(&written.text).unwrap();
         let journal = &document["journals"][0];
         assert_eq!(journal["journal_id"], "assay:c1:2025-11-26:2025-11-27:j7:ml");
         assert_eq!(journal["entries"][0]["side"], "debit");
         assert_eq!(journal["entries"][0]["amount_cents"], journal["entries"][1]["amount_cents"]);
+        assert_eq!(document["held_by_checks"]["useful_gpu_seconds"], "0.009", "nobody is charged");
         let context = journal["context"].as_object().unwrap();
         assert!(context.values().all(Value::is_string), "{context:?}");
         assert_eq!(context["gpu_seconds"], "7200.000");
