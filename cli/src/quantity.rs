@@ -127,6 +127,32 @@ pub fn show_cpus(cpu: CpuMillis) -> String {
     format!("{whole}.{}", part.trim_end_matches('0'))
 }
 
+/// Reads a day, `2026-01-31`, as the number of days since 1970-01-01 in UTC.
+///
+/// # Errors
+/// When the text is anything else.
+pub fn day(text: &str) -> Result<u64, QuantityError> {
+    let fault = || QuantityError { text: text.into(), kind: "a day", example: "2026-01-31" };
+    let begin = registry::ledger::parse_rfc3339(&format!("{text}T00:00:00.000000Z"));
+    begin.map(|us| us / 86_400_000_000).ok_or_else(fault)
+}
+
+/// A day: `2026-01-31`.
+#[must_use]
+pub fn show_day(day: u64) -> String {
+    civil(day)
+}
+
+/// GPU time: `12.5s` up to an hour of one GPU, then `3.25h`.
+#[must_use]
+pub fn show_gpu_time(gpu_ms: u64) -> String {
+    match gpu_ms {
+        0 => "0".to_owned(),
+        ms if ms < 3_600_000 => format!("{}.{}s", ms / 1_000, ms / 100 % 10),
+        ms => format!("{}.{:02}h", ms / 3_600_000, ms / 36_000 % 100),
+    }
+}
+
 /// A point in time in UTC: `2026-01-31T14:02:10.250Z`.
 #[must_use]
 pub fn show_time(at: Millis) -> String {
@@ -251,5 +277,16 @@ mod tests {
         assert_eq!(show_size(Bytes(512 << 20)), "512 MiB");
         assert_eq!(show_size(Bytes(12)), "12 B");
         assert_eq!(show_cpus(CpuMillis(1_500)), "1.5");
+    }
+
+    #[test]
+    fn days_and_gpu_time_are_read_and_shown() {
+        assert_eq!(day("1970-01-02"), Ok(1));
+        assert_eq!(day("2024-02-29").map(show_day), Ok("2024-02-29".to_owned()));
+        assert!(day("2026-02-30").is_err() && day("yesterday").is_err());
+        for (ms, text) in [(0, "0"), (12_549, "12.5s"), (3_600_000, "1.00h"), (11_700_000, "3.25h")]
+        {
+            assert_eq!(show_gpu_time(ms), text);
+        }
     }
 }

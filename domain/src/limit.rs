@@ -52,6 +52,15 @@ pub const GANG_GPUS_MAX: u64 = 65_536;
 pub const JOBS_MAX: usize = 2_000_000;
 /// Queues of one cluster.
 pub const QUEUES_MAX: usize = 1_000;
+/// Days for which GPU time is told day by day; what is older is summed up by queue and user.
+/// Source: a year's figures can still be looked at in the month after it.
+pub const USAGE_DAYS_KEPT: u64 = 400;
+/// Owners of GPU time, each a user in a queue, that are told apart in one day.
+pub const USAGE_OWNERS_MAX: u32 = 10_000;
+/// Rows of old days that one entry sums up.
+pub const USAGE_FOLDED_AT_ONCE: usize = 64;
+/// Rows that are read for one document of GPU time.
+pub const USAGE_ROWS_MAX: usize = 200_000;
 /// Levels of the tree of queues.
 pub const QUEUE_DEPTH_MAX: usize = 8;
 /// Bytes of a queue's name.

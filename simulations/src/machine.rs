@@ -26,6 +26,8 @@ pub enum Bug {
     StaleLeaseAccepted,
     /// Room that others have made for a gang is not given to it.
     RoomWasted,
+    /// Time that a lease has held is booked nowhere.
+    TimeForgotten,
 }
 
 thread_local! {
@@ -69,6 +71,7 @@ impl Machine for Planted {
             cluster.planted.no_duplicate_check = bug == Bug::NoDuplicateCheck;
             cluster.planted.stale_lease_accepted = bug == Bug::StaleLeaseAccepted;
             cluster.planted.room_wasted = bug == Bug::RoomWasted;
+            cluster.planted.time_forgotten = bug == Bug::TimeForgotten;
         }
         Self(cluster, RECORD.with_borrow(Rc::clone), Cell::new(false))
     }

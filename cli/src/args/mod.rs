@@ -10,6 +10,8 @@ pub mod queue;
 pub mod registry;
 pub mod selector;
 pub mod spec;
+pub mod top;
+pub mod usage;
 pub mod user;
 
 use crate::quantity;
@@ -121,6 +123,10 @@ pub enum Command {
     Diff(user::Diff),
     /// List queues, or show one in full
     Queue(Noun<queue::Queue>),
+    /// Show queues, nodes and jobs as they are now, again and again
+    Top(top::Top),
+    /// Show what became of GPU time, by queue, team, user, job or cause
+    Usage(usage::Usage),
     /// Show what a configuration of queues would change, and who would be worse off
     Plan(queue::Plan),
     /// Put a configuration of queues into force, in one step

@@ -12,7 +12,7 @@ use proto::v1::query_request::What;
 use serde::de::DeserializeOwned;
 
 /// Clears a terminal, its scroll-back kept, and goes to its first line.
-const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
+pub(super) const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
 
 /// Asks for a document and shows it; with `--watch`, each that follows, until Ctrl-C.
 ///

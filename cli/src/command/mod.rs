@@ -25,6 +25,9 @@ pub mod reproduce;
 pub mod server_init;
 pub mod steer;
 pub mod submit;
+pub mod top;
+pub mod usage;
+pub mod usage_export;
 pub mod verify;
 
 use crate::{
@@ -113,6 +116,8 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Reproduce(args) => reproduce::run(&context()?, &args.which).await,
         Command::Diff(args) => diff::run(&context()?, &args).await,
         Command::Queue(Noun { verb: args }) => queue::run(&context()?, &args).await,
+        Command::Top(args) => top::run(&context()?, &args).await,
+        Command::Usage(args) => usage::run(&context()?, args).await,
         Command::Plan(args) => config::plan(&context()?, &args.file).await,
         Command::Apply(args) => config::apply(&context()?, args).await,
         Command::Cluster(Noun { verb: args }) => cluster::run(&context()?, args).await,

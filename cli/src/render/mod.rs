@@ -13,6 +13,8 @@ pub mod node;
 pub mod plan;
 pub mod promotion;
 pub mod queue;
+pub mod top;
+pub mod usage;
 pub mod why;
 
 use crate::output::Style;
@@ -73,3 +75,7 @@ mod queue_test;
 pub mod sample;
 #[cfg(test)]
 pub mod sample_registry;
+#[cfg(test)]
+mod top_test;
+#[cfg(test)]
+mod usage_test;

@@ -35,7 +35,7 @@ fn view(name: &str, spec: QueueSpec, held_gpus: u64) -> QueueView {
     }
 }
 
-fn queues() -> QueuesView {
+pub(super) fn queues() -> QueuesView {
     let mut part = view(
         "ml-a",
         QueueSpec {

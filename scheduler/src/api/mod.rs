@@ -36,6 +36,7 @@ mod sessions;
 mod submit;
 mod sweeping;
 mod training;
+mod usage;
 
 pub use channels::{Channels, Tls, TlsError};
 pub use gates::{GateConfig, GateError};

@@ -169,6 +169,7 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
         What::Audit(asked) => json(&view.audit(rows, asked.from.max(1), page(asked.limit))),
         What::Queues(asked) => super::config::queues(view, &asked.name),
         What::ConfigPlan(asked) => super::config::plan(view, asked),
+        What::Usage(asked) => super::usage::document(view, rows, asked),
         What::Registry(asked) => super::registry_calls::document(view, rows, asked),
         What::Cluster(_) | What::Keys(_) | What::AuditProof(_) => {
             Err(error::status("internal", "answered elsewhere", "report this", false))

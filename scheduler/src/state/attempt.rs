@@ -116,6 +116,7 @@ impl Sched {
         lease: &Lease,
         cause: Option<EndCause>,
     ) {
+        self.close_account(step, lease, cause.as_ref());
         self.vacate(lease);
         self.refund(lease, step.now);
         self.leases.remove(&lease.id);

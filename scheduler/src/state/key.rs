@@ -1,5 +1,6 @@
 //! Keys of the scheduler's rows: table bytes 0x01 to 0x7f, then big-endian parts.
 
+use super::account::row::Owner;
 use domain::{AttemptNo, CheckId, Digest, ElementId, JobId, LeaseId, Millis, NodeId, RequestKey};
 
 const META: u8 = 0x01;
@@ -48,6 +49,17 @@ const CHECK: u8 = 0x36;
 const REFERENCE: u8 = 0x37;
 /// What belongs to elements: the checks of their segments, and the dumps of their ranks.
 const OF_ELEMENT: u8 = 0x38;
+
+/// All that was ever booked of GPU time.
+const USAGE_TOTAL: u8 = 0x3a;
+/// GPU time by day and owner.
+const USAGE_OWNER: u8 = 0x3b;
+/// GPU time that there was, by day.
+const USAGE_DAY: u8 = 0x3c;
+/// What live leases and open tickets hold.
+const USAGE_OPEN: u8 = 0x3d;
+/// GPU time by day and job.
+const USAGE_JOB: u8 = 0x3e;
 
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
@@ -342,4 +354,63 @@ pub fn dumps_of(of: ElementId) -> (Vec<u8>, Vec<u8>) {
 /// First and past-last key of the dumps of a job.
 pub fn dumps(job: JobId) -> (Vec<u8>, Vec<u8>) {
     of_job(1, job)
+}
+
+pub fn usage_total() -> Vec<u8> {
+    vec![USAGE_TOTAL]
+}
+
+pub fn usage_day(day: u64) -> Vec<u8> {
+    [&[USAGE_DAY], &day.to_be_bytes()[..]].concat()
+}
+
+/// An owner's time on a day. Names are told apart by their lengths.
+pub fn usage_owner(day: u64, of: &Owner) -> Vec<u8> {
+    let mut key = [&[USAGE_OWNER], &day.to_be_bytes()[..]].concat();
+    for name in [&of.team, &of.queue, &of.user] {
+        key.extend((name.len() as u32).to_be_bytes());
+        key.extend(name.as_bytes());
+    }
+    key
+}
+
+/// First and past-last key of the owners of some days.
+pub fn usage_owners(first: u64, end: u64) -> (Vec<u8>, Vec<u8>) {
+    let key = |day: u64| [&[USAGE_OWNER], &day.to_be_bytes()[..]].concat();
+    (key(first), key(end))
+}
+
+pub fn usage_job(day: u64, job: JobId) -> Vec<u8> {
+    [&[USAGE_JOB], &day.to_be_bytes()[..], &job.0.to_be_bytes()].concat()
+}
+
+/// First and past-last key of the jobs of some days.
+pub fn usage_jobs(first: u64, end: u64) -> (Vec<u8>, Vec<u8>) {
+    (usage_job(first, JobId(0)), usage_job(end, JobId(0)))
+}
+
+/// The day in a key of one of the tables by day.
+pub fn usage_day_in(key: &[u8]) -> u64 {
+    let bytes = key.get(1..9).and_then(|part| part.try_into().ok());
+    u64::from_be_bytes(bytes.expect("keys by day hold eight bytes of it"))
+}
+
+/// The job in a key of the table by day and job.
+pub fn usage_job_in(key: &[u8]) -> JobId {
+    JobId(u64::from_be_bytes(*key.last_chunk().expect("keys by day and job end with the job")))
+}
+
+pub fn usage_open(lease: LeaseId) -> Vec<u8> {
+    of_lease(USAGE_OPEN, lease)
+}
+
+pub fn usage_opens() -> (Vec<u8>, Vec<u8>) {
+    all(USAGE_OPEN)
+}
+
+/// The lease in a key of what is open.
+pub fn usage_open_in(key: &[u8]) -> LeaseId {
+    let number = |at: usize| u32::from_be_bytes(key[at..at + 4].try_into().unwrap_or_default());
+    let index = (u64::from(number(1)) << 32) | u64::from(number(5));
+    LeaseId { index, ordinal: number(9) }
 }

@@ -26,6 +26,7 @@ impl Sched {
             let row: NodeRow = scratch::decode(key, value);
             sched.names.insert(row.inventory.name.clone(), id);
             sched.nodes.insert(id, Node::new(row));
+            sched.recount(id);
         });
         each(rows, key::all_health(), |key, value| {
             if let Some(node) = sched.nodes.get_mut(&key::node_in(key)) {
@@ -72,6 +73,7 @@ impl Sched {
             let _ = sched.begin_waiting(id, |_| true);
         }
         sched.lay_out_queues();
+        sched.load_account(rows);
         sched
     }
 
@@ -118,7 +120,7 @@ fn load_job(rows: &impl RowRead, id: JobId, now: Millis) -> Job {
     job
 }
 
-fn each(
+pub(super) fn each(
     rows: &impl RowRead,
     (mut from, to): (Vec<u8>, Vec<u8>),
     mut act: impl FnMut(&[u8], &[u8]),

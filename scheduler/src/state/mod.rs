@@ -1,5 +1,6 @@
 //! The pure state machine behind the log: scheduler and ledger as one.
 
+mod account;
 mod attempt;
 mod cancel;
 pub mod check;
@@ -143,9 +144,14 @@ impl Cluster {
         if self.planted.room_wasted {
             self.sched.waste_room(&mut step);
         }
+        #[cfg(feature = "planted")]
+        if self.planted.time_forgotten {
+            self.sched.forget_time();
+        }
         self.sched.settle_preemptions(&mut step);
         replies::close(&mut step, &mut self.sched.meta);
         self.sched.write_usage(&mut step);
+        self.sched.write_account(&mut step);
         std::mem::take(&mut step.events).flush(&mut self.ledger, &mut step.rows, now);
         if self.ledger.unsigned() > 0 {
             step.effect(command::Effect::Sign);

@@ -69,6 +69,7 @@ impl Sched {
         let node = self.nodes.entry(id).or_insert_with(|| Node::new(row.clone()));
         node.row = row;
         node.classify();
+        self.recount(id);
         if !same_boot {
             self.check_after_boot(step, actor, id);
         }
@@ -93,6 +94,7 @@ impl Sched {
         step.events.add(Kind::NodeDrained, actor, member);
         node.row.drained = reason;
         step.rows.put(key::node(id), &node.row);
+        self.recount(id);
         step.effect(Effect::Plan);
         step.done()
     }
@@ -115,6 +117,7 @@ impl Sched {
         step.rows.put(key::node(id), &node.row);
         let member = json!({ "name": node.row.inventory.name, "node": id.to_string() });
         step.events.add(Kind::NodeLost, actor, member);
+        self.recount(id);
         self.fail_leases(step, actor, id, false);
         step.effect(Effect::Plan);
         step.done()

@@ -138,6 +138,7 @@ impl Sched {
         });
         if let Some(lease) = lease.flatten() {
             self.occupy(&lease);
+            self.open_account(step, &lease);
             self.charge(&lease, Some(step.now));
             self.leases.insert(id, lease);
         }

@@ -12,6 +12,8 @@ pub struct Planted {
     pub stale_lease_accepted: bool,
     /// Room that others have made for a gang is not given to it.
     pub room_wasted: bool,
+    /// Time that a lease has held is booked nowhere.
+    pub time_forgotten: bool,
 }
 
 impl Sched {
@@ -22,6 +24,13 @@ impl Sched {
             if self.leaving(id).next().is_none() {
                 self.give_up_room(step, id, "wasted");
             }
+        }
+    }
+
+    /// Forgets what the first lease has held until now.
+    pub(super) fn forget_time(&mut self) {
+        if let Some((_, open)) = self.account.open.iter_mut().find(|(_, it)| it.until.is_none()) {
+            open.from = self.meta.now;
         }
     }
 

@@ -67,6 +67,10 @@ impl Sched {
             step.effect(Effect::Changed { job: lease.element.job });
         }
         step.rows.put(key::lease(id), &*lease);
+        let (started, of) = (matches!(lease.phase, Phase::Started { .. }), lease.element);
+        if started {
+            self.account_started(step, id, of);
+        }
         step.done()
     }
 
@@ -112,6 +116,7 @@ impl Sched {
         }
         step.rows.put(key::element(element.job, position), &*row);
         self.keep_bytes(step, element.job, position, &checkpoint);
+        self.account_saved(step, under, element);
         step.effect(Effect::Changed { job: element.job });
         self.consider_segment(step, actor, under, from, to);
         step.done()

@@ -1,6 +1,7 @@
 //! What the scheduler keeps in memory: the live set and the planner's indexes.
 
 use super::{
+    account::{Account, Gpus},
     check::Checks,
     command::Effect,
     keep::Kept,
@@ -66,6 +67,8 @@ pub struct Node {
     pub memory_used: Bytes,
     /// Room on it that is kept for gangs while others leave it.
     pub kept: Kept,
+    /// Its GPUs as the ledger counts them.
+    pub counted: Gpus,
 }
 
 /// What decides where a job fits: jobs of one shape fit or do not fit together.
@@ -125,6 +128,8 @@ pub struct Sched {
     pub checks: Checks,
     /// How GPUs come out of quarantine.
     pub acceptance: AcceptanceConfig,
+    /// The ledger of GPU time.
+    pub account: Account,
 }
 
 impl Node {
@@ -139,6 +144,7 @@ impl Node {
             cpu_used: CpuMillis(0),
             memory_used: Bytes(0),
             kept: Kept::default(),
+            counted: Gpus::default(),
         };
         node.classify();
         node
@@ -284,6 +290,7 @@ impl Sched {
                 node.memory_used = node.memory_used.plus(each.memory);
             }
         }
+        self.recount_all(lease);
     }
 
     /// Gives a lease's resources back.
@@ -302,6 +309,7 @@ impl Sched {
                 node.memory_used = node.memory_used.minus(each.memory);
             }
         }
+        self.recount_all(lease);
     }
 
     /// Changes a live job, keeps its place in the order right, and writes its progress. When its

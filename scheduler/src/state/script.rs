@@ -1,7 +1,7 @@
 //! A cluster for tests: commands in, state and rows out, all laws looked at on the way.
 
 use super::{
-    Applied, Cluster,
+    Applied, Cluster, account,
     command::{Command, Effect, Entry, NewJob, Placement, PlanRecord, Reply, Request},
     keeping,
     preemption::Preemption,
@@ -148,6 +148,7 @@ impl Script {
         }
         assert_eq!(self.cluster.broken_invariant(), None, "after {entry:?}");
         assert_eq!(keeping::broken(&self.cluster.sched, &self.rows), None, "after {entry:?}");
+        assert_eq!(account::broken_rows(&self.cluster.sched, &self.rows), None, "after {entry:?}");
         self.effects.extend(effects);
         self.log.push(entry);
         replies

@@ -78,6 +78,7 @@ impl Sched {
             },
         );
         self.tickets.remove(&completion.ticket);
+        self.forget_account(step, completion.ticket);
         step.rows.remove(key::ticket(completion.ticket));
         self.alter(step, id, |job, step| {
             job.progress.sealing -= 1;
@@ -108,6 +109,7 @@ impl Sched {
             "lease": id.to_string(),
         });
         step.events.add(Kind::SealAbandoned, actor, member);
+        self.unseal_account(step, id, ticket.element, &cause);
         let job_id = ticket.element.job;
         self.alter(step, job_id, |job, step| {
             let position = job.position(ticket.element)?;

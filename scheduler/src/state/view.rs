@@ -6,8 +6,10 @@ mod documents;
 mod making_room;
 mod queues;
 mod registry_view;
+mod usage;
 
 pub use documents::JobFilter;
+pub use usage::{UsageAsked, UsageBy};
 
 use super::{
     queue::{Bar, Queue},

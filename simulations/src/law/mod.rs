@@ -11,6 +11,7 @@ mod gang_whole;
 mod gate_before_stage;
 mod healed;
 mod history_linearizable;
+mod ledger_balances;
 pub mod log_agreement;
 mod named_right;
 mod one_leader;
@@ -204,6 +205,7 @@ impl Laws {
         named_right::check(world)?;
         gate_before_stage::check(world)?;
         bounded::check(world)?;
+        ledger_balances::check(world)?;
         let mut whole = world.servers.iter().filter(|server| world.is_whole(server));
         whole.try_for_each(|server| self.artifacts.check_all(server))?;
         audit_chained::check(world)
