@@ -2,6 +2,7 @@
 
 pub mod dataset;
 pub mod debug;
+pub mod drift;
 pub mod key;
 pub mod operator;
 pub mod process;
@@ -139,7 +140,7 @@ pub enum Command {
     /// List, rotate and revoke the keys that sign for the cluster
     Key(Noun<key::Key>),
     /// Compare samples of now with those that a model was made with
-    Drift(Noun<debug::Drift>),
+    Drift(drift::Words),
     /// Look at documents as Assay sees them
     Debug(Noun<debug::Debug>),
     /// Run a whole cluster on this machine
