@@ -257,7 +257,7 @@ fn compared(found: &Comparison) -> Vec<(&'static str, String)> {
         };
         fields.push((
             "metric",
-            format!("{name}: {} before, {}", text(pair.before), text(pair.after)),
+            format!("{name}: {} before, {} after", text(pair.before), text(pair.after)),
         ));
     }
     if let Some(seq) = found.suggested_seq {
@@ -275,6 +275,9 @@ fn next(view: &EpisodeView) -> String {
             model.family
         )
     };
+    if episode.closed.is_some() && episode.comparison.is_none() {
+        return format!("assay drift show {}", episode.model);
+    }
     match (&episode.comparison, &episode.retrain) {
         (Some(found), _) if found.same_bits => format!("assay drift close {id} --reason TEXT"),
         (Some(found), _) => match &found.model {
