@@ -13,6 +13,7 @@ use domain::{
     model::ModelRef,
     refusal::RegistryRefusal as R,
 };
+use proptest::prelude::*;
 use registry::{
     drift::{Sketched, default_rules},
     ledger::{
@@ -394,4 +395,81 @@ fn a_blocked_data_set_or_a_queue_that_is_gone_holds_the_retrain() {
     let new = NewJob { spec: job(1, 1), recipe: Digest::of(b"x") };
     let taken = script.send(None, Command::Submit { jobs: vec![new] });
     assert!(matches!(taken, Reply::Submitted { .. }), "the cluster goes on");
+}
+
+/// What may happen to a monitor.
+#[derive(Clone, Debug)]
+enum Happens {
+    Window { drifted: bool, slice: &'static str, data: Option<u64> },
+    Hours(u64),
+    Close,
+    Ends { of: u8 },
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let slice = prop::sample::select(vec!["", "german", "french"]);
+    let window = (any::<bool>(), slice, prop::option::of(2..4_u64))
+        .prop_map(|(drifted, slice, data)| Happens::Window { drifted, slice, data });
+    prop_oneof![
+        6 => window,
+        2 => (1..60_u64).prop_map(Happens::Hours),
+        1 => Just(Happens::Close),
+        1 => (2..9_u8).prop_map(|of| Happens::Ends { of }),
+    ]
+}
+
+/// Lets one thing happen; gives the time of a retrain that the policy started.
+fn let_happen(script: &mut Script, what: Happens) -> Option<Millis> {
+    let before = monitor(script).retrains;
+    match what {
+        Happens::Hours(hours) => script.now = script.now.plus(Millis(hours * HOUR)),
+        Happens::Close => {
+            if let Some(open) = monitor(script).open {
+                close(script, open.0);
+            }
+        }
+        Happens::Ends { of } => {
+            let live = script.view().all_live_jobs().next().map(|(id, _)| id);
+            if let Some(id) = live {
+                run(script, id, of);
+            }
+        }
+        Happens::Window { drifted, slice, data } => {
+            let corpus = |version| DatasetRef { name: "corpus".into(), version };
+            let data = data.map(|version| (String::new(), corpus(version))).into_iter().collect();
+            number(observe(script, Seen { data, ..seen(drifted, slice) }));
+        }
+    }
+    let after = monitor(script).retrains;
+    (after.len() > before.len()).then_some(script.now)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn a_policy_keeps_its_cool_down_its_budget_and_one_retrain_an_episode(
+        story in prop::collection::vec(happens(), 1..60)
+    ) {
+        let mut script = watched(Dispatch::Auto);
+        let policy = policy(Dispatch::Auto);
+        let mut started: Vec<Millis> = Vec::new();
+        for what in story {
+            started.extend(let_happen(&mut script, what));
+            let all = drift::episodes(&script.rows, EpisodeId(0), 1_000);
+            let open = all.iter().filter(|it| it.closed.is_none()).map(|it| it.id);
+            prop_assert_eq!(open.collect::<Vec<_>>(), monitor(&script).open.into_iter().collect::<Vec<_>>());
+        }
+        for pair in started.windows(2) {
+            prop_assert!(pair[1].minus(pair[0]) >= policy.cool_down);
+        }
+        for (at, first) in started.iter().enumerate() {
+            let within = started[at..].iter().filter(|it| it.minus(*first) < policy.period);
+            prop_assert!(within.count() <= policy.budget as usize);
+        }
+        let episodes = drift::episodes(&script.rows, EpisodeId(0), 1_000);
+        let has = |it: &&Episode| matches!(it.retrain, Retrain::Dispatched { .. });
+        prop_assert_eq!(episodes.iter().filter(has).count(), started.len());
+        let again = super::Cluster::load(&script.rows);
+        prop_assert_eq!(again.digest(), script.cluster.digest());
+    }
 }

@@ -10,7 +10,10 @@ use super::{
 };
 use domain::{
     EpisodeId,
-    drift::{Closing, DataSlice, Dispatch, DriftedFeature, Episode, Observation, Retrain, WHOLE},
+    drift::{
+        Closing, DataSlice, Dispatch, DriftedFeature, Episode, FeatureFinding, Observation,
+        Retrain, WHOLE,
+    },
     limit,
     port::RowRead,
     refusal::RegistryRefusal,
@@ -85,7 +88,10 @@ fn data_slices<R: RowRead>(act: &Act<'_, '_, R>, episode: &Episode) -> Vec<DataS
 }
 
 fn alert(episode: &Episode, observation: &Observation) -> Value {
-    let scores = |finding: &domain::drift::FeatureFinding| json!({ "effects": finding.effects, "feature": finding.feature, "scores": finding.scores });
+    let scores = |found: &FeatureFinding| {
+        let (effects, feature, scores) = (&found.effects, &found.feature, &found.scores);
+        json!({ "effects": effects, "feature": feature, "scores": scores })
+    };
     let features: Vec<_> =
         observation.features.iter().filter(|it| it.drifted).map(scores).collect();
     json!({
