@@ -74,6 +74,8 @@ ids! {
     AttemptNo(u32) = "#", "an attempt number";
     /// A check of a machine's bits. Never reused.
     CheckId(u64) = "c", "a check id";
+    /// A time for which a model drifts. Never reused.
+    EpisodeId(u64) = "e", "an episode id";
     /// A user's request to run work. Never reused, even after the job is forgotten.
     JobId(u64) = "j", "a job id";
     /// A machine with an agent.

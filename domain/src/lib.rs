@@ -11,6 +11,7 @@ pub mod contract;
 pub mod dataset;
 pub mod decimal;
 pub mod digest;
+pub mod drift;
 pub mod framework;
 pub mod gpu_time;
 pub mod hardware;
@@ -40,7 +41,7 @@ pub mod view;
 pub use decimal::Decimal;
 pub use digest::Digest;
 pub use id::{
-    ArtifactId, AttemptNo, CheckId, ElementId, JobId, LeaseId, NodeId, PromotionId, ReplicaId,
-    RequestKey,
+    ArtifactId, AttemptNo, CheckId, ElementId, EpisodeId, JobId, LeaseId, NodeId, PromotionId,
+    ReplicaId, RequestKey,
 };
 pub use unit::{Bytes, CpuMillis, LogIndex, MegaBits, MegaHertz, MilliWatts, Millis};

@@ -236,6 +236,26 @@ pub const CHECKPOINTS_KEPT_MAX: u32 = 512;
 pub const CHECKPOINT_AGE: Millis = Millis(7 * 24 * 3_600_000);
 /// Checkpoints whose time is over that one entry looks at.
 pub const CHECKPOINTS_DUE: usize = 256;
+/// Monitors of drift.
+pub const MONITORS_MAX: usize = 1_000;
+/// Features of one monitor: of inputs, outputs and quality together.
+pub const FEATURES_MAX: usize = 256;
+/// Buckets of all sketches of one set of windows. A bucket takes 16 bytes.
+pub const SKETCH_BUCKETS_MAX: usize = 16_384;
+/// Bytes of a monitor's reference in the log.
+pub const REFERENCE_MAX: Bytes = Bytes(384 << 10);
+/// Observations of one monitor that are kept in full; older ones are counted.
+pub const OBSERVATIONS_KEPT: u64 = 32;
+/// Triggers of one monitor that are known when they are sent again.
+pub const TRIGGERS_KEPT: u64 = 10_000;
+/// Bytes of a trigger's key.
+pub const TRIGGER_MAX: usize = 128;
+/// Retrains that a policy may start within its period.
+pub const RETRAINS_MAX: u32 = 64;
+/// Slices of data that one episode names.
+pub const EPISODE_SLICES_MAX: usize = 256;
+/// Longest cool-down between two retrains, and longest period of their budget.
+pub const RETRAIN_PERIOD_MAX: Millis = Millis(3_650 * 24 * 3_600_000);
 
 const _: () = assert!(PROPOSAL_MAX.0 < RAFT_MESSAGE_MAX.0);
 const _: () = assert!(RAFT_MESSAGE_MAX.0 + PROPOSAL_MAX.0 < WIRE_MESSAGE_MAX.0);
@@ -258,3 +278,5 @@ const _: () = assert!(LEASE_GRACE.0 < LEASE_TTL.0);
 const _: () = assert!(GANG_GRACE.0 <= KILL_GRACE.0 / 2, "half of the second is for the way there");
 const _: () = assert!(NOTICE_PATIENCE.0 + LEASE_TTL.0 < NOTICE_MAX.0);
 const _: () = assert!(NOTICE_MAX.0 + 2 * LEASE_TTL.0 < PREEMPTION_MAX.0);
+const _: () = assert!(REFERENCE_MAX.0 < PROPOSAL_MAX.0);
+const _: () = assert!(16 * SKETCH_BUCKETS_MAX as u64 <= REFERENCE_MAX.0);

@@ -3,7 +3,7 @@
 use crate::{
     dataset::{Block, DatasetRef},
     digest::Digest,
-    id::{ArtifactId, PromotionId},
+    id::{ArtifactId, EpisodeId, PromotionId},
     model::{ModelRef, Stage},
     unit::Millis,
 };
@@ -225,6 +225,37 @@ pub enum RegistryRefusal {
         /// What does not hold.
         why: String,
     },
+    /// A trigger's key that stands for something else.
+    #[error(
+        "trigger `{trigger}` of {model} was sent before with other content; send what was sent \
+         then, or use a new key"
+    )]
+    TriggerReused {
+        /// The model.
+        model: ModelRef,
+        /// The key.
+        trigger: String,
+    },
+    /// Scores against a reference that was replaced meanwhile.
+    #[error("the monitor of {model} is at revision {is}, the scores are of {scored}")]
+    MonitorChanged {
+        /// The model.
+        model: ModelRef,
+        /// The revision that was scored against.
+        scored: u64,
+        /// The revision now.
+        is: u64,
+    },
+    /// An episode that does not allow this.
+    #[error("episode {episode} {state}; {remedy}")]
+    Episode {
+        /// The episode.
+        episode: EpisodeId,
+        /// How it stands.
+        state: String,
+        /// What to do.
+        remedy: String,
+    },
 }
 
 impl RegistryRefusal {
@@ -240,7 +271,7 @@ impl RegistryRefusal {
             Self::Forged { .. } | Self::ForgedClearance { .. } | Self::KeyUnproven { .. } => {
                 RefusalKind::Mismatch
             }
-            Self::NotDue(_) => RefusalKind::NotYet,
+            Self::NotDue(_) | Self::MonitorChanged { .. } => RefusalKind::NotYet,
             Self::Full { .. }
             | Self::Revoked { .. }
             | Self::Known { .. }
@@ -256,6 +287,8 @@ impl RegistryRefusal {
             | Self::DatasetKnown { .. }
             | Self::DatasetBlocked { .. }
             | Self::NotBlocked(_)
+            | Self::TriggerReused { .. }
+            | Self::Episode { .. }
             | Self::Key { .. } => RefusalKind::Refused,
         }
     }

@@ -3,13 +3,6 @@
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-// `assay drift`.
-#[derive(Debug, Subcommand)]
-pub enum Drift {
-    /// Score how far current samples are from reference samples, without a cluster
-    Score(DriftScore),
-}
-
 /// `assay drift score`.
 #[derive(Args, Debug)]
 pub struct DriftScore {

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod dataset;
 pub mod debug;
+pub mod drift;
 pub mod key;
 pub mod operator;
 pub mod process;
@@ -146,7 +147,7 @@ pub enum Command {
     /// List, rotate and revoke the keys that sign for the cluster
     Key(Noun<key::Key>),
     /// Compare samples of now with those that a model was made with
-    Drift(Noun<debug::Drift>),
+    Drift(drift::Words),
     /// Save the cluster in a folder, and read what was saved again
     Backup(Noun<backup::Backup>),
     /// Make a server's data from a backup, before it is started

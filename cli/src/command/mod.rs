@@ -129,7 +129,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
             promotion::new_key(&output(global), &file)
         }
         Command::Approver(Noun { verb: args }) => promotion::approver(&context()?, args).await,
-        Command::Drift(Noun { verb: args }) => drift::run(&output(global), args),
+        Command::Drift(args) => drift::run(global, args).await,
         Command::Backup(Noun { verb: args }) => backup::run(global, args).await,
         Command::Restore(args) => process::restore(global, &args),
         Command::Debug(Noun { verb: Debug::Canonical { file } }) => {

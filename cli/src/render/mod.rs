@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod audit;
 pub mod cluster;
 pub mod dataset;
+pub mod drift;
 pub mod job;
 pub mod jobs;
 pub mod keys;
@@ -66,6 +67,8 @@ pub fn show_metrics(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod golden_drift_test;
+#[cfg(test)]
 mod golden_registry_test;
 #[cfg(test)]
 mod golden_test;
@@ -73,6 +76,8 @@ mod golden_test;
 mod queue_test;
 #[cfg(test)]
 pub mod sample;
+#[cfg(test)]
+pub mod sample_drift;
 #[cfg(test)]
 pub mod sample_registry;
 #[cfg(test)]

@@ -8,24 +8,28 @@ mod chi_square;
 mod correction;
 mod ecdf;
 mod fixed;
+mod judge;
 mod ks;
 mod ks_limit;
 mod rules;
 mod score;
 mod shares;
 mod sketch;
+mod sketched;
 mod window;
 
 pub use chi_square::{ChiSquare, chi_square};
 pub use correction::Correction;
 pub use fixed::Nano;
+pub use judge::{JudgeFault, default_rules, judge, rules_of};
 pub use ks::{Ks, KsMethod, ks};
 pub use rules::{Rules, RulesFault};
 pub use score::{
     CategoricalScore, Effect, FeatureScore, NumericScore, ScoreFault, Tested, score, verdicts,
 };
 pub use shares::{Shares, jensen_shannon, psi};
-pub use sketch::Sketch;
+pub use sketch::{Sketch, SketchFault};
+pub use sketched::{SetFault, Sketched, bound, check_name, check_set};
 pub use window::{Categorical, Numeric, Window, WindowFault};
 
 pub use ecdf::wasserstein;

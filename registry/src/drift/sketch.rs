@@ -13,6 +13,37 @@ use std::collections::BTreeMap;
 /// Buckets at most: 64 KiB of keys and counts.
 const BUCKETS_MAX: usize = 4_096;
 
+/// Buckets that no numbers could have made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SketchFault {
+    /// Coarser than all numbers together.
+    #[error("the sketch forgets {shift} bits of each number, 63 are the most")]
+    Shift {
+        /// How many bits.
+        shift: u32,
+    },
+    /// Not ascending.
+    #[error("bucket {key} stands out of order or twice; send buckets ascending by key")]
+    Order {
+        /// Which.
+        key: u64,
+    },
+    /// A bucket that nothing falls into.
+    #[error("bucket {key} with {count} numbers cannot be; send those that hold some")]
+    Bucket {
+        /// Which.
+        key: u64,
+        /// What it holds.
+        count: u64,
+    },
+    /// Too many.
+    #[error("the sketch has more than {BUCKETS_MAX} buckets; coarsen it")]
+    Size,
+    /// A number that may not be in a window.
+    #[error(transparent)]
+    Number(#[from] WindowFault),
+}
+
 /// A sketch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Sketch {
@@ -27,10 +58,20 @@ impl Sketch {
     /// # Errors
     /// When it may not be in a window.
     pub fn add(&mut self, value: f64) -> Result<(), WindowFault> {
+        self.add_times(value, 1)
+    }
+
+    /// Adds a number that was seen so many times.
+    ///
+    /// # Errors
+    /// When it may not be in a window.
+    pub fn add_times(&mut self, value: f64, times: u64) -> Result<(), WindowFault> {
         let key = check(0, value)? >> self.shift;
-        let count = self.buckets.entry(key).or_default();
-        *count = count.saturating_add(1);
-        self.bound();
+        if times > 0 {
+            let count = self.buckets.entry(key).or_default();
+            *count = count.saturating_add(times);
+            self.bound();
+        }
         Ok(())
     }
 
@@ -42,6 +83,49 @@ impl Sketch {
             *sum = sum.saturating_add(*count);
         }
         self.bound();
+    }
+
+    /// A sketch that came from elsewhere: how coarse it is, and its buckets.
+    ///
+    /// # Errors
+    /// When no numbers could have made it.
+    pub fn of_parts(
+        shift: u32,
+        buckets: impl IntoIterator<Item = (u64, u64)>,
+    ) -> Result<Self, SketchFault> {
+        if shift >= u64::BITS {
+            return Err(SketchFault::Shift { shift });
+        }
+        let mut sketch = Self { shift, buckets: BTreeMap::new() };
+        for (key, count) in buckets {
+            if sketch.buckets.last_key_value().is_some_and(|(last, _)| *last >= key) {
+                return Err(SketchFault::Order { key });
+            }
+            if count == 0 || key > u64::MAX >> shift {
+                return Err(SketchFault::Bucket { key, count });
+            }
+            sketch.buckets.insert(key, count);
+            if sketch.buckets.len() > BUCKETS_MAX {
+                return Err(SketchFault::Size);
+            }
+        }
+        for (index, (value, _)) in sketch.points().enumerate() {
+            check(index, value)?;
+        }
+        Ok(sketch)
+    }
+
+    /// How coarse it is, and its buckets, ascending.
+    #[must_use]
+    pub fn parts(&self) -> (u32, &BTreeMap<u64, u64>) {
+        (self.shift, &self.buckets)
+    }
+
+    /// Coarsens it until it has no more than so many buckets.
+    pub fn limit(&mut self, buckets: usize) {
+        while self.buckets.len() > buckets.max(1) && self.shift + 1 < u64::BITS {
+            self.coarsen(self.shift + 1);
+        }
     }
 
     /// Numbers in it.
@@ -121,6 +205,25 @@ mod tests {
             let exact = values[usize::try_from(seen).unwrap() - 1];
             assert!((middle / exact - 1.0).abs() <= sketch.width(), "{middle} {exact}");
         }
+    }
+
+    #[test]
+    fn a_sketch_from_elsewhere_is_one_that_numbers_could_have_made() {
+        let sketch = of(&[3.0, -1.0, 3.0]);
+        let (shift, buckets) = sketch.parts();
+        let again = Sketch::of_parts(shift, buckets.iter().map(|(key, count)| (*key, *count)));
+        assert_eq!(again, Ok(sketch));
+        assert_eq!(Sketch::of_parts(64, []), Err(SketchFault::Shift { shift: 64 }));
+        assert_eq!(Sketch::of_parts(60, [(9, 0)]), Err(SketchFault::Bucket { key: 9, count: 0 }));
+        assert_eq!(Sketch::of_parts(60, [(16, 1)]), Err(SketchFault::Bucket { key: 16, count: 1 }));
+        assert_eq!(Sketch::of_parts(0, [(9, 1), (9, 1)]), Err(SketchFault::Order { key: 9 }));
+        // The last keys are those of infinity and of what is no number.
+        assert!(matches!(Sketch::of_parts(0, [(u64::MAX, 1)]), Err(SketchFault::Number(_))));
+        let many = (0..=BUCKETS_MAX as u64).map(|key| ((1 << 63) | (key << 40), 1));
+        assert_eq!(Sketch::of_parts(0, many), Err(SketchFault::Size));
+        let mut few = of(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+        few.limit(2);
+        assert!(few.buckets.len() <= 2 && few.count() == 5);
     }
 
     proptest! {

@@ -4,6 +4,7 @@ mod approver;
 mod chain;
 mod command;
 pub mod dataset;
+pub mod drift;
 mod key;
 pub mod lineage;
 pub mod model;

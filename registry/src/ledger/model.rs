@@ -156,6 +156,7 @@ impl Ledger {
         act.rows.put(key::family(&row.model.family), &family);
         act.rows.put_new(of_artifact, &row.model.version);
         act.rows.put_new(key::model(&row.model), &row);
+        self.retrain_registered(act, &row);
         Ok(row.model.version)
     }
 

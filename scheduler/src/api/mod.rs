@@ -10,6 +10,7 @@ mod context;
 mod copying;
 mod datasets;
 mod door;
+pub mod drift;
 mod error;
 mod explained;
 mod follow;

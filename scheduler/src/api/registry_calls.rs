@@ -2,7 +2,7 @@
 
 use super::{
     context::{Context, keyed},
-    datasets, error,
+    datasets, drift, error,
     identity::Identity,
     query::{absent, json, page},
 };
@@ -49,6 +49,9 @@ pub async fn change(
         let hint = "name admins in the servers' configuration: admins = [\"NAME\"]";
         return Err(error::status("not_authorised", why, hint, false));
     }
+    if drift::is_drift(&change) {
+        return drift::change(context, &user, key, change).await;
+    }
     let command = match change {
         Change::RegisterDataset(asked) => datasets::register(context, &user, asked).await?,
         change => command(change)?,
@@ -81,7 +84,11 @@ fn takes_admin(change: &Change) -> bool {
         | Change::Approve(_)
         | Change::Reject(_)
         | Change::RegisterDataset(_)
-        | Change::ClearDataset(_) => false,
+        | Change::ClearDataset(_)
+        | Change::SetMonitor(_)
+        | Change::ObserveDrift(_)
+        | Change::DriftAlert(_)
+        | Change::Drift(_) => false,
     }
 }
 
@@ -134,6 +141,10 @@ fn command(change: Change) -> Result<RegistryCommand, Status> {
         Change::RevokeKey(v1::RevokeKey { kid, since_ms, reason }) => {
             C::RevokeKey { kid, since: (since_ms > 0).then_some(Millis(since_ms)), reason }
         }
+        Change::SetMonitor(_)
+        | Change::ObserveDrift(_)
+        | Change::DriftAlert(_)
+        | Change::Drift(_) => return Err(invalid("windows are scored first")),
     })
 }
 
@@ -220,5 +231,8 @@ pub fn document(view: &View<'_>, rows: &Rows, query: v1::RegistryQuery) -> Resul
             json(&found.ok_or_else(|| absent(&format!("data set `{word}`"), "dataset list"))?)
         }
         What::Licences(_) => json(&dataset::licences(rows)),
+        What::Monitors(_) | What::Monitor(_) | What::Episodes(_) | What::Episode(_) => {
+            drift::document(view, rows, what)
+        }
     }
 }

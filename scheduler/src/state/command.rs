@@ -13,7 +13,7 @@ use domain::{
     queue::{ClusterConfig, ConfigError},
     refusal::RegistryRefusal,
 };
-use registry::ledger::RegistryCommand;
+use registry::ledger::{RegistryCommand, drift::DriftCommand};
 
 pub use super::check::CheckCommand;
 use super::preemption::PreemptRecord;
@@ -256,6 +256,8 @@ pub enum Command {
     },
     /// A change of the checks of machines.
     Check(CheckCommand),
+    /// A change of what watches models, or what it has seen.
+    Drift(DriftCommand),
 }
 
 /// A job with what the API found out about it.

@@ -7,6 +7,7 @@ pub mod check;
 pub mod claim;
 pub mod command;
 mod config;
+mod drift;
 mod gate;
 mod health;
 pub mod invariant;
@@ -39,6 +40,8 @@ mod waits;
 mod config_test;
 #[cfg(test)]
 mod dataset_test;
+#[cfg(test)]
+mod drift_test;
 #[cfg(test)]
 mod gate_test;
 #[cfg(test)]
@@ -250,6 +253,7 @@ impl Cluster {
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
             Command::Registry(command) => registry_step::step(step, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),
+            Command::Drift(command) => sched.drift(step, ledger, actor, command),
         }
     }
 }

@@ -77,6 +77,7 @@ impl Sched {
                 actor,
             },
         );
+        ledger.retrain_sealed(&mut step.rows, step.now, actor, &artifact);
         self.tickets.remove(&completion.ticket);
         self.forget_account(step, completion.ticket);
         step.rows.remove(key::ticket(completion.ticket));

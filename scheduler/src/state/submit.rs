@@ -46,6 +46,22 @@ impl Sched {
         Reply::Submitted { jobs: ids, at: step.at }
     }
 
+    /// Takes in one job that the cluster itself submits.
+    pub(super) fn submit_own<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        new: NewJob,
+    ) -> Result<JobId, Refusal> {
+        if let Some(refusal) = self.too_many(1) {
+            return Err(refusal);
+        }
+        let pin = self.check(step, &new)?;
+        let id = self.take_in(step, actor, new, pin);
+        step.effect(Effect::Plan);
+        Ok(id)
+    }
+
     fn too_many(&self, more: usize) -> Option<Refusal> {
         if more > limit::SUBMIT_BATCH_MAX {
             return Some(Refusal::Limit {

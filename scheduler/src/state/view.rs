@@ -3,6 +3,7 @@
 mod checks;
 mod config_plan;
 mod documents;
+mod drift;
 mod making_room;
 mod queues;
 mod registry_view;

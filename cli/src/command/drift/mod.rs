@@ -1,9 +1,16 @@
-//! `assay drift score`: two files of samples, compared feature by feature.
+//! `assay drift`: windows of samples, scored here or by the cluster that watches models.
 
 mod samples;
+mod watch;
+mod windows;
 
+use super::Context;
 use crate::{
-    args::debug::{Correct, Drift, DriftScore},
+    args::{
+        Global, Noun,
+        debug::{Correct, DriftScore},
+        drift::{Drift, Page, Words},
+    },
     exit::Exit,
     fault::{Fault, Kind},
     output::{Output, Style, table::table},
@@ -42,16 +49,31 @@ struct Features {
 /// `assay drift`.
 ///
 /// # Errors
-/// When a file holds no samples, or the windows cannot be compared.
-pub fn run(output: &Output, args: Drift) -> Result<Exit, Fault> {
-    let Drift::Score(args) = args;
-    let rules = rules(&args);
+/// When a file holds no samples, windows cannot be compared, a rule forbids it, or nobody answers.
+pub async fn run(global: &Global, words: Words) -> Result<Exit, Fault> {
+    let context = || Context::new(global);
+    match words.verb.unwrap_or(Drift::List(Page { limit: 50 })) {
+        Drift::Score(args) => compare_files(&super::output(global), &args),
+        Drift::Monitor(Noun { verb }) => watch::monitor(&context()?, verb).await,
+        Drift::Observe(args) => watch::observe(&context()?, args).await,
+        Drift::Alert(args) => watch::alert(&context()?, args).await,
+        Drift::List(page) => watch::list(&context()?, &page).await,
+        Drift::Alerts(page) => watch::alerts(&context()?, &page).await,
+        Drift::Show { what } => watch::show(&context()?, &what).await,
+        Drift::Retrain { episode, data } => watch::retrain(&context()?, episode, data).await,
+        Drift::Close { episode, reason } => watch::close(&context()?, episode, reason).await,
+    }
+}
+
+/// `assay drift score`.
+fn compare_files(output: &Output, args: &DriftScore) -> Result<Exit, Fault> {
+    let rules = rules(args);
     rules.check().map_err(|fault| Fault::usage("rules", fault.to_string()))?;
     let (reference, current) = (samples::load(&args.reference)?, samples::load(&args.current)?);
     match (reference, current) {
         (Sampled::One(reference), Sampled::One(current)) => {
             let pairs = [(None, reference, current)];
-            let all = compare(&args, &rules, pairs)?;
+            let all = compare(args, &rules, pairs)?;
             let one = all.into_iter().next().expect("one pair gives one score");
             output.show("drift_score", &one, |style| text(style, std::slice::from_ref(&one)))?;
         }
@@ -64,7 +86,7 @@ pub fn run(output: &Output, args: Drift) -> Result<Exit, Fault> {
             if let Some(name) = current.keys().next() {
                 return Err(absent(name, &args.reference));
             }
-            let features = compare(&args, &rules, pairs)?;
+            let features = compare(args, &rules, pairs)?;
             let drifted = features.iter().filter(|feature| feature.tested.drifted);
             let drifted = drifted.filter_map(|feature| feature.feature.clone()).collect();
             let all = Features { correction: rules.correction, drifted, features };

@@ -4,7 +4,7 @@ use crate::fault::{Fault, Kind};
 use registry::drift::{Categorical, Numeric, Window, WindowFault};
 use serde::{
     Deserialize, Deserializer,
-    de::{self, MapAccess, SeqAccess, Visitor},
+    de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor},
 };
 use std::{collections::BTreeMap, fmt, fs, path::Path};
 
@@ -47,6 +47,14 @@ pub enum Sampled {
 /// # Errors
 /// When it cannot be read, or holds something else.
 pub fn load(path: &Path) -> Result<Sampled, Fault> {
+    load_as(path)
+}
+
+/// Reads a file of this form.
+///
+/// # Errors
+/// When it cannot be read, or holds something else.
+pub fn load_as<T: DeserializeOwned>(path: &Path) -> Result<T, Fault> {
     let failed = |fault: std::io::Error| Fault::file(path, &fault);
     let size = fs::metadata(path).map_err(failed)?.len();
     if size > FILE_MAX {
@@ -54,7 +62,7 @@ pub fn load(path: &Path) -> Result<Sampled, Fault> {
         return Err(Fault::new(Kind::Refused, "too_large", why).hint("send fewer samples"));
     }
     let text = fs::read(path).map_err(failed)?;
-    read(&text).map_err(|fault| {
+    serde_json::from_slice(&text).map_err(|fault| {
         let detail = format!("{}: {fault}", path.display());
         let refused = |reason| Fault::new(Kind::Refused, reason, detail.clone());
         match fault.classify() {
@@ -76,6 +84,7 @@ fn is_not_finite(text: &[u8], fault: &serde_json::Error) -> bool {
     rest.is_some_and(|rest| rest.starts_with(b"NaN") || rest.starts_with(b"Infinity"))
 }
 
+#[cfg(test)]
 fn read(text: &[u8]) -> Result<Sampled, serde_json::Error> {
     serde_json::from_slice(text)
 }
@@ -162,7 +171,11 @@ impl<'de> Deserialize<'de> for Sample {
     }
 }
 
-fn samples<'de, A: SeqAccess<'de>>(mut items: A) -> Result<Samples, A::Error> {
+/// Samples of one feature, all of one kind.
+///
+/// # Errors
+/// When they are neither numbers nor names.
+pub fn samples<'de, A: SeqAccess<'de>>(mut items: A) -> Result<Samples, A::Error> {
     let (mut numbers, mut names) = (Vec::new(), Vec::new());
     while let Some(item) = items.next_element::<Sample>()? {
         match item {
