@@ -97,7 +97,8 @@ proptest! {
         let head: JobId = script.submit(lasting(nodes, 4, Some(10_000)));
         let mut stream = stream.into_iter().cycle();
         let mut told: Option<Millis> = None;
-        for _ in 0..200 {
+        // Each that came before it may run for 300 s by itself, and the last small ones with it.
+        for _ in 0..700 {
             script.now = script.now.plus(Millis(5_000));
             end_due(&mut script, Millis(300_000));
             let (tasks, gpus, limit) = stream.next().unwrap();
