@@ -22,12 +22,15 @@ mod lead;
 mod log_hub;
 mod log_marks;
 mod log_merge;
+mod measured;
 mod membership;
+mod metrics;
 mod peer;
 mod promoting;
 mod proof;
 mod query;
 mod registry_calls;
+mod rest;
 mod sealing;
 mod service;
 mod sessions;
@@ -54,6 +57,8 @@ use forward::Forwarder;
 use gates::Gatekeeper;
 use keyring::Keyring;
 use log_hub::LogHub;
+use measured::Measured;
+use metrics::Metrics;
 use proto::v1::{
     agents_server::AgentsServer, assay_server::AssayServer, blobs_server::BlobsServer,
     chunks_server::ChunksServer, peer_server::PeerServer,
@@ -103,6 +108,8 @@ pub struct ServerConfig {
     pub admins: BTreeSet<String>,
     /// What decides at gates.
     pub gates: GateConfig,
+    /// Where it listens for REST, if it does.
+    pub rest: Option<SocketAddr>,
 }
 
 /// A server that cannot start, or must not go on.
@@ -168,6 +175,10 @@ pub async fn serve(
     let client_tls = config.tls.client()?;
     let authority = config.tls.authority()?;
     let gates = Gatekeeper::open(&config.gates, &config.tls)?;
+    let rest = match config.rest {
+        Some(listen) => Some(rest::open(listen, &config.tls).await?),
+        None => None,
+    };
     let hub = LogHub::open(config.dir.join("logs"))
         .map_err(|source| ServeError::Logs { dir: config.dir.clone(), source })?;
     let store = BlobStore::open(&config.dir.join("blobs"))?;
@@ -200,13 +211,18 @@ pub async fn serve(
         admins: config.admins,
         scans: Scans::default(),
         gates,
+        metrics: Arc::new(Metrics::begin(&node).await),
         events,
     });
     let duties = tokio::spawn(lead::run(context.clone(), effects, heard));
     let keeping = tokio::spawn(keeping::run(context.clone()));
     let sweeping = tokio::spawn(sweeping::run(context.clone()));
     tracing::info!(server = %config.id, listen = %config.listen, "server started");
+    let rest = rest.map(|port| port.serve(context.clone()));
     let result = listen(&context, config.listen, server_tls, shutdown).await;
+    if let Some(rest) = rest {
+        rest.stop().await;
+    }
     node.stop().await;
     duties.abort();
     keeping.abort();
@@ -232,10 +248,13 @@ async fn listen(
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(16 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
-        .add_service(Explained(
-            AssayServer::new(service::PublicService(context.clone()))
-                .max_decoding_message_size(max)
-                .max_encoding_message_size(max),
+        .add_service(Measured::new(
+            Explained(
+                AssayServer::new(service::PublicService(context.clone()))
+                    .max_decoding_message_size(max)
+                    .max_encoding_message_size(max),
+            ),
+            context.metrics.clone(),
         ))
         .add_service(Explained(
             AgentsServer::new(agents::AgentService(context.clone()))

@@ -92,7 +92,8 @@ pub(super) fn look(pid: i32) -> Option<Observed> {
 /// is what a child was not given at all: helpers with an empty environment compute nothing.
 pub(super) fn drift(leases: &Path, lease: LeaseId, task: &TaskCommand) -> Option<Drift> {
     let rank = task.env.iter().find(|(name, _)| name == "RANK").map(|(_, value)| value);
-    let all = stray::processes(leases, Where::Everywhere).into_iter().filter(|(_, of)| *of == lease);
+    let all =
+        stray::processes(leases, Where::Everywhere).into_iter().filter(|(_, of)| *of == lease);
     let mut environments = all.filter_map(|(pid, _)| environ(pid.as_raw_nonzero().get()));
     environments.find_map(|environ| {
         let same_rank = environ.get("RANK") == rank;
