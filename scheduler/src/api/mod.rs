@@ -175,10 +175,7 @@ pub async fn serve(
     let client_tls = config.tls.client()?;
     let authority = config.tls.authority()?;
     let gates = Gatekeeper::open(&config.gates, &config.tls)?;
-    let rest = match config.rest {
-        Some(listen) => Some(rest::open(listen, &config.tls).await?),
-        None => None,
-    };
+    let rest = rest::open(config.rest, &config.tls).await?;
     let hub = LogHub::open(config.dir.join("logs"))
         .map_err(|source| ServeError::Logs { dir: config.dir.clone(), source })?;
     let store = BlobStore::open(&config.dir.join("blobs"))?;
@@ -231,6 +228,15 @@ pub async fn serve(
     result
 }
 
+/// What users and their programs call.
+fn public(context: &Arc<Context>) -> Measured<Explained<AssayServer<service::PublicService>>> {
+    let max = proto::MESSAGE_MAX;
+    let service = AssayServer::new(service::PublicService(context.clone()))
+        .max_decoding_message_size(max)
+        .max_encoding_message_size(max);
+    Measured::new(Explained(service), context.metrics.clone())
+}
+
 async fn listen(
     context: &Arc<Context>,
     listen: SocketAddr,
@@ -248,14 +254,7 @@ async fn listen(
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(16 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
-        .add_service(Measured::new(
-            Explained(
-                AssayServer::new(service::PublicService(context.clone()))
-                    .max_decoding_message_size(max)
-                    .max_encoding_message_size(max),
-            ),
-            context.metrics.clone(),
-        ))
+        .add_service(public(context))
         .add_service(Explained(
             AgentsServer::new(agents::AgentService(context.clone()))
                 .max_decoding_message_size(max)

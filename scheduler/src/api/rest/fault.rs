@@ -207,7 +207,8 @@ mod tests {
             ("not_authorised", 403),
             ("anything", 500),
         ] {
-            let fault = Fault::from(error::status(code, "why `größe`", "do this", code == "busy"));
+            let status = error::status(code, "why `größe`", "do this", code == "busy");
+            let fault = Fault::from(status);
             assert_eq!((fault.http.as_u16(), fault.code.as_str()), (http, code));
             assert_eq!((fault.message.as_str(), fault.hint.as_str()), ("why `größe`", "do this"));
             assert_eq!(fault.retry_safe, code == "busy");

@@ -40,15 +40,16 @@ pub struct Port {
     tls: Arc<ServerConfig>,
 }
 
-/// Opens the port.
+/// Opens the port, if it has an address.
 ///
 /// # Errors
 /// When the certificate cannot be used or the address is taken.
-pub async fn open(listen: SocketAddr, tls: &Tls) -> Result<Port, ServeError> {
+pub async fn open(listen: Option<SocketAddr>, tls: &Tls) -> Result<Option<Port>, ServeError> {
+    let Some(listen) = listen else { return Ok(None) };
     let tls = tls::config(tls)?;
     let listener = TcpListener::bind(listen).await;
     let listener = listener.map_err(|source| ServeError::Listen { listen, source })?;
-    Ok(Port { listener, tls })
+    Ok(Some(Port { listener, tls }))
 }
 
 /// A port that is served until it is stopped.

@@ -5,10 +5,10 @@ use super::{
     caller::{Caller, Key},
     calls,
     fault::{Fault, Faults},
-    input::{self, Asked, Body, Scalar, Word},
+    input::{self, Asked, Body, ModelId, Scalar},
     record::{self, Found},
     registry::{self, Metadata, Registered, Wanted},
-    shapes::{bare, same},
+    shapes::{self, bare, same},
 };
 use crate::api::context::Context;
 use axum::extract::State;
@@ -65,6 +65,7 @@ pub async fn register(
     Body(asked): Body<RegisterModel>,
 ) -> Result<Answer<Registered>, Fault> {
     caller.is("createdBy", asked.by.as_deref())?;
+    shapes::name("family", &asked.family)?;
     let spec = record::artifact(&context, &asked.artifact).await?.spec;
     let code = spec.code.as_ref().map(|code| code.tree.to_string()).unwrap_or_default();
     same("codeRef", asked.code.as_deref().map(bare), &code)?;
@@ -138,13 +139,12 @@ impl Model {
 /// One version of a model.
 #[utoipa::path(
     get, path = "/models/{id}", tag = "model",
-    params(("id" = String, Path, description = "`digits@3`, `digits@prod`, or `a7`",
-            pattern = r"^([a-z0-9][a-z0-9._-]{0,63}@[a-z0-9][a-z0-9._-]{0,63}|a[1-9][0-9]{0,14})$")),
+    params(ModelId),
     responses((status = 200, description = "The version.", body = Model), Faults)
 )]
 pub async fn model(
     State(context): State<Arc<Context>>,
-    Word(id): Word,
+    ModelId(id): ModelId,
 ) -> Result<Answer<Model>, Fault> {
     let Found { model, spec, .. } = record::find(&context, &id).await?;
     let code = spec.code.as_ref().map(|code| code.tree.to_string());
@@ -235,15 +235,14 @@ pub struct Lineage {
 /// What a version was made of, and what was made of it.
 #[utoipa::path(
     get, path = "/registry/lineage/{id}", tag = "registry",
-    params(("id" = String, Path, description = "`digits@3`, `digits@prod`, or `a7`",
-            pattern = r"^([a-z0-9][a-z0-9._-]{0,63}@[a-z0-9][a-z0-9._-]{0,63}|a[1-9][0-9]{0,14})$"),
+    params(ModelId,
         Reach),
     responses((status = 200, description = "The lineage.", body = Lineage), Faults)
 )]
 pub async fn lineage(
     State(context): State<Arc<Context>>,
     caller: Caller,
-    Word(id): Word,
+    ModelId(id): ModelId,
     Asked(reach): Asked<Reach>,
 ) -> Result<Answer<Lineage>, Fault> {
     let Found { model, spec, .. } = record::find(&context, &id).await?;

@@ -5,8 +5,8 @@ use super::{
     caller::{Caller, Key},
     calls,
     fault::{Fault, Faults},
-    input::{self, Asked, Body, Word},
-    record,
+    input::{self, Asked, Body, ModelId, Word},
+    record, shapes,
 };
 use crate::api::context::Context;
 use axum::{extract::State, http::StatusCode};
@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use utoipa::{IntoParams, ToSchema};
+
+/// Longest time within which a promotion has to be cleared.
+const WITHIN_MAX: u64 = limit::PROMOTION_KEPT.0;
 
 /// A stage to promote to.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
@@ -104,8 +107,7 @@ pub struct Requested {
 /// told with 403; what takes longer is told by the promotion itself.
 #[utoipa::path(
     post, path = "/registry/{id}/promote", tag = "promotion",
-    params(Key, ("id" = String, Path, description = "`digits@3`, `digits@staging`, or `a7`",
-            pattern = r"^([a-z0-9][a-z0-9._-]{0,63}@[a-z0-9][a-z0-9._-]{0,63}|a[1-9][0-9]{0,14})$")),
+    params(Key, ModelId),
     request_body = Promote,
     responses((status = 202, description = "It is under way.", body = Requested), Faults)
 )]
@@ -113,7 +115,7 @@ pub async fn promote(
     State(context): State<Arc<Context>>,
     caller: Caller,
     key: Key,
-    Word(id): Word,
+    ModelId(id): ModelId,
     Body(asked): Body<Promote>,
 ) -> Result<Answer<Requested>, Fault> {
     requested(&context, &caller, &key, &id, asked).await
@@ -122,8 +124,7 @@ pub async fn promote(
 /// The same under the name of models.
 #[utoipa::path(
     post, path = "/models/{id}/promote", tag = "model",
-    params(Key, ("id" = String, Path, description = "`digits@3`, `digits@staging`, or `a7`",
-            pattern = r"^([a-z0-9][a-z0-9._-]{0,63}@[a-z0-9][a-z0-9._-]{0,63}|a[1-9][0-9]{0,14})$")),
+    params(Key, ModelId),
     request_body = Promote,
     responses((status = 202, description = "It is under way.", body = Requested), Faults)
 )]
@@ -131,7 +132,7 @@ pub async fn promote_model(
     State(context): State<Arc<Context>>,
     caller: Caller,
     key: Key,
-    Word(id): Word,
+    ModelId(id): ModelId,
     Body(asked): Body<Promote>,
 ) -> Result<Answer<Requested>, Fault> {
     requested(&context, &caller, &key, &id, asked).await
@@ -147,12 +148,12 @@ async fn requested(
     let about = asked.promotion_metadata;
     caller.is("promotion_metadata.promoted_by", about.promoted_by.as_deref())?;
     key.is(asked.idempotency_key.as_deref())?;
+    shapes::range("promotion_metadata.within_ms", about.within_ms, 1, WITHIN_MAX)?;
+    shapes::range("target.traffic_percent", asked.target.traffic_percent.map(u64::from), 0, 100)?;
+    shapes::length("rationale", asked.rationale.chars().count(), 1, limit::REASON_MAX)?;
     if let Some(percent @ 0..=99) = asked.target.traffic_percent {
         let why = format!("`target.traffic_percent` is {percent}: no traffic is split here");
         return Err(Fault::unfit(why, "leave it out, or give 100"));
-    }
-    if asked.target.traffic_percent.is_some_and(|percent| percent > 100) {
-        return Err(Fault::unfit("`target.traffic_percent` is above 100", "give 100"));
     }
     let version = record::find(context, id).await?.model.version;
     let names = [id.to_owned(), version.model.to_string(), version.artifact.to_string()];

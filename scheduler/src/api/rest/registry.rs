@@ -5,7 +5,7 @@ use super::{
     caller::{Caller, Key},
     calls,
     fault::{Fault, Faults},
-    input::{Body, Scalar, Word},
+    input::{Body, ModelId, Scalar},
     record::{self, Found, Record},
     shapes::{self, NamedDataset, bare, same},
 };
@@ -97,7 +97,13 @@ pub async fn register(
     Body(asked): Body<Register>,
 ) -> Result<Answer<Registered>, Fault> {
     caller.is("created_by", asked.created_by.as_deref())?;
-    let artifact = asked.artifact_url.trim_start_matches("assay:").to_owned();
+    let artifact = asked.artifact_url.strip_prefix("assay:").ok_or_else(|| {
+        let why = format!("`artifact_url` is `{}`", asked.artifact_url);
+        Fault::malformed("invalid_body", why, "name a sealed artifact: `assay:a7`")
+    })?;
+    let artifact = artifact.to_owned();
+    shapes::length("datasetRefs", asked.datasets.len(), 0, 64)?;
+    shapes::name("metadata.family", &asked.metadata.family)?;
     let made = record::artifact(&context, &artifact).await?;
     same("artifact_sha256", Some(bare(&asked.artifact_sha256)), &made.root.to_string())?;
     claims(&asked, &made.spec)?;
@@ -170,13 +176,12 @@ fn claims(asked: &Register, spec: &JobSpec) -> Result<(), Fault> {
 /// One version of a model with all that is recorded of it.
 #[utoipa::path(
     get, path = "/registry/{id}", tag = "registry",
-    params(("id" = String, Path, description = "`digits@3`, `digits@prod`, or `a7`",
-            pattern = r"^([a-z0-9][a-z0-9._-]{0,63}@[a-z0-9][a-z0-9._-]{0,63}|a[1-9][0-9]{0,14})$")),
+    params(ModelId),
     responses((status = 200, description = "The record.", body = Record), Faults)
 )]
 pub async fn record(
     State(context): State<Arc<Context>>,
-    Word(id): Word,
+    ModelId(id): ModelId,
 ) -> Result<Answer<Record>, Fault> {
     let found: Found = record::find(&context, &id).await?;
     Ok(self::found(found.record()))

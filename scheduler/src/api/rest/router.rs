@@ -1,7 +1,7 @@
 //! What is served at which path. A handler's own attributes are its part of the document.
 
 use super::{
-    audit, datasets,
+    audit, datasets, fault,
     guard::{self, Guard},
     models, ops, promotions, registry, train,
 };
@@ -28,6 +28,7 @@ const MUTUAL_TLS: &str = "mutualTLS";
                        Callers show a certificate of the cluster's authority. docs/REST.md tells \
                        the story behind it."
     ),
+    components(schemas(fault::Envelope)),
     modifiers(&Security)
 )]
 struct Document;
@@ -110,7 +111,58 @@ mod tests {
             let methods = methods.as_object().unwrap().keys();
             methods.map(move |method| format!("{} {path}\n", method.to_uppercase()))
         });
-        expect![[r#""#]].assert_eq(&lines.collect::<String>());
+        expect![[r#"
+            GET /artifact/{id}
+            GET /audit/events
+            GET /audit/events/{seq}/proof
+            GET /dataset
+            POST /dataset/register
+            GET /dataset/{id}
+            GET /healthz
+            GET /metrics
+            GET /models
+            POST /models/register
+            GET /models/{id}
+            POST /models/{id}/promote
+            GET /openapi.json
+            GET /registry/lineage/{id}
+            GET /registry/promotions
+            GET /registry/promotions/{pid}
+            POST /registry/promotions/{pid}/approve
+            POST /registry/promotions/{pid}/reject
+            POST /registry/register
+            GET /registry/{id}
+            POST /registry/{id}/promote
+            GET /train/jobs
+            POST /train/jobs
+            GET /train/jobs/{id}
+            POST /train/jobs/{id}/cancel
+        "#]]
+        .assert_eq(&lines.collect::<String>());
+    }
+
+    /// Every name that a part of the document refers to.
+    fn references(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(|it| it.as_str()).map(str::to_owned));
+                members.values().for_each(|value| references(value, found));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|it| references(it, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn everything_that_the_document_refers_to_is_in_it() {
+        let document: serde_json::Value = serde_json::from_slice(&document()).unwrap();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 100, "{}", found.len());
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
     }
 
     #[test]

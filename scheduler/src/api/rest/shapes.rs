@@ -1,7 +1,7 @@
 //! Shapes that several bodies share, with the platform's names.
 
 use super::{fault::Fault, input::Scalar};
-use domain::Decimal;
+use domain::{Decimal, model::check_family};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 pub struct NamedDataset {
     /// `reviews`, or `reviews@3`.
     #[serde(rename = "datasetId")]
-    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}(@[1-9][0-9]{0,14})?$")]
+    #[schema(pattern = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(@[1-9][0-9]{0,14})?$")]
     pub dataset: String,
     /// SHA-256 of the stored tree, in hex.
     #[serde(default)]
@@ -48,6 +48,41 @@ impl NamedDataset {
     pub fn check(&self, tree: &domain::Digest) -> Result<(), Fault> {
         same("checksum", self.checksum.as_deref().map(bare), &tree.to_string())
     }
+}
+
+/// Refuses a number that is outside of what the document allows.
+///
+/// # Errors
+/// When one is given and is outside.
+pub fn range(field: &str, given: Option<u64>, least: u64, most: u64) -> Result<(), Fault> {
+    match given {
+        Some(number) if !(least..=most).contains(&number) => {
+            let why = format!("`{field}` is {number}");
+            Err(Fault::malformed("invalid_body", why, &format!("give {least} to {most}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a text or a list that is longer than the document allows.
+///
+/// # Errors
+/// When it is empty where it may not be, or too long.
+pub fn length(field: &str, given: usize, least: usize, most: usize) -> Result<(), Fault> {
+    if (least..=most).contains(&given) {
+        return Ok(());
+    }
+    let why = format!("`{field}` has the length {given}");
+    Err(Fault::malformed("invalid_body", why, &format!("give {least} to {most}")))
+}
+
+/// Refuses a name that nothing may have.
+///
+/// # Errors
+/// When it breaks a rule of names.
+pub fn name(field: &str, given: &str) -> Result<(), Fault> {
+    check_family(given)
+        .map_err(|fault| Fault::malformed("invalid_body", format!("{field}: {fault}"), "rename it"))
 }
 
 /// A digest without the word for its kind.
@@ -103,6 +138,14 @@ mod tests {
         assert_eq!(named("reviews", Some(3)).word().ok().unwrap(), "reviews@3");
         assert_eq!(named("reviews@3", Some(3)).word().ok().unwrap(), "reviews@3");
         assert!(named("reviews@3", Some(4)).word().is_err());
+    }
+
+    #[test]
+    fn what_the_document_bounds_is_bounded() {
+        assert!(range("tasks", Some(0), 1, 4).is_err() && range("tasks", Some(5), 1, 4).is_err());
+        assert!(range("tasks", None, 1, 4).is_ok() && range("tasks", Some(4), 1, 4).is_ok());
+        assert!(length("command", 0, 1, 2).is_err() && length("command", 2, 1, 2).is_ok());
+        assert!(name("family", "A B").is_err() && name("family", "digits").is_ok());
     }
 
     #[test]

@@ -7,12 +7,12 @@ use super::{
     fault::{Fault, Faults},
     input::{self, Asked, Body, Scalar, Word},
     record,
-    shapes::{NamedDataset, bare},
+    shapes::{self, NamedDataset, bare},
 };
 use crate::api::{context::Context, submit};
 use axum::{extract::State, http::StatusCode};
 use domain::{
-    Digest, JobId,
+    Digest, JobId, limit,
     tree::Tree,
     view::{JobLine, JobView},
 };
@@ -26,6 +26,14 @@ use utoipa::{IntoParams, ToSchema};
 const MEMORY: u64 = 1 << 30;
 /// Processor time of a task that names none.
 const CPU: u64 = 1_000;
+/// Words of a command.
+const COMMAND_MAX: usize = 256;
+/// Processor time of one task.
+const CPU_MAX: u64 = 1_000_000;
+/// Further attempts.
+const RETRIES_MAX: u64 = 1_000;
+/// The largest integer that every reader keeps.
+const EXACT_MAX: u64 = (1 << 53) - 1;
 /// The longest stored tree of code.
 const TREE_MAX: usize = 64 << 20;
 
@@ -152,7 +160,30 @@ pub async fn submit(
     Ok(Answer(StatusCode::CREATED, Submitted { ok: true, job, status: "waiting" }))
 }
 
+/// Refuses what the document does not allow.
+fn check(asked: &Train) -> Result<(), Fault> {
+    shapes::name("modelFamily", &asked.family)?;
+    shapes::length("command", asked.command.len(), 1, COMMAND_MAX)?;
+    shapes::length("datasetRefs", asked.datasets.len(), 0, 64)?;
+    let Compute { tasks, gpus, cpu, memory, time_limit, gpu_model, .. } = &asked.compute;
+    let retries = asked.retry.retries.map(u64::from);
+    for (field, given, least, most) in [
+        ("tasks", tasks.map(u64::from), 1, limit::GANG_MAX.into()),
+        ("gpus", gpus.map(u64::from), 0, limit::NODE_GPUS_MAX as u64),
+        ("cpuMillis", *cpu, 1, CPU_MAX),
+        ("memoryBytes", *memory, 1, EXACT_MAX),
+        ("timeLimitMs", *time_limit, 1, EXACT_MAX),
+        ("retries", retries, 0, RETRIES_MAX),
+        ("backoffMs", asked.retry.backoff, 1, limit::BACKOFF_MAX.0),
+    ] {
+        shapes::range(field, given, least, most)?;
+    }
+    let gpu_model = gpu_model.as_deref().unwrap_or_default().chars().count();
+    shapes::length("gpuModel", gpu_model, 0, 128)
+}
+
 async fn job(context: &Context, asked: Train) -> Result<v1::Job, Fault> {
+    check(&asked)?;
     let code = match asked.code.as_deref() {
         Some(code) => Some(code_of(context, code).await?),
         None => None,
