@@ -192,6 +192,7 @@ pub async fn artifact(
     caller: Caller,
     Word(id): Word,
 ) -> Result<Answer<Artifact>, Fault> {
+    input::id("artifact", 'a', &id)?;
     let view: ArtifactView = calls::query(&context, &caller, What::Artifact(id)).await?;
     let artifact = &view.artifact;
     let id = artifact.id.to_string();

@@ -115,6 +115,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Word {
     }
 }
 
+/// Refuses an id in another form than the one that we print: a letter, then a number.
+///
+/// # Errors
+/// When nothing can have it.
+pub fn id(what: &str, letter: char, word: &str) -> Result<(), Fault> {
+    let number = word.strip_prefix(letter).unwrap_or_default();
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+    match plain && (1..=15).contains(&number.len()) {
+        true => Ok(()),
+        false => {
+            let word: String = word.chars().take(64).collect();
+            Err(Fault::absent(&format!("{what} `{word}`")))
+        }
+    }
+}
+
 /// The version of a model that the path names: `digits@3`, `digits@prod`, or `a7` where that
 /// artifact is one version.
 #[derive(IntoParams)]
@@ -200,10 +216,10 @@ pub fn page(asked: Option<u64>) -> Result<u32, Fault> {
 /// # Errors
 /// When nothing has that name.
 pub fn family(asked: Option<String>) -> Result<String, Fault> {
-    let name = asked.unwrap_or_default();
-    match name.is_empty() || check_family(&name).is_ok() {
-        true => Ok(name),
-        false => {
+    let Some(name) = asked else { return Ok(String::new()) };
+    match check_family(&name) {
+        Ok(()) => Ok(name),
+        Err(_) => {
             let why = format!("`after` is `{name}`");
             Err(Fault::malformed("invalid_query", why, "give the last name of the page before"))
         }
@@ -256,6 +272,14 @@ mod tests {
         after: Option<String>,
         #[serde(default, deserialize_with = "count")]
         limit: Option<u64>,
+    }
+
+    #[test]
+    fn an_id_is_written_as_we_print_it() {
+        assert!(id("job", 'j', "j7").is_ok() && id("job", 'j', "j10").is_ok());
+        for bad in ["", "j", "j0", "j07", "j+7", "a7", "7", "j7[1]", "j9999999999999999"] {
+            assert!(id("job", 'j', bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -329,6 +329,7 @@ pub async fn promotion(
     caller: Caller,
     Word(id): Word,
 ) -> Result<Answer<PromotionRecord>, Fault> {
+    input::id("promotion", 'p', &id)?;
     Ok(found(one(&context, &caller, &id).await?.into()))
 }
 
@@ -411,6 +412,7 @@ pub async fn approve(
     Word(id): Word,
     Body(asked): Body<Approve>,
 ) -> Result<Answer<Done>, Fault> {
+    input::id("promotion", 'p', &id)?;
     caller.is("approverId", asked.approver.as_deref())?;
     let signature = STANDARD.decode(&asked.signature).ok().filter(|bytes| bytes.len() == 64);
     let signature = signature.ok_or_else(|| {
@@ -445,6 +447,8 @@ pub async fn reject(
     Word(id): Word,
     Body(asked): Body<Reject>,
 ) -> Result<Answer<Done>, Fault> {
+    input::id("promotion", 'p', &id)?;
+    shapes::length("reason", asked.reason.chars().count(), 1, limit::REASON_MAX)?;
     let change = v1::RejectPromotion { promotion: id.clone(), reason: asked.reason };
     calls::change(&context, &caller, &key, Change::Reject(change)).await?;
     Ok(found(Done { ok: true, promotion_id: id }))

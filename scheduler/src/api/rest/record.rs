@@ -1,6 +1,6 @@
 //! The record of one version of a model, gathered in one look.
 
-use super::{answer::time, calls, fault::Fault, shapes::NamedDataset};
+use super::{answer::time, calls, fault::Fault, input, shapes::NamedDataset};
 use crate::{api::context::Context, consensus::shell::Rows, state::view::View};
 use axum::http::StatusCode;
 use domain::{
@@ -62,7 +62,7 @@ impl From<Unknown> for Fault {
 fn model(view: &View<'_>, rows: &Rows, word: &str) -> Result<ModelView, Unknown> {
     let absent =
         || Unknown::Absent(format!("model `{}`", word.chars().take(130).collect::<String>()));
-    let Ok(artifact) = word.parse::<ArtifactId>() else {
+    let Some(artifact) = word.parse().ok().filter(|id: &ArtifactId| id.to_string() == word) else {
         return view.model(rows, word).ok_or_else(absent);
     };
     match models_of(rows, artifact, NAMED_MAX).as_slice() {
@@ -83,6 +83,7 @@ fn made(view: &View<'_>, rows: &Rows, id: ArtifactId) -> Option<(ArtifactView, J
 /// # Errors
 /// When there is none of this id, or this server cannot answer now.
 pub async fn artifact(context: &Context, id: &str) -> Result<Made, Fault> {
+    input::id("artifact", 'a', id)?;
     let absent = || Fault::absent(&format!("artifact `{id}`"));
     let parsed: ArtifactId = id.parse().map_err(|_| absent())?;
     let found = calls::read(context, move |cluster, rows| made(&cluster.view(), rows, parsed));

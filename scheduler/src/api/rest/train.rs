@@ -346,6 +346,7 @@ pub async fn job_record(
     caller: Caller,
     Word(id): Word,
 ) -> Result<Answer<TrainingJob>, Fault> {
+    input::id("job", 'j', &id)?;
     let job: JobView = calls::query(&context, &caller, What::Job(id)).await?;
     let element = domain::ElementId::from(job.line.id);
     let made = calls::read(&context, move |cluster, rows| {
@@ -444,6 +445,7 @@ pub async fn cancel(
     key: Key,
     Word(id): Word,
 ) -> Result<Answer<Cancelled>, Fault> {
+    input::id("job", 'j', &id)?;
     let key = key.of_user(&caller.user()?).0.to_vec().into();
     let request = v1::CancelRequest { key, element: id.clone() };
     submit::cancel(&context, caller.asks(request)).await?;
