@@ -256,6 +256,20 @@ pub const RETRAINS_MAX: u32 = 64;
 pub const EPISODE_SLICES_MAX: usize = 256;
 /// Longest cool-down between two retrains, and longest period of their budget.
 pub const RETRAIN_PERIOD_MAX: Millis = Millis(3_650 * 24 * 3_600_000);
+/// Largest body of a REST call. Source: platform contract, 5.7; what is larger travels by digest.
+pub const REST_BODY_MAX: Bytes = Bytes(1 << 20);
+/// Connections to the REST port of one server at the same time.
+pub const REST_CONNECTIONS_MAX: usize = 1_024;
+/// REST calls under way at one server.
+pub const REST_CALLS_MAX: usize = 256;
+/// Longest time of a REST call, with the reading of its body.
+pub const REST_CALL: Millis = Millis(25_000);
+/// Longest wait for the next call on a REST connection.
+pub const REST_IDLE: Millis = Millis(60_000);
+/// Longest wait of a REST call for the gates of the promotion that it asked for.
+pub const REST_GATES: Millis = Millis(2_000);
+/// Audit events that one look at the measurements goes through.
+pub const MEASURED_EVENTS_MAX: u64 = 50_000;
 
 const _: () = assert!(PROPOSAL_MAX.0 < RAFT_MESSAGE_MAX.0);
 const _: () = assert!(RAFT_MESSAGE_MAX.0 + PROPOSAL_MAX.0 < WIRE_MESSAGE_MAX.0);
@@ -275,6 +289,8 @@ const _: () = assert!(DISK_LOW.0 > DISK_KEPT.0 && DISK_KEPT.0 > DISK_FULL.0);
 const _: () = assert!(DISK_FULL.0 > 8 * RAFT_MESSAGE_MAX.0);
 const _: () = assert!(CONNECTIONS_MAX > 2 * NODES_MAX);
 const _: () = assert!(LEASE_GRACE.0 < LEASE_TTL.0);
+const _: () = assert!(REST_CALL.0 > 2 * CALL_TIMEOUT.0 + REST_GATES.0);
+const _: () = assert!(REST_BODY_MAX.0 < WIRE_MESSAGE_MAX.0);
 const _: () = assert!(GANG_GRACE.0 <= KILL_GRACE.0 / 2, "half of the second is for the way there");
 const _: () = assert!(NOTICE_PATIENCE.0 + LEASE_TTL.0 < NOTICE_MAX.0);
 const _: () = assert!(NOTICE_MAX.0 + 2 * LEASE_TTL.0 < PREEMPTION_MAX.0);

@@ -40,6 +40,7 @@ async fn serve(config: assay::ServerConfig, stop: assay::BoxedStop) -> Result<()
         tls: Tls { ca: config.ca, cert: config.cert, key: config.key },
         signers: Signers { models: keys.models, event: keys.event, event_period },
         admins: config.gates.admins,
+        rest: config.rest,
         gates: GateConfig {
             rules: config.gates.rules,
             engine: config.gates.engine,

@@ -60,6 +60,7 @@ pub async fn run(global: &Global, args: ServerInit) -> Result<Exit, Fault> {
         key: pair.key,
         signer: signer(&args)?,
         gates: Default::default(),
+        rest: None,
     };
     let config = dir.join(format!("{NAME}.toml"));
     fs::write(&config, server.to_toml()).map_err(|fault| Fault::file(&config, &fault))?;

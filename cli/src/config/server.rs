@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "admins",
     "advertise",
     "ca",
@@ -35,6 +35,7 @@ const KEYS: [&str; 16] = [
     "members",
     "policy_ca",
     "policy_engine",
+    "rest",
     "signer",
 ];
 
@@ -65,6 +66,8 @@ pub struct Server {
     pub signer: Signer,
     /// Who names approvers, and what decides.
     pub gates: Gates,
+    /// Where it listens for REST, if it does.
+    pub rest: Option<SocketAddr>,
 }
 
 impl Server {
@@ -87,6 +90,9 @@ impl Server {
         let (keys, table) = self.signer.to_toml();
         out.push_str(&keys);
         out.push_str(&self.gates.to_toml());
+        if let Some(rest) = self.rest {
+            out.push_str(&format!("rest = {}\n", text(&rest.to_string())));
+        }
         if self.join {
             out.push_str("join = true\n");
         } else {
@@ -109,12 +115,13 @@ pub fn load(path: &Path) -> Result<Server, Fault> {
 fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
     let mut texts = BTreeMap::new();
     let (mut id, mut listen, mut members, mut join) = (None, None, None, false);
-    let (mut gates, mut signer) = (Gates::default(), Draft::default());
+    let (mut gates, mut signer, mut rest) = (Gates::default(), Draft::default(), None);
     for entry in reader.table(Field { name: "server", node }) {
         let field = Field { name: &entry.key, node: &entry.node };
         match entry.key.as_str() {
             "id" => id = reader.whole(field, "give a whole number from 1").map(ReplicaId),
             "listen" => listen = address(reader, field),
+            "rest" => rest = address(reader, field),
             "members" => members = Some(read_members(reader, field)),
             "join" => match field.node.value {
                 Value::Bool(value) => join = value,
@@ -161,6 +168,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
         key: key?,
         signer: signer?,
         gates,
+        rest,
     })
 }
 
@@ -242,7 +250,8 @@ r1 = "127.0.0.1:7601"
             ca: Some("/etc/ca.pem".into()),
         };
         let gated = Server { gates, ..founder.clone() };
-        for server in [founder, joiner, gated] {
+        let open = Server { rest: Some(([0, 0, 0, 0], 7611).into()), ..founder.clone() };
+        for server in [founder, joiner, gated, open] {
             assert_eq!(of(&server.to_toml()).unwrap(), server);
         }
     }

@@ -19,6 +19,8 @@ pub const SERVERS: [ReplicaId; 3] = [ReplicaId(1), ReplicaId(2), ReplicaId(3)];
 pub const NODES: [&str; 2] = ["node-a", "node-b"];
 /// The port of the first server, where it is free.
 const FIRST_PORT: u16 = 7601;
+/// The same for REST.
+const FIRST_REST_PORT: u16 = 7611;
 /// Simulated GPUs of each node.
 const GPUS: usize = 8;
 
@@ -78,6 +80,14 @@ impl Layout {
         self.dir.join(profile::FILE)
     }
 
+    /// Where the first server answers REST, as an address to paste.
+    #[must_use]
+    pub fn rest(&self) -> String {
+        let server = config::server::load(&self.config(&server_name(SERVERS[0])));
+        let address = server.ok().and_then(|server| server.rest);
+        address.map_or_else(|| "off".to_owned(), |address| format!("https://{address}"))
+    }
+
     /// Where the tour works.
     #[must_use]
     pub fn tour(&self) -> PathBuf {
@@ -131,9 +141,9 @@ impl Layout {
         LocalKeys::create(&self.keys())
             .map_err(|fault| Fault::internal("keys", fault.to_string()))?;
         self.link_nvml(nvml)?;
-        let addresses = addresses()?;
-        for (id, address) in SERVERS.iter().zip(&addresses) {
-            let text = self.server_config(*id, user, *address, &addresses);
+        let (addresses, rest) = (addresses(FIRST_PORT)?, addresses(FIRST_REST_PORT)?);
+        for ((id, address), rest) in SERVERS.iter().zip(&addresses).zip(rest) {
+            let text = self.server_config(*id, user, (*address, rest), &addresses);
             write(&self.config(&server_name(*id)), &text)?;
         }
         for node in &nodes(agents) {
@@ -157,7 +167,7 @@ impl Layout {
         &self,
         id: ReplicaId,
         user: &str,
-        address: SocketAddr,
+        (address, rest): (SocketAddr, SocketAddr),
         all: &[SocketAddr],
     ) -> String {
         let name = server_name(id);
@@ -176,6 +186,7 @@ impl Layout {
             key: pair.key,
             signer: Signer::local(self.keys()),
             gates: Gates { admins: [user.to_owned()].into(), ..Gates::default() },
+            rest: Some(rest),
         };
         server.to_toml()
     }
@@ -225,11 +236,11 @@ fn gpus(node: &str) -> String {
     serde_json::json!({ "gpus": gpus }).to_string()
 }
 
-/// One free address for each server: the usual ports, or any.
-fn addresses() -> Result<Vec<SocketAddr>, Fault> {
+/// One free address for each server: the usual ports from `first` on, or any.
+fn addresses(first: u16) -> Result<Vec<SocketAddr>, Fault> {
     let mut held = Vec::new();
     for (number, _) in (0u16..).zip(SERVERS) {
-        let usual = TcpListener::bind(("127.0.0.1", FIRST_PORT + number));
+        let usual = TcpListener::bind(("127.0.0.1", first + number));
         let listener = usual.or_else(|_| TcpListener::bind(("127.0.0.1", 0)));
         held.push(listener.map_err(|fault| {
             Fault::internal("ports", format!("no port of 127.0.0.1 is free: {fault}"))
@@ -266,6 +277,7 @@ mod tests {
         let server = server::load(&layout.config("server-2")).unwrap();
         assert_eq!((server.id, server.members.len()), (ReplicaId(2), 3));
         assert_eq!(server.members[&ReplicaId(2)], server.advertise);
+        assert!(server.rest.is_some_and(|rest| rest != server.listen));
         let agent = agent::load(&layout.config("node-b")).unwrap();
         assert_eq!((agent.name.as_str(), agent.servers.len()), ("node-b", 3));
         let profile = profile::load(&layout.profile()).unwrap();

@@ -113,13 +113,14 @@ async fn greet(context: &Context, layout: &Layout) -> Result<(), Fault> {
     };
     context.output.show("dev", &view, |style| {
         format!(
-            "{}\nfolder  {}\nlogs    {}\nprofile {}\n\nin another terminal:\n  \
+            "{}\nfolder  {}\nlogs    {}\nprofile {}\nREST    {}\n\nin another terminal:\n  \
              assay{flag} nodes\n  assay{flag} submit --gpus 1 --follow --outputs none -- hostname\n  \
              assay{flag} jobs\n\nCtrl-C stops it; --keep goes on from here\n",
             crate::render::cluster::text(style, &view),
             layout.dir.display(),
             layout.dir.join("log").display(),
             layout.profile().display(),
+            layout.rest(),
         )
     })
 }

@@ -53,7 +53,8 @@ pub fn set_up(dir: &Path) {
 /// The same, with so many agents.
 pub fn set_up_agents(dir: &Path, agents: usize) {
     // While the usual ports are taken, others are chosen: clusters of users are left alone.
-    let held: Vec<_> = (7601..7604).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+    let usual = (7601..7604).chain(7611..7614);
+    let held: Vec<_> = usual.map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
     let mut command = Command::new(ASSAY);
     command.args(["dev", "--set-up", "--agents", &agents.to_string(), "--dir"]).arg(dir);
     let output = command.output().unwrap();

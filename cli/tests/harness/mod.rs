@@ -10,6 +10,7 @@ pub mod image;
 pub mod machines;
 pub mod people;
 pub mod process;
+pub mod rest;
 pub mod tasks;
 pub mod wire;
 

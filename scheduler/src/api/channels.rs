@@ -32,6 +32,14 @@ pub enum TlsError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file that holds something else than it should.
+    #[error("cannot use {}: {why}; it must be PEM", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// An address that is none.
     #[error("`{address}` is not an address; write it as host:port")]
     Address {

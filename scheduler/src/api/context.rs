@@ -11,6 +11,7 @@ use super::{
     gates::Gatekeeper,
     keyring::Keyring,
     log_hub::LogHub,
+    metrics::Metrics,
     sessions::Sessions,
 };
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
 use domain::{ReplicaId, RequestKey, limit};
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -66,6 +68,8 @@ pub struct Context {
     pub scans: Scans,
     /// Whoever decides at gates.
     pub gates: Gatekeeper,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// What the leader's duties are told.
     pub events: mpsc::Sender<Event>,
 }

@@ -49,9 +49,19 @@ pub struct Visitor {
 /// Connections as they come in, until the stream is dropped.
 #[must_use]
 pub fn open(listener: TcpListener) -> ReceiverStream<io::Result<Visitor>> {
+    open_for(listener, places(), ANSWER)
+}
+
+/// The same, with so many places and these words for somebody who speaks HTTP without TLS.
+#[must_use]
+pub fn open_for(
+    listener: TcpListener,
+    places: usize,
+    words: &'static str,
+) -> ReceiverStream<io::Result<Visitor>> {
     let (out, visitors) = mpsc::channel(AHEAD);
-    let places = Arc::new(Semaphore::new(places()));
-    tokio::spawn(watch(listener, places, out));
+    let places = Arc::new(Semaphore::new(places));
+    tokio::spawn(watch(listener, places, words, out));
     ReceiverStream::new(visitors)
 }
 
@@ -73,6 +83,7 @@ fn places() -> usize {
 async fn watch(
     listener: TcpListener,
     places: Arc<Semaphore>,
+    words: &'static str,
     out: mpsc::Sender<io::Result<Visitor>>,
 ) {
     let mut greeted = JoinSet::new();
@@ -92,7 +103,7 @@ async fn watch(
                 full = false;
                 let out = out.clone();
                 greeted.spawn(async move {
-                    if let Some(visitor) = greet(visitor).await {
+                    if let Some(visitor) = greet(visitor, words).await {
                         // Without a listener the server is ending.
                         let _ = out.send(Ok(visitor)).await;
                     }
@@ -114,13 +125,13 @@ async fn take(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<Vis
 }
 
 /// Hears the first byte; lets in who begins with TLS.
-async fn greet(mut visitor: Visitor) -> Option<Visitor> {
+async fn greet(mut visitor: Visitor, words: &'static str) -> Option<Visitor> {
     let mut first = [0];
     match timeout(PATIENCE, visitor.stream.peek(&mut first)).await {
         Ok(Ok(1)) if first[0] == HANDSHAKE => return Some(visitor),
         // A method's letter: somebody speaks HTTP without TLS.
         Ok(Ok(1)) if first[0].is_ascii_uppercase() => {
-            let _ = timeout(PATIENCE, answer(&mut visitor.stream)).await;
+            let _ = timeout(PATIENCE, answer(&mut visitor.stream, words)).await;
         }
         Ok(Ok(_)) => tracing::debug!(byte = first[0], "connection begins with something else"),
         Ok(Err(fault)) => tracing::debug!(%fault, "connection lost before its first byte"),
@@ -130,11 +141,11 @@ async fn greet(mut visitor: Visitor) -> Option<Visitor> {
 }
 
 /// Tells somebody who speaks HTTP what this is.
-async fn answer(stream: &mut TcpStream) -> io::Result<()> {
+async fn answer(stream: &mut TcpStream, words: &str) -> io::Result<()> {
     // Unread bytes would make the system cut the connection before the answer is read.
     let mut request = vec![0; REQUEST_MAX];
     let _ = stream.read(&mut request).await?;
-    stream.write_all(ANSWER.as_bytes()).await?;
+    stream.write_all(words.as_bytes()).await?;
     stream.shutdown().await?;
     while stream.read(&mut request).await? > 0 {}
     Ok(())

@@ -24,12 +24,15 @@ mod lead;
 mod log_hub;
 mod log_marks;
 mod log_merge;
+mod measured;
 mod membership;
+mod metrics;
 mod peer;
 mod promoting;
 mod proof;
 mod query;
 mod registry_calls;
+mod rest;
 mod restoring;
 mod sealing;
 mod service;
@@ -60,6 +63,8 @@ use forward::Forwarder;
 use gates::Gatekeeper;
 use keyring::Keyring;
 use log_hub::LogHub;
+use measured::Measured;
+use metrics::Metrics;
 use proto::v1::{
     agents_server::AgentsServer, assay_server::AssayServer, backups_server::BackupsServer,
     blobs_server::BlobsServer, chunks_server::ChunksServer, peer_server::PeerServer,
@@ -109,6 +114,8 @@ pub struct ServerConfig {
     pub admins: BTreeSet<String>,
     /// What decides at gates.
     pub gates: GateConfig,
+    /// Where it listens for REST, if it does.
+    pub rest: Option<SocketAddr>,
 }
 
 /// A server that cannot start, or must not go on.
@@ -178,6 +185,7 @@ pub async fn serve(
     let authority = config.tls.authority()?;
     restoring::check_finished(&config.dir)?;
     let gates = Gatekeeper::open(&config.gates, &config.tls)?;
+    let rest = rest::open(config.rest, &config.tls).await?;
     let hub = LogHub::open(config.dir.join("logs"))
         .map_err(|source| ServeError::Logs { dir: config.dir.clone(), source })?;
     let store = BlobStore::open(&config.dir.join("blobs"))?;
@@ -213,13 +221,18 @@ pub async fn serve(
         admins: config.admins,
         scans: Scans::default(),
         gates,
+        metrics: Arc::new(Metrics::begin(&node).await),
         events,
     });
     let duties = tokio::spawn(lead::run(context.clone(), effects, heard));
     let keeping = tokio::spawn(keeping::run(context.clone()));
     let sweeping = tokio::spawn(sweeping::run(context.clone()));
     tracing::info!(server = %config.id, listen = %config.listen, "server started");
+    let rest = rest.map(|port| port.serve(context.clone()));
     let result = listen(&context, config.listen, server_tls, shutdown).await;
+    if let Some(rest) = rest {
+        rest.stop().await;
+    }
     node.stop().await;
     duties.abort();
     keeping.abort();
@@ -240,6 +253,12 @@ macro_rules! explained {
     };
 }
 
+/// What users and their programs call.
+fn public(context: &Arc<Context>) -> Measured<Explained<AssayServer<service::PublicService>>> {
+    let service = explained!(AssayServer::new(service::PublicService(context.clone())));
+    Measured::new(service, context.metrics.clone())
+}
+
 async fn listen(
     context: &Arc<Context>,
     listen: SocketAddr,
@@ -256,7 +275,7 @@ async fn listen(
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(16 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
-        .add_service(explained!(AssayServer::new(service::PublicService(context.clone()))))
+        .add_service(public(context))
         .add_service(explained!(AgentsServer::new(agents::AgentService(context.clone()))))
         .add_service(explained!(PeerServer::new(peer::PeerService(context.clone()))))
         .add_service(explained!(ChunksServer::new(context.chunks.clone())))
