@@ -84,7 +84,8 @@ fn what_ends_well_is_useful_and_what_nobody_holds_is_free() {
 #[test]
 fn of_what_fails_the_time_up_to_the_checkpoint_is_useful_and_the_cause_says_what_the_rest_is() {
     let by = domain::ElementId::from(domain::JobId(9));
-    let cases: [(EndCause, fn(&GpuTime) -> u64); 5] = [
+    type Share = fn(&GpuTime) -> u64;
+    let cases: [(EndCause, Share); 5] = [
         (EndCause::ExitCode { rank: 0, code: 1 }, |time| time.rework_gpu_ms),
         (EndCause::TimeLimit, |time| time.rework_gpu_ms),
         (EndCause::Preempted { by }, |time| time.lost_to_preemption_gpu_ms),
