@@ -78,7 +78,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -186,10 +186,7 @@ pub async fn serve(
     restoring::check_finished(&config.dir)?;
     let gates = Gatekeeper::open(&config.gates, &config.tls)?;
     let rest = rest::open(config.rest, &config.tls).await?;
-    let hub = LogHub::open(config.dir.join("logs"))
-        .map_err(|source| ServeError::Logs { dir: config.dir.clone(), source })?;
-    let store = BlobStore::open(&config.dir.join("blobs"))?;
-    let chunks = ChunkStore::open(&config.dir.join("chunks"))?;
+    let (hub, store, chunks) = stores(&config.dir)?;
     let channels = Channels::new(client_tls.clone());
     let transport = Transport::new(config.id, config.cluster.clone(), client_tls);
     let (node, effects) = Node::start(Start {
@@ -203,8 +200,8 @@ pub async fn serve(
     let (events, heard) = mpsc::channel(EVENTS);
     let (forwarder, forwarding) =
         Forwarder::start(config.cluster.clone(), node.clone(), channels.clone());
-    let stores = (store.clone(), chunks.clone());
-    let backups = BackupService::new(config.cluster.clone(), node.clone(), stores);
+    let saved = (store.clone(), chunks.clone());
+    let backups = BackupService::new(config.cluster.clone(), node.clone(), saved);
     let context = Arc::new(Context {
         me: config.id,
         cluster: config.cluster,
@@ -239,6 +236,13 @@ pub async fn serve(
     sweeping.abort();
     forwarding.abort();
     result
+}
+
+/// What stands on a server's disk beside the log: output of jobs, blobs, checkpoints.
+fn stores(dir: &Path) -> Result<(LogHub, BlobStore, ChunkStore), ServeError> {
+    let hub = LogHub::open(dir.join("logs"))
+        .map_err(|source| ServeError::Logs { dir: dir.to_owned(), source })?;
+    Ok((hub, BlobStore::open(&dir.join("blobs"))?, ChunkStore::open(&dir.join("chunks"))?))
 }
 
 /// A service with our bound on messages, whose refusals say what to do. A macro: generated services
