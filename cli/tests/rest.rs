@@ -125,7 +125,27 @@ async fn a_model_goes_from_its_job_to_production_over_http() {
     let record = rest.found("/registry/a1").await;
     assert_eq!((&record["status"], &record["hyperparams"]["lr"]), (&"prod".into(), &"0.1".into()));
     assert_eq!(record["promotions"].as_array().unwrap().len(), 2);
+    an_alert_of_another_system_counts_once(&cluster).await;
     told_by_the_chain_and_the_metrics(&cluster, &rest).await;
+}
+
+/// However often it is sent, and to whichever server.
+async fn an_alert_of_another_system_counts_once(cluster: &Cluster) {
+    cluster.user.ok(&["drift", "monitor", "set", "digits@1"]);
+    let alert = json!({
+        "modelId": "digits@1",
+        "reason": "inputs have moved",
+        "features": { "inputs/age": { "psi": 0.31 } },
+        "slices": ["de"],
+    });
+    for server in ["server-1", "server-2", "server-1"] {
+        let taken = user(cluster, server).post("/drift/alert", "drift-7", &alert).await;
+        assert_eq!((taken.status, &taken.body["observation"]), (202, &1.into()), "{taken:?}");
+    }
+    let alerts = cluster.user.json(&["drift", "alerts"]).unwrap();
+    let shown = alerts.to_string();
+    assert!(shown.contains("inputs/age") && shown.contains("0.31"), "{shown}");
+    assert_eq!(shown.matches("\"episode\":").count() + shown.matches("\"id\":\"e").count(), 1);
 }
 
 /// The same call again, here and at another server, changes nothing; another call under its key is
@@ -301,7 +321,8 @@ fn malformed() -> Vec<(&'static str, String, u16, &'static str)> {
             "invalid_body",
         ),
         ("/registry/promotions/p1/reject", "{\"reason\":\"no\"}".into(), 404, "not_found"),
-        ("/drift/alert", "{}".into(), 404, "not_found"),
+        ("/drift/alert", "{}".into(), 400, "invalid_body"),
+        ("/drift/alert", "{\"modelId\":\"none@1\",\"reason\":\"psi\"}".into(), 404, "not_found"),
         ("/healthz", "{}".into(), 405, "method_not_allowed"),
     ]
 }
@@ -310,9 +331,9 @@ fn malformed() -> Vec<(&'static str, String, u16, &'static str)> {
 async fn malformed_calls_and_strangers_get_an_answer_that_says_what_to_do() {
     let cluster = Cluster::start();
     let rest = user(&cluster, "server-1");
-    for (path, body, status, code) in malformed() {
+    for (number, (path, body, status, code)) in malformed().into_iter().enumerate() {
         let shown: String = body.chars().take(60).collect();
-        let reply = rest.post_text(path, "bad", body).await;
+        let reply = rest.post_text(path, &format!("bad-{number}"), body).await;
         assert_eq!((reply.status, reply.code()), (status, code), "{path} {shown}: {reply:?}");
         let error = &reply.body["error"];
         assert_eq!(reply.body["ok"], false);

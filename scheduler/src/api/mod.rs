@@ -227,9 +227,7 @@ pub async fn serve(
     tracing::info!(server = %config.id, listen = %config.listen, "server started");
     let rest = rest.map(|port| port.serve(context.clone()));
     let result = listen(&context, config.listen, server_tls, shutdown).await;
-    if let Some(rest) = rest {
-        rest.stop().await;
-    }
+    futures::future::OptionFuture::from(rest.map(|rest| rest.stop())).await;
     node.stop().await;
     duties.abort();
     keeping.abort();

@@ -6,7 +6,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, StatusCode, request::Parts},
 };
-use domain::{Digest, RequestKey};
+use domain::{Digest, RequestKey, limit};
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use utoipa::IntoParams;
 
@@ -112,6 +112,15 @@ impl Key {
         let mut key = [0; 16];
         key.copy_from_slice(&digest.0[..16]);
         RequestKey(key)
+    }
+
+    /// The key as the name of what triggered the call: of bounded length, and one for all users.
+    #[must_use]
+    pub fn trigger(&self) -> String {
+        match self.0.len() <= limit::TRIGGER_MAX {
+            true => self.0.clone(),
+            false => Digest::of(self.0.as_bytes()).to_string(),
+        }
     }
 
     /// Refuses a body that names another key than the header.

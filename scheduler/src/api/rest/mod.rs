@@ -9,6 +9,7 @@ mod audit;
 mod caller;
 mod calls;
 mod datasets;
+mod drift;
 mod fault;
 mod guard;
 mod input;

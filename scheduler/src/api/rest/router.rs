@@ -1,7 +1,7 @@
 //! What is served at which path. A handler's own attributes are its part of the document.
 
 use super::{
-    audit, datasets, fault,
+    audit, datasets, drift, fault,
     guard::{self, Guard},
     models, ops, promotions, registry, train,
 };
@@ -76,6 +76,7 @@ fn routes() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(datasets::dataset))
         .routes(routes!(audit::events))
         .routes(routes!(audit::proof))
+        .routes(routes!(drift::alert))
 }
 
 /// The document that describes all of it.
@@ -118,6 +119,7 @@ mod tests {
             GET /dataset
             POST /dataset/register
             GET /dataset/{id}
+            POST /drift/alert
             GET /healthz
             GET /metrics
             GET /models
