@@ -15,13 +15,17 @@ use domain::{
     view::{ArtifactView, AuditProofView},
 };
 use proto::v1::{AuditProofQuery, KeysQuery, query_request::What};
-use registry::seal::{dsse::Envelope, logged, node};
+use registry::seal::{dsse::Envelope, keys as seal_keys, logged, node};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// How long and how often a server is asked again whose key for the log an older key vouches for.
+const RENEWED: (Duration, u32) = (Duration::from_millis(200), 50);
 
 /// The files of an export.
 #[derive(Clone, Debug)]
@@ -147,10 +151,8 @@ pub fn event_keys(keys: &KeysView) -> BTreeMap<String, String> {
 /// # Errors
 /// When the folder is there already, or the bytes cannot be had.
 pub async fn export(client: &Client, view: &ArtifactView, dir: &Path) -> Result<Export, Fault> {
-    let asked = AuditProofQuery { event: view.artifact.audit_seq };
-    let proof: AuditProofView = client.query(What::AuditProof(asked)).await?.value;
-    // After the proof: the key that signed its head is among them.
-    let export = Export { dir: dir.to_owned(), known: keys(client).await? };
+    let (proof, known) = proved(client, view).await?;
+    let export = Export { dir: dir.to_owned(), known };
     let keys = &export.known;
     let signer = view.artifact.signer.to_string();
     let Some(key) = keys.of(&signer) else {
@@ -174,6 +176,29 @@ pub async fn export(client: &Client, view: &ArtifactView, dir: &Path) -> Result<
     export.write(logged::DELEGATION, &proof.delegation)?;
     own_word(&export)?;
     Ok(export)
+}
+
+/// The proof that the log holds an artifact, and the keys, the one that signed its head among them.
+///
+/// Who has the key that sealed the artifact checks the proof with that alone, if that key seals now:
+/// it vouches for the log's key of the day. A server that has not heard yet that another key seals is
+/// given a moment to.
+async fn proved(client: &Client, view: &ArtifactView) -> Result<(AuditProofView, KeysView), Fault> {
+    let signer = view.artifact.signer.to_string();
+    let mut tries = RENEWED.1;
+    loop {
+        let asked = AuditProofQuery { event: view.artifact.audit_seq };
+        let proof: AuditProofView = client.query(What::AuditProof(asked)).await?.value;
+        // After the proof.
+        let known = keys(client).await?;
+        let by = seal_keys::delegated_by(&proof.delegation);
+        let old = known.active.as_ref() == Some(&signer) && by.is_some_and(|by| by != signer);
+        if !old || tries == 0 {
+            return Ok((proof, known));
+        }
+        tries -= 1;
+        tokio::time::sleep(RENEWED.0).await;
+    }
 }
 
 /// Writes the node's own statement, with its certificate, beside the provenance that holds both.
