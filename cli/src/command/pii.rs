@@ -5,15 +5,9 @@ use crate::{
     fault::Fault,
     output::{Output, Style},
 };
-use registry::pii::{Report, Scanner};
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+use registry::pii::{Report, scan_all};
+use std::{fs::File, io, path::Path};
 
-/// Bytes that are read at once.
-const CHUNK: usize = 1 << 20;
 /// Findings that people are shown; programs get all that are listed.
 const SHOWN_MAX: usize = 20;
 
@@ -24,25 +18,12 @@ const SHOWN_MAX: usize = 20;
 pub fn run(output: &Output, file: &Path) -> Result<Exit, Fault> {
     let failed = |fault: io::Error| Fault::file(file, &fault);
     let report = if file == Path::new("-") {
-        scan(io::stdin().lock()).map_err(failed)?
+        scan_all(io::stdin().lock(), |_| ()).map_err(failed)?
     } else {
-        scan(File::open(file).map_err(failed)?).map_err(failed)?
+        scan_all(File::open(file).map_err(failed)?, |_| ()).map_err(failed)?
     };
     output.show("pii", &report, |style| text(style, &report))?;
     Ok(Exit::Ok)
-}
-
-fn scan(mut source: impl Read) -> io::Result<Report> {
-    let mut scanner = Scanner::default();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match source.read(&mut chunk) {
-            Ok(0) => return Ok(scanner.finish()),
-            Ok(read) => scanner.push(&chunk[..read]),
-            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-            Err(fault) => return Err(fault),
-        }
-    }
 }
 
 fn text(style: Style, report: &Report) -> String {
@@ -75,7 +56,8 @@ mod tests {
 
     #[test]
     fn a_report_says_where_and_never_what() {
-        let report = scan(&b"ask ada@example.org, 10.0.0.17 or bob@example.org"[..]).unwrap();
+        let report =
+            scan_all(&b"ask ada@example.org, 10.0.0.17 or bob@example.org"[..], |_| ()).unwrap();
         let shown = text(Style::PLAIN, &report);
         expect![[r#"
             3 findings; 49 bytes scanned by assay-pii 1
@@ -89,7 +71,7 @@ mod tests {
         let document = stable::document("pii", &report);
         assert!(!format!("{shown}{document}").contains("ada"));
         insta::assert_json_snapshot!("pii.json", document);
-        let none = text(Style::PLAIN, &scan(&b"nobody"[..]).unwrap());
+        let none = text(Style::PLAIN, &scan_all(&b"nobody"[..], |_| ()).unwrap());
         expect![[r#"
             no personal data found; 6 bytes scanned by assay-pii 1
         "#]]

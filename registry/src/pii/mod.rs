@@ -11,7 +11,7 @@ mod report;
 mod scan;
 
 pub use report::{DETECTOR, Finding, Kind, Report, VERSION};
-pub use scan::Scanner;
+pub use scan::{Scanner, scan_all};
 
 #[cfg(test)]
 mod laws;

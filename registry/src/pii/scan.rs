@@ -4,11 +4,15 @@ use super::{
     email, iban, ip, number,
     report::{Finding, Kind, Report},
 };
+use std::io::{self, Read};
 
 /// Bytes before a stop that a recogniser may look at: an e-mail's local part and one more.
 const BEHIND: usize = email::LOCAL_MAX + 1;
 /// Bytes from a stop on that one may look at: an e-mail's domain and one more.
 const AHEAD: usize = email::DOMAIN_MAX + 2;
+
+/// Bytes of a source that are read at once.
+const CHUNK: usize = 1 << 20;
 
 /// Something that a recogniser saw, from and to within the text it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +20,26 @@ pub(super) struct Seen {
     pub kind: Kind,
     pub from: usize,
     pub to: usize,
+}
+
+/// Scans all that a source gives; `read` hears how many bytes came each time.
+///
+/// # Errors
+/// When the source fails.
+pub fn scan_all(mut source: impl Read, mut read: impl FnMut(usize)) -> io::Result<Report> {
+    let mut scanner = Scanner::default();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match source.read(&mut chunk) {
+            Ok(0) => return Ok(scanner.finish()),
+            Ok(more) => {
+                scanner.push(&chunk[..more]);
+                read(more);
+            }
+            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
+            Err(fault) => return Err(fault),
+        }
+    }
 }
 
 /// Scans a stream, chunk by chunk. What it finds does not depend on where chunks are cut.

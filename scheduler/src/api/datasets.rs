@@ -12,12 +12,11 @@ use proto::v1;
 use registry::{
     blob::local::BlobStore,
     ledger::RegistryCommand,
-    pii::{Report, Scanner},
+    pii::{Report, scan_all},
 };
 use std::{
     collections::BTreeMap,
-    fmt,
-    io::{self, Read},
+    fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -31,8 +30,6 @@ use tonic::Status;
 const WAIT: Duration = Duration::from_millis(limit::CALL_TIMEOUT.0 / 4);
 /// Scans that one server remembers, and that may be under way.
 const SCANS: (usize, usize) = (64, 2);
-/// Bytes that are read at once.
-const CHUNK: usize = 1 << 20;
 /// The longest stored tree.
 const TREE_MAX: usize = 256 << 20;
 
@@ -141,20 +138,10 @@ fn look_through(store: &BlobStore, digest: Digest, done: &AtomicU64) -> Result<F
 }
 
 fn scan_file(store: &BlobStore, file: &TreeFile, done: &AtomicU64) -> io::Result<Report> {
-    let mut source = store.read(&file.digest).map_err(io::Error::other)?;
-    let mut scanner = Scanner::default();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match source.read(&mut chunk) {
-            Ok(0) => return Ok(scanner.finish()),
-            Ok(read) => {
-                scanner.push(&chunk[..read]);
-                done.fetch_add(read as u64, Ordering::Relaxed);
-            }
-            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-            Err(fault) => return Err(fault),
-        }
-    }
+    let source = store.read(&file.digest).map_err(io::Error::other)?;
+    scan_all(source, |read| {
+        done.fetch_add(read as u64, Ordering::Relaxed);
+    })
 }
 
 fn invalid(fault: impl fmt::Display) -> Status {
