@@ -87,7 +87,7 @@ impl Sched {
             "element": lease.element.to_string(),
             "lease": id.to_string(),
         });
-        step.events.add(Kind::AttemptEnded, actor, member);
+        step.events.add(Kind::AttemptEnded, actor, &member);
         self.drop_lease(step, &lease, Some(cause.clone()));
         if self.run_of(lease.element.job).is_some() {
             self.run_over(step, actor, lease.element.job, Some(&cause));

@@ -103,7 +103,7 @@ impl Sched {
             "version": self.config.version.to_string(),
             "why": self.config.why,
         });
-        step.events.add(Kind::ConfigApplied, actor, member);
+        step.events.add(Kind::ConfigApplied, actor, &member);
         step.effect(Effect::Plan);
         step.done()
     }
@@ -201,7 +201,7 @@ impl Sched {
                 "queue": name.to_string(),
                 "usedGpuMs": usage.spent.to_string(),
             });
-            step.events.add(kind, actor, member);
+            step.events.add(kind, actor, &member);
         }
     }
 }

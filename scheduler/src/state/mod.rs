@@ -125,7 +125,7 @@ impl Cluster {
     /// Total and deterministic: it never fails, waits, draws a number or reads a clock, so every
     /// replica that applies the same log holds the same rows. `rows` shows them as they stand
     /// before `at`.
-    pub fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: &Entry) -> Applied {
+    pub fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: Entry) -> Applied {
         assert!(at > self.sched.meta.applied, "entry {at} was applied before");
         let now = self.sched.meta.now.max(entry.now);
         self.sched.meta.now = now;
@@ -142,7 +142,7 @@ impl Cluster {
         self.sched.end_pauses(&mut step);
         self.sched.release_due(&mut step);
         let replies: Vec<_> =
-            entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
+            entry.members.into_iter().map(|request| self.answer(&mut step, request)).collect();
         #[cfg(feature = "planted")]
         if self.planted.room_wasted {
             self.sched.waste_room(&mut step);
@@ -168,18 +168,17 @@ impl Cluster {
         Applied { replies, effects: step.effects, rows: changes }
     }
 
-    fn answer<R: RowRead>(&mut self, step: &mut Step<'_, R>, request: &Request) -> Reply {
+    fn answer<R: RowRead>(&mut self, step: &mut Step<'_, R>, request: Request) -> Reply {
+        let Request { key, actor, command } = request;
         #[cfg(feature = "planted")]
-        let key = request.key.filter(|_| !self.planted.no_duplicate_check);
-        #[cfg(not(feature = "planted"))]
-        let key = request.key;
+        let key = key.filter(|_| !self.planted.no_duplicate_check);
         let Some(key) = key else {
-            return self.perform(step, &request.actor, request.command.clone());
+            return self.perform(step, &actor, command);
         };
-        match replies::look(step, key, &request.command) {
+        match replies::look(step, key, &command) {
             Known::Answered(reply) => reply,
             Known::New(digest) => {
-                let reply = self.perform(step, &request.actor, request.command.clone());
+                let reply = self.perform(step, &actor, command);
                 replies::keep(step, &mut self.sched.meta, key, digest, &reply);
                 reply
             }

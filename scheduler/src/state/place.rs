@@ -65,7 +65,7 @@ impl Sched {
     /// What is blocked is not trained with: the job waits until somebody has cleared the data set
     /// and lets the job go on.
     pub(super) fn hold_for_data<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: JobId) {
-        step.events.add(Kind::JobHeld, "registry", json!({ "job": id.to_string() }));
+        step.events.add(Kind::JobHeld, "registry", &json!({ "job": id.to_string() }));
         self.alter(step, id, |job, _| job.progress.held = true);
     }
 
@@ -182,7 +182,7 @@ fn record_grant<R: RowRead>(step: &mut Step<'_, R>, actor: &str, position: u32, 
         "lease": lease.id.to_string(),
         "nodes": nodes,
     });
-    step.events.add(Kind::LeaseGranted, actor, member);
+    step.events.add(Kind::LeaseGranted, actor, &member);
     for member in &lease.members {
         step.effect(Effect::Wanted { node: member.node });
     }

@@ -121,7 +121,7 @@ impl Sched {
             "nodes": nodes,
             "victims": victims.iter().map(victim).collect::<Vec<_>>(),
         });
-        step.events.add(Kind::PreemptionBegun, actor, member);
+        step.events.add(Kind::PreemptionBegun, actor, &member);
         let evidence = json!({
             "base": plan.base.to_string(),
             "budgetSteps": plan.budget_steps.to_string(),
@@ -271,7 +271,7 @@ impl Sched {
             "how": how,
             "tookMs": step.now.minus(row.since).0.to_string(),
         });
-        step.events.add(Kind::PreemptionEnded, by, member);
+        step.events.add(Kind::PreemptionEnded, by, &member);
     }
 
     fn forget<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: JobId) -> Option<PreemptionRow> {

@@ -11,11 +11,22 @@ use super::{
     waits::has_completed,
 };
 use domain::{
-    AttemptNo, JobId, isolation::Isolation, job::JobSpec, limit, port::RowRead,
+    AttemptNo, Digest, JobId, isolation::Isolation, job::JobSpec, limit, port::RowRead,
     refusal::RegistryRefusal,
 };
 use registry::ledger::dataset;
-use serde_json::json;
+use serde::Serialize;
+
+/// What the event of record says of a job that was taken in.
+#[derive(Serialize)]
+struct TakenIn<'a> {
+    elements: u32,
+    job: String,
+    name: &'a str,
+    policy: Option<&'static str>,
+    queue: &'a str,
+    recipe: Digest,
+}
 
 /// Queues that one refusal names.
 const NAMES_MAX: usize = 20;
@@ -165,19 +176,15 @@ impl Sched {
     ) -> JobId {
         self.meta.jobs += 1;
         let id = JobId(self.meta.jobs);
-        let policy = (!self.gate_training).then_some(UNASKED);
-        step.events.add(
-            Kind::JobSubmitted,
-            actor,
-            json!({
-                "elements": new.spec.elements(),
-                "job": id.to_string(),
-                "name": new.spec.name,
-                "policy": policy,
-                "queue": new.spec.queue,
-                "recipe": new.recipe.to_string(),
-            }),
-        );
+        let member = TakenIn {
+            elements: new.spec.elements(),
+            job: id.to_string(),
+            name: &new.spec.name,
+            policy: (!self.gate_training).then_some(UNASKED),
+            queue: &new.spec.queue,
+            recipe: new.recipe,
+        };
+        step.events.add_in_order(Kind::JobSubmitted, actor, &member);
         let submitted =
             Submitted { spec: new.spec, recipe: new.recipe, time: step.now, at: step.at, pin };
         let mut job = Job::new(submitted.brief());
