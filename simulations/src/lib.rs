@@ -19,5 +19,6 @@ pub mod record;
 pub mod runtime;
 pub mod server;
 pub mod session;
+pub mod windows;
 pub mod workload;
 pub mod world;

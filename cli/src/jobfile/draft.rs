@@ -99,6 +99,8 @@ pub struct Draft {
     pub warn: Option<Millis>,
     /// What part of its work is run again elsewhere.
     pub verify: Option<Verify>,
+    /// The window in which alone it runs.
+    pub reservation: Option<String>,
 }
 
 impl Draft {
@@ -152,6 +154,7 @@ impl Draft {
             min_run: self.min_run.or(base.min_run),
             warn: self.warn.or(base.warn),
             verify: self.verify.or(base.verify),
+            reservation: self.reservation.or(base.reservation),
         }
     }
 
@@ -208,6 +211,7 @@ impl Draft {
             },
             verify: self.verify,
             check: None,
+            reservation: self.reservation.clone(),
         }
     }
 

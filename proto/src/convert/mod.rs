@@ -3,6 +3,7 @@
 mod after;
 mod job;
 mod queue;
+mod reservation;
 
 pub use job::WireError;
 

@@ -17,6 +17,7 @@ use registry::ledger::{RegistryCommand, drift::DriftCommand};
 
 pub use super::check::CheckCommand;
 use super::preemption::PreemptRecord;
+pub use super::window::WindowCommand;
 
 /// One log entry: what one proposer had gathered when it proposed.
 ///
@@ -258,6 +259,8 @@ pub enum Command {
     Check(CheckCommand),
     /// A change of what watches models, or what it has seen.
     Drift(DriftCommand),
+    /// A change of the windows of nodes and time.
+    Reserve(WindowCommand),
 }
 
 /// A job with what the API found out about it.

@@ -5,6 +5,7 @@ use super::{
     queue::Queue,
     row::{ElementRow, NodeRow, Submitted},
     sched::{Job, Node, Sched},
+    window::WindowRow,
 };
 use domain::{
     JobId, Millis, artifact::SealTicket, job::ElementState, lease::Lease, port::RowRead, queue,
@@ -65,6 +66,10 @@ impl Sched {
         });
         each(rows, key::preemptions(), |key, value| {
             sched.preemptions.insert(key::job_in(key), scratch::decode(key, value));
+        });
+        each(rows, key::windows(), |key, value| {
+            let row: WindowRow = scratch::decode(key, value);
+            sched.windows.insert(row.name.clone(), row);
         });
         sched.keep_all();
         let ids: Vec<JobId> = sched.jobs.keys().copied().collect();

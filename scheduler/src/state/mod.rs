@@ -35,6 +35,7 @@ mod submit;
 pub mod usage;
 pub mod view;
 mod waits;
+pub mod window;
 
 #[cfg(test)]
 mod config_test;
@@ -151,6 +152,7 @@ impl Cluster {
         if self.planted.time_forgotten {
             self.sched.forget_time();
         }
+        self.sched.turn_windows(&mut step);
         self.sched.settle_preemptions(&mut step);
         replies::close(&mut step, &mut self.sched.meta);
         self.sched.write_usage(&mut step);
@@ -254,6 +256,7 @@ impl Cluster {
             Command::Registry(command) => registry_step::step(step, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),
             Command::Drift(command) => sched.drift(step, ledger, actor, command),
+            Command::Reserve(command) => sched.reserve(step, actor, command),
         }
     }
 }

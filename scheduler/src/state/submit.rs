@@ -85,6 +85,7 @@ impl Sched {
         }
         self.check_queue(spec)?;
         self.check_after(spec)?;
+        self.check_window(spec)?;
         check_data(step, spec)?;
         spec.reproduces.map(|original| pin_to(step, original)).transpose()
     }
