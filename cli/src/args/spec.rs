@@ -168,6 +168,7 @@ impl SpecFlags {
             on_disconnect: self.on_disconnect,
             array: self.array,
             after: self.after(),
+            named: Vec::new(),
             retry: RetryRule { backoff: self.retry_backoff, on: self.retry_on.clone() },
             isolation: self.isolation,
             network: self.network,

@@ -12,6 +12,7 @@ pub mod diff;
 pub mod drift;
 pub mod find;
 pub mod follow;
+pub mod graph;
 pub mod key;
 pub mod list;
 pub mod live;

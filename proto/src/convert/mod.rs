@@ -5,6 +5,7 @@ mod job;
 mod queue;
 mod reservation;
 
+pub use after::{when, when_word};
 pub use job::WireError;
 
 use domain::{Digest, RequestKey};

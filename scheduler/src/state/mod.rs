@@ -32,6 +32,7 @@ pub mod sched;
 mod seal;
 mod step;
 mod submit;
+mod tie;
 pub mod usage;
 pub mod view;
 mod waits;
@@ -63,6 +64,8 @@ pub(crate) mod script;
 mod seal_test;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod tie_test;
 #[cfg(test)]
 mod waits_test;
 
@@ -256,6 +259,9 @@ impl Cluster {
             Command::Registry(command) => registry_step::step(step, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),
             Command::Drift(command) => sched.drift(step, ledger, actor, command),
+            Command::SubmitTied { parts, jobs, ties } => {
+                sched.submit_tied(step, actor, &parts, jobs, &ties)
+            }
             Command::Reserve(command) => sched.reserve(step, actor, command),
         }
     }
