@@ -122,11 +122,14 @@ async fn wait(
 /// What is said of one job cannot be said of several.
 fn refuse_flags(args: &user::Submit, file: &Path) -> Result<(), Fault> {
     let flags = args.flags.draft(Path::new(".")) != Draft::default();
-    let what = match () {
-        () if !args.command.is_empty() => "a program",
-        () if flags => "flags that describe one job",
-        () if args.follow => "`--follow`, which shows one job",
-        () => return Ok(()),
+    let what = if !args.command.is_empty() {
+        "a program"
+    } else if flags {
+        "flags that describe one job"
+    } else if args.follow {
+        "`--follow`, which shows one job"
+    } else {
+        return Ok(());
     };
     let detail = format!("{} has several jobs, and {what} came with it", file.display());
     Err(Fault::usage("flags", detail)
