@@ -1,6 +1,6 @@
 //! A client: submits, cancels, and repeats under the same key until it has an answer.
 
-use crate::{bits::Bits, chance::Chance, queues, read::ReadOf, runtime::Work, windows};
+use crate::{bits::Bits, chance::Chance, queues, read::ReadOf, runtime::Work};
 use domain::{
     Bytes, CpuMillis, Digest, ElementId, JobId, Millis, RequestKey,
     after::{After, RetryRule, When},
@@ -46,12 +46,6 @@ pub struct Client {
     queues: Chance,
     /// Which of its jobs are run again.
     checks: Chance,
-    /// The windows that it makes, and the limits of its jobs.
-    windows: Chance,
-    /// The time, as it knows it.
-    pub now: Millis,
-    /// Changes of the windows that were acknowledged.
-    pub reserved: u64,
     bits: Bits,
     /// The first answer to each key.
     pub replies: BTreeMap<RequestKey, Reply>,
@@ -66,9 +60,6 @@ impl Client {
             reading: chance.branch("read", 0),
             queues: chance.branch("queues", 0),
             checks: chance.branch("checks", 0),
-            windows: chance.branch("windows", 0),
-            now: Millis(0),
-            reserved: 0,
             bits,
             configs: 0,
             version: 0,
@@ -138,8 +129,6 @@ impl Client {
         let command = if self.queues.one_in(8) {
             let config = queues::draw(&mut self.queues);
             Command::ApplyConfig { expected: self.version, config, why: "drawn".into() }
-        } else if self.windows.one_in(12) {
-            windows::draw(&mut self.windows, self.now)
         } else if !known.is_empty() && self.chance.one_in(8) {
             let job = known[self.chance.below(known.len() as u64) as usize];
             Command::Cancel { element: ElementId::from(job) }
@@ -188,7 +177,7 @@ impl Client {
             // Few seeds, so that recipes repeat and their results can be compared.
             seed: chance.below(3),
             outputs: Outputs::Required,
-            time_limit: windows::limit(&mut self.windows),
+            time_limit: None,
             retries: chance.below(3) as u32,
             on_disconnect: OnDisconnect::Stop,
             restart: if chance.one_in(6) { Restart::Confirmed } else { Restart::Lease },
@@ -240,7 +229,6 @@ impl Client {
                 // Where nothing was to be changed, the next try is told the version.
                 (self.version, self.configs) = (expected + 1, self.configs + 1);
             }
-            (Command::Reserve(_), Reply::Done { .. }) => self.reserved += 1,
             (_, Reply::Refused(Refusal::Config(ConfigError::Moved { found, .. }))) => {
                 self.version = found;
             }

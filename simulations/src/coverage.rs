@@ -56,8 +56,6 @@ coverage! {
     changes = "changes of members",
     /// Changes of the queues.
     configs = "changes of queues",
-    /// Changes of the windows of nodes and time.
-    windows = "changes of windows",
     /// Servers added.
     added = "servers added",
     /// Servers removed.

@@ -19,6 +19,5 @@ pub mod record;
 pub mod runtime;
 pub mod server;
 pub mod session;
-pub mod windows;
 pub mod workload;
 pub mod world;

@@ -99,7 +99,6 @@ fn once(plan: Plan) -> (Result<domain::Digest, Broken>, Ran) {
     coverage.sealed = world.sealed();
     (coverage.replays, coverage.named) = world.replayed();
     coverage.configs = world.clients.iter().map(|client| client.configs).sum();
-    coverage.windows = world.clients.iter().map(|client| client.reserved).sum();
     (result, Ran { coverage, virtual_ms: world.now })
 }
 

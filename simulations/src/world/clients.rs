@@ -3,7 +3,6 @@
 use super::World;
 use crate::{
     client,
-    clock::Clock,
     event::Event,
     law::Broken,
     read::{ReadOf, ReadValue},
@@ -22,7 +21,6 @@ impl World {
             (None, _) if self.healing => return,
             _ => {}
         }
-        self.clients[at].now = Clock::new(0, 0).wall(self.now);
         let (call, request) = self.clients[at].ask();
         self.laws.calls(request.key.unwrap_or_default());
         let among = self.in_service();
