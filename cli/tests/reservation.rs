@@ -8,7 +8,9 @@ use std::fs;
 /// A program that works until a file is there, and saves its work when it has notice.
 const WORK: &str = r#"
 step=0
-if [ -n "$ASSAY_RESUME_FROM" ]; then step=$(cat "$ASSAY_RESUME_FROM/step"); echo "goes on at $step"; fi
+if [ -n "$ASSAY_RESUME_FROM" ]; then
+    step=$(cat "$ASSAY_RESUME_FROM/step"); echo "goes on at $step"
+fi
 while [ ! -e HERE/go ]; do
     step=$((step + 1))
     if [ -e "$ASSAY_NOTICE" ] && [ -z "$saved" ]; then

@@ -215,7 +215,8 @@ mod tests {
     #[test]
     fn each_job_comes_after_those_that_it_waits_for_else_as_in_the_file() {
         let parts = of("[jobs.report]\ncommand = [\"r\"]\nafter = { any = [\"train\"] }\n\
-                        [jobs.train]\ncommand = [\"t\"]\nafter = { ok = [\"prep\"], failed = \"j7\" }\n\
+                        [jobs.train]\ncommand = [\"t\"]\n\
+                        after = { ok = [\"prep\"], failed = \"j7\" }\n\
                         [jobs.prep]\nname = \"first\"\ncommand = [\"p\"]\n\
                         [jobs.alone]\ncommand = [\"a\"]\nafter_any = [\"prep\", \"prep\"]\n");
         let parts = parts.unwrap();
