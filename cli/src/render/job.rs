@@ -6,7 +6,6 @@ use crate::{
     quantity::{show_cpus, show_duration, show_size, show_time},
 };
 use domain::{
-    Millis,
     interrupt::Preemptible,
     isolation::{Confinement, Isolation, Network},
     job::{ElementState, JobSpec},
@@ -48,12 +47,6 @@ pub fn text(style: Style, view: &JobView) -> String {
     }
     field("command", view.spec.command.join(" "));
     field("needs", needs(&view.spec));
-    if let Some(limit) = view.spec.time_limit {
-        field("limit", told_before(&view.spec, limit));
-    }
-    if let Some(window) = &view.spec.reservation {
-        field("window", format!("{window}, there alone"));
-    }
     field("recipe", view.recipe.to_string());
     if let Some(policy) = &view.policy {
         field("policy", format!("{} by {}: {}", policy.decision, policy.engine, policy.rationale));
@@ -112,12 +105,6 @@ fn needs(spec: &JobSpec) -> String {
     ) + &apart(&spec.confinement)
         + &spec.image.as_ref().map(|image| format!(", in {image}")).unwrap_or_default()
         + if spec.interrupt.preemptible == Preemptible::No { ", not preemptible" } else { "" }
-}
-
-/// How long an attempt may run, and when its tasks find it in the file of `ASSAY_NOTICE`.
-fn told_before(spec: &JobSpec, limit: Millis) -> String {
-    let warns = show_duration(spec.interrupt.warns(limit));
-    format!("{} for each attempt, warned {warns} before", show_duration(limit))
 }
 
 /// What a job asks for of its isolation; nothing for one that leaves it to the node.

@@ -67,10 +67,7 @@ impl Sched {
         each(rows, key::preemptions(), |key, value| {
             sched.preemptions.insert(key::job_in(key), scratch::decode(key, value));
         });
-        each(rows, key::windows(), |key, value| {
-            let row: WindowRow = scratch::decode(key, value);
-            sched.windows.insert(row.name.clone(), row);
-        });
+        sched.load_windows(rows);
         sched.keep_all();
         let ids: Vec<JobId> = sched.jobs.keys().copied().collect();
         for id in ids {
@@ -80,6 +77,13 @@ impl Sched {
         sched.lay_out_queues();
         sched.load_account(rows);
         sched
+    }
+
+    fn load_windows(&mut self, rows: &impl RowRead) {
+        each(rows, key::windows(), |key, value| {
+            let row: WindowRow = scratch::decode(key, value);
+            self.windows.insert(row.name.clone(), row);
+        });
     }
 
     fn load_queues(&mut self, rows: &impl RowRead) {

@@ -103,22 +103,7 @@ impl Sched {
         }
         let from = asked.start.max(step.now);
         let until = from.plus(asked.duration);
-        let nodes = match &asked.nodes {
-            WantedNodes::Named(names) => self.named_nodes(names)?,
-            WantedNodes::Count { count, gpu_model } => {
-                let model = gpu_model.as_deref();
-                match self.some_nodes(*count as usize, model, from, until) {
-                    Ok(nodes) => nodes,
-                    Err(found) => {
-                        let of = model.map_or(String::new(), |it| format!(" with `{it}` GPUs"));
-                        return refuse(format!(
-                            "count: {count} nodes{of} are asked for, {found} are in service and \
-                             in no other window then; lower it to {found}"
-                        ));
-                    }
-                }
-            }
-        };
+        let nodes = self.wanted_nodes(&asked, from, until)?;
         let row = WindowRow {
             name: asked.name,
             nodes,
@@ -134,6 +119,27 @@ impl Sched {
         };
         self.check_overlap(&row)?;
         Ok(row)
+    }
+
+    /// The nodes that a window is to have.
+    fn wanted_nodes(
+        &self,
+        asked: &Reservation,
+        from: Millis,
+        until: Millis,
+    ) -> Result<BTreeSet<NodeId>, Reply> {
+        let (count, model) = match &asked.nodes {
+            WantedNodes::Named(names) => return self.named_nodes(names),
+            WantedNodes::Count { count, gpu_model } => (*count, gpu_model.as_deref()),
+        };
+        self.some_nodes(count as usize, model, from, until).map_err(|found| {
+            let of = model.map_or(String::new(), |it| format!(" with `{it}` GPUs"));
+            Reply::Refused(Refusal::Spec(format!(
+                "reservation `{}`: count: {count} nodes{of} are asked for, {found} are in service \
+                 and in no other window then; lower it to {found}",
+                asked.name
+            )))
+        })
     }
 
     fn named_nodes(&self, names: &BTreeSet<String>) -> Result<BTreeSet<NodeId>, Reply> {
