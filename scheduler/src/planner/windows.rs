@@ -163,7 +163,7 @@ fn span(time: Millis) -> String {
     let s = time.0 / 1_000;
     match s {
         0..=59 => format!("{s}s"),
-        60..=3_599 if s % 60 == 0 => format!("{}m", s / 60),
+        60..=3_599 if s.is_multiple_of(60) => format!("{}m", s / 60),
         60..=3_599 => format!("{}m{}s", s / 60, s % 60),
         3_600..=86_399 => format!("{}h{}m", s / 3_600, s % 3_600 / 60),
         _ => format!("{}d{}h", s / 86_400, s % 86_400 / 3_600),
