@@ -31,6 +31,7 @@ pub mod port;
 pub mod promotion;
 pub mod queue;
 pub mod refusal;
+pub mod reservation;
 pub mod resource;
 pub mod scratch;
 pub mod signing;

@@ -9,6 +9,7 @@ pub mod operator;
 pub mod process;
 pub mod queue;
 pub mod registry;
+pub mod reservation;
 pub mod selector;
 pub mod spec;
 pub mod top;
@@ -124,6 +125,8 @@ pub enum Command {
     Diff(user::Diff),
     /// List queues, or show one in full
     Queue(Noun<queue::Queue>),
+    /// Keep nodes for some, or from all, for a time: reservations and maintenance windows
+    Reservation(Noun<reservation::Reservation>),
     /// Show queues, nodes and jobs as they are now, again and again
     Top(top::Top),
     /// Show what became of GPU time, by queue, team, user, job or cause

@@ -133,6 +133,9 @@ pub struct SpecFlags {
     /// What part of its work is run again on another node, such as segment:5%, or none
     #[arg(long, value_name = "PART", value_parser = |t: &str| t.parse::<Verify>())]
     pub verify: Option<Verify>,
+    /// The reservation in which alone it runs
+    #[arg(long, value_name = "NAME", add = complete::reservations())]
+    pub reservation: Option<String>,
 }
 
 impl SpecFlags {
@@ -165,6 +168,7 @@ impl SpecFlags {
             on_disconnect: self.on_disconnect,
             array: self.array,
             after: self.after(),
+            named: Vec::new(),
             retry: RetryRule { backoff: self.retry_backoff, on: self.retry_on.clone() },
             isolation: self.isolation,
             network: self.network,
@@ -179,6 +183,7 @@ impl SpecFlags {
             min_run: self.min_run_time,
             warn: self.warn_before,
             verify: self.verify,
+            reservation: self.reservation.clone(),
         }
     }
 }

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 /// `assay submit`.
 #[derive(Args, Debug)]
 pub struct Submit {
-    /// Job file (.toml, .json, .yaml), or a script with #ASSAY or #SBATCH lines
+    /// Job file (.toml, .json, .yaml), of one job or several; or a script with #ASSAY or
+    /// #SBATCH lines
     #[arg(value_name = "FILE", required_unless_present = "command")]
     pub file: Option<PathBuf>,
     /// What the job is.

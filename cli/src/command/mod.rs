@@ -12,6 +12,7 @@ pub mod diff;
 pub mod drift;
 pub mod find;
 pub mod follow;
+pub mod graph;
 pub mod key;
 pub mod list;
 pub mod live;
@@ -22,6 +23,7 @@ pub mod progress;
 pub mod promotion;
 pub mod queue;
 pub mod reproduce;
+pub mod reservation;
 pub mod server_init;
 pub mod steer;
 pub mod submit;
@@ -116,6 +118,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Reproduce(args) => reproduce::run(&context()?, &args.which).await,
         Command::Diff(args) => diff::run(&context()?, &args).await,
         Command::Queue(Noun { verb: args }) => queue::run(&context()?, &args).await,
+        Command::Reservation(Noun { verb: args }) => reservation::run(&context()?, args).await,
         Command::Top(args) => top::run(&context()?, &args).await,
         Command::Usage(args) => usage::run(&context()?, args).await,
         Command::Plan(args) => config::plan(&context()?, &args.file).await,

@@ -1,6 +1,6 @@
 //! `assay submit`.
 
-use super::{Context, follow, progress};
+use super::{Context, follow, graph, progress};
 use crate::{
     args::{Global, user},
     capture::Capture,
@@ -60,6 +60,11 @@ struct DryRun<'a> {
 /// # Errors
 /// When the job is malformed or refused, or nobody answers.
 pub async fn run(global: &Global, args: user::Submit) -> Result<Exit, Fault> {
+    if let Some(file) = &args.file
+        && let Some(parts) = jobfile::load_graph(file)?
+    {
+        return graph::run(global, &args, file, &parts).await;
+    }
     let output = super::output(global);
     let capture = capture(&args, &output)?;
     if args.dry_run {

@@ -1,5 +1,6 @@
 //! A job as its author wrote it, before code and data are captured.
 
+use super::waits::Named;
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
@@ -77,6 +78,8 @@ pub struct Draft {
     pub array: Option<Array>,
     /// Jobs that have to end first.
     pub after: Vec<After>,
+    /// Jobs of the same file that have to end first, by name.
+    pub named: Vec<Named>,
     /// When it is tried again after its own fault.
     pub retry: RetryRule,
     /// The least isolation that must be in force.
@@ -99,6 +102,8 @@ pub struct Draft {
     pub warn: Option<Millis>,
     /// What part of its work is run again elsewhere.
     pub verify: Option<Verify>,
+    /// The window in which alone it runs.
+    pub reservation: Option<String>,
 }
 
 impl Draft {
@@ -135,6 +140,7 @@ impl Draft {
             on_disconnect: self.on_disconnect.or(base.on_disconnect),
             array: self.array.or(base.array),
             after: if self.after.is_empty() { base.after } else { self.after },
+            named: if self.named.is_empty() { base.named } else { self.named },
             retry: RetryRule {
                 backoff: self.retry.backoff.or(base.retry.backoff),
                 on: if self.retry.on.is_empty() { base.retry.on } else { self.retry.on },
@@ -152,6 +158,7 @@ impl Draft {
             min_run: self.min_run.or(base.min_run),
             warn: self.warn.or(base.warn),
             verify: self.verify.or(base.verify),
+            reservation: self.reservation.or(base.reservation),
         }
     }
 
@@ -208,6 +215,7 @@ impl Draft {
             },
             verify: self.verify,
             check: None,
+            reservation: self.reservation.clone(),
         }
     }
 

@@ -23,7 +23,7 @@ use domain::{
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 30] = [
+pub const KEYS: [&str; 31] = [
     "after",
     "after_any",
     "after_failed",
@@ -45,6 +45,7 @@ pub const KEYS: [&str; 30] = [
     "preemptible",
     "priority",
     "queue",
+    "reservation",
     "resources",
     "restart",
     "retries",
@@ -104,6 +105,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "preemptible" => draft.preemptible = read_preemptible(reader, field),
             "priority" => draft.priority = reader.whole(field, "give a whole number"),
             "queue" => draft.queue = reader.text(field),
+            "reservation" => draft.reservation = reader.text(field),
             "resources" => read_resources(reader, field, &mut draft),
             "restart" => draft.restart = reader.word(field, &RESTART),
             "retries" => draft.retries = reader.whole(field, "give a whole number from 0"),

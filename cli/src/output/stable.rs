@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Fields that hold a time, in ms since the Unix epoch.
-const TIMES: [&str; 11] = [
+const TIMES: [&str; 13] = [
     "due",
     "ended",
+    "ends",
     "expires",
     "granted",
     "opened",
@@ -17,6 +18,7 @@ const TIMES: [&str; 11] = [
     "requested",
     "sealed",
     "since",
+    "starts",
     "submitted",
 ];
 

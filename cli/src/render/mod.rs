@@ -14,6 +14,7 @@ pub mod node;
 pub mod plan;
 pub mod promotion;
 pub mod queue;
+pub mod reservation;
 pub mod top;
 pub mod usage;
 pub mod why;
@@ -74,6 +75,8 @@ mod golden_registry_test;
 mod golden_test;
 #[cfg(test)]
 mod queue_test;
+#[cfg(test)]
+mod reservation_test;
 #[cfg(test)]
 pub mod sample;
 #[cfg(test)]

@@ -63,6 +63,7 @@ pub fn spec() -> JobSpec {
         interrupt: domain::interrupt::Interrupt::default(),
         verify: None,
         check: None,
+        reservation: None,
     }
 }
 
@@ -222,6 +223,7 @@ pub fn nodes() -> Vec<NodeView> {
         leases: vec![LeaseId { index: 88, ordinal: 0 }],
         held_back: Vec::new(),
         accused: Vec::new(),
+        windows: Vec::new(),
     };
     let mut lost = node(2, "node-b", NodeState::Lost, Vec::new());
     lost.leases.clear();

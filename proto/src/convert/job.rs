@@ -105,6 +105,7 @@ impl From<&JobSpec> for v1::Job {
             min_run_ms: spec.interrupt.min_run.map(|time| time.0),
             warn_ms: spec.interrupt.warn.map(|time| time.0),
             verify_of_10000: spec.verify.map(|verify| verify.segments_of_10000),
+            reservation: spec.reservation.clone().unwrap_or_default(),
         }
     }
 }
@@ -261,6 +262,7 @@ impl v1::Job {
             interrupt,
             verify: self.verify_of_10000.map(|part| Verify { segments_of_10000: part }),
             check: None,
+            reservation: (!self.reservation.is_empty()).then_some(self.reservation),
         })
     }
 }
@@ -330,6 +332,7 @@ mod tests {
             },
             verify: Some(Verify { segments_of_10000: 500 }),
             check: None,
+            reservation: Some("demo".into()),
         }
     }
 

@@ -32,6 +32,7 @@ mod promoting;
 mod proof;
 mod query;
 mod registry_calls;
+mod reserving;
 mod rest;
 mod restoring;
 mod sealing;

@@ -7,7 +7,7 @@ use super::{
     gated, held, making_room,
     pass::plan,
     shortage::shortages,
-    waits,
+    waits, windows,
 };
 use crate::state::{
     sched::{Job, Node, Shape},
@@ -126,10 +126,10 @@ fn of_shape(view: &View<'_>, shape: &Shape, id: JobId, job: &Job, now: Millis) -
         return vec![reason];
     }
     let free = free::ready(view);
-    if fits(&free, shape) {
+    if fits(&windows::open_to(&free, &view.barred(job, now)), shape) {
         return vec![ahead(view, id, job, now)];
     }
-    let mut reasons = shortages(&free, shape, false);
+    let mut reasons = windows::reasons(view, &free, &ready, (job, shape), now);
     reasons.extend(held::now(view, &free, shape));
     reasons
 }

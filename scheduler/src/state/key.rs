@@ -1,4 +1,4 @@
-//! Keys of the scheduler's rows: table bytes 0x01 to 0x7f, then big-endian parts.
+//! Keys of the scheduler's rows: table bytes 0x01 to 0x7f and from 0xa4 on, then big-endian parts.
 
 use super::account::row::Owner;
 use domain::{AttemptNo, CheckId, Digest, ElementId, JobId, LeaseId, Millis, NodeId, RequestKey};
@@ -60,6 +60,9 @@ const USAGE_DAY: u8 = 0x3c;
 const USAGE_OPEN: u8 = 0x3d;
 /// GPU time by day and job.
 const USAGE_JOB: u8 = 0x3e;
+
+/// Windows that are not over.
+const WINDOW: u8 = 0xa4;
 
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
@@ -413,4 +416,13 @@ pub fn usage_open_in(key: &[u8]) -> LeaseId {
     let number = |at: usize| u32::from_be_bytes(key[at..at + 4].try_into().unwrap_or_default());
     let index = (u64::from(number(1)) << 32) | u64::from(number(5));
     LeaseId { index, ordinal: number(9) }
+}
+
+/// A window's row, by its name.
+pub fn window(name: &str) -> Vec<u8> {
+    [&[WINDOW], name.as_bytes()].concat()
+}
+
+pub fn windows() -> (Vec<u8>, Vec<u8>) {
+    all(WINDOW)
 }

@@ -32,9 +32,11 @@ pub mod sched;
 mod seal;
 mod step;
 mod submit;
+mod tie;
 pub mod usage;
 pub mod view;
 mod waits;
+pub mod window;
 
 #[cfg(test)]
 mod config_test;
@@ -62,6 +64,8 @@ pub(crate) mod script;
 mod seal_test;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod tie_test;
 #[cfg(test)]
 mod waits_test;
 
@@ -151,6 +155,7 @@ impl Cluster {
         if self.planted.time_forgotten {
             self.sched.forget_time();
         }
+        self.sched.turn_windows(&mut step);
         self.sched.settle_preemptions(&mut step);
         replies::close(&mut step, &mut self.sched.meta);
         self.sched.write_usage(&mut step);
@@ -253,6 +258,10 @@ impl Cluster {
             Command::Registry(command) => registry_step::step(step, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),
             Command::Drift(command) => sched.drift(step, ledger, actor, command),
+            Command::SubmitTied { parts, jobs, ties } => {
+                sched.submit_tied(step, actor, &parts, jobs, &ties)
+            }
+            Command::Reserve(command) => sched.reserve(step, actor, command),
         }
     }
 }

@@ -81,6 +81,9 @@ impl Sched {
         if !whole || !job.may_be_placed(position) || !self.bars(&job.brief, now).is_empty() {
             return None;
         }
+        if self.is_kept_out((&job.brief).into(), &placement.members, now) {
+            return None;
+        }
         let lead = self.nodes.get(&placement.members.first()?.node)?;
         let bound = bound_to(job, position);
         let others = placement.members.len() > 1;

@@ -72,6 +72,14 @@ pub enum Kind {
     ReferenceSet,
     /// Ranks hung.
     RankDumped,
+    /// Windows were made.
+    ReservationCreated,
+    /// Windows were taken back, or ended before their time.
+    ReservationDeleted,
+    /// Windows began.
+    ReservationOpened,
+    /// Windows are over.
+    ReservationEnded,
 }
 
 impl Kind {
@@ -106,6 +114,10 @@ impl Kind {
             Self::GpuAccused => "gpu.accused",
             Self::ReferenceSet => "class.reference_set",
             Self::RankDumped => "rank.dumped",
+            Self::ReservationCreated => "reservation.created",
+            Self::ReservationDeleted => "reservation.deleted",
+            Self::ReservationOpened => "reservation.opened",
+            Self::ReservationEnded => "reservation.ended",
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Taking jobs in.
 
 use super::{
-    command::{Effect, NewJob, Refusal, Reply},
+    command::{Effect, NewJob, Refusal, Reply, Tie},
     gate::UNASKED,
     key,
     record::Kind,
     row::{AttemptRow, ElementRow, Pin, Submitted},
     sched::{Job, Sched},
     step::Step,
+    tie,
     waits::has_completed,
 };
 use domain::{
@@ -39,6 +40,17 @@ impl Sched {
         actor: &str,
         jobs: Vec<NewJob>,
     ) -> Reply {
+        self.take_all(step, actor, jobs, &[])
+    }
+
+    /// Takes jobs in, some of which wait for others of them: all or none.
+    pub(super) fn take_all<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        mut jobs: Vec<NewJob>,
+        ties: &[Tie],
+    ) -> Reply {
         if let Some(refusal) = self.too_many(jobs.len()) {
             return Reply::Refused(refusal);
         }
@@ -49,6 +61,10 @@ impl Sched {
                 Err(refusal) => return Reply::Refused(refusal),
             }
         }
+        if let Err(refusal) = tie::check(&jobs, ties) {
+            return Reply::Refused(refusal);
+        }
+        tie::tie(&mut jobs, ties, self.meta.jobs + 1);
         let mut ids = Vec::with_capacity(jobs.len());
         for (new, pin) in jobs.into_iter().zip(pins) {
             ids.push(self.take_in(step, actor, new, pin));
@@ -96,6 +112,7 @@ impl Sched {
         }
         self.check_queue(spec)?;
         self.check_after(spec)?;
+        self.check_window(spec)?;
         check_data(step, spec)?;
         spec.reproduces.map(|original| pin_to(step, original)).transpose()
     }

@@ -8,6 +8,7 @@ mod making_room;
 mod queues;
 mod registry_view;
 mod usage;
+mod windows;
 
 pub use documents::JobFilter;
 pub use usage::{UsageAsked, UsageBy};

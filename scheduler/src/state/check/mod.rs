@@ -147,6 +147,7 @@ fn bundled() -> JobSpec {
         interrupt: Default::default(),
         verify: None,
         check: None,
+        reservation: None,
     }
 }
 
@@ -170,6 +171,7 @@ fn as_run(spec: JobSpec, name: String, run: CheckRun) -> JobSpec {
         interrupt: Interrupt { preemptible: Preemptible::No, ..Interrupt::default() },
         verify: None,
         check: Some(run),
+        reservation: None,
         ..spec
     }
 }
