@@ -4,12 +4,14 @@ mod checks;
 mod config_plan;
 mod documents;
 mod drift;
+mod ended;
 mod making_room;
 mod queues;
 mod registry_view;
 mod usage;
 
 pub use documents::JobFilter;
+pub use ended::{EndedRun, ended_runs};
 pub use usage::{UsageAsked, UsageBy};
 
 use super::{
