@@ -17,9 +17,22 @@ pub enum Basis {
     History,
 }
 
+/// How often the newest attempts ran no longer than those of their like that had ended before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrationView {
+    /// Attempts that had likes when they began.
+    pub attempts: u64,
+    /// Those of them that ran no longer than the p50 of their likes.
+    pub within_p50: u64,
+    /// Those that ran no longer than the p90.
+    pub within_p90: u64,
+}
+
 /// When a job starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartView {
+    /// When it was looked ahead.
+    pub from_time: Millis,
     /// In half of the scenarios it has started by then; none where that is not known.
     pub p50: Option<Millis>,
     /// In nine of ten; none where that is not known.
@@ -31,6 +44,9 @@ pub struct StartView {
     pub basis: Basis,
     /// Scenarios that were gone through.
     pub scenarios: u32,
+    /// How often run times fell within what their likes had led one to expect, if any had likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<CalibrationView>,
     /// Why a time is not known, if one is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_known: Option<String>,
@@ -71,7 +87,7 @@ pub struct EvictionView {
     /// Why, in words.
     pub cause: String,
     /// When, in the first scenario in which it is.
-    pub at: Millis,
+    pub first_at: Millis,
     /// In how many scenarios, as things are.
     pub before: u32,
     /// In how many with the change.
@@ -97,7 +113,7 @@ pub struct UtilisationView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WhatifView {
     /// From when on.
-    pub now: Millis,
+    pub from_time: Millis,
     /// How far it was looked ahead.
     pub horizon_ms: u64,
     /// Scenarios that were gone through, each as things are and with the change.
@@ -108,6 +124,9 @@ pub struct WhatifView {
     pub view: Digest,
     /// The change, in words.
     pub changes: Vec<String>,
+    /// When nodes are taken out of service; none for at once, or for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained_at: Option<Millis>,
     /// Jobs whose start moves, those that move most first.
     pub shifts: Vec<ShiftView>,
     /// Further ones that are not listed.

@@ -183,6 +183,7 @@ pub fn why() -> WhyView {
             },
         ],
         not_reasons: vec!["priority: nobody ahead wants these GPUs".into()],
+        start: None,
     }
 }
 

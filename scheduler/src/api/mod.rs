@@ -14,6 +14,7 @@ pub mod drift;
 mod error;
 mod explained;
 mod follow;
+mod foreseeing;
 mod forward;
 mod gates;
 mod identity;
@@ -59,6 +60,7 @@ use context::Context;
 use datasets::Scans;
 use domain::ReplicaId;
 use explained::Explained;
+use foreseeing::Foreseer;
 use forward::Forwarder;
 use gates::Gatekeeper;
 use keyring::Keyring;
@@ -218,6 +220,7 @@ pub async fn serve(
         admins: config.admins,
         scans: Scans::default(),
         gates,
+        foreseer: Foreseer::default(),
         metrics: Arc::new(Metrics::begin(&node).await),
         events,
     });

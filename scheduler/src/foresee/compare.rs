@@ -35,12 +35,13 @@ pub fn whatif(
     let more_evictions = evictions.len().saturating_sub(LISTED_MAX) as u64;
     evictions.truncate(LISTED_MAX);
     Ok(WhatifView {
-        now: course.now,
+        from_time: course.now,
         horizon_ms: after.until.minus(after.now).0,
         scenarios: after.walks.len() as u32,
         policy_version: POLICY_VERSION,
         view: fork.origin(),
         changes: words,
+        drained_at: changes.drained_at,
         shifts,
         more_shifts,
         unmoved,
@@ -115,7 +116,7 @@ fn evictions(before: &Foresight, after: &Foresight) -> Vec<EvictionView> {
                     queue: evicted.queue.clone(),
                     gpus: evicted.gpus,
                     cause: evicted.cause.to_string(),
-                    at: evicted.at,
+                    first_at: evicted.at,
                     before: 0,
                     after: 0,
                 });
@@ -126,7 +127,7 @@ fn evictions(before: &Foresight, after: &Foresight) -> Vec<EvictionView> {
     let mut all: Vec<EvictionView> = all.into_values().collect();
     // What the change brings about comes first.
     let more = |it: &EvictionView| i64::from(it.before) - i64::from(it.after);
-    all.sort_by_key(|it| (more(it), it.at, it.element));
+    all.sort_by_key(|it| (more(it), it.first_at, it.element));
     all
 }
 

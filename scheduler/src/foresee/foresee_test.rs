@@ -3,17 +3,16 @@
 use super::*;
 use crate::{
     foresee::run_time::RunTimes,
-    planner,
     state::{
         script::{Script, array, job, machine},
-        view::EndedRun,
+        view::{EndedRun, View, ended_runs},
     },
 };
 use domain::{
     ElementId,
     after::{After, When},
     job::JobSpec,
-    lease::Phase,
+    lease::{Lease, Phase},
     queue::{ClusterConfig, QueueSpec},
 };
 use proptest::{collection::vec, prelude::*};
@@ -67,25 +66,32 @@ impl Real {
 
     fn run(&mut self, until: Millis) {
         loop {
+            let view = self.script.view();
+            let mut ends: Vec<_> =
+                view.all_leases().map(|lease| (ends_at(&view, lease), lease.id)).collect();
+            ends.sort();
+            let over = ends.partition_point(|(at, _)| *at <= self.script.now);
+            for (_, lease) in &ends[..over] {
+                self.seals = self.seals.wrapping_add(1);
+                self.script.finish(*lease, self.seals);
+                self.script.seal(*lease);
+            }
             self.plan();
             let view = self.script.view();
-            let end = |lease: &domain::lease::Lease| {
-                let limit = view.live_job(lease.element.job).unwrap().brief.time_limit.unwrap();
-                (lease.granted.plus(limit), lease.id)
-            };
-            let mut ends: Vec<_> = view.all_leases().map(end).collect();
-            ends.sort();
-            let Some((next, _)) = ends.first().copied().filter(|(at, _)| *at <= until) else {
+            let Some(next) = view.all_leases().map(|lease| ends_at(&view, lease)).min() else {
                 return;
             };
-            self.script.now = next;
-            for (_, lease) in ends.into_iter().filter(|(at, _)| *at == next) {
-                self.seals = self.seals.wrapping_add(1);
-                self.script.finish(lease, self.seals);
-                self.script.seal(lease);
+            if next > until {
+                return;
             }
+            self.script.now = next.max(self.script.now);
         }
     }
+}
+
+fn ends_at(view: &View<'_>, lease: &Lease) -> Millis {
+    let limit = view.live_job(lease.element.job).unwrap().brief.time_limit.unwrap();
+    lease.granted.plus(limit)
 }
 
 /// A job: tasks, GPUs, priority, minutes, elements, and whether it waits for the one before it.
@@ -194,6 +200,7 @@ fn history_spreads_the_estimate_and_what_was_shorter_is_left_out() {
         queue: "default".into(),
         user: "ada".into(),
         name: "train".into(),
+        granted: Millis(0),
         ran: Millis(minutes * 60_000),
     };
     // Half of them were over before an hour had gone by.
@@ -202,6 +209,31 @@ fn history_spreads_the_estimate_and_what_was_shorter_is_left_out() {
     assert_eq!((start.basis, start.scenarios), (Basis::History, SCENARIOS));
     let after = |at: Option<Millis>| at.unwrap().minus(Millis(1_000_000)).0 / 60_000;
     assert_eq!((after(start.p50), after(start.p90)), (96, 114), "{start:?}");
+}
+
+#[test]
+fn what_has_ended_is_remembered_by_its_rows() {
+    let mut script = Script::new();
+    script.register(machine("m1", 8, "NVIDIA H100"));
+    for minutes in [3, 1, 2] {
+        script.submit(job(1, 8));
+        script.plan();
+        script.now = script.now.plus(Millis(minutes * 60_000));
+        let lease = script.view().all_leases().next().unwrap().id;
+        script.finish(lease, minutes as u8);
+        script.seal(lease);
+    }
+    script.submit(job(1, 8));
+    script.cancel("j4");
+    script.submit(job(1, 8));
+    let view = script.view();
+    let ended = ended_runs(&script.rows, view.newest_job(), script.now, HISTORY_JOBS_MAX);
+    let known = RunTimes::of(&ended);
+    let minutes = |all: &[Millis]| all.iter().map(|ran| ran.0 / 60_000).collect::<Vec<_>>();
+    let like = known.like(&view.live_job(JobId(5)).unwrap().brief);
+    assert_eq!(minutes(like), [1, 2, 3]);
+    let newest = ended_runs(&script.rows, view.newest_job(), script.now, 3);
+    assert_eq!(newest.len(), 1, "of j5, j4 and j3 only the last has run");
 }
 
 fn compared(script: &Script, changes: &Changes) -> Result<domain::foresee::WhatifView, Unforeseen> {
@@ -306,7 +338,7 @@ fn a_fork_with_too_many_takes_the_first_of_each_queue_along() {
 fn an_attempt_that_was_asked_to_make_room_does_so_within_its_patience() {
     let mut script = Script::new();
     script.register(machine("m1", 8, "NVIDIA H100"));
-    let low = script.submit(limited(job(1, 8), 120));
+    script.submit(limited(job(1, 8), 120));
     script.plan();
     script.now = script.now.plus(HOUR);
     let high = script.submit(JobSpec { priority: 5, ..limited(job(1, 8), 10) });
@@ -315,5 +347,4 @@ fn an_attempt_that_was_asked_to_make_room_does_so_within_its_patience() {
     assert!(started);
     let foreseen = as_it_is(&script);
     assert_eq!(foreseen.start_of(high).p50, Some(script.now.plus(Millis(30_000))));
-    let _ = (low, planner::POLICY_VERSION);
 }

@@ -6,6 +6,7 @@
 //! it is a function of the fork, of what has ended before, and of the change that is tried out:
 //! nothing is drawn but from the digest of the view.
 
+mod calibration;
 mod change;
 mod compare;
 mod looks;
@@ -23,7 +24,10 @@ pub use run_time::{RunTimes, SCENARIOS, Scenario};
 pub use walk::{Bounds, Evicted, GivenUp, Start, Used, Walked};
 
 use crate::state::{command::Refusal, fork::Fork};
-use domain::{JobId, Millis, foresee::Basis};
+use domain::{
+    JobId, Millis,
+    foresee::{Basis, CalibrationView},
+};
 use std::collections::BTreeSet;
 
 /// Jobs that a fork takes along beside those that run.
@@ -67,6 +71,8 @@ pub struct Foresight {
     pub submitted: Option<JobId>,
     /// Waiting jobs that were not looked at.
     pub left_out: u64,
+    /// How often run times fell within what was to be expected.
+    pub calibration: Option<CalibrationView>,
     /// Jobs that a user keeps from starting.
     held: BTreeSet<JobId>,
     /// Jobs that a policy has not decided on.
@@ -126,5 +132,6 @@ pub fn foresee(
     };
     let walks = (0..count).map(walk).collect::<Result<Vec<_>, _>>()?;
     let (submitted, left_out, now) = (begun.submitted, fork.left_out(), course.now);
-    Ok(Foresight { now, until, basis, walks, submitted, left_out, held, gated, jobs })
+    let calibration = known.held;
+    Ok(Foresight { now, until, basis, walks, submitted, left_out, calibration, held, gated, jobs })
 }

@@ -1,14 +1,15 @@
 //! How long a job is taken to run: from what like jobs took, and from its time limit.
 
+use super::calibration::calibrate;
 use crate::state::{row::Brief, view::EndedRun};
-use domain::{Digest, ElementId, Millis};
+use domain::{Digest, ElementId, Millis, foresee::CalibrationView};
 use std::collections::BTreeMap;
 
 /// Scenarios where run times are drawn from history. A prime, so that every way of going through
 /// the slots below meets each of them once; odd, so that the p50 is one of them.
 pub const SCENARIOS: u32 = 11;
 /// Ended attempts of a user in a queue from which on they tell of a job that is new there.
-const OF_USER_MIN: usize = 3;
+pub(super) const OF_USER_MIN: usize = 3;
 
 /// Run times of like jobs, each list ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,13 +18,15 @@ pub struct RunTimes {
     named: BTreeMap<(String, String, String), Vec<Millis>>,
     /// By queue and user.
     of_user: BTreeMap<(String, String), Vec<Millis>>,
+    /// How often they fell within what was to be expected.
+    pub held: Option<CalibrationView>,
 }
 
 impl RunTimes {
     /// Sorted from what has ended.
     #[must_use]
     pub fn of(ended: &[EndedRun]) -> Self {
-        let mut all = Self::default();
+        let mut all = Self { held: calibrate(ended), ..Self::default() };
         for run in ended {
             let (queue, user, name) = (run.queue.clone(), run.user.clone(), run.name.clone());
             all.of_user.entry((queue.clone(), user.clone())).or_default().push(run.ran);

@@ -1,7 +1,10 @@
 //! When a job starts, over all scenarios, or why nobody knows.
 
 use super::{Foresight, Start};
-use domain::{JobId, Millis, foresee::StartView};
+use domain::{
+    JobId, Millis,
+    foresee::{Basis, StartView},
+};
 
 /// Jobs that one sentence names.
 const NAMES_MAX: usize = 3;
@@ -18,11 +21,13 @@ impl Foresight {
             _ => Some(self.why_not(job)),
         };
         StartView {
+            from_time: self.now,
             p50: p50.map(|start| start.at),
             p90: p90.map(|start| start.at),
             nodes: p50.map(|start| start.nodes.clone()).unwrap_or_default(),
             basis: self.basis,
             scenarios: self.walks.len() as u32,
+            held: self.calibration.filter(|_| self.basis == Basis::History),
             not_known,
         }
     }
@@ -88,7 +93,7 @@ fn minutes(from: Millis, to: Millis) -> u64 {
 }
 
 /// The place of a percentile in so many, by the nearest rank.
-fn rank(count: usize, percent: usize) -> usize {
+pub(super) fn rank(count: usize, percent: usize) -> usize {
     (count * percent).div_ceil(100).saturating_sub(1)
 }
 

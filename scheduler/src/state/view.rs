@@ -142,6 +142,12 @@ impl<'a> View<'a> {
         self.sched.jobs.len()
     }
 
+    /// The newest job that was ever taken in.
+    #[must_use]
+    pub fn newest_job(&self) -> JobId {
+        JobId(self.sched.meta.jobs)
+    }
+
     /// A live job.
     #[must_use]
     pub fn live_job(&self, id: JobId) -> Option<&'a Job> {

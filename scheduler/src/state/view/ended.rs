@@ -18,6 +18,8 @@ pub struct EndedRun {
     pub user: String,
     /// The job's name.
     pub name: String,
+    /// When it began.
+    pub granted: Millis,
     /// How long it held its place.
     pub ran: Millis,
 }
@@ -36,7 +38,7 @@ pub fn ended_runs(
     for id in (1..=newest.0).rev().take(jobs_max).map(JobId) {
         let (from, to) = key::attempts_of_job(id);
         let attempts = rows.range(&from, &to, ATTEMPTS_MAX);
-        let times: Vec<Millis> = attempts
+        let times: Vec<(Millis, Millis)> = attempts
             .iter()
             .map(|(key, value)| scratch::decode::<AttemptRow>(key, value))
             .filter_map(|attempt| ran(&attempt, until))
@@ -51,18 +53,20 @@ pub fn ended_runs(
             continue;
         }
         let (queue, user, name) = (spec.queue, spec.user, spec.name);
-        runs.extend(times.into_iter().map(|ran| EndedRun {
+        runs.extend(times.into_iter().map(|(granted, ran)| EndedRun {
             queue: queue.clone(),
             user: user.clone(),
             name: name.clone(),
+            granted,
             ran,
         }));
     }
     runs
 }
 
-fn ran(attempt: &AttemptRow, until: Millis) -> Option<Millis> {
+/// When an attempt began, and how long it ran.
+fn ran(attempt: &AttemptRow, until: Millis) -> Option<(Millis, Millis)> {
     let ended = attempt.ended.filter(|ended| *ended <= until)?;
     let whole = matches!(attempt.cause, None | Some(EndCause::TimeLimit));
-    whole.then(|| ended.minus(attempt.granted))
+    whole.then(|| (attempt.granted, ended.minus(attempt.granted)))
 }
