@@ -34,7 +34,6 @@ pub enum Gpus {
 
 /// `assay whatif`.
 #[derive(Args, Debug)]
-#[group(id = "change", required = true, multiple = true, args = ["drain", "quota", "submit", "policy"])]
 pub struct Whatif {
     /// Take nodes out of service; names with commas between them, may be repeated
     #[arg(long, value_name = "NODE", value_delimiter = ',', add = complete::nodes())]

@@ -27,6 +27,15 @@ use std::{
 /// # Errors
 /// When a file or the change is impossible, or nobody answers.
 pub async fn run(context: &Context, args: &Args) -> Result<Exit, Fault> {
+    if args.drain.is_empty()
+        && args.quota.is_empty()
+        && args.submit.is_none()
+        && args.policy.is_none()
+    {
+        return Err(Fault::usage("change", "no change is named that could be tried out").hint(
+            "name one or more: --drain NODE, --quota QUEUE=+32, --submit FILE, --policy FILE",
+        ));
+    }
     let job = args.submit.as_deref().map(spec).transpose()?;
     let config = args.policy.as_deref().map(clusterfile::load).transpose()?;
     let query = WhatifQuery {

@@ -173,7 +173,7 @@ fn notes(before: &Foresight, after: &Foresight, course: Course) -> Vec<String> {
             "each job is taken to use its time limit up: no like job has ended".to_owned()
         }
         Basis::History => format!(
-            "run times are those of like jobs among the {HISTORY_JOBS_MAX} newest, at most the time limit"
+            "run times are those of like jobs among the {HISTORY_JOBS_MAX} newest, or time limits"
         ),
     }];
     notes

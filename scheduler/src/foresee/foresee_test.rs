@@ -348,3 +348,53 @@ fn an_attempt_that_was_asked_to_make_room_does_so_within_its_patience() {
     let foreseen = as_it_is(&script);
     assert_eq!(foreseen.start_of(high).p50, Some(script.now.plus(Millis(30_000))));
 }
+
+#[test]
+#[ignore = "measures"]
+fn how_long_it_takes() {
+    for (nodes, jobs, history) in [(100, 2_000, false), (100, 2_000, true), (1_000, 10_000, false)] {
+        let mut script = Script::new();
+        for at in 0..nodes {
+            script.register(machine(&format!("m{at}"), 8, "NVIDIA H100"));
+        }
+        for at in 0..jobs {
+            let mut spec = limited(job(1, 1 + at % 8), u64::from(10 + at * 7 % 200));
+            spec.name = format!("t{}", at % 50);
+            script.submit(spec);
+        }
+        script.plan();
+        let ended = |at: u64| EndedRun {
+            queue: "default".into(),
+            user: "ada".into(),
+            name: format!("t{}", at % 50),
+            granted: Millis(at * 1_000),
+            ran: Millis(60_000 + at * 7_919 % 6_000_000),
+        };
+        let runs: Vec<EndedRun> = (0..2_000).map(ended).collect();
+        let begun = std::time::Instant::now();
+        let known = if history { RunTimes::of(&runs) } else { RunTimes::default() };
+        let calibrated = begun.elapsed();
+        let begun = std::time::Instant::now();
+        let split = script.view().split_off(JOBS_MAX);
+        let copied = begun.elapsed();
+        let fork = split.fork();
+        let ready = begun.elapsed();
+        let answer = whatif(
+            &fork,
+            &Changes { drained: vec!["m1".into()], ..Changes::default() },
+            Vec::new(),
+            &known,
+            course(&script),
+            &|| true,
+        );
+        let answer = answer.unwrap();
+        eprintln!(
+            "{nodes} nodes {jobs} jobs {} scenarios: calibrated {calibrated:?} copied {copied:?} \
+             forked {ready:?} all {:?}; {} shifts, {:?}",
+            answer.scenarios,
+            begun.elapsed(),
+            answer.shifts.len() as u64 + answer.more_shifts,
+            answer.notes
+        );
+    }
+}
