@@ -20,11 +20,11 @@ pub fn calibrate(ended: &[EndedRun]) -> Option<CalibrationView> {
     let mut newest: Vec<&EndedRun> = ended.iter().collect();
     newest.sort_by_key(|run| std::cmp::Reverse((run.granted, run.ran)));
     newest.truncate(ATTEMPTS_MAX);
-    // What had ended when one began is known to it; at the same time, it is.
+    // What had ended before one began is known to it.
     let ends = newest.iter().map(|run| (run.granted.plus(run.ran), true, *run));
     let begins = newest.iter().map(|run| (run.granted, false, *run));
     let mut events: Vec<(Millis, bool, &EndedRun)> = ends.chain(begins).collect();
-    events.sort_by_key(|(at, ends, run)| (*at, !*ends, run.granted, run.ran));
+    events.sort_by_key(|(at, ends, run)| (*at, *ends, run.granted, run.ran));
     let mut known = Known::new();
     let mut held = CalibrationView { attempts: 0, within_p50: 0, within_p90: 0 };
     for (_, ends, run) in events {

@@ -23,7 +23,7 @@ pub use compare::{start_if_submitted, whatif};
 pub use run_time::{RunTimes, SCENARIOS, Scenario};
 pub use walk::{Bounds, Evicted, GivenUp, Start, Used, Walked};
 
-use crate::state::{command::Refusal, fork::Fork};
+use crate::state::{command::Refusal, fork::Fork, view::View};
 use domain::{
     JobId, Millis,
     foresee::{Basis, CalibrationView},
@@ -38,12 +38,11 @@ pub const HISTORY_JOBS_MAX: usize = 1_000;
 pub const HORIZON: Millis = Millis(24 * 3_600_000);
 /// How far it is looked ahead at most.
 pub const HORIZON_MAX: Millis = Millis(31 * 24 * 3_600_000);
-/// Events of one walk: as many as there are, up to this.
-const STEPS_MAX: u64 = 2_000;
-/// Events of one walk on a cluster of any size.
-const STEPS_MIN: u64 = 100;
-/// Nodes that are looked at in one walk: each plan looks at all of them.
-const NODES_LOOKED_AT: u64 = 400_000;
+/// What all walks of one look may cost. Unit: twentieths of a millisecond, as measured on one core
+/// of 2026; three seconds.
+const COST_MAX: u64 = 60_000;
+/// Events of one walk: at most, and on a cluster of any size.
+const STEPS: (u64, u64) = (4_000, 50);
 
 /// How far to look.
 #[derive(Clone, Copy, Debug)]
@@ -113,20 +112,15 @@ pub fn foresee(
     let of_history = view.all_live_jobs().any(|(_, job)| !known.like(&job.brief).is_empty());
     let basis = if of_history { Basis::History } else { Basis::TimeLimits };
     let until = course.now.plus(course.horizon.min(HORIZON_MAX));
-    let nodes = view.all_nodes().count() as u64;
-    let bounds = Bounds {
-        from: course.now,
-        until,
-        steps: (NODES_LOOKED_AT / nodes.max(1)).clamp(STEPS_MIN, STEPS_MAX),
-        while_waiting: course.while_waiting,
-    };
+    let (count, steps) = effort(&view, of_history);
+    let Course { now: from, while_waiting, .. } = course;
+    let bounds = Bounds { from, until, steps, while_waiting };
     let jobs = view.all_live_jobs();
     let held = jobs.filter(|(_, job)| job.progress.held).map(|(id, _)| id).collect();
     let gated = view.all_live_jobs().map(|(id, _)| id).filter(|id| view.is_gated(*id)).collect();
     let jobs = view.all_live_jobs().map(|(id, _)| id).collect();
-    let count = if of_history { SCENARIOS } else { 1 };
     let walk = |number| {
-        let scenario = Scenario { number, seed: fork.origin() };
+        let scenario = Scenario { number, of: count, seed: fork.origin() };
         let walk = walk::Walk::new(first.clone(), begun.later.clone(), scenario, known, bounds);
         walk.to_end(goes_on).map_err(|GivenUp| Unforeseen::GivenUp)
     };
@@ -134,4 +128,20 @@ pub fn foresee(
     let (submitted, left_out, now) = (begun.submitted, fork.left_out(), course.now);
     let calibration = known.held;
     Ok(Foresight { now, until, basis, walks, submitted, left_out, calibration, held, gated, jobs })
+}
+
+/// How many scenarios, of how many events: as many scenarios as there are times enough to go
+/// through in each all that is known to come. Of time limits there is but one.
+fn effort(view: &View<'_>, of_history: bool) -> (u32, u64) {
+    let nodes = view.all_nodes().count() as u64;
+    // A plan looks at each node, and where a gang has waited for long, at each again for a part
+    // of the leases.
+    let step = 4 + nodes * (nodes + 200) / 4_000;
+    let steps = COST_MAX / step;
+    let waiting = view.all_live_jobs().map(|(_, job)| job.progress.waiting(job.brief.elements()));
+    let events = view.all_leases().count() as u64 + waiting.map(u64::from).sum::<u64>();
+    let fits = |count: &u32| u64::from(*count) * events <= steps;
+    let least = SCENARIOS[SCENARIOS.len() - 1];
+    let count = if of_history { SCENARIOS.into_iter().find(fits).unwrap_or(least) } else { 1 };
+    (count, (steps / u64::from(count)).clamp(STEPS.1, STEPS.0))
 }

@@ -5,9 +5,9 @@ use crate::state::{row::Brief, view::EndedRun};
 use domain::{Digest, ElementId, Millis, foresee::CalibrationView};
 use std::collections::BTreeMap;
 
-/// Scenarios where run times are drawn from history. A prime, so that every way of going through
+/// How many scenarios there may be, the most first. Primes, so that every way of going through
 /// the slots below meets each of them once; odd, so that the p50 is one of them.
-pub const SCENARIOS: u32 = 11;
+pub const SCENARIOS: [u32; 4] = [11, 7, 5, 3];
 /// Ended attempts of a user in a queue from which on they tell of a job that is new there.
 pub(super) const OF_USER_MIN: usize = 3;
 
@@ -53,6 +53,8 @@ impl RunTimes {
 pub struct Scenario {
     /// Its number.
     pub number: u32,
+    /// How many there are: one of [`SCENARIOS`], or one alone.
+    pub of: u32,
     /// What it is drawn from: the digest of the view.
     pub seed: Digest,
 }
@@ -76,7 +78,7 @@ impl Scenario {
         let longer = &like[like.partition_point(|time| *time <= ran)..];
         let drawn = self.slot(of) as usize;
         // The middle of the slot, among so many.
-        let at = (2 * drawn + 1) * longer.len() / (2 * SCENARIOS as usize);
+        let at = (2 * drawn + 1) * longer.len() / (2 * self.of.max(1) as usize);
         match (longer.get(at), job.time_limit) {
             (Some(time), Some(limit)) => Some(limit.min(*time)),
             (Some(time), None) => Some(*time),
@@ -85,10 +87,13 @@ impl Scenario {
     }
 
     fn slot(&self, of: ElementId) -> u32 {
+        if self.of <= 1 {
+            return 0;
+        }
         let Digest(bytes) = Digest::of_value(&(self.seed, of));
         let [first, second, ..] = bytes.map(u32::from);
-        let (step, begin) = (1 + first % (SCENARIOS - 1), second % SCENARIOS);
-        (begin + step * (self.number % SCENARIOS)) % SCENARIOS
+        let (step, begin) = (1 + first % (self.of - 1), second % self.of);
+        (begin + step * (self.number % self.of)) % self.of
     }
 }
 
@@ -100,12 +105,12 @@ mod tests {
 
     #[test]
     fn over_all_scenarios_an_element_meets_every_slot_once() {
-        for job in 1..50 {
-            let slots: BTreeSet<u32> = (0..SCENARIOS)
-                .map(|number| Scenario { number, seed: Digest::of(b"a view") })
+        for (job, of) in (1..50).flat_map(|job| SCENARIOS.map(|of| (job, of))) {
+            let slots: BTreeSet<u32> = (0..of)
+                .map(|number| Scenario { number, of, seed: Digest::of(b"a view") })
                 .map(|scenario| scenario.slot(JobId(job).into()))
                 .collect();
-            assert_eq!(slots, (0..SCENARIOS).collect());
+            assert_eq!(slots, (0..of).collect());
         }
     }
 }

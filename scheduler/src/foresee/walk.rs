@@ -179,15 +179,16 @@ impl<'a> Walk<'a> {
         Ok(self.walked)
     }
 
-    /// Lets all follow that takes no time.
-    fn follow(&mut self) {
-        for _ in 0..ROUNDS_MAX {
+    /// Lets all follow that takes no time. Says whether anything was left to.
+    fn follow(&mut self) -> bool {
+        for round in 0..ROUNDS_MAX {
             let commands = at_once(&self.fork.view());
             if commands.is_empty() {
-                return;
+                return round > 0;
             }
             self.go_on(commands);
         }
+        true
     }
 
     fn nothing_waits(&self) -> bool {
@@ -207,18 +208,19 @@ impl<'a> Walk<'a> {
         if self.fork.view().next_pause().is_some_and(|at| at <= self.now) {
             self.go_on(vec![Command::Wake { until: self.now }]);
         }
-        let over: Vec<LeaseId> =
-            self.ends.iter().filter(|(_, at)| **at <= self.now).map(|(id, _)| *id).collect();
-        for id in over {
-            let view = self.fork.view();
-            let Some(lease) = view.lease(id) else { continue };
+        let over = self.ends.iter().filter(|(_, at)| **at <= self.now);
+        let over: Vec<LeaseId> = over.map(|(id, _)| *id).collect();
+        let view = self.fork.view();
+        let leases = over.into_iter().filter_map(|id| view.lease(id));
+        let commands = |lease: &Lease| {
             let natural = self.natural_end(&view, lease).is_some_and(|end| end <= self.now);
-            let commands = match lease.notice.clone().filter(|_| !natural) {
+            match lease.notice.clone().filter(|_| !natural) {
                 Some(notice) => yields(lease, notice.cause),
                 None => ends(&view, lease),
-            };
-            self.go_on(commands);
-        }
+            }
+        };
+        let commands: Vec<Command> = leases.flat_map(commands).collect();
+        self.go_on(commands);
     }
 
     /// Plans until nothing changes any more.
@@ -230,6 +232,7 @@ impl<'a> Walk<'a> {
             }
             let plan = planner::plan(&self.fork.view(), self.now, planner::BUDGET_STEPS);
             let places = !plan.record.placements.is_empty();
+            let more = plan.exhausted || plan.preempt.is_some();
             let place = places.then_some(Command::Place { plan: plan.record });
             let preempt = plan.preempt.map(|plan| Command::Preempt { plan });
             let commands: Vec<Command> = place.into_iter().chain(preempt).collect();
@@ -238,6 +241,10 @@ impl<'a> Walk<'a> {
             self.go_on(commands);
             // A plan of which nothing holds would be made again and again.
             if nothing || before == (self.seen.len(), self.asked.len()) {
+                return;
+            }
+            // After a whole plan nothing that fits is left, which is a law of the planner.
+            if !self.follow() && !more {
                 return;
             }
         }
