@@ -74,7 +74,8 @@ fn what_would_come_is_told_and_nothing_of_it_is_done() {
     // A job file, with the node that it would have after `next`.
     let file = cluster.path("more.toml");
     let text = format!(
-        "name = \"more\"\ncommand = [\"true\"]\ngpus = {gpus}\ncpu = 0.2\ntime_limit = \"5m\"\n"
+        "name = \"more\"\ncommand = [\"true\"]\ntime_limit = \"5m\"\n\
+         resources = {{ gpus = {gpus}, cpus = 0.2 }}\n"
     );
     fs::write(&file, text).unwrap();
     let file = file.display().to_string();
