@@ -122,7 +122,7 @@ pub fn foresee(
     let walk = |number| {
         let scenario = Scenario { number, of: count, seed: fork.origin() };
         let walk = walk::Walk::new(first.clone(), begun.later.clone(), scenario, known, bounds);
-        walk.to_end(goes_on).map_err(|GivenUp| Unforeseen::GivenUp)
+        walk.finish(goes_on).map_err(|GivenUp| Unforeseen::GivenUp)
     };
     let walks = (0..count).map(walk).collect::<Result<Vec<_>, _>>()?;
     let (submitted, left_out, now) = (begun.submitted, fork.left_out(), course.now);

@@ -153,7 +153,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// When `goes_on` says that nobody wants it any more.
-    pub fn to_end(mut self, goes_on: &dyn Fn() -> bool) -> Result<Walked, GivenUp> {
+    pub fn finish(mut self, goes_on: &dyn Fn() -> bool) -> Result<Walked, GivenUp> {
         for step in 0.. {
             if !goes_on() {
                 return Err(GivenUp);
