@@ -168,6 +168,16 @@ fn documents_of_changes_and_files_keep_their_form() {
                 "tasks": "number",
                 "time_limit": "null",
                 "user": "string"
+              },
+              "start": {
+                "basis": "string",
+                "from_time": "string",
+                "nodes": [
+                  "string"
+                ],
+                "p50": "string",
+                "p90": "string",
+                "scenarios": "number"
               }
             }
         "#]],

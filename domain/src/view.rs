@@ -197,6 +197,9 @@ pub struct WhyView {
     pub reasons: Vec<ReasonView>,
     /// What one might suspect and is not a reason.
     pub not_reasons: Vec<String>,
+    /// When it is likely to start, if it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<crate::foresee::StartView>,
 }
 
 /// One reason for waiting.

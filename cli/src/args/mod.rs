@@ -15,6 +15,7 @@ pub mod spec;
 pub mod top;
 pub mod usage;
 pub mod user;
+pub mod whatif;
 
 use crate::quantity;
 use clap::{Parser, Subcommand};
@@ -135,6 +136,8 @@ pub enum Command {
     Plan(queue::Plan),
     /// Put a configuration of queues into force, in one step
     Apply(queue::Apply),
+    /// Show what a drain, a quota, a job or a configuration would do to the time ahead
+    Whatif(whatif::Whatif),
     /// Show or change the servers
     Cluster(Noun<operator::Cluster>),
     /// List, export or check the audit chain

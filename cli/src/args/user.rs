@@ -24,7 +24,7 @@ pub struct Submit {
     /// Run it even if an artifact has its recipe already
     #[arg(long)]
     pub rerun: bool,
-    /// Show the specification and its recipe; submit nothing
+    /// Show the specification, its recipe, and where and when it would start; submit nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Program and arguments, after `--`

@@ -31,6 +31,7 @@ pub mod top;
 pub mod usage;
 pub mod usage_export;
 pub mod verify;
+pub mod whatif;
 
 use crate::{
     args::{Cli, Command, Global, Noun, debug::Debug, process as process_args, registry::Approver},
@@ -123,6 +124,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Usage(args) => usage::run(&context()?, args).await,
         Command::Plan(args) => config::plan(&context()?, &args.file).await,
         Command::Apply(args) => config::apply(&context()?, args).await,
+        Command::Whatif(args) => whatif::run(&context()?, &args).await,
         Command::Cluster(Noun { verb: args }) => cluster::run(&context()?, args).await,
         Command::Audit(Noun { verb: args }) => audit::run(global, args).await,
         Command::Dataset(Noun { verb: args }) => dataset::run(&context()?, args).await,

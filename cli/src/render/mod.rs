@@ -15,8 +15,10 @@ pub mod plan;
 pub mod promotion;
 pub mod queue;
 pub mod reservation;
+pub mod start;
 pub mod top;
 pub mod usage;
+pub mod whatif;
 pub mod why;
 
 use crate::output::Style;
@@ -87,3 +89,5 @@ pub mod sample_registry;
 mod top_test;
 #[cfg(test)]
 mod usage_test;
+#[cfg(test)]
+mod whatif_test;

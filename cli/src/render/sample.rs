@@ -184,6 +184,7 @@ pub fn why() -> WhyView {
             },
         ],
         not_reasons: vec!["priority: nobody ahead wants these GPUs".into()],
+        start: None,
     }
 }
 

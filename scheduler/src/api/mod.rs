@@ -14,6 +14,7 @@ pub mod drift;
 mod error;
 mod explained;
 mod follow;
+mod foreseeing;
 mod forward;
 mod gates;
 mod identity;
@@ -60,6 +61,7 @@ use context::Context;
 use datasets::Scans;
 use domain::ReplicaId;
 use explained::Explained;
+use foreseeing::Foreseer;
 use forward::Forwarder;
 use gates::Gatekeeper;
 use keyring::Keyring;
@@ -219,6 +221,7 @@ pub async fn serve(
         admins: config.admins,
         scans: Scans::default(),
         gates,
+        foreseer: Foreseer::default(),
         metrics: Arc::new(Metrics::begin(&node).await),
         events,
     });

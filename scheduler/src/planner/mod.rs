@@ -47,3 +47,6 @@ pub use replay::{ReplayFault, replay, replay_preemption};
 
 /// Version of the rules by which plans are made, recorded with each plan.
 pub const POLICY_VERSION: u32 = 5;
+
+/// Gangs that one plan of the leader tries at most.
+pub const BUDGET_STEPS: u64 = 4_096;

@@ -36,7 +36,8 @@ pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Opti
     let (submitted, progress) = view.job_rows(rows, id)?;
     let count = submitted.spec.elements();
     let state = progress.word(count).to_owned();
-    let mut document = WhyView { job: id, state, reasons: Vec::new(), not_reasons: Vec::new() };
+    let (reasons, others) = (Vec::new(), Vec::new());
+    let mut document = WhyView { job: id, state, reasons, not_reasons: others, start: None };
     if let Some(policy) = gated::reason_of(view, rows, id) {
         document.reasons.push(policy);
         return Some(document);

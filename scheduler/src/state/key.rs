@@ -112,6 +112,11 @@ pub fn attempts(job: JobId, position: u32) -> (Vec<u8>, Vec<u8>) {
     (from, to)
 }
 
+/// First and past-last key of the attempts of all elements of a job.
+pub fn attempts_of_job(job: JobId) -> (Vec<u8>, Vec<u8>) {
+    (attempt(job, 0, AttemptNo(0)), attempt(JobId(job.0 + 1), 0, AttemptNo(0)))
+}
+
 pub fn checkpoint(job: JobId, position: u32, step: u64) -> Vec<u8> {
     let step = step.to_be_bytes();
     [&[CHECKPOINT], &job.0.to_be_bytes()[..], &position.to_be_bytes(), &step].concat()

@@ -8,6 +8,7 @@ pub mod claim;
 pub mod command;
 mod config;
 mod drift;
+pub mod fork;
 mod gate;
 mod health;
 pub mod invariant;

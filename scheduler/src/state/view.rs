@@ -4,6 +4,7 @@ mod checks;
 mod config_plan;
 mod documents;
 mod drift;
+mod ended;
 mod making_room;
 mod queues;
 mod registry_view;
@@ -11,6 +12,7 @@ mod usage;
 mod windows;
 
 pub use documents::JobFilter;
+pub use ended::{EndedRun, ended_runs};
 pub use usage::{UsageAsked, UsageBy};
 
 use super::{
@@ -139,6 +141,12 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn live_jobs(&self) -> usize {
         self.sched.jobs.len()
+    }
+
+    /// The newest job that was ever taken in.
+    #[must_use]
+    pub fn newest_job(&self) -> JobId {
+        JobId(self.sched.meta.jobs)
     }
 
     /// A live job.
