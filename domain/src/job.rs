@@ -18,6 +18,7 @@ use crate::{
     isolation::{self, Confinement},
     limit,
     resource::TaskResources,
+    retain::Retain,
     unit::{Bytes, Millis},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -114,6 +115,9 @@ pub struct JobSpec {
     /// What it checks, if it is a run of a check. The cluster alone sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckRun>,
+    /// How long the files of its results are kept; none leaves it to the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Retain>,
 }
 
 /// A specification that no cluster could run.

@@ -32,6 +32,7 @@ pub mod promotion;
 pub mod queue;
 pub mod refusal;
 pub mod resource;
+pub mod retain;
 pub mod scratch;
 pub mod signing;
 pub mod tree;

@@ -192,6 +192,7 @@ impl Client {
             interrupt: draw_interrupt(&mut self.queues),
             verify: None,
             check: None,
+            retain: None,
         };
         let spec = self.bits.shape(spec, &mut self.checks);
         let recipe = recipe::recipe(&spec);

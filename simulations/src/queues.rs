@@ -33,6 +33,7 @@ pub fn draw(chance: &mut Chance) -> ClusterConfig {
             budget_gpu_hours: None,
             budget_period: None,
             verify: None,
+            retain: None,
         };
         config.queues.insert(name.to_owned(), spec);
     };

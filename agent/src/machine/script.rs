@@ -63,6 +63,7 @@ pub(super) fn spec() -> JobSpec {
         interrupt: domain::interrupt::Interrupt::default(),
         verify: None,
         check: None,
+        retain: None,
     }
 }
 

@@ -11,6 +11,7 @@ use domain::{
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
+    retain::Retain,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -99,6 +100,8 @@ pub struct Draft {
     pub warn: Option<Millis>,
     /// What part of its work is run again elsewhere.
     pub verify: Option<Verify>,
+    /// How long the files of its results are kept.
+    pub retain: Option<Retain>,
 }
 
 impl Draft {
@@ -152,6 +155,7 @@ impl Draft {
             min_run: self.min_run.or(base.min_run),
             warn: self.warn.or(base.warn),
             verify: self.verify.or(base.verify),
+            retain: self.retain.or(base.retain),
         }
     }
 
@@ -208,6 +212,7 @@ impl Draft {
             },
             verify: self.verify,
             check: None,
+            retain: self.retain,
         }
     }
 

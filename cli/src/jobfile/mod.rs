@@ -4,6 +4,7 @@ pub mod draft;
 pub mod form;
 pub mod interrupt;
 mod keeping;
+pub mod retain;
 pub mod sbatch;
 pub mod script;
 pub mod verify;

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cluster;
 pub mod dataset;
 pub mod drift;
+pub mod gc;
 pub mod job;
 pub mod jobs;
 pub mod keys;
@@ -78,6 +79,8 @@ mod queue_test;
 pub mod sample;
 #[cfg(test)]
 pub mod sample_drift;
+#[cfg(test)]
+pub mod sample_gc;
 #[cfg(test)]
 pub mod sample_registry;
 #[cfg(test)]

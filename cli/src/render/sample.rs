@@ -63,6 +63,7 @@ pub fn spec() -> JobSpec {
         interrupt: domain::interrupt::Interrupt::default(),
         verify: None,
         check: None,
+        retain: None,
     }
 }
 
@@ -285,6 +286,8 @@ pub fn artifact() -> ArtifactView {
         agrees_with: vec![ArtifactId(4)],
         differs_from: Vec::new(),
         replays: Vec::new(),
+        collected: None,
+        hold: None,
     }
 }
 

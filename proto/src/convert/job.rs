@@ -12,6 +12,7 @@ use domain::{
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
+    retain::Retain,
 };
 
 /// A field of a request that no domain type allows.
@@ -105,6 +106,7 @@ impl From<&JobSpec> for v1::Job {
             min_run_ms: spec.interrupt.min_run.map(|time| time.0),
             warn_ms: spec.interrupt.warn.map(|time| time.0),
             verify_of_10000: spec.verify.map(|verify| verify.segments_of_10000),
+            retain_ms: spec.retain.map(Retain::wire),
         }
     }
 }
@@ -261,6 +263,7 @@ impl v1::Job {
             interrupt,
             verify: self.verify_of_10000.map(|part| Verify { segments_of_10000: part }),
             check: None,
+            retain: self.retain_ms.map(Retain::from_wire),
         })
     }
 }
@@ -330,6 +333,7 @@ mod tests {
             },
             verify: Some(Verify { segments_of_10000: 500 }),
             check: None,
+            retain: Some(Retain::Forever),
         }
     }
 

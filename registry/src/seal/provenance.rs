@@ -326,6 +326,7 @@ mod tests {
             interrupt: domain::interrupt::Interrupt::default(),
             verify: None,
             check: None,
+            retain: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Keys of the scheduler's rows: table bytes 0x01 to 0x7f, then big-endian parts.
+//! Keys of the scheduler's rows: table bytes 0x01 to 0x7f and 0xab, then big-endian parts.
 
 use super::account::row::Owner;
 use domain::{AttemptNo, CheckId, Digest, ElementId, JobId, LeaseId, Millis, NodeId, RequestKey};
@@ -60,6 +60,9 @@ const USAGE_DAY: u8 = 0x3c;
 const USAGE_OPEN: u8 = 0x3d;
 /// GPU time by day and job.
 const USAGE_JOB: u8 = 0x3e;
+
+/// Jobs that were given the files of a result, by tree.
+const INPUT: u8 = 0xab;
 
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
@@ -170,6 +173,23 @@ pub fn reply(key: RequestKey) -> Vec<u8> {
 
 pub fn reply_age(number: u64) -> Vec<u8> {
     [&[REPLY_AGE], &number.to_be_bytes()[..]].concat()
+}
+
+/// That a job was given the files of a result.
+pub fn input(tree: Digest, job: JobId) -> Vec<u8> {
+    [&[INPUT], &tree.0[..], &job.0.to_be_bytes()].concat()
+}
+
+/// First and past-last key of the jobs that were given the files of a result.
+pub fn inputs(tree: Digest) -> (Vec<u8>, Vec<u8>) {
+    let from = [&[INPUT], &tree.0[..]].concat();
+    let to = [&from[..], &[0xff; 9]].concat();
+    (from, to)
+}
+
+/// The job in a key of the jobs that were given the files of a result.
+pub fn input_in(key: &[u8]) -> Option<JobId> {
+    key.last_chunk().map(|tail| JobId(u64::from_be_bytes(*tail)))
 }
 
 pub fn part(number: u64) -> Vec<u8> {

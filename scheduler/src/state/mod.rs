@@ -27,6 +27,7 @@ mod record;
 mod registry_step;
 mod replies;
 mod report;
+mod retain;
 pub mod row;
 pub mod sched;
 mod seal;
@@ -56,6 +57,8 @@ mod part_test;
 mod preempt_test;
 #[cfg(test)]
 pub(crate) mod promotion_test;
+#[cfg(test)]
+mod retain_test;
 #[cfg(test)]
 pub(crate) mod script;
 #[cfg(test)]
@@ -251,7 +254,7 @@ impl Cluster {
                 sched.decide_training(step, ledger, actor, decisions)
             }
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
-            Command::Registry(command) => registry_step::step(step, ledger, actor, command),
+            Command::Registry(command) => registry_step::step(step, sched, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),
             Command::Drift(command) => sched.drift(step, ledger, actor, command),
         }

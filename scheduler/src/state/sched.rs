@@ -340,6 +340,7 @@ impl Sched {
                 step.rows.put_new(key::job(id), &job.progress);
                 self.dismiss(&job);
                 self.stop_waiting(id, &job);
+                super::retain::forget_inputs(step, id);
             }
         } else {
             step.rows.put(key::live(id), &*progress);

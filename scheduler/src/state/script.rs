@@ -70,6 +70,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         interrupt: domain::interrupt::Interrupt::default(),
         verify: None,
         check: None,
+        retain: None,
     }
 }
 

@@ -180,6 +180,7 @@ impl Sched {
         );
         let submitted =
             Submitted { spec: new.spec, recipe: new.recipe, time: step.now, at: step.at, pin };
+        super::retain::note_inputs(step, id, &submitted.spec);
         let mut job = Job::new(submitted.brief());
         self.intern(&mut job.brief);
         self.enlist(&job.brief);

@@ -7,9 +7,11 @@ mod drift;
 mod making_room;
 mod queues;
 mod registry_view;
+mod retained;
 mod usage;
 
 pub use documents::JobFilter;
+pub use retained::Place;
 pub use usage::{UsageAsked, UsageBy};
 
 use super::{

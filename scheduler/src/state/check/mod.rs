@@ -147,6 +147,7 @@ fn bundled() -> JobSpec {
         interrupt: Default::default(),
         verify: None,
         check: None,
+        retain: None,
     }
 }
 
