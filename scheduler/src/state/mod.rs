@@ -58,6 +58,8 @@ mod preempt_test;
 #[cfg(test)]
 pub(crate) mod promotion_test;
 #[cfg(test)]
+mod retain_laws;
+#[cfg(test)]
 mod retain_test;
 #[cfg(test)]
 pub(crate) mod script;

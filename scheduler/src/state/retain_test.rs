@@ -1,14 +1,13 @@
 //! Files of results go when their time is over and nothing needs them, and never before.
 
 use super::{
-    command::{Command, NewJob, Reply},
+    command::{Command, Reply},
     model_test::{head, kinds, number, refusal, register, sealed, send},
-    promotion_test::{allow, by, decided, gate, sign},
     script::{Script, job, machine, output},
     view::Place,
 };
 use domain::{
-    ArtifactId, Bytes, Digest, JobId, Millis, PromotionId,
+    ArtifactId, Bytes, Digest, Millis,
     dataset::{DatasetFacts, PiiScan},
     job::{Captured, JobSpec},
     model::{ModelRef, Stage},
@@ -18,17 +17,16 @@ use domain::{
     retain::{Keep, Retain},
     view::ArtifactView,
 };
-use proptest::{collection::vec, prelude::*};
-use registry::ledger::{RegistryCommand as C, dataset, retain};
+use registry::ledger::RegistryCommand as C;
 use std::collections::BTreeSet;
 
-const DAY: u64 = 86_400_000;
+pub const DAY: u64 = 86_400_000;
 
-fn tree(of: u8) -> Digest {
+pub fn tree(of: u8) -> Digest {
     output(of).tree
 }
 
-fn spec(retain: Option<Retain>, data: Option<u8>) -> JobSpec {
+pub fn spec(retain: Option<Retain>, data: Option<u8>) -> JobSpec {
     let captured =
         |of| Captured { tree: tree(of), files: 1, size: Bytes(1), origin: "data".into() };
     let datasets = data.map(|of| ("corpus".to_owned(), captured(of))).into_iter().collect();
@@ -36,7 +34,7 @@ fn spec(retain: Option<Retain>, data: Option<u8>) -> JobSpec {
 }
 
 /// Runs a job to its sealed artifact, whose files are `of`.
-fn train(script: &mut Script, spec: JobSpec, of: u8) {
+pub fn train(script: &mut Script, spec: JobSpec, of: u8) {
     let id = script.submit(spec);
     script.plan();
     let lease = script.lease_of(&id.to_string());
@@ -44,22 +42,24 @@ fn train(script: &mut Script, spec: JobSpec, of: u8) {
     script.seal(lease);
 }
 
-fn begin() -> Script {
+pub fn begin() -> Script {
     let mut script = Script::new();
-    script.register(machine("a", 16, "H100"));
+    for name in ["a", "b", "c"] {
+        script.register(machine(name, 16, "H100"));
+    }
     script
 }
 
-fn days(days: u64) -> Option<Retain> {
+pub fn days(days: u64) -> Option<Retain> {
     Some(Retain::For(Millis(days * DAY)))
 }
 
-fn wait(script: &mut Script, ms: u64) {
+pub fn wait(script: &mut Script, ms: u64) {
     script.now = script.now.plus(Millis(ms));
     script.send(None, Command::SignEvents { first: 0, signatures: Vec::new() });
 }
 
-fn collect(script: &mut Script, artifacts: &[u64]) -> u64 {
+pub fn collect(script: &mut Script, artifacts: &[u64]) -> u64 {
     let artifacts = artifacts.iter().copied().map(ArtifactId).collect();
     number(send(script, C::Collect { artifacts }))
 }
@@ -74,7 +74,7 @@ fn kept(script: &Script, id: u64) -> Option<Keep> {
     page.items.into_iter().find(|item| item.artifact.0 == id).unwrap().kept
 }
 
-fn queue_rule(script: &mut Script, retain: Option<Retain>) {
+pub fn queue_rule(script: &mut Script, retain: Option<Retain>) {
     let expected = script.view().config().version;
     let queues = [("default".to_owned(), QueueSpec { retain, ..QueueSpec::default() })].into();
     let config = ClusterConfig { queues, ..ClusterConfig::default() };
@@ -173,7 +173,7 @@ fn files_that_went_are_named_by_nothing_unless_another_has_them_too() {
     assert!(named_trees(&script).contains(&tree(2)));
 }
 
-fn named_trees(script: &Script) -> BTreeSet<Digest> {
+pub fn named_trees(script: &Script) -> BTreeSet<Digest> {
     let (mut all, mut at) = (BTreeSet::new(), Some(Place::Artifacts(ArtifactId(0))));
     while let Some(place) = at {
         let (trees, next) = script.view().named_trees(&script.rows, place);
@@ -207,11 +207,11 @@ fn one_request_is_bounded() {
     assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
 }
 
-fn hold(id: u64, held: bool) -> C {
+pub fn hold(id: u64, held: bool) -> C {
     C::HoldArtifact { artifact: ArtifactId(id), held, reason: "case 7".into() }
 }
 
-fn ask(family: &str, version: u64) -> C {
+pub fn ask(family: &str, version: u64) -> C {
     let model = ModelRef { family: family.into(), version };
     C::RequestPromotion {
         model,
@@ -231,7 +231,7 @@ pub fn drawn(first: u64, held: Option<bool>) -> C {
     }
 }
 
-fn dataset_of(of: u8) -> C {
+pub fn dataset_of(of: u8) -> C {
     let facts = DatasetFacts {
         tree: tree(of),
         root: tree(of),
@@ -246,250 +246,4 @@ fn dataset_of(of: u8) -> C {
         scan: PiiScan::default(),
     };
     C::RegisterDataset { name: format!("d{of}"), facts }
-}
-
-/// What people and time do around a collection. Small numbers pick among what there is.
-#[derive(Clone, Debug)]
-enum Act {
-    Train {
-        of: u8,
-        retain: u8,
-        data: Option<u8>,
-    },
-    Submit {
-        data: u8,
-    },
-    Cancel {
-        job: u64,
-    },
-    Register {
-        family: u8,
-        artifact: u64,
-        parent: Option<(u8, u64)>,
-    },
-    Alias {
-        family: u8,
-        version: u64,
-        set: bool,
-    },
-    Request {
-        family: u8,
-        version: u64,
-    },
-    /// Lets the first so many open promotions be applied.
-    Promote,
-    Deprecate {
-        family: u8,
-        version: u64,
-    },
-    Hold {
-        artifact: u64,
-        held: bool,
-    },
-    Dataset {
-        of: u8,
-    },
-    Rule {
-        days: u8,
-    },
-    Wait {
-        days: u64,
-    },
-    Collect {
-        artifact: u64,
-    },
-}
-
-fn any_act() -> impl Strategy<Value = Act> {
-    let parent = || prop::option::of((0u8..2, 1u64..4));
-    prop_oneof![
-        6 => (0u8..4, 0u8..4, prop::option::weighted(0.3, 0u8..4))
-            .prop_map(|(of, retain, data)| Act::Train { of, retain, data }),
-        1 => (0u8..4).prop_map(|data| Act::Submit { data }),
-        1 => (1u64..8).prop_map(|job| Act::Cancel { job }),
-        5 => (0u8..2, 1u64..6, parent()).prop_map(
-            |(family, artifact, parent)| Act::Register { family, artifact, parent }
-        ),
-        2 => (0u8..2, 1u64..4, any::<bool>())
-            .prop_map(|(family, version, set)| Act::Alias { family, version, set }),
-        2 => (0u8..2, 1u64..4).prop_map(|(family, version)| Act::Request { family, version }),
-        1 => Just(Act::Promote),
-        1 => (0u8..2, 1u64..4).prop_map(|(family, version)| Act::Deprecate { family, version }),
-        1 => (1u64..6, any::<bool>()).prop_map(|(artifact, held)| Act::Hold { artifact, held }),
-        1 => (0u8..4).prop_map(|of| Act::Dataset { of }),
-        1 => (0u8..4).prop_map(|days| Act::Rule { days }),
-        2 => (0u64..3).prop_map(|days| Act::Wait { days }),
-        6 => (1u64..8).prop_map(|artifact| Act::Collect { artifact }),
-    ]
-}
-
-fn family(of: u8) -> String {
-    format!("m{of}")
-}
-
-/// One act. What is refused changes nothing, which is as good here as what is not.
-fn act(script: &mut Script, act: Act) {
-    let retain = |of: u8| match of {
-        0 => None,
-        1 => Some(Retain::Forever),
-        of => days(u64::from(of) - 2),
-    };
-    let command = match act {
-        Act::Train { of, retain: rule, data } => {
-            return train(script, spec(retain(rule), data), of);
-        }
-        Act::Submit { data } => {
-            let spec = spec(None, Some(data));
-            let recipe = Digest::of_value(&spec);
-            script.send(None, Command::Submit { jobs: vec![NewJob { spec, recipe }] });
-            return;
-        }
-        Act::Cancel { job } => {
-            script.cancel(&JobId(job).to_string());
-            return;
-        }
-        Act::Rule { days: of } => return queue_rule(script, retain(of)),
-        Act::Wait { days } => return wait(script, days * DAY),
-        Act::Promote => return promote(script),
-        Act::Register { family: of, artifact, parent } => C::RegisterModel {
-            family: family(of),
-            artifact: ArtifactId(artifact),
-            metrics: [("accuracy".to_owned(), "0.91".parse().unwrap())].into(),
-            parents: parent
-                .map(|(of, version)| ModelRef { family: family(of), version })
-                .into_iter()
-                .collect(),
-            aliases: Vec::new(),
-        },
-        Act::Alias { family: of, version, set } => C::SetAlias {
-            family: family(of),
-            alias: "best".into(),
-            version: set.then_some(version),
-        },
-        Act::Request { family: of, version } => ask(&family(of), version),
-        Act::Deprecate { family: of, version } => {
-            let model = ModelRef { family: family(of), version };
-            C::DeprecateModel { model, reason: "old".into() }
-        }
-        Act::Hold { artifact, held } => hold(artifact, held),
-        Act::Dataset { of } => dataset_of(of),
-        Act::Collect { artifact } => C::Collect { artifacts: vec![ArtifactId(artifact)] },
-    };
-    send(script, command);
-}
-
-fn promote(script: &mut Script) {
-    let open: Vec<u64> = script.view().open_promotions().map(|(id, _)| id.0).collect();
-    for id in open {
-        by(script, "server:1", decided(id, vec![gate("0.9")], allow()));
-        let signed = sign(script, id);
-        by(script, "server:1", signed);
-    }
-}
-
-/// All versions there are.
-fn versions(script: &Script) -> Vec<domain::model::ModelVersion> {
-    let view = script.view();
-    let of = |of: u8| view.versions(&script.rows, &family(of), 1, 100);
-    (0..2).flat_map(of).map(|found| found.version).collect()
-}
-
-/// Whether a version is in a stage, named, or on its way, told from what is shown alone.
-fn in_use(script: &Script, version: &domain::model::ModelVersion) -> bool {
-    let view = script.view();
-    let families = view.families(&script.rows, "", 100);
-    let named = families.iter().any(|it| {
-        it.family == version.model.family
-            && it.aliases.values().any(|number| *number == version.model.version)
-    });
-    let staged = matches!(version.stage, Stage::Staging | Stage::Prod);
-    let open = view.open_promotions().any(|(PromotionId(id), _)| {
-        let found = view.promotion(&script.rows, PromotionId(id));
-        found.is_some_and(|it| it.model == version.model)
-    });
-    named || staged || open
-}
-
-/// Whether the files of a result may go, told from what is shown alone, in the plainest way.
-fn may_go(script: &Script, found: &ArtifactView) -> bool {
-    let (view, rows, artifact) = (script.view(), &script.rows, &found.artifact);
-    let tree = artifact.ticket.output.tree;
-    let uses = |spec: &JobSpec| spec.datasets.values().any(|set| set.tree == tree);
-    let spec = view.job_rows(rows, artifact.ticket.element.job).unwrap().0.spec;
-    let queue = view.cluster_config().queues["default"].retain;
-    let over = match spec.retain.or(queue) {
-        Some(Retain::For(time)) => artifact.sealed.plus(time) <= view.now(),
-        Some(Retain::Forever) | None => false,
-    };
-    let registered = (0..4).any(|of| {
-        let all = dataset::versions(rows, &format!("d{of}"), 1, 100);
-        all.iter().any(|it| it.version.facts.tree == tree)
-    });
-    // A version needs what it was made of, and that what it was made of: until nothing is added.
-    let all = versions(script);
-    let mut needed: BTreeSet<ModelRef> =
-        all.iter().filter(|it| in_use(script, it)).map(|it| it.model.clone()).collect();
-    loop {
-        let more: BTreeSet<ModelRef> = all
-            .iter()
-            .filter(|it| needed.contains(&it.model))
-            .flat_map(|it| it.parents.clone())
-            .collect();
-        let before = needed.len();
-        needed.extend(more);
-        if needed.len() == before {
-            break;
-        }
-    }
-    let model = all.iter().any(|it| it.artifact == artifact.id && needed.contains(&it.model));
-    let others = view.artifacts(rows, ArtifactId(0), 1_000);
-    let source = others.iter().any(|other| {
-        let spec = || view.job_rows(rows, other.artifact.ticket.element.job).unwrap().0.spec;
-        other.artifact.id != artifact.id && other.collected.is_none() && uses(&spec())
-    });
-    let given = view
-        .all_live_jobs()
-        .any(|(id, _)| view.job_rows(rows, id).is_some_and(|(job, _)| uses(&job.spec)));
-    over && found.hold.is_none() && !registered && !model && !source && !given
-}
-
-/// A law that does not hold, in words.
-fn broken(script: &Script) -> Option<String> {
-    let gone = |id| retain::collected(&script.rows, id).is_some();
-    let used = versions(script).into_iter().find(|it| gone(it.artifact) && in_use(script, it));
-    if let Some(version) = used {
-        return Some(format!("{} is in use and its files went", version.model));
-    }
-    // The files of whatever has files are named, so no server deletes them.
-    let named = named_trees(script);
-    let all = script.view().artifacts(&script.rows, ArtifactId(0), 1_000);
-    let mut has = all.iter().filter(|it| it.collected.is_none());
-    let lost = has.find(|it| !named.contains(&it.artifact.ticket.output.tree))?;
-    Some(format!("{} has files that nothing names", lost.artifact.id))
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 400, failure_persistence: None, ..ProptestConfig::default()
-    })]
-
-    /// Exactly what may go goes, and what went is in nobody's use.
-    ///
-    /// It can fail: with any one of the reasons left out of `registry::ledger::retain::kept` or
-    /// `needed` (rule, time, hold, data set, stage, alias, promotion, parent over one step and over
-    /// more, source, input) it has failed, as it has with `outside` asked for the queue alone.
-    #[test]
-    fn a_collection_takes_what_may_go_and_never_what_is_needed(acts in vec(any_act(), 1..60)) {
-        let mut script = begin();
-        for step in acts {
-            if let Act::Collect { artifact } = step {
-                let found = script.view().artifact(&script.rows, ArtifactId(artifact));
-                let may = found.is_some_and(|it| it.collected.is_none() && may_go(&script, &it));
-                prop_assert_eq!(collect(&mut script, &[artifact]), u64::from(may), "{}", artifact);
-            } else {
-                act(&mut script, step);
-            }
-            prop_assert_eq!(broken(&script), None);
-        }
-    }
 }
