@@ -1,7 +1,7 @@
 //! Changes of the registry on behalf of a user, and its documents.
 
 use super::{
-    context::{Context, keyed},
+    context::{Context, keyed, wall_clock},
     datasets, drift, error,
     identity::Identity,
     query::{absent, json, page},
@@ -253,7 +253,8 @@ pub fn document(view: &View<'_>, rows: &Rows, query: v1::RegistryQuery) -> Resul
         }
         What::Licences(_) => json(&dataset::licences(rows)),
         What::Gc(asked) => {
-            json(&view.gc_page(rows, domain::ArtifactId(asked.after), page(asked.limit)))
+            let from = (domain::ArtifactId(asked.after), page(asked.limit));
+            json(&view.gc_page(rows, from, wall_clock()))
         }
         What::Monitors(_) | What::Monitor(_) | What::Episodes(_) | What::Episode(_) => {
             drift::document(view, rows, what)

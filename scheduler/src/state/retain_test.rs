@@ -70,7 +70,7 @@ fn view(script: &Script, id: u64) -> ArtifactView {
 
 /// The first reason why the files of a result are kept.
 fn kept(script: &Script, id: u64) -> Option<Keep> {
-    let page = script.view().gc_page(&script.rows, ArtifactId(0), 1_000);
+    let page = script.view().gc_page(&script.rows, (ArtifactId(0), 1_000), Millis(0));
     page.items.into_iter().find(|item| item.artifact.0 == id).unwrap().kept
 }
 

@@ -6,7 +6,9 @@ use crate::state::{
     retain::live_input,
     row::{PartRow, Submitted},
 };
-use domain::{ArtifactId, Digest, JobId, job::JobSpec, port::RowRead, retain::GcPage, scratch};
+use domain::{
+    ArtifactId, Digest, JobId, Millis, job::JobSpec, port::RowRead, retain::GcPage, scratch,
+};
 use registry::ledger::{dataset, retain, view as ledger};
 
 /// Jobs, results or data sets that are looked at together.
@@ -30,11 +32,17 @@ fn trees_of(spec: &JobSpec) -> impl Iterator<Item = Digest> + '_ {
 }
 
 impl View<'_> {
-    /// A page of what a collection would do with the results after one.
+    /// A page of what a collection now would do with the results after one. Where nothing happens,
+    /// the log's clock stands still until the collection itself brings it on.
     #[must_use]
-    pub fn gc_page(&self, rows: &impl RowRead, after: ArtifactId, max: usize) -> GcPage {
+    pub fn gc_page(
+        &self,
+        rows: &impl RowRead,
+        (after, max): (ArtifactId, usize),
+        wall: Millis,
+    ) -> GcPage {
         let outside = |artifact: &_| self.sched.outside(rows, artifact);
-        retain::plan(rows, (after, max), self.now(), &outside)
+        retain::plan(rows, (after, max), self.now().max(wall), &outside)
     }
 
     /// Whether the files of a tree went, and nothing that is kept names it.
