@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{consensus::shell::Rows, state::view::Place};
 use domain::{Digest, Millis, artifact::Artifact, tree::Tree};
+use proto::transfer;
 use registry::ledger::retain;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -114,6 +115,29 @@ async fn tree(context: &Context, digest: Digest) -> Result<Tree, Status> {
     Tree::decode(&stored).map_err(|fault| Status::unavailable(fault.to_string()))
 }
 
+/// The files of a tree that a job names. One that was never sent has none.
+async fn tree_of_job(context: &Context, digest: Digest) -> Result<Tree, Status> {
+    let found = tree(context, digest).await;
+    if found.is_err() && is_nowhere(context, &sealing::peers(context), digest).await {
+        return Ok(Tree::default());
+    }
+    found
+}
+
+async fn is_nowhere(context: &Context, peers: &[sealing::Peer], digest: Digest) -> bool {
+    let all = context.node.status().members.len();
+    if context.blobs.store().is_here(&digest) || peers.len() + 1 < all {
+        return false;
+    }
+    for peer in peers {
+        match transfer::missing(&peer.channel, &[digest]).await {
+            Ok(missing) if missing.contains(&digest) => {}
+            Ok(_) | Err(_) => return false,
+        }
+    }
+    true
+}
+
 /// Deletes what is due. What something names by now stays, and counts as there again.
 async fn carry_out(
     context: &Context,
@@ -160,12 +184,16 @@ async fn named(context: &Context, files: &BTreeSet<Digest>) -> Result<BTreeSet<D
     let mut seen = BTreeSet::new();
     let mut at = Some(Place::Artifacts(domain::ArtifactId(0)));
     while let Some(place) = at {
+        let of_jobs = matches!(place, Place::Jobs(_));
         let read =
             context.node.read_local(move |cluster, rows| cluster.view().named_trees(rows, place));
         let (trees, next) = read.await.map_err(|fault| unreadable(&fault))?;
         for digest in trees {
             if seen.insert(digest) {
-                let tree = tree(context, digest).await?;
+                let tree = match of_jobs {
+                    true => tree_of_job(context, digest).await?,
+                    false => tree(context, digest).await?,
+                };
                 let here = tree.files.into_iter().map(|file| file.digest);
                 found.extend(here.filter(|file| files.contains(file)));
                 found.extend(files.get(&digest));
