@@ -305,5 +305,10 @@ pub fn request(jobs: usize) -> v1::SubmitRequest {
         env: [("PAYLOAD".to_owned(), "x".repeat(180))].into(),
         ..v1::Job::default()
     };
-    v1::SubmitRequest { key: key().into(), jobs: (0..jobs).map(job).collect(), reuse: false }
+    v1::SubmitRequest {
+        key: key().into(),
+        jobs: (0..jobs).map(job).collect(),
+        reuse: false,
+        ties: Vec::new(),
+    }
 }

@@ -40,6 +40,7 @@ fn request(count: usize) -> v1::SubmitRequest {
         key: assay::key().into(),
         jobs: (0..count).map(job).collect(),
         reuse: false,
+        ties: Vec::new(),
     }
 }
 

@@ -128,7 +128,7 @@ impl MlFlow {
         Ok(load::run(all, time, &[], move |(client, number), _| {
             let mlflow = Arc::clone(&mlflow);
             async move {
-                let body = json!({ "name": format!("f{number}"), "source": "file:///tmp/model" });
+                let body = json!({ "name": format!("f{number}"), "source": "s3://models/model" });
                 let good = mlflow.post(&client, "model-versions/create", body).await.is_ok();
                 ((client, number), good)
             }

@@ -31,7 +31,17 @@ struct Round {
 /// Ours without its peers.
 async fn show_alone(clients: &[usize], time: Duration) -> Result<()> {
     for count in clients {
-        println!("{count:>5} clients: {}", details("assay", &ours(*count, time).await?));
+        let dir = tempfile::tempdir()?;
+        let assay = Assay::start(dir.path()).await?;
+        let before = assay.cluster(0).await?.applied;
+        let outcome = submits(&assay, *count, time).await?;
+        let entries = assay.cluster(0).await?.applied.0 - before.0;
+        let all = outcome.rate() * time.as_secs_f64();
+        println!(
+            "{count:>5} clients: {}  jobs an entry {:.1}",
+            details("assay", &outcome),
+            all / entries as f64
+        );
     }
     Ok(())
 }

@@ -4,9 +4,12 @@ use crate::{args::Global, command::Context};
 use clap_complete::{ArgValueCandidates, CompletionCandidate};
 use domain::{
     queue::view::{QueueView, QueuesView},
+    reservation::ReservationView,
     view::{ArtifactView, JobLine, NodeView},
 };
-use proto::v1::{ArtifactsQuery, JobsQuery, NodesQuery, QueuesQuery, query_request::What};
+use proto::v1::{
+    ArtifactsQuery, JobsQuery, NodesQuery, QueuesQuery, ReservationsQuery, query_request::What,
+};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -45,6 +48,16 @@ pub fn queues() -> ArgValueCandidates {
         let name = |queue: QueueView| CompletionCandidate::new(queue.name);
         let all: Option<QueuesView> = ask(What::Queues(QueuesQuery::default()));
         all.map(|all| all.queues.into_iter().map(name).collect()).unwrap_or_default()
+    })
+}
+
+/// The reservations' names.
+#[must_use]
+pub fn reservations() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let name =
+            |it: ReservationView| CompletionCandidate::new(it.name).help(Some(it.reason.into()));
+        all(What::Reservations(ReservationsQuery::default())).into_iter().map(name).collect()
     })
 }
 

@@ -18,6 +18,7 @@ mod exit;
 mod fault;
 mod fold;
 mod jobfile;
+mod moment;
 mod output;
 mod quantity;
 mod render;

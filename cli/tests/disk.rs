@@ -107,7 +107,8 @@ async fn grow_the_log(cluster: &Cluster, server: &str, mib: usize) {
     };
     for n in 0..mib * 4 {
         let key = [[n as u8; 8], [server.len() as u8; 8]].concat().into();
-        let request = v1::SubmitRequest { key, jobs: vec![job.clone(); 4], reuse: false };
+        let request =
+            v1::SubmitRequest { key, jobs: vec![job.clone(); 4], reuse: false, ties: Vec::new() };
         client.submit(request).await.unwrap();
     }
 }

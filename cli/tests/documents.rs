@@ -59,6 +59,30 @@ fn keys_keep_their_form(user: &User, file: &str, new: &str) {
     .assert_eq(&document(user, &["key", "new", new]));
 }
 
+/// Several jobs of one file, as they are submitted and as they would be.
+fn several_jobs_keep_their_form(user: &User, file: &str) {
+    let text = "[jobs.a]\ncommand = [\"true\"]\n[jobs.b]\ncommand = [\"true\"]\n";
+    std::fs::write(file, text).unwrap();
+    expect![[r#"
+        {
+          "jobs": [
+            {
+              "after": [],
+              "job": "string",
+              "name": "string",
+              "recipe": "string"
+            }
+          ],
+          "log_index": "number",
+          "schema": "submitted_jobs/v1"
+        }
+    "#]]
+    .assert_eq(&document(user, &["submit", file]));
+    let dry = user.json(&["submit", "--dry-run", file]).unwrap();
+    assert_eq!(dry["schema"], "dry_run_jobs/v1");
+    assert!(dry["jobs"][0]["spec"]["command"].is_array() && dry["log_index"].is_null(), "{dry}");
+}
+
 #[test]
 fn documents_of_changes_and_files_keep_their_form() {
     let cluster = Cluster::start();
@@ -144,6 +168,16 @@ fn documents_of_changes_and_files_keep_their_form() {
                 "tasks": "number",
                 "time_limit": "null",
                 "user": "string"
+              },
+              "start": {
+                "basis": "string",
+                "from_time": "string",
+                "nodes": [
+                  "string"
+                ],
+                "p50": "string",
+                "p90": "string",
+                "scenarios": "number"
               }
             }
         "#]],
@@ -203,6 +237,7 @@ fn documents_of_changes_and_files_keep_their_form() {
             }
         "#]],
     );
+    several_jobs_keep_their_form(user, &path("several.toml"));
     keys_keep_their_form(user, &path("keys.json"), &path("new.key.pem"));
     let (new, keys, ca_key) = (path("new"), path("keys"), path("tls/ca.key"));
     let init = ["server", "init", "r4", "--dir", &new, "--listen", "127.0.0.1:1"];

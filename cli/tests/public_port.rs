@@ -145,7 +145,7 @@ async fn garbage_and_what_is_too_large_get_an_answer_that_says_what_to_do() {
         (2, vec![job(70_000)], &["65536", "code folder"][..]),
         (3, vec![job(10); 1_001], &["1001 jobs"]),
     ] {
-        let request = v1::SubmitRequest { key: key(n), jobs, reuse: false };
+        let request = v1::SubmitRequest { key: key(n), jobs, reuse: false, ties: Vec::new() };
         let said = document(&client.submit(request).await.unwrap_err());
         let text = format!("{} {}", said["detail"], said["hint"]);
         assert!(words.iter().all(|word| text.contains(word)), "{words:?}: {text}");
@@ -164,7 +164,12 @@ async fn garbage_and_what_is_too_large_get_an_answer_that_says_what_to_do() {
     until("nothing of it was taken in", || cluster.user.states().is_empty().then_some(()));
 
     // Over the limit of a proposal: cut into parts, and taken in whole.
-    let request = v1::SubmitRequest { key: key(1), jobs: vec![job(60_000); 20], reuse: false };
+    let request = v1::SubmitRequest {
+        key: key(1),
+        jobs: vec![job(60_000); 20],
+        reuse: false,
+        ties: Vec::new(),
+    };
     assert_eq!(client.submit(request).await.unwrap().into_inner().jobs.len(), 20);
     cluster.user.run_job("after-garbage");
 }

@@ -159,7 +159,7 @@ async fn same_answer_to_the_same_key(cluster: &Cluster, asked: &Value, made: &Re
     let mut other = asked.clone();
     other["metadata"]["aliases"] = json!(["first"]);
     let refused = rest.post("/registry/register", "r-1", &other).await;
-    assert_eq!((refused.status, refused.code()), (409, "refused"), "{refused:?}");
+    assert_eq!((refused.status, refused.code()), (409, "idempotency_key_conflict"), "{refused:?}");
     // Under a new key it is another call, which finds the artifact taken.
     let known = rest.post("/registry/register", "r-1b", asked).await;
     assert_eq!(known.status, 409, "{known:?}");

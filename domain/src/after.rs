@@ -128,6 +128,7 @@ impl RetryOn {
             | EndCause::GpuFault { .. }
             | EndCause::Dependency { .. }
             | EndCause::Checked
+            | EndCause::Reserved { .. }
             | EndCause::MadeRoom => None,
         }
     }

@@ -47,6 +47,16 @@ pub fn variables(framework: Option<Framework>) -> BTreeMap<&'static str, &'stati
     }
 }
 
+/// Whether the contract of a job sets a variable.
+fn is_set(framework: Option<Framework>, name: &str) -> bool {
+    match framework {
+        None => FIXED.iter().any(|(fixed, _)| *fixed == name),
+        Some(framework) => {
+            COMMON.iter().chain(framework.settings()).any(|setting| setting.name == name)
+        }
+    }
+}
+
 /// Whether a variable is part of the contract of any job, whatever it computes with.
 ///
 /// `PATH` is not: which program a name finds decides bits only by way of the code that looks.
@@ -61,7 +71,7 @@ pub fn decides_bits(name: &str) -> bool {
 #[must_use]
 pub fn is_reserved(framework: Option<Framework>, name: &str) -> bool {
     name.starts_with("ASSAY_")
-        || variables(framework).contains_key(name)
+        || is_set(framework, name)
         || matches!(
             name,
             "RANK"

@@ -45,7 +45,9 @@ impl Spent {
         match cause {
             // Its digest is known: that is what it ran for.
             EndCause::Checked => Self::Useful,
-            EndCause::Preempted { .. } | EndCause::MadeRoom => Self::LostToPreemption,
+            EndCause::Preempted { .. } | EndCause::MadeRoom | EndCause::Reserved { .. } => {
+                Self::LostToPreemption
+            }
             EndCause::Cancelled | EndCause::Dependency { .. } => Self::LostToCancel,
             cause if cause.is_jobs_fault() => Self::Rework,
             _ => Self::LostToFaults,

@@ -16,7 +16,7 @@ use crate::{
     image::ImageRef,
     interrupt::Interrupt,
     isolation::{self, Confinement},
-    limit,
+    limit, reservation,
     resource::TaskResources,
     retain::Retain,
     unit::{Bytes, Millis},
@@ -118,6 +118,9 @@ pub struct JobSpec {
     /// How long the files of its results are kept; none leaves it to the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retain: Option<Retain>,
+    /// The window in which alone it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<String>,
 }
 
 /// A specification that no cluster could run.
@@ -215,6 +218,10 @@ impl JobSpec {
         if let Some(verify) = self.verify.filter(|verify| !verify.is_valid()) {
             let why = format!("is {} of 10000", verify.segments_of_10000);
             fault("verify", why, "give `none`, or a part such as `segment:5%`");
+        }
+        if let Some(name) = self.reservation.as_ref().filter(|name| !reservation::is_name(name)) {
+            let remedy = "name one, as `assay reservation list` shows it";
+            fault("reservation", format!("is `{name}`"), remedy);
         }
         if self.check.is_some() {
             fault("check", "is not for a job to say".into(), "leave it out");
@@ -356,6 +363,11 @@ pub enum EndCause {
     Checked,
     /// It was a run of a check, and a job wanted its room.
     MadeRoom,
+    /// It left its nodes to a window that opened, and goes on later elsewhere, or there.
+    Reserved {
+        /// The window.
+        window: String,
+    },
 }
 
 impl EndCause {
@@ -386,6 +398,7 @@ impl EndCause {
             | Self::Preempted { .. }
             | Self::Checked
             | Self::MadeRoom
+            | Self::Reserved { .. }
             | Self::BlobsLost => false,
         }
     }
@@ -437,6 +450,7 @@ impl std::fmt::Display for EndCause {
             Self::Preempted { by } => write!(f, "preempted by {by}"),
             Self::Checked => f.write_str("its digest is known: nothing more is to be done"),
             Self::MadeRoom => f.write_str("made room for a job; it is run again later"),
+            Self::Reserved { window } => write!(f, "left its nodes to the window `{window}`"),
         }
     }
 }

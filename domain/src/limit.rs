@@ -275,6 +275,14 @@ pub const REST_IDLE: Millis = Millis(60_000);
 pub const REST_GATES: Millis = Millis(2_000);
 /// Audit events that one look at the measurements goes through.
 pub const MEASURED_EVENTS_MAX: u64 = 50_000;
+/// Windows that are not over.
+pub const WINDOWS_MAX: usize = 256;
+/// Nodes of one window.
+pub const WINDOW_NODES_MAX: usize = 4_096;
+/// Users and queues that are members of one window.
+pub const WINDOW_MEMBERS_MAX: usize = 256;
+/// Longest window.
+pub const WINDOW_MAX: Millis = Millis(366 * 86_400_000);
 
 const _: () = assert!(PROPOSAL_MAX.0 < RAFT_MESSAGE_MAX.0);
 const _: () = assert!(RAFT_MESSAGE_MAX.0 + PROPOSAL_MAX.0 < WIRE_MESSAGE_MAX.0);

@@ -169,6 +169,9 @@ pub struct NodeView {
     /// GPUs that are charged with wrong bits and that the node has not held back yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accused: Vec<Accusation>,
+    /// Windows that it is in, or will be, the first to begin first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<crate::reservation::NodeWindow>,
 }
 
 /// A GPU that is held back.
@@ -195,14 +198,17 @@ pub struct WhyView {
     pub reasons: Vec<ReasonView>,
     /// What one might suspect and is not a reason.
     pub not_reasons: Vec<String>,
+    /// When it is likely to start, if it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<crate::foresee::StartView>,
 }
 
 /// One reason for waiting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonView {
     /// Its one word: gpus, gpu_model, cpu, memory, gang, ahead, share, queue, user, budget,
-    /// health, array, lease, held, after, pause, isolation, network, policy; of what runs: idle,
-    /// hung.
+    /// health, array, lease, held, after, pause, isolation, network, policy, reservation; of what
+    /// runs: idle, hung.
     pub kind: String,
     /// What is asked and what there is.
     pub detail: String,

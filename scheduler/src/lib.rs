@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod consensus;
+pub mod foresee;
 pub mod leader;
 pub mod planner;
 pub mod state;

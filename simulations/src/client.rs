@@ -193,6 +193,7 @@ impl Client {
             verify: None,
             check: None,
             retain: None,
+            reservation: None,
         };
         let spec = self.bits.shape(spec, &mut self.checks);
         let recipe = recipe::recipe(&spec);

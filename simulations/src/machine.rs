@@ -76,9 +76,9 @@ impl Machine for Planted {
         Self(cluster, RECORD.with_borrow(Rc::clone), Cell::new(false))
     }
 
-    fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: &Entry) -> Applied {
-        let applied = self.0.apply(rows, at, entry);
-        self.1.borrow_mut().applied(&self.0, rows, at, entry, &applied);
+    fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: Entry) -> Applied {
+        let applied = self.0.apply(rows, at, entry.clone());
+        self.1.borrow_mut().applied(&self.0, rows, at, &entry, &applied);
         applied
     }
 

@@ -1,7 +1,7 @@
 //! What the log did, entry by entry, as the first machine that applied each entry saw it: the
 //! witness by which histories are judged.
 
-use crate::law::{preemption_used::PreemptionUsed, quota_kept};
+use crate::law::{preemption_used::PreemptionUsed, quota_kept, window_kept};
 use domain::{
     Digest, JobId, LogIndex, RequestKey,
     lease::Phase,
@@ -64,6 +64,9 @@ impl Record {
             }
         }
         if let Some(what) = quota_kept::broken(&machine.view(), at, entry) {
+            self.broken.get_or_insert(what);
+        }
+        if let Some(what) = window_kept::broken(&machine.view(), at, entry) {
             self.broken.get_or_insert(what);
         }
         if let Some(what) = self.used.look(&machine.view(), at) {

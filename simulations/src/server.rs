@@ -22,7 +22,7 @@ use scheduler::{
     leader::duties::{Duties, Duty, Event},
     state::command::{Command, Refusal, Reply, Request},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What a server asks of the world.
 pub enum Ask {
@@ -90,6 +90,10 @@ pub struct Server {
     pub tail: Tail,
     /// What reached it while it was paused.
     pub mailbox: Vec<event::Event>,
+    /// What the server itself asked of its replica while that was stepping: what one step says
+    /// is performed in order before the next.
+    inputs: VecDeque<Input>,
+    stepping: bool,
     waiting: BTreeMap<u64, Caller>,
     next_token: u64,
     duties: Option<Duties>,
@@ -118,6 +122,8 @@ impl Server {
             chance,
             tail: Tail::default(),
             mailbox: Vec::new(),
+            inputs: VecDeque::new(),
+            stepping: false,
             waiting: BTreeMap::new(),
             next_token: 0,
             duties: None,
@@ -150,6 +156,8 @@ impl Server {
         self.replica = None;
         self.life += 1;
         self.sessions.clear();
+        self.inputs.clear();
+        self.stepping = false;
         self.waiting.clear();
         self.mailbox.clear();
         self.duties = None;
@@ -187,13 +195,21 @@ impl Server {
 
     /// Gives an input to the replica and performs what it says.
     pub fn input(&mut self, input: Input, now: u64, asks: &mut Vec<Ask>) {
-        let Some(replica) = &mut self.replica else { return };
-        let chance = &mut self.chance;
-        let wall = self.clock.wall(now);
-        let outputs = replica.step(input, wall, &mut || chance.draw());
-        for output in outputs {
-            self.output(output, now, asks);
+        self.inputs.push_back(input);
+        if self.stepping {
+            return;
         }
+        self.stepping = true;
+        while let (Some(replica), Some(input)) = (&mut self.replica, self.inputs.pop_front()) {
+            let chance = &mut self.chance;
+            let wall = self.clock.wall(now);
+            let outputs = replica.step(input, wall, &mut || chance.draw());
+            for output in outputs {
+                self.output(output, now, asks);
+            }
+        }
+        self.inputs.clear();
+        self.stepping = false;
     }
 
     fn output(&mut self, output: Output, now: u64, asks: &mut Vec<Ask>) {
@@ -334,6 +350,9 @@ impl Server {
             }
             Caller::Heartbeat { .. } | Caller::Operator | Caller::Duty => {}
             Caller::Plan => self.duty(Event::PlanAnswered, now, asks),
+            Caller::Training { undecided } => {
+                self.duty(Event::TrainingDecided { undecided }, now, asks);
+            }
             Caller::Seal { ticket } => {
                 if !matches!(reply, Some(Reply::Sealed { .. })) {
                     self.duty(Event::SealFailed { ticket }, now, asks);

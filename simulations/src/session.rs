@@ -22,6 +22,8 @@ pub enum Caller {
     Operator,
     /// The plan duty.
     Plan,
+    /// The duty that asks about training, of which these got no answer.
+    Training { undecided: Vec<domain::JobId> },
     /// A seal duty.
     Seal { ticket: domain::LeaseId },
     /// Another duty.

@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "registry/src/drift/",
     "scheduler/src/state/",
     "scheduler/src/planner/",
+    "scheduler/src/foresee/",
     "scheduler/src/leader/",
     "agent/src/machine/",
 ];

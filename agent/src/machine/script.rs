@@ -64,6 +64,7 @@ pub(super) fn spec() -> JobSpec {
         verify: None,
         check: None,
         retain: None,
+        reservation: None,
     }
 }
 

@@ -10,11 +10,13 @@ pub mod operator;
 pub mod process;
 pub mod queue;
 pub mod registry;
+pub mod reservation;
 pub mod selector;
 pub mod spec;
 pub mod top;
 pub mod usage;
 pub mod user;
+pub mod whatif;
 
 use crate::quantity;
 use clap::{Parser, Subcommand};
@@ -125,6 +127,8 @@ pub enum Command {
     Diff(user::Diff),
     /// List queues, or show one in full
     Queue(Noun<queue::Queue>),
+    /// Keep nodes for some, or from all, for a time: reservations and maintenance windows
+    Reservation(Noun<reservation::Reservation>),
     /// Show queues, nodes and jobs as they are now, again and again
     Top(top::Top),
     /// Show what became of GPU time, by queue, team, user, job or cause
@@ -133,6 +137,8 @@ pub enum Command {
     Plan(queue::Plan),
     /// Put a configuration of queues into force, in one step
     Apply(queue::Apply),
+    /// Show what a drain, a quota, a job or a configuration would do to the time ahead
+    Whatif(whatif::Whatif),
     /// Show or change the servers
     Cluster(Noun<operator::Cluster>),
     /// List, export or check the audit chain

@@ -138,6 +138,9 @@ pub struct SpecFlags {
     /// How long the files of its results are kept: forever, or such as 90d
     #[arg(long, value_name = "TIME", value_parser = retain::parse)]
     pub retain: Option<Retain>,
+    /// The reservation in which alone it runs
+    #[arg(long, value_name = "NAME", add = complete::reservations())]
+    pub reservation: Option<String>,
 }
 
 impl SpecFlags {
@@ -170,6 +173,7 @@ impl SpecFlags {
             on_disconnect: self.on_disconnect,
             array: self.array,
             after: self.after(),
+            named: Vec::new(),
             retry: RetryRule { backoff: self.retry_backoff, on: self.retry_on.clone() },
             isolation: self.isolation,
             network: self.network,
@@ -185,6 +189,7 @@ impl SpecFlags {
             warn: self.warn_before,
             verify: self.verify,
             retain: self.retain,
+            reservation: self.reservation.clone(),
         }
     }
 }

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 /// `assay submit`.
 #[derive(Args, Debug)]
 pub struct Submit {
-    /// Job file (.toml, .json, .yaml), or a script with #ASSAY or #SBATCH lines
+    /// Job file (.toml, .json, .yaml), of one job or several; or a script with #ASSAY or
+    /// #SBATCH lines
     #[arg(value_name = "FILE", required_unless_present = "command")]
     pub file: Option<PathBuf>,
     /// What the job is.
@@ -23,7 +24,7 @@ pub struct Submit {
     /// Run it even if an artifact has its recipe already
     #[arg(long)]
     pub rerun: bool,
-    /// Show the specification and its recipe; submit nothing
+    /// Show the specification, its recipe, and where and when it would start; submit nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Program and arguments, after `--`

@@ -39,7 +39,19 @@ impl Client {
     /// # Errors
     /// When they are refused, or nobody answers.
     pub async fn submit(&self, specs: &[JobSpec]) -> Result<Submitted, Fault> {
-        let reply = self.send(specs, false).await?;
+        self.submit_tied(specs, Vec::new()).await
+    }
+
+    /// Submits jobs of which some wait for others of them: all or none.
+    ///
+    /// # Errors
+    /// When they are refused, or nobody answers.
+    pub async fn submit_tied(
+        &self,
+        specs: &[JobSpec],
+        ties: Vec<v1::Tie>,
+    ) -> Result<Submitted, Fault> {
+        let reply = self.send(specs, false, ties).await?;
         let jobs = reply.jobs.into_iter().map(JobId).collect();
         Ok(Submitted { jobs, at: LogIndex(reply.log_index) })
     }
@@ -49,7 +61,7 @@ impl Client {
     /// # Errors
     /// When it is refused, or nobody answers.
     pub async fn submit_one(&self, spec: &JobSpec, reuse: bool) -> Result<Taken, Fault> {
-        let reply = self.send(std::slice::from_ref(spec), reuse).await?;
+        let reply = self.send(std::slice::from_ref(spec), reuse, Vec::new()).await?;
         let at = LogIndex(reply.log_index);
         match (reply.jobs.first(), reply.artifact.parse()) {
             (Some(job), _) => Ok(Taken::Job(JobId(*job), at)),
@@ -60,9 +72,14 @@ impl Client {
         }
     }
 
-    async fn send(&self, specs: &[JobSpec], reuse: bool) -> Result<v1::SubmitReply, Fault> {
+    async fn send(
+        &self,
+        specs: &[JobSpec],
+        reuse: bool,
+        ties: Vec<v1::Tie>,
+    ) -> Result<v1::SubmitReply, Fault> {
         let jobs = specs.iter().map(v1::Job::from).collect();
-        let request = v1::SubmitRequest { key: key()?, jobs, reuse };
+        let request = v1::SubmitRequest { key: key()?, jobs, reuse, ties };
         self.call(|mut service| {
             let request = request.clone();
             async move { service.submit(request).await }

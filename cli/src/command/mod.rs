@@ -13,6 +13,7 @@ pub mod drift;
 pub mod find;
 pub mod follow;
 pub mod gc;
+pub mod graph;
 pub mod key;
 pub mod list;
 pub mod live;
@@ -23,6 +24,7 @@ pub mod progress;
 pub mod promotion;
 pub mod queue;
 pub mod reproduce;
+pub mod reservation;
 pub mod server_init;
 pub mod steer;
 pub mod submit;
@@ -30,6 +32,7 @@ pub mod top;
 pub mod usage;
 pub mod usage_export;
 pub mod verify;
+pub mod whatif;
 
 use crate::{
     args::{Cli, Command, Global, Noun, debug::Debug, process as process_args, registry::Approver},
@@ -117,10 +120,12 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Reproduce(args) => reproduce::run(&context()?, &args.which).await,
         Command::Diff(args) => diff::run(&context()?, &args).await,
         Command::Queue(Noun { verb: args }) => queue::run(&context()?, &args).await,
+        Command::Reservation(Noun { verb: args }) => reservation::run(&context()?, args).await,
         Command::Top(args) => top::run(&context()?, &args).await,
         Command::Usage(args) => usage::run(&context()?, args).await,
         Command::Plan(args) => config::plan(&context()?, &args.file).await,
         Command::Apply(args) => config::apply(&context()?, args).await,
+        Command::Whatif(args) => whatif::run(&context()?, &args).await,
         Command::Cluster(Noun { verb: args }) => cluster::run(&context()?, args).await,
         Command::Audit(Noun { verb: args }) => audit::run(global, args).await,
         Command::Gc(Noun { verb: args }) => gc::run(&context()?, args).await,

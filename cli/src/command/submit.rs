@@ -1,21 +1,24 @@
 //! `assay submit`.
 
-use super::{Context, follow, progress};
+use super::{Context, follow, graph, progress, whatif};
 use crate::{
     args::{Global, user},
     capture::Capture,
     client::change::{Submitted, Taken},
     exit::Exit,
-    fault::Fault,
+    fault::{Fault, Kind},
     jobfile::{self, Read},
-    output::Form,
+    output::{Form, Output},
     quantity::show_size,
-    render::count,
+    render::{self, count},
 };
-use domain::{ArtifactId, Digest, JobId, LogIndex, job::JobSpec};
+use domain::{ArtifactId, Digest, JobId, LogIndex, foresee::StartView, job::JobSpec};
 use registry::seal::recipe::recipe;
 use serde::Serialize;
-use std::path::Path;
+use std::{path::Path, time::Duration};
+
+/// Longest that a dry run waits for a server.
+const LOOK: Duration = Duration::from_secs(8);
 
 /// The document of `assay submit --json`.
 #[derive(Debug, Serialize)]
@@ -53,6 +56,39 @@ impl Known {
 struct DryRun<'a> {
     spec: &'a JobSpec,
     recipe: Digest,
+    /// When and where it would start, if a server could tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<StartView>,
+}
+
+/// Says what would be submitted, and when and where it would start.
+///
+/// A cluster that does not answer is no fault here: the job file is what is tried out. One that
+/// would refuse the job is.
+async fn try_out(global: &Global, output: &Output, capture: &Capture) -> Result<Exit, Fault> {
+    let spec = &capture.spec;
+    // What one server has applied is good enough to look ahead from, and needs no leader.
+    let (start, why_not) = match Context::new(&Global { stale: true, ..global.clone() }) {
+        Err(fault) => (None, fault.detail),
+        Ok(context) => {
+            let asked = tokio::time::timeout(LOOK, whatif::start(&context, spec)).await;
+            match asked {
+                Err(_) => (None, "no server has answered in time".to_owned()),
+                Ok(Ok(start)) => (start, "no server had the time to look".to_owned()),
+                Ok(Err(fault)) if fault.code == Kind::Unavailable => (None, fault.detail),
+                Ok(Err(fault)) => return Err(fault),
+            }
+        }
+    };
+    let dry = DryRun { spec, recipe: recipe(spec), start };
+    output.show("dry_run", &dry, |_| {
+        let start = match &dry.start {
+            Some(start) => render::start::line(start),
+            None => format!("start not known: {why_not}"),
+        };
+        format!("{}{}\n", describe(capture), start.replacen(' ', "   ", 1))
+    })?;
+    Ok(Exit::Ok)
 }
 
 /// Runs the command.
@@ -60,12 +96,15 @@ struct DryRun<'a> {
 /// # Errors
 /// When the job is malformed or refused, or nobody answers.
 pub async fn run(global: &Global, args: user::Submit) -> Result<Exit, Fault> {
+    if let Some(file) = &args.file
+        && let Some(parts) = jobfile::load_graph(file)?
+    {
+        return graph::run(global, &args, file, &parts).await;
+    }
     let output = super::output(global);
     let capture = capture(&args, &output)?;
     if args.dry_run {
-        let dry = DryRun { spec: &capture.spec, recipe: recipe(&capture.spec) };
-        output.show("dry_run", &dry, |_| describe(&capture))?;
-        return Ok(Exit::Ok);
+        return try_out(global, &output, &capture).await;
     }
     let context = Context::new(global)?;
     let (name, recipe) = (capture.spec.name.clone(), recipe(&capture.spec));

@@ -1,5 +1,6 @@
 //! A job as its author wrote it, before code and data are captured.
 
+use super::waits::Named;
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
@@ -78,6 +79,8 @@ pub struct Draft {
     pub array: Option<Array>,
     /// Jobs that have to end first.
     pub after: Vec<After>,
+    /// Jobs of the same file that have to end first, by name.
+    pub named: Vec<Named>,
     /// When it is tried again after its own fault.
     pub retry: RetryRule,
     /// The least isolation that must be in force.
@@ -102,6 +105,8 @@ pub struct Draft {
     pub verify: Option<Verify>,
     /// How long the files of its results are kept.
     pub retain: Option<Retain>,
+    /// The window in which alone it runs.
+    pub reservation: Option<String>,
 }
 
 impl Draft {
@@ -138,6 +143,7 @@ impl Draft {
             on_disconnect: self.on_disconnect.or(base.on_disconnect),
             array: self.array.or(base.array),
             after: if self.after.is_empty() { base.after } else { self.after },
+            named: if self.named.is_empty() { base.named } else { self.named },
             retry: RetryRule {
                 backoff: self.retry.backoff.or(base.retry.backoff),
                 on: if self.retry.on.is_empty() { base.retry.on } else { self.retry.on },
@@ -156,6 +162,7 @@ impl Draft {
             warn: self.warn.or(base.warn),
             verify: self.verify.or(base.verify),
             retain: self.retain.or(base.retain),
+            reservation: self.reservation.or(base.reservation),
         }
     }
 
@@ -213,6 +220,7 @@ impl Draft {
             verify: self.verify,
             check: None,
             retain: self.retain,
+            reservation: self.reservation.clone(),
         }
     }
 

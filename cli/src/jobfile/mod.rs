@@ -2,6 +2,7 @@
 
 pub mod draft;
 pub mod form;
+pub mod graph;
 pub mod interrupt;
 mod keeping;
 pub mod retain;
@@ -54,20 +55,45 @@ pub struct Read {
 /// # Errors
 /// When the file cannot be read at all.
 pub fn load(path: &Path) -> Result<Read, Fault> {
+    Ok(read(path, &text_of(path)?))
+}
+
+/// Reads a file of several jobs; none where it is another.
+///
+/// # Errors
+/// When the file cannot be read at all, or every fault of every job.
+pub fn load_graph(path: &Path) -> Result<Option<Vec<graph::Part>>, Fault> {
+    let text = text_of(path)?;
+    let document = match form(path, &text) {
+        Form::Toml => node::from_toml(&text),
+        Form::Json => node::from_json(&text),
+        Form::Yaml => yaml::from_yaml(&text),
+        Form::Script => return Ok(None),
+    };
+    // What is no document of its language is told of where it is read as one job.
+    let Some(document) = document.ok().filter(graph::is_one) else { return Ok(None) };
+    graph::read(&document, path, base_of(path)).map(Some)
+}
+
+fn text_of(path: &Path) -> Result<String, Fault> {
     let bytes = std::fs::read(path).map_err(|fault| {
         Fault::file(path, &fault).hint("assay submit JOB.toml, or: assay submit -- PROGRAM ARGS")
     })?;
-    let text = String::from_utf8(bytes).map_err(|_| {
+    String::from_utf8(bytes).map_err(|_| {
         Fault::usage("job_file", format!("{}: is not a text", path.display()))
             .hint("to run a program as it is: assay submit -- ./PROGRAM ARGS")
-    })?;
-    Ok(read(path, &text))
+    })
+}
+
+/// The folder that paths in a file are relative to.
+fn base_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Reads the text of a file that stands at `path`.
 #[must_use]
 pub fn read(path: &Path, text: &str) -> Read {
-    let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let base = base_of(path);
     let mut reader = Reader::default();
     let mut notes = Vec::new();
     let read = match form(path, text) {
@@ -93,7 +119,11 @@ pub fn read(path: &Path, text: &str) -> Read {
 
 fn document(reader: &mut Reader, node: Result<Node, Vec<Malformed>>, base: &Path) -> Option<Draft> {
     match node {
-        Ok(node) => Some(form::read(reader, &node, base)),
+        Ok(node) => {
+            let mut draft = form::read(reader, &node, base);
+            waits::refuse_names(reader, &mut draft);
+            Some(draft)
+        }
         Err(places) => {
             for place in places {
                 reader.fault(place.line, "job file", place.fault, "");
@@ -131,9 +161,14 @@ fn of_script(path: &Path, mut draft: Draft) -> Draft {
 ///
 /// # Errors
 /// Every fault of the file and of the flags.
-pub fn check(mut read: Read, file: Option<&Path>) -> Result<Draft, Fault> {
+pub fn check(read: Read, file: Option<&Path>) -> Result<Draft, Fault> {
+    faults_of(read).map_err(|faults| all_faults(&faults, file))
+}
+
+/// The job that was read, or every fault of it.
+fn faults_of(mut read: Read) -> Result<Draft, Vec<FieldFault>> {
     if read.unreadable {
-        return Err(all(&read.faults, file));
+        return Err(read.faults);
     }
     let draft = settle_program(read.draft, &read.base);
     let mut found = |field: &str, path: &PathBuf, what: &str| {
@@ -160,13 +195,10 @@ pub fn check(mut read: Read, file: Option<&Path>) -> Result<Draft, Fault> {
     if let Some(fault) = missing_program(&draft) {
         read.faults.push(fault);
     }
-    if read.faults.is_empty() {
-        return Ok(draft);
-    }
-    Err(all(&read.faults, file))
+    if read.faults.is_empty() { Ok(draft) } else { Err(read.faults) }
 }
 
-fn all(faults: &[FieldFault], file: Option<&Path>) -> Fault {
+fn all_faults(faults: &[FieldFault], file: Option<&Path>) -> Fault {
     let at = file.map_or("command line".into(), |file| file.display().to_string());
     let count = match faults.len() {
         1 => "1 fault".to_owned(),

@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use crate::{
     document::{
-        node::Value,
+        node::{Node, Value},
         reader::{Field, Reader},
     },
     quantity,
@@ -25,12 +25,49 @@ pub const RETRY_ON: [(&str, RetryOn); 7] = [
 ];
 const RETRY: [&str; 2] = ["backoff", "on"];
 
-/// Reads `after = ["j12"]`, or `after = "j12"`.
+const AFTER: [(&str, When); 3] =
+    [("ok", When::Completed), ("any", When::Ended), ("failed", When::Failed)];
+
+/// A job that is waited for by its name in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The name.
+    pub name: String,
+    /// How it must have ended.
+    pub when: When,
+    /// Where it stands.
+    pub line: Option<usize>,
+}
+
+/// Reads `after = ["j12"]`, `after = "j12"`, or `after = { ok = ["j12"], any = ["j13"] }`.
 pub fn read_after(reader: &mut Reader, field: Field<'_>, when: When, draft: &mut Draft) {
+    let Value::Table(entries) = &field.node.value else {
+        return read_jobs(reader, field, when, draft);
+    };
+    if when != When::Completed {
+        let fault = "is a table".to_owned();
+        reader.fault(field.node.line, field.name, fault, "write `after = { ok = [...] }`");
+        return;
+    }
+    for entry in entries {
+        let known = AFTER.iter().find(|(word, _)| *word == entry.key);
+        let name = format!("{}.{}", field.name, entry.key);
+        match known {
+            Some((_, when)) => {
+                read_jobs(reader, Field { name: &name, node: &entry.node }, *when, draft);
+            }
+            None => reader.unknown(entry, "after.", &AFTER.map(|(word, _)| word)),
+        }
+    }
+}
+
+/// Names of jobs that are none are kept: a file with several jobs may have them.
+fn read_jobs(reader: &mut Reader, field: Field<'_>, when: When, draft: &mut Draft) {
     let texts = match &field.node.value {
-        Value::Text(text) => vec![text.clone()],
+        Value::Text(text) => vec![(text.clone(), field.node.line)],
         Value::List(items) => {
-            let text = |node| reader.text(Field { name: field.name, node });
+            let text =
+                |node: &Node| Some((reader.text(Field { name: field.name, node })?, node.line));
             items.iter().filter_map(text).collect()
         }
         _ => {
@@ -39,16 +76,26 @@ pub fn read_after(reader: &mut Reader, field: Field<'_>, when: When, draft: &mut
             return;
         }
     };
-    for text in texts {
+    for (text, line) in texts {
         match text.parse::<JobId>() {
             Ok(job) => draft.after.push(After { job, when }),
-            Err(fault) => reader.fault(
-                field.node.line,
-                field.name,
-                fault.to_string(),
-                "name a job, such as \"j12\"; `assay jobs` shows what there is",
-            ),
+            Err(_) => draft.named.push(Named { name: text, when, line }),
         }
+    }
+}
+
+/// Refuses names of jobs where there are no others.
+pub fn refuse_names(reader: &mut Reader, draft: &mut Draft) {
+    for Named { name, when, line } in std::mem::take(&mut draft.named) {
+        let Err(fault) = name.parse::<JobId>() else { continue };
+        let field = match when {
+            When::Completed => "after",
+            When::Ended => "after_any",
+            When::Failed => "after_failed",
+        };
+        let remedy = "name a job, such as \"j12\"; `assay jobs` shows what there is; by name only \
+                      in a file with `[jobs.NAME]` tables";
+        reader.fault(line, field, fault.to_string(), remedy);
     }
 }
 

@@ -6,17 +6,24 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Fields that hold a time, in ms since the Unix epoch.
-const TIMES: [&str; 11] = [
+const TIMES: [&str; 18] = [
+    "drained_at",
     "due",
     "ended",
+    "ends",
     "expires",
+    "first_at",
+    "from_time",
     "granted",
     "opened",
+    "p50",
+    "p90",
     "registered",
     "renewed",
     "requested",
     "sealed",
     "since",
+    "starts",
     "submitted",
 ];
 

@@ -15,8 +15,11 @@ pub mod node;
 pub mod plan;
 pub mod promotion;
 pub mod queue;
+pub mod reservation;
+pub mod start;
 pub mod top;
 pub mod usage;
+pub mod whatif;
 pub mod why;
 
 use crate::output::Style;
@@ -76,6 +79,8 @@ mod golden_test;
 #[cfg(test)]
 mod queue_test;
 #[cfg(test)]
+mod reservation_test;
+#[cfg(test)]
 pub mod sample;
 #[cfg(test)]
 pub mod sample_drift;
@@ -87,3 +92,5 @@ pub mod sample_registry;
 mod top_test;
 #[cfg(test)]
 mod usage_test;
+#[cfg(test)]
+mod whatif_test;

@@ -1,6 +1,6 @@
 //! The list of nodes, and one node in full.
 
-use super::count;
+use super::{count, reservation::of_node};
 use crate::{
     output::{Style, table::table},
     quantity::{show_cpus, show_size, show_time},
@@ -57,10 +57,12 @@ fn status(style: Style, node: &NodeView) -> String {
         NodeState::Drained { reason } => style.busy(&format!("drained: {reason}")),
         NodeState::Lost => style.bad("lost"),
     };
-    match node.held_back.len() {
+    let state = match node.held_back.len() {
         0 => state,
         sick => format!("{state}, {}", style.bad(&format!("{} sick", count(sick as u64, "GPU")))),
-    }
+    };
+    // The first to begin: more are in the node's own document.
+    node.windows.first().map(|first| format!("{state}, {}", of_node(first))).unwrap_or(state)
 }
 
 /// The document of `assay node show --json`.
@@ -103,6 +105,9 @@ pub fn detail(style: Style, node: &NodeView) -> String {
     }
     for lack in has.isolation.container_lacks.iter().filter(|_| has.isolation.can_sandbox()) {
         out.push_str(&format!("{:<9}   for containers lacks {lack}\n", ""));
+    }
+    for window in &node.windows {
+        out.push_str(&format!("{:<9} {}\n", "window", of_node(window)));
     }
     let mut gpus: Vec<_> =
         has.gpus.iter().map(|gpu| (gpu.index, served(style, node, gpu))).collect();

@@ -64,6 +64,7 @@ pub fn spec() -> JobSpec {
         verify: None,
         check: None,
         retain: None,
+        reservation: None,
     }
 }
 
@@ -184,6 +185,7 @@ pub fn why() -> WhyView {
             },
         ],
         not_reasons: vec!["priority: nobody ahead wants these GPUs".into()],
+        start: None,
     }
 }
 
@@ -223,6 +225,7 @@ pub fn nodes() -> Vec<NodeView> {
         leases: vec![LeaseId { index: 88, ordinal: 0 }],
         held_back: Vec::new(),
         accused: Vec::new(),
+        windows: Vec::new(),
     };
     let mut lost = node(2, "node-b", NodeState::Lost, Vec::new());
     lost.leases.clear();

@@ -1,6 +1,6 @@
 //! Why a job waits.
 
-use super::count;
+use super::{count, start};
 use crate::output::Style;
 use domain::view::WhyView;
 
@@ -26,6 +26,9 @@ pub fn text(style: Style, why: &WhyView) -> String {
     }
     if !why.not_reasons.is_empty() {
         out.push_str(&style.faint(&format!("not a reason: {}\n", why.not_reasons.join("; "))));
+    }
+    if let Some(start) = &why.start {
+        out.push_str(&format!("{}\n", start::line(start)));
     }
     if why.reasons.is_empty() {
         out.push_str(&style.faint(&format!("next: assay job {}\n", why.job)));

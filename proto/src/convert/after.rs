@@ -30,16 +30,28 @@ pub(super) fn to_wire(after: &[After]) -> Vec<v1::After> {
 }
 
 pub(super) fn from_wire(wire: Vec<v1::After>) -> Result<Vec<After>, WireError> {
-    let one = |wire: v1::After| {
-        let word = if wire.when.is_empty() { "completed" } else { &wire.when };
-        let when = WHEN.iter().find(|(name, _)| *name == word).map(|(_, when)| *when);
-        when.map(|when| After { job: JobId(wire.job), when }).ok_or_else(|| WireError {
-            field: "after",
-            fault: format!("is `{word}`"),
-            remedy: "use `completed`, `ended` or `failed`",
-        })
-    };
+    let one = |wire: v1::After| Ok(After { job: JobId(wire.job), when: when(&wire.when)? });
     wire.into_iter().map(one).collect()
+}
+
+/// How a job must have ended; empty means that it completed.
+///
+/// # Errors
+/// When it is no such word.
+pub fn when(word: &str) -> Result<When, WireError> {
+    let word = if word.is_empty() { "completed" } else { word };
+    let found = WHEN.iter().find(|(name, _)| *name == word).map(|(_, when)| *when);
+    found.ok_or_else(|| WireError {
+        field: "after",
+        fault: format!("is `{word}`"),
+        remedy: "use `completed`, `ended` or `failed`",
+    })
+}
+
+/// The word for how a job must have ended.
+#[must_use]
+pub fn when_word(when: When) -> String {
+    name(&WHEN, &when)
 }
 
 pub(super) fn words(on: &[RetryOn]) -> Vec<String> {

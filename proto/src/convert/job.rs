@@ -107,6 +107,7 @@ impl From<&JobSpec> for v1::Job {
             warn_ms: spec.interrupt.warn.map(|time| time.0),
             verify_of_10000: spec.verify.map(|verify| verify.segments_of_10000),
             retain_ms: spec.retain.map(Retain::wire),
+            reservation: spec.reservation.clone().unwrap_or_default(),
         }
     }
 }
@@ -264,6 +265,7 @@ impl v1::Job {
             verify: self.verify_of_10000.map(|part| Verify { segments_of_10000: part }),
             check: None,
             retain: self.retain_ms.map(Retain::from_wire),
+            reservation: (!self.reservation.is_empty()).then_some(self.reservation),
         })
     }
 }
@@ -334,6 +336,7 @@ mod tests {
             verify: Some(Verify { segments_of_10000: 500 }),
             check: None,
             retain: Some(Retain::Forever),
+            reservation: Some("demo".into()),
         }
     }
 

@@ -3,7 +3,9 @@
 mod after;
 mod job;
 mod queue;
+mod reservation;
 
+pub use after::{when, when_word};
 pub use job::WireError;
 
 use domain::{Digest, RequestKey};

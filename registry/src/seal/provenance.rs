@@ -327,6 +327,7 @@ mod tests {
             verify: None,
             check: None,
             retain: None,
+            reservation: None,
         }
     }
 

@@ -61,7 +61,7 @@ pub async fn set_priority(
     submit::change(context, &user, &key, command).await
 }
 
-fn given(config: Option<v1::ClusterConfig>) -> Result<ClusterConfig, Status> {
+pub(super) fn given(config: Option<v1::ClusterConfig>) -> Result<ClusterConfig, Status> {
     let none = || error::status("invalid", "no configuration is given", "set `config`", false);
     let invalid = |fault: proto::convert::WireError| {
         error::status("invalid", fault.to_string(), "correct the configuration", false)

@@ -7,6 +7,7 @@ use super::{
     chunks::ChunkService,
     datasets::Scans,
     error,
+    foreseeing::Foreseer,
     forward::{ForwardFault, Forwarded, Forwarder},
     gates::Gatekeeper,
     keyring::Keyring,
@@ -68,6 +69,8 @@ pub struct Context {
     pub scans: Scans,
     /// Whoever decides at gates.
     pub gates: Gatekeeper,
+    /// Whoever looks ahead.
+    pub foreseer: Foreseer,
     /// What is measured.
     pub metrics: Arc<Metrics>,
     /// What the leader's duties are told.

@@ -7,6 +7,10 @@ use tonic::{Code, Status, codegen::http::HeaderValue, metadata::MetadataValue};
 
 /// Metadata key of the document.
 pub const KEY: &str = "assay-error";
+/// What REST calls it when a key was sent before with another body (platform contract, 3.3).
+pub const KEY_CONFLICT: &str = "idempotency_key_conflict";
+/// Metadata key of a code that REST gives in the place of the document's.
+pub const REST_CODE: &str = "assay-rest-code";
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -89,7 +93,11 @@ pub fn refused(refusal: &Refusal) -> Status {
             RefusalKind::NotYet => ("unavailable", "repeat it later"),
         },
     };
-    status(code, refusal.to_string(), hint, code == "unavailable")
+    let mut status = status(code, refusal.to_string(), hint, code == "unavailable");
+    if matches!(refusal, Refusal::KeyReused { .. }) {
+        status.metadata_mut().insert(REST_CODE, MetadataValue::from_static(KEY_CONFLICT));
+    }
+    status
 }
 
 #[cfg(test)]

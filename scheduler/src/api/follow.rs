@@ -116,7 +116,7 @@ pub async fn changes(
 ) -> Result<Answers<v1::Document>, Status> {
     let who = Identity::of(&request)?;
     let what = query::asked(who, request.get_ref().what.clone())?;
-    if matches!(what, What::Cluster(_) | What::Keys(_) | What::AuditProof(_)) {
+    if matches!(what, What::Cluster(_) | What::Keys(_) | What::AuditProof(_) | What::Whatif(_)) {
         let why = "this document is not pushed";
         return Err(error::status("invalid", why, "ask for it once", false));
     }

@@ -15,6 +15,7 @@ pub mod drift;
 mod error;
 mod explained;
 mod follow;
+mod foreseeing;
 mod forward;
 mod gates;
 mod identity;
@@ -33,6 +34,7 @@ mod promoting;
 mod proof;
 mod query;
 mod registry_calls;
+mod reserving;
 mod rest;
 mod restoring;
 mod sealing;
@@ -60,6 +62,7 @@ use context::Context;
 use datasets::Scans;
 use domain::ReplicaId;
 use explained::Explained;
+use foreseeing::Foreseer;
 use forward::Forwarder;
 use gates::Gatekeeper;
 use keyring::Keyring;
@@ -221,6 +224,7 @@ pub async fn serve(
         admins: config.admins,
         scans: Scans::default(),
         gates,
+        foreseer: Foreseer::default(),
         metrics: Arc::new(Metrics::begin(&node).await),
         events,
     });

@@ -1,6 +1,6 @@
 //! Documents: what the system shows, as JSON.
 
-use super::{context::Context, error, identity::Identity, idle, proof};
+use super::{context::Context, error, foreseeing, identity::Identity, idle, proof};
 use crate::{
     consensus::shell::{ReadError, Rows},
     state::{
@@ -55,10 +55,12 @@ pub async fn query(
 ) -> Result<v1::Document, Status> {
     let who = Identity::of(&request)?;
     let request = request.into_inner();
-    match asked(who, request.what)? {
+    match asked(who.clone(), request.what)? {
         What::Cluster(_) => cluster(context).await,
         What::Keys(_) => keys(context, request.stale).await,
         What::AuditProof(asked) => proof::of(context, asked.event, request.stale).await,
+        What::Why(id) => foreseeing::why(context, id, request.stale).await,
+        What::Whatif(asked) => foreseeing::whatif(context, who, asked, request.stale).await,
         what => read(context, what, request.stale).await,
     }
 }
@@ -113,7 +115,7 @@ pub fn job_view(
     Some(document)
 }
 
-fn job_id(text: &str) -> Result<JobId, Status> {
+pub(super) fn job_id(text: &str) -> Result<JobId, Status> {
     let element: domain::ElementId = text.parse().map_err(|fault: domain::id::IdError| {
         error::status("invalid", fault.to_string(), "`assay jobs` shows what there is", false)
     })?;
@@ -170,8 +172,9 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
         What::Queues(asked) => super::config::queues(view, &asked.name),
         What::ConfigPlan(asked) => super::config::plan(view, asked),
         What::Usage(asked) => super::usage::document(view, rows, asked),
+        What::Reservations(asked) => super::reserving::document(view, &asked.name),
         What::Registry(asked) => super::registry_calls::document(view, rows, asked),
-        What::Cluster(_) | What::Keys(_) | What::AuditProof(_) => {
+        What::Cluster(_) | What::Keys(_) | What::AuditProof(_) | What::Whatif(_) => {
             Err(error::status("internal", "answered elsewhere", "report this", false))
         }
     }

@@ -6,7 +6,7 @@ use super::{
     error,
     follow::{self, Answers},
     identity::Identity,
-    membership, query, registry_calls, submit,
+    membership, query, registry_calls, reserving, submit,
 };
 use proto::v1::{self, assay_server::Assay};
 use std::sync::Arc;
@@ -94,6 +94,13 @@ impl Assay for PublicService {
         request: Request<v1::RegistryRequest>,
     ) -> Result<Response<v1::RegistryReply>, Status> {
         registry_calls::change(&self.0, request).await.map(|reply| self.change(reply))
+    }
+
+    async fn reserve(
+        &self,
+        request: Request<v1::ReserveRequest>,
+    ) -> Result<Response<v1::DoneReply>, Status> {
+        reserving::change(&self.0, request).await.map(|reply| self.change(reply))
     }
 
     async fn query(

@@ -9,7 +9,7 @@ use crate::{
     consensus::shell::Rows,
     state::{
         Cluster,
-        command::{CheckCommand, Command, NewJob, Reply},
+        command::{CheckCommand, Command, NewJob, Reply, Tie},
     },
 };
 use domain::{Digest, LogIndex, RequestKey, job::Outputs, limit};
@@ -21,9 +21,17 @@ use registry::ledger::{dataset, view as ledger};
 use tonic::{Request, Status};
 
 /// Bytes of jobs in one entry, with room for key, actor and the numbers of earlier parts.
-const PART_BYTES: usize = limit::PROPOSAL_MAX.0 as usize - (8 << 10);
+const PART_BYTES: usize = limit::PROPOSAL_MAX.0 as usize - (8 << 10) - TIES_MAX * TIE_BYTES;
+/// Jobs of one request that wait for others of it, counted for each that they wait for.
+const TIES_MAX: usize = 10_000;
+/// Encoded bytes of a [`Tie`].
+const TIE_BYTES: usize = 9;
 
 const _: () = assert!(limit::SPEC_MAX.0 < PART_BYTES as u64);
+
+fn tie(wire: v1::Tie) -> Result<Tie, WireError> {
+    Ok(Tie { job: wire.job, on: wire.on, when: convert::when(&wire.when)? })
+}
 
 pub(super) fn invalid(fault: &WireError) -> Status {
     error::status("invalid", fault.to_string(), "correct the request", false)
@@ -43,6 +51,12 @@ pub async fn submit(
     if request.jobs.is_empty() || request.jobs.len() > limit::SUBMIT_BATCH_MAX {
         let why = format!("request has {} jobs", request.jobs.len());
         return Err(error::status("invalid", why, "send 1 to 1000 jobs in one request", false));
+    }
+    let ties: Vec<Tie> =
+        request.ties.into_iter().map(tie).collect::<Result<_, _>>().map_err(|it| invalid(&it))?;
+    if ties.len() > TIES_MAX {
+        let why = format!("request ties {} jobs to others", ties.len());
+        return Err(error::status("invalid", why, "send several requests", false));
     }
     let mut jobs = Vec::with_capacity(request.jobs.len());
     for wire in request.jobs {
@@ -65,7 +79,7 @@ pub async fn submit(
     {
         return Ok(reply);
     }
-    match propose(context, key, &format!("user:{user}"), jobs).await? {
+    match propose(context, key, &format!("user:{user}"), jobs, ties).await? {
         Reply::Submitted { jobs, at } => Ok(v1::SubmitReply {
             jobs: jobs.into_iter().map(|job| job.0).collect(),
             log_index: at.0,
@@ -103,6 +117,7 @@ async fn propose(
     key: RequestKey,
     actor: &str,
     jobs: Vec<NewJob>,
+    ties: Vec<Tie>,
 ) -> Result<Reply, Status> {
     let mut earlier = cut(jobs);
     let last = earlier.pop().unwrap_or_default();
@@ -114,9 +129,10 @@ async fn propose(
             other => return Ok(other),
         }
     }
-    let command = match parts.is_empty() {
-        true => Command::Submit { jobs: last },
-        false => Command::SubmitLast { parts, jobs: last },
+    let command = match (parts.is_empty(), ties.is_empty()) {
+        (true, true) => Command::Submit { jobs: last },
+        (false, true) => Command::SubmitLast { parts, jobs: last },
+        (_, false) => Command::SubmitTied { parts, jobs: last, ties },
     };
     context.propose(keyed(key, actor.to_owned(), command)).await
 }

@@ -12,7 +12,7 @@ pub trait Machine: Sized {
     fn load(rows: &impl RowRead) -> Self;
 
     /// Applies the committed entry at `at`. `rows` shows every change before it.
-    fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: &Entry) -> Applied;
+    fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: Entry) -> Applied;
 
     /// The set hash of all rows, for comparison between replicas.
     fn digest(&self) -> Digest;
@@ -23,7 +23,7 @@ impl Machine for crate::state::Cluster {
         Self::load(rows)
     }
 
-    fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: &Entry) -> Applied {
+    fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: Entry) -> Applied {
         Self::apply(self, rows, at, entry)
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Proposals {
     counter: u64,
     gathered: VecDeque<(u64, Request)>,
     flying: BTreeMap<Vec<u8>, Vec<u64>>,
+    /// Requests in `flying`.
+    under_way: usize,
     change: Option<(Vec<u8>, u64)>,
 }
 
@@ -35,7 +37,14 @@ pub(super) enum Refused {
 
 impl Proposals {
     pub(super) fn new(nonce: u64) -> Self {
-        Self { nonce, counter: 0, gathered: VecDeque::new(), flying: BTreeMap::new(), change: None }
+        Self {
+            nonce,
+            counter: 0,
+            gathered: VecDeque::new(),
+            flying: BTreeMap::new(),
+            under_way: 0,
+            change: None,
+        }
     }
 
     pub(super) fn gather(&mut self, token: u64, request: Request) {
@@ -44,6 +53,11 @@ impl Proposals {
 
     pub(super) fn gathered(&self) -> usize {
         self.gathered.len()
+    }
+
+    /// Requests in entries that are proposed and not applied yet.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way
     }
 
     /// Puts all that was gathered into the log, in as few entries as the limit allows.
@@ -61,6 +75,7 @@ impl Proposals {
             }
             let number = self.number();
             if node.propose(number.clone(), cut.data).is_ok() {
+                self.under_way += cut.tokens.len();
                 self.flying.insert(number, cut.tokens);
             } else {
                 refused.extend(cut.tokens.into_iter().map(Refused::Dropped));
@@ -119,7 +134,9 @@ impl Proposals {
 
     /// Who waits for the entry with this number, in the order of its requests.
     pub(super) fn landed(&mut self, number: &[u8]) -> Option<Vec<u64>> {
-        self.flying.remove(number)
+        let tokens = self.flying.remove(number)?;
+        self.under_way -= tokens.len();
+        Some(tokens)
     }
 
     /// Who waits for the change of members with this number.
@@ -132,6 +149,7 @@ impl Proposals {
     pub(super) fn abandon(&mut self) -> (Vec<u64>, Vec<u64>, Option<u64>) {
         let outside = self.gathered.drain(..).map(|(token, _)| token).collect();
         let inside = std::mem::take(&mut self.flying).into_values().flatten().collect();
+        self.under_way = 0;
         (outside, inside, self.change.take().map(|(_, token)| token))
     }
 

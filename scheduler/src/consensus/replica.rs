@@ -37,9 +37,6 @@ use std::collections::BTreeMap;
 use storage::LogTail;
 use writes::Writes;
 
-/// Synced writes under way after which proposals are gathered instead of proposed, so that all
-/// that arrive during one sync share the next.
-const WRITES_IN_FLIGHT: usize = 1;
 /// Gathered requests beyond which they are proposed at once.
 const GATHER_MAX: usize = 1_024;
 
@@ -334,8 +331,14 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
 
     fn propose(&mut self, now: Millis, out: &mut Vec<Output>) {
         let gathered = self.proposals.gathered();
-        let full = self.writes.in_flight() >= WRITES_IN_FLIGHT;
-        if gathered == 0 || !self.leads() || (full && gathered < GATHER_MAX) {
+        if gathered == 0 || !self.leads() {
+            return;
+        }
+        // An entry costs three syncs and four messages whatever it holds. So while one is on its
+        // way, the next waits until it is worth as much: as many requests as are under way.
+        let log = &self.node.raft.raft_log;
+        let busy = self.writes.in_flight() > 0 || log.last_index() > log.committed;
+        if busy && gathered < self.proposals.under_way().min(GATHER_MAX) {
             return;
         }
         for refused in self.proposals.propose(&mut self.node, self.config.id, now) {

@@ -182,6 +182,32 @@ fn a_leader_that_is_cut_off_says_unknown_and_nothing_twice() {
 }
 
 #[test]
+fn an_entry_waits_while_another_is_under_way_until_it_holds_as_much() {
+    let mut cluster = Cluster::new(3, 3, small);
+    let leader = cluster.settle();
+    let id = cluster.servers[leader].id;
+    cluster.run(200);
+    let others = [1, 2, 3].map(ReplicaId).into_iter().filter(|other| *other != id);
+    for other in others {
+        cluster.cut.extend([(id, other), (other, id)]);
+    }
+    let last = |cluster: &Cluster| cluster.servers[leader].replica.as_ref().unwrap().log().1.0;
+    let before = last(&cluster);
+    let mut tokens = Vec::new();
+    let mut entries = Vec::new();
+    for key in 1..=16 {
+        tokens.push(cluster.propose(leader, key, "a"));
+        cluster.run(1);
+        entries.push(last(&cluster) - before);
+    }
+    assert_eq!(entries, [1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5]);
+    cluster.cut.clear();
+    for token in tokens {
+        assert!(matches!(cluster.answer(token), Output::Reply { .. }));
+    }
+}
+
+#[test]
 fn reads_are_confirmed_on_any_replica_and_fail_without_a_quorum() {
     let mut cluster = Cluster::new(3, 3, small);
     let leader = cluster.settle();

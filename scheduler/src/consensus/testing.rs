@@ -26,7 +26,7 @@ impl Machine for Toy {
         Self(SetHash::of_rows(rows))
     }
 
-    fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: &Entry) -> Applied {
+    fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: Entry) -> Applied {
         let mut scratch = Scratch::new(rows);
         let mut replies = Vec::new();
         for request in &entry.members {

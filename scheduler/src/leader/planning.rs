@@ -1,13 +1,11 @@
 //! Makes plans, one at a time, each within one proposal.
 
 use crate::{
-    planner,
+    planner::{self, BUDGET_STEPS},
     state::{command::Command, view::View},
 };
 use domain::{LogIndex, Millis};
 
-/// Gangs that one plan tries at most.
-const BUDGET_STEPS: u64 = 4_096;
 /// Time after which a plan that is neither applied nor answered is given up.
 const PATIENCE: Millis = Millis(2_000);
 /// Time between two looks at what waits when nothing has asked for one: an effect may be lost.

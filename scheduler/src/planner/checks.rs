@@ -8,12 +8,14 @@ use super::{
 use crate::state::{
     sched::{Node, Shape},
     view::View,
+    window::Guest,
 };
 use domain::{
     LeaseId, Millis, NodeId,
-    check::{Check, Seat, Subject},
+    check::{Check, QUEUE, Seat, Subject, USER},
     isolation::Confinement,
     lease::{Member, TaskPlace},
+    limit,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,10 +24,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What a job could have is for the caller to keep free: this looks at what is idle alone.
 #[must_use]
 pub fn seats(view: &View<'_>, check: &Check) -> Option<Vec<Member>> {
+    // A run ends within this time.
+    let limit = Some(limit::CHECK_KEPT);
+    let guest = Guest { user: USER, queue: QUEUE, reservation: None, limit };
+    let barred = view.barred_as(guest, view.now());
+    let ready = || free::ready(view).into_iter().filter(|node| !barred.has(node.id));
     match &check.subject {
         Subject::Gpu { node, index, .. } => {
             view.reference(&check.class, check.build_key)?;
-            let (_, on) = view.all_nodes().find(|(id, _)| id == node)?;
+            let open = |(id, _): &(NodeId, &Node)| id == node && !barred.has(*id);
+            let (_, on) = view.all_nodes().find(open)?;
             has_room(on, check, *index).then(|| {
                 let tasks = vec![TaskPlace { rank: 0, gpus: vec![*index] }];
                 vec![Member { node: *node, tasks }]
@@ -34,8 +42,7 @@ pub fn seats(view: &View<'_>, check: &Check) -> Option<Vec<Member>> {
         Subject::Class => {
             let had: BTreeSet<NodeId> = places(check).collect();
             // Other nodes first: what is wrong with a machine is wrong with all of its GPUs.
-            let (fresh, same): (Vec<_>, Vec<_>) =
-                free::ready(view).into_iter().partition(|node| !had.contains(&node.id));
+            let (fresh, same): (Vec<_>, Vec<_>) = ready().partition(|node| !had.contains(&node.id));
             let seats: Vec<&Seat> = check.ballots.iter().flat_map(|it| &it.gpus).collect();
             place(fresh, check).or_else(|| {
                 let without = same.into_iter().map(|mut node| {
@@ -51,7 +58,7 @@ pub fn seats(view: &View<'_>, check: &Check) -> Option<Vec<Member>> {
         }
         Subject::Segment { .. } => {
             let had: BTreeSet<NodeId> = places(check).collect();
-            let nodes = free::ready(view).into_iter().filter(|node| !had.contains(&node.id));
+            let nodes = ready().filter(|node| !had.contains(&node.id));
             place(nodes.collect(), check)
         }
     }

@@ -20,7 +20,17 @@ pub fn place_gang(
     shape: &Shape,
     avoid: &BTreeSet<NodeId>,
 ) -> Option<Vec<Member>> {
-    let parts = find(nodes, shape, avoid)?;
+    place_outside(nodes, shape, avoid, |_| false)
+}
+
+/// As [`place_gang`], on none of the nodes that are `barred`.
+pub fn place_outside(
+    nodes: &mut [FreeNode<'_>],
+    shape: &Shape,
+    avoid: &BTreeSet<NodeId>,
+    barred: impl Fn(NodeId) -> bool,
+) -> Option<Vec<Member>> {
+    let parts = find(nodes, shape, avoid, barred)?;
     let mut first = 0;
     let mut members = Vec::with_capacity(parts.len());
     for (at, take) in parts {
@@ -33,13 +43,19 @@ pub fn place_gang(
 /// Whether a gang fits now.
 #[must_use]
 pub fn fits(nodes: &[FreeNode<'_>], shape: &Shape) -> bool {
-    find(nodes, shape, &BTreeSet::new()).is_some()
+    find(nodes, shape, &BTreeSet::new(), |_| false).is_some()
 }
 
-fn find(nodes: &[FreeNode<'_>], shape: &Shape, avoid: &BTreeSet<NodeId>) -> Option<Parts> {
+fn find(
+    nodes: &[FreeNode<'_>],
+    shape: &Shape,
+    avoid: &BTreeSet<NodeId>,
+    barred: impl Fn(NodeId) -> bool,
+) -> Option<Parts> {
     let suits = |node: &FreeNode<'_>| {
         shape.class.as_ref().is_none_or(|class| class == node.class)
             && node.isolation.takes(&shape.confinement, false)
+            && !barred(node.id)
     };
     let rooms: Parts = nodes
         .iter()

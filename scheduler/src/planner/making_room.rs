@@ -1,7 +1,13 @@
 //! Preemption as a reason: to wait for the room that others make, or to give one's own up.
 
 use crate::state::{preemption::PreemptionRow, sched::Job, view::View};
-use domain::{Millis, job::ElementState, lease::Phase, limit, view::ReasonView};
+use domain::{
+    Millis,
+    job::{ElementState, EndCause},
+    lease::Phase,
+    limit,
+    view::ReasonView,
+};
 use std::collections::BTreeSet;
 
 /// Names in one sentence.
@@ -50,9 +56,17 @@ pub(super) fn noticed(view: &View<'_>, job: &Job, now: Millis) -> Option<ReasonV
             "{} is to save its work and to give its place up ({}), within {seconds} s",
             lease.element, notice.cause
         );
-        let remedy = "it goes on later from its last checkpoint; to keep a job from this: \
-                      `preemptible = false`"
-            .to_owned();
+        let remedy = match notice.cause {
+            EndCause::Reserved { .. } => {
+                "it goes on from its last checkpoint, on other nodes or \
+                                          when that window is over"
+            }
+            _ => {
+                "it goes on later from its last checkpoint; to keep a job from this: \
+                  `preemptible = false`"
+            }
+        };
+        let remedy = remedy.to_owned();
         Some(ReasonView { kind: "notice".into(), detail, remedy, never: false })
     })
 }

@@ -21,6 +21,7 @@ pub mod share;
 mod shortage;
 mod victims;
 mod waits;
+mod windows;
 
 #[cfg(test)]
 mod backfill_test;
@@ -34,6 +35,8 @@ mod preempt_test;
 mod reason_test;
 #[cfg(test)]
 mod share_test;
+#[cfg(test)]
+mod windows_test;
 
 pub use checks::{in_the_way, seats};
 pub use fit::place_gang;
@@ -43,4 +46,7 @@ pub use reason::why;
 pub use replay::{ReplayFault, replay, replay_preemption};
 
 /// Version of the rules by which plans are made, recorded with each plan.
-pub const POLICY_VERSION: u32 = 4;
+pub const POLICY_VERSION: u32 = 5;
+
+/// Gangs that one plan of the leader tries at most.
+pub const BUDGET_STEPS: u64 = 4_096;

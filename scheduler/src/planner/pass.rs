@@ -3,17 +3,19 @@
 use super::{
     POLICY_VERSION,
     backfill::{Reservation, reserve},
-    fit::place_gang,
+    fit::place_outside,
     free,
     free::FreeNode,
     preempt::{Gang, make_room},
     share::Turns,
+    windows,
 };
 use crate::state::{
     command::{Placement, PlanRecord},
     preemption::{PreemptRecord, Preemption},
     sched::{Job, Shape},
     view::View,
+    window::Barred,
 };
 use domain::{Digest, JobId, Millis, NodeId, limit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,8 @@ const HOLDS_MAX: u32 = 8;
 const PREEMPT_TRIES: u32 = 8;
 /// Shapes that did not fit, which later ones are compared with.
 const FAILED_MAX: usize = 64;
+/// Jobs that a pass passes over one by one, because windows bar each from other nodes.
+const BARRED_MAX: u32 = 4_096;
 /// Encoded bytes of placements in one plan: what one proposal holds beside the rest of the
 /// request. A part of the policy, so that a plan that is made again is cut at the same gang.
 const PLACEMENTS_MAX: u64 = limit::PROPOSAL_MAX.0 - (16 << 10);
@@ -87,6 +91,7 @@ pub(super) fn plan_on<'a>(
         nodes,
         turns: Turns::new(view, now),
         failed: Vec::new(),
+        barred_left: BARRED_MAX,
         begun: BTreeMap::new(),
         held_for: None,
         kept: None,
@@ -131,7 +136,9 @@ struct Pass<'a> {
     left: u64,
     nodes: Vec<FreeNode<'a>>,
     turns: Turns<'a>,
-    failed: Vec<&'a Shape>,
+    failed: Vec<(&'a Shape, Barred<'a>)>,
+    /// Jobs that may still be passed over one by one.
+    barred_left: u32,
     /// Jobs that were begun, with what may still start of them.
     begun: BTreeMap<JobId, Begun<'a>>,
     held_for: Option<JobId>,
@@ -176,22 +183,21 @@ impl<'a> Pass<'a> {
     fn run(&mut self) -> bool {
         while let Some((leaf, key, group)) = self.turns.next() {
             let shape = &group.shape;
-            if self.failed.iter().any(|failed| asks_no_less(shape, failed)) {
-                if let Some(job) = self.view.live_job(key.1)
-                    && !self.overtakes(leaf, key.1, job, shape)
-                {
+            let Some(job) = self.view.live_job(key.1) else {
+                self.turns.pass(leaf);
+                continue;
+            };
+            let barred = self.view.barred(job, self.now);
+            if self.has_failed(shape, &barred) {
+                if !self.overtakes(leaf, key.1, job, shape) {
                     self.hold(key.1, job, shape);
                 }
-                self.turns.drop_group(leaf);
+                self.go_on(leaf, &barred);
                 continue;
             }
             if self.left == 0 {
                 return true;
             }
-            let Some(job) = self.view.live_job(key.1) else {
-                self.turns.pass(leaf);
-                continue;
-            };
             let gang = job.brief.gang();
             // A group is barred whole: its gangs are of one size, and of one user where that
             // matters.
@@ -199,7 +205,7 @@ impl<'a> Pass<'a> {
                 self.turns.drop_group(leaf);
                 continue;
             }
-            match self.place_one(key.1, job, shape) {
+            match self.place_one(key.1, job, shape, &barred) {
                 Tried::Placed => self.turns.placed(leaf, &job.brief.user, gang),
                 Tried::NothingLeft => self.turns.pass(leaf),
                 Tried::Full => return true,
@@ -207,21 +213,46 @@ impl<'a> Pass<'a> {
                     if !self.preempt(Gang { id: key.1, job, position, shape }) {
                         self.hold(key.1, job, shape);
                     }
+                    self.go_on(leaf, &barred);
                     if self.failed.len() < FAILED_MAX {
-                        self.failed.push(shape);
+                        self.failed.push((shape, barred));
                     }
-                    self.turns.drop_group(leaf);
                 }
             }
         }
         false
     }
 
+    /// Whether a shape cannot fit because another did not, on no fewer nodes.
+    fn has_failed(&self, shape: &Shape, barred: &Barred<'_>) -> bool {
+        let no_less = |(failed, other): &(&Shape, Barred<'_>)| {
+            asks_no_less(shape, failed) && barred.bars_no_less(other)
+        };
+        self.failed.iter().any(no_less)
+    }
+
+    /// Goes on after a job that does not fit: with the next group, unless windows bar the job, so
+    /// that another of its group may still fit.
+    fn go_on(&mut self, leaf: usize, barred: &Barred<'_>) {
+        if barred.is_none() || self.barred_left == 0 {
+            return self.turns.drop_group(leaf);
+        }
+        self.barred_left -= 1;
+        self.turns.pass(leaf);
+    }
+
     /// Places the next element of a job that may start.
-    fn place_one(&mut self, id: JobId, job: &'a Job, shape: &'a Shape) -> Tried {
+    fn place_one(
+        &mut self,
+        id: JobId,
+        job: &'a Job,
+        shape: &'a Shape,
+        barred: &Barred<'a>,
+    ) -> Tried {
         let Some(position) = self.next_position(id, job, shape) else { return Tried::NothingLeft };
         self.left -= 1;
-        let Some(members) = place_gang(&mut self.nodes, shape, &avoid(job, position)) else {
+        let (nodes, away) = (&mut self.nodes, avoid(job, position));
+        let Some(members) = place_outside(nodes, shape, &away, |node| barred.has(node)) else {
             self.put_back(id, shape, position);
             return Tried::DoesNotFit { position };
         };
@@ -283,7 +314,11 @@ impl<'a> Pass<'a> {
         }
         self.tries_left -= 1;
         let away = avoid(gang.job, gang.position);
-        self.preemption = make_room(&self.view, self.now, &self.nodes, gang, &away);
+        // It starts once they have left, and has to keep clear of windows then.
+        let now = windows::open_to(&self.nodes, &self.view.barred(gang.job, self.now));
+        let later = self.now.plus(limit::NOTICE_MAX);
+        let nodes = windows::open_to(&now, &self.view.barred(gang.job, later));
+        self.preemption = make_room(&self.view, self.now, &nodes, gang, &away);
         let Some(found) = &self.preemption else { return false };
         let kept: BTreeSet<NodeId> =
             found.placement.members.iter().map(|member| member.node).collect();
@@ -302,7 +337,11 @@ impl<'a> Pass<'a> {
             return;
         }
         self.holds_left -= 1;
-        let Some(kept) = reserve(&self.view, self.now, &self.nodes, shape) else { return };
+        let open = windows::open_to(&self.nodes, &self.view.barred(job, self.now));
+        let Some(kept) = reserve(&self.view, self.now, &open, shape) else { return };
+        if windows::comes_between(&self.view, job, &kept) {
+            return;
+        }
         let inside = |node: &FreeNode<'_>| kept.nodes.contains(&node.id);
         let (on_it, others) = std::mem::take(&mut self.nodes).into_iter().partition(inside);
         self.nodes = others;
@@ -332,11 +371,12 @@ impl<'a> Pass<'a> {
         jobs.truncate(BACKFILL_MAX);
         for (key, leaf, job, shape) in jobs {
             let gang = job.brief.gang();
+            let barred = self.view.barred(job, self.now);
             while self.turns.bar(leaf, &job.brief.user, gang).is_none() {
                 if self.left == 0 {
                     return true;
                 }
-                match self.place_one(key.1, job, shape) {
+                match self.place_one(key.1, job, shape, &barred) {
                     Tried::Placed => self.turns.placed(leaf, &job.brief.user, gang),
                     Tried::NothingLeft | Tried::DoesNotFit { .. } => break,
                     Tried::Full => return true,

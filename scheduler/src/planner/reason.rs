@@ -7,7 +7,7 @@ use super::{
     gated, held, making_room,
     pass::plan,
     shortage::shortages,
-    waits,
+    waits, windows,
 };
 use crate::state::{
     sched::{Job, Node, Shape},
@@ -36,7 +36,8 @@ pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Opti
     let (submitted, progress) = view.job_rows(rows, id)?;
     let count = submitted.spec.elements();
     let state = progress.word(count).to_owned();
-    let mut document = WhyView { job: id, state, reasons: Vec::new(), not_reasons: Vec::new() };
+    let (reasons, others) = (Vec::new(), Vec::new());
+    let mut document = WhyView { job: id, state, reasons, not_reasons: others, start: None };
     if let Some(policy) = gated::reason_of(view, rows, id) {
         document.reasons.push(policy);
         return Some(document);
@@ -126,10 +127,10 @@ fn of_shape(view: &View<'_>, shape: &Shape, id: JobId, job: &Job, now: Millis) -
         return vec![reason];
     }
     let free = free::ready(view);
-    if fits(&free, shape) {
+    if fits(&windows::open_to(&free, &view.barred(job, now)), shape) {
         return vec![ahead(view, id, job, now)];
     }
-    let mut reasons = shortages(&free, shape, false);
+    let mut reasons = windows::reasons(view, &free, &ready, (job, shape), now);
     reasons.extend(held::now(view, &free, shape));
     reasons
 }

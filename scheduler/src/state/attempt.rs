@@ -87,7 +87,7 @@ impl Sched {
             "element": lease.element.to_string(),
             "lease": id.to_string(),
         });
-        step.events.add(Kind::AttemptEnded, actor, member);
+        step.events.add(Kind::AttemptEnded, actor, &member);
         self.drop_lease(step, &lease, Some(cause.clone()));
         if self.run_of(lease.element.job).is_some() {
             self.run_over(step, actor, lease.element.job, Some(&cause));
@@ -148,7 +148,7 @@ pub(super) fn requeue_or_end<R: RowRead>(
     let retries = job.brief.retries;
     let rule = job.brief.waits.as_ref().map(|waits| waits.retry.clone()).unwrap_or_default();
     let row = job.elements.get_mut(&position)?;
-    let given_up = if matches!(cause, EndCause::Preempted { .. }) {
+    let given_up = if matches!(cause, EndCause::Preempted { .. } | EndCause::Reserved { .. }) {
         // Nobody is at fault, however often.
         false
     } else if cause.is_jobs_fault() {

@@ -47,7 +47,7 @@ impl Sched {
             Ok(target) => target,
             Err(reply) => return reply,
         };
-        step.events.add(Kind::JobCancelled, actor, json!({ "element": element.to_string() }));
+        step.events.add(Kind::JobCancelled, actor, &json!({ "element": element.to_string() }));
         let running = self.alter(step, id, |job, step| strike_out(step, id, job, &target));
         for lease in running.into_iter().flatten() {
             self.stop_lease(step, lease, EndCause::Cancelled);

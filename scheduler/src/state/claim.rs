@@ -94,6 +94,7 @@ impl Sched {
         runs_for.is_some_and(|time| lease.granted.plus(time) <= now)
             && !matches!(lease.phase, Phase::Stopping { .. })
             && !self.ceding.contains_key(&lease.id)
+            && lease.notice.is_none()
     }
 
     /// What an attempt has done since its last committed checkpoint, in GPU-milliseconds.

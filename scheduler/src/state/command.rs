@@ -17,6 +17,8 @@ use registry::ledger::{RegistryCommand, drift::DriftCommand};
 
 pub use super::check::CheckCommand;
 use super::preemption::PreemptRecord;
+pub use super::tie::Tie;
+pub use super::window::WindowCommand;
 
 /// One log entry: what one proposer had gathered when it proposed.
 ///
@@ -46,16 +48,23 @@ impl Command {
     /// Whether it brings new jobs.
     #[must_use]
     pub fn submits(&self) -> bool {
-        matches!(self, Self::Submit { .. } | Self::SubmitPart { .. } | Self::SubmitLast { .. })
+        matches!(
+            self,
+            Self::Submit { .. }
+                | Self::SubmitPart { .. }
+                | Self::SubmitLast { .. }
+                | Self::SubmitTied { .. }
+        )
     }
 
     /// How many jobs it brings.
     #[must_use]
     pub fn jobs(&self) -> usize {
         match self {
-            Self::Submit { jobs } | Self::SubmitPart { jobs } | Self::SubmitLast { jobs, .. } => {
-                jobs.len()
-            }
+            Self::Submit { jobs }
+            | Self::SubmitPart { jobs }
+            | Self::SubmitLast { jobs, .. }
+            | Self::SubmitTied { jobs, .. } => jobs.len(),
             _ => 0,
         }
     }
@@ -258,6 +267,17 @@ pub enum Command {
     Check(CheckCommand),
     /// A change of what watches models, or what it has seen.
     Drift(DriftCommand),
+    /// A change of the windows of nodes and time.
+    Reserve(WindowCommand),
+    /// As [`Command::SubmitLast`], with jobs that wait for others of the request.
+    SubmitTied {
+        /// The earlier parts, if there are any.
+        parts: Vec<u64>,
+        /// The jobs, or the last of them.
+        jobs: Vec<NewJob>,
+        /// Which waits for which, by their places over all parts.
+        ties: Vec<Tie>,
+    },
 }
 
 /// A job with what the API found out about it.

@@ -103,7 +103,7 @@ impl Sched {
             "version": self.config.version.to_string(),
             "why": self.config.why,
         });
-        step.events.add(Kind::ConfigApplied, actor, member);
+        step.events.add(Kind::ConfigApplied, actor, &member);
         step.effect(Effect::Plan);
         step.done()
     }
@@ -158,13 +158,14 @@ impl Sched {
         step.done()
     }
 
-    /// When the first pause is over, the first time of a kept checkpoint, or a preemption has its
-    /// next bound.
+    /// When the first pause is over, the first time of a kept checkpoint, or a preemption or a
+    /// window has its next bound.
     #[must_use]
     pub fn next_pause(&self) -> Option<Millis> {
         let pause = self.later.first().map(|(at, _)| *at);
         // The one that is over first, where there are several.
-        pause.into_iter().chain(self.kept_until).chain(self.next_bound()).min()
+        let others = self.next_bound().into_iter().chain(self.next_window());
+        pause.into_iter().chain(self.kept_until).chain(others).min()
     }
 
     /// Whether a budget has something to be told of at `now`.
@@ -201,7 +202,7 @@ impl Sched {
                 "queue": name.to_string(),
                 "usedGpuMs": usage.spent.to_string(),
             });
-            step.events.add(kind, actor, member);
+            step.events.add(kind, actor, &member);
         }
     }
 }

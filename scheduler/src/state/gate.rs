@@ -27,7 +27,7 @@ impl Sched {
         if !self.gate_training {
             self.gate_training = true;
             step.rows.put_new(key::gate_training(), &true);
-            step.events.add(Kind::GateClosed, actor, json!({ "gate": "training.start" }));
+            step.events.add(Kind::GateClosed, actor, &json!({ "gate": "training.start" }));
         }
         step.done()
     }

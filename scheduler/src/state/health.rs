@@ -102,7 +102,7 @@ impl Sched {
             "gpu": gpu.uuid, "name": name, "symptom": gpu.symptom,
             "since": gpu.since.0.to_string(), "vouched": "yes",
         });
-        step.events.add(Kind::GpuAccepted, actor, member);
+        step.events.add(Kind::GpuAccepted, actor, &member);
         node.health.accepted.insert(gpu.uuid.clone(), step.at);
         step.rows.put(key::health(id), &node.health);
         step.effect(Effect::Wanted { node: id });
@@ -146,13 +146,13 @@ fn tell_changes<R: RowRead>(
                 "gpu": gpu.uuid, "name": name, "state": gpu.state.to_string(),
                 "symptom": gpu.symptom,
             });
-            step.events.add(Kind::GpuHeldBack, actor, member);
+            step.events.add(Kind::GpuHeldBack, actor, &member);
         }
     }
     for gpu in &before.gpus {
         if !after.gpus.iter().any(|new| new.uuid == gpu.uuid) {
             let member = json!({ "gpu": gpu.uuid, "name": name });
-            step.events.add(Kind::GpuReleased, actor, member);
+            step.events.add(Kind::GpuReleased, actor, &member);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Keys of the scheduler's rows: table bytes 0x01 to 0x7f and 0xab, then big-endian parts.
+//! Keys of the scheduler's rows: table bytes 0x01 to 0x7f, 0xa4 and 0xab, then big-endian parts.
 
 use super::account::row::Owner;
 use domain::{AttemptNo, CheckId, Digest, ElementId, JobId, LeaseId, Millis, NodeId, RequestKey};
@@ -63,6 +63,8 @@ const USAGE_JOB: u8 = 0x3e;
 
 /// Jobs that were given the files of a result, by tree.
 const INPUT: u8 = 0xab;
+/// Windows that are not over.
+const WINDOW: u8 = 0xa4;
 
 /// First and past-last key of a table.
 fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
@@ -110,6 +112,11 @@ pub fn attempts(job: JobId, position: u32) -> (Vec<u8>, Vec<u8>) {
     let from = attempt(job, position, AttemptNo(0));
     let to = attempt(job, position, AttemptNo(u32::MAX));
     (from, to)
+}
+
+/// First and past-last key of the attempts of all elements of a job.
+pub fn attempts_of_job(job: JobId) -> (Vec<u8>, Vec<u8>) {
+    (attempt(job, 0, AttemptNo(0)), attempt(JobId(job.0 + 1), 0, AttemptNo(0)))
 }
 
 pub fn checkpoint(job: JobId, position: u32, step: u64) -> Vec<u8> {
@@ -433,4 +440,13 @@ pub fn usage_open_in(key: &[u8]) -> LeaseId {
     let number = |at: usize| u32::from_be_bytes(key[at..at + 4].try_into().unwrap_or_default());
     let index = (u64::from(number(1)) << 32) | u64::from(number(5));
     LeaseId { index, ordinal: number(9) }
+}
+
+/// A window's row, by its name.
+pub fn window(name: &str) -> Vec<u8> {
+    [&[WINDOW], name.as_bytes()].concat()
+}
+
+pub fn windows() -> (Vec<u8>, Vec<u8>) {
+    all(WINDOW)
 }

@@ -453,7 +453,7 @@ proptest! {
                 other = Cluster::load(&rows);
             }
             let entry = Entry::decode(&entry.encode()).unwrap();
-            let applied = other.apply(&rows, LogIndex(at as u64 + 1), &entry);
+            let applied = other.apply(&rows, LogIndex(at as u64 + 1), entry);
             for change in applied.rows {
                 match change.value {
                     Some(value) => rows.insert(change.key, value),

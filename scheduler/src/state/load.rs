@@ -5,6 +5,7 @@ use super::{
     queue::Queue,
     row::{ElementRow, NodeRow, Submitted},
     sched::{Job, Node, Sched},
+    window::WindowRow,
 };
 use domain::{
     JobId, Millis, artifact::SealTicket, job::ElementState, lease::Lease, port::RowRead, queue,
@@ -53,12 +54,7 @@ impl Sched {
             sched.tickets.insert(ticket.lease, ticket);
         });
         sched.look_at_kept(rows);
-        each(rows, key::open_checks(), |key, value| {
-            sched.checks.open.insert(key::check_in(key), scratch::decode(key, value));
-        });
-        each(rows, key::references(), |key, value| {
-            sched.checks.references.insert(key::reference_in(key), scratch::decode(key, value));
-        });
+        sched.load_checks(rows);
         sched.gate_training = rows.get(&key::gate_training()).is_some();
         each(rows, key::all_gated(), |key, _| {
             sched.gated.insert(key::job_in(key));
@@ -66,6 +62,7 @@ impl Sched {
         each(rows, key::preemptions(), |key, value| {
             sched.preemptions.insert(key::job_in(key), scratch::decode(key, value));
         });
+        sched.load_windows(rows);
         sched.keep_all();
         let ids: Vec<JobId> = sched.jobs.keys().copied().collect();
         for id in ids {
@@ -75,6 +72,22 @@ impl Sched {
         sched.lay_out_queues();
         sched.load_account(rows);
         sched
+    }
+
+    fn load_checks(&mut self, rows: &impl RowRead) {
+        each(rows, key::open_checks(), |key, value| {
+            self.checks.open.insert(key::check_in(key), scratch::decode(key, value));
+        });
+        each(rows, key::references(), |key, value| {
+            self.checks.references.insert(key::reference_in(key), scratch::decode(key, value));
+        });
+    }
+
+    fn load_windows(&mut self, rows: &impl RowRead) {
+        each(rows, key::windows(), |key, value| {
+            let row: WindowRow = scratch::decode(key, value);
+            self.windows.insert(row.name.clone(), row);
+        });
     }
 
     fn load_queues(&mut self, rows: &impl RowRead) {

@@ -8,6 +8,7 @@ pub mod claim;
 pub mod command;
 mod config;
 mod drift;
+pub mod fork;
 mod gate;
 mod health;
 pub mod invariant;
@@ -33,9 +34,11 @@ pub mod sched;
 mod seal;
 mod step;
 mod submit;
+mod tie;
 pub mod usage;
 pub mod view;
 mod waits;
+pub mod window;
 
 #[cfg(test)]
 mod config_test;
@@ -67,6 +70,8 @@ pub(crate) mod script;
 mod seal_test;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod tie_test;
 #[cfg(test)]
 mod waits_test;
 
@@ -130,7 +135,7 @@ impl Cluster {
     /// Total and deterministic: it never fails, waits, draws a number or reads a clock, so every
     /// replica that applies the same log holds the same rows. `rows` shows them as they stand
     /// before `at`.
-    pub fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: &Entry) -> Applied {
+    pub fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: Entry) -> Applied {
         assert!(at > self.sched.meta.applied, "entry {at} was applied before");
         let now = self.sched.meta.now.max(entry.now);
         self.sched.meta.now = now;
@@ -147,7 +152,7 @@ impl Cluster {
         self.sched.end_pauses(&mut step);
         self.sched.release_due(&mut step);
         let replies: Vec<_> =
-            entry.members.iter().map(|request| self.answer(&mut step, request)).collect();
+            entry.members.into_iter().map(|request| self.answer(&mut step, request)).collect();
         #[cfg(feature = "planted")]
         if self.planted.room_wasted {
             self.sched.waste_room(&mut step);
@@ -156,6 +161,7 @@ impl Cluster {
         if self.planted.time_forgotten {
             self.sched.forget_time();
         }
+        self.sched.turn_windows(&mut step);
         self.sched.settle_preemptions(&mut step);
         replies::close(&mut step, &mut self.sched.meta);
         self.sched.write_usage(&mut step);
@@ -173,18 +179,17 @@ impl Cluster {
         Applied { replies, effects: step.effects, rows: changes }
     }
 
-    fn answer<R: RowRead>(&mut self, step: &mut Step<'_, R>, request: &Request) -> Reply {
+    fn answer<R: RowRead>(&mut self, step: &mut Step<'_, R>, request: Request) -> Reply {
+        let Request { key, actor, command } = request;
         #[cfg(feature = "planted")]
-        let key = request.key.filter(|_| !self.planted.no_duplicate_check);
-        #[cfg(not(feature = "planted"))]
-        let key = request.key;
+        let key = key.filter(|_| !self.planted.no_duplicate_check);
         let Some(key) = key else {
-            return self.perform(step, &request.actor, request.command.clone());
+            return self.perform(step, &actor, command);
         };
-        match replies::look(step, key, &request.command) {
+        match replies::look(step, key, &command) {
             Known::Answered(reply) => reply,
             Known::New(digest) => {
-                let reply = self.perform(step, &request.actor, request.command.clone());
+                let reply = self.perform(step, &actor, command);
                 replies::keep(step, &mut self.sched.meta, key, digest, &reply);
                 reply
             }
@@ -259,6 +264,10 @@ impl Cluster {
             Command::Registry(command) => registry_step::step(step, sched, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),
             Command::Drift(command) => sched.drift(step, ledger, actor, command),
+            Command::SubmitTied { parts, jobs, ties } => {
+                sched.submit_tied(step, actor, &parts, jobs, &ties)
+            }
+            Command::Reserve(command) => sched.reserve(step, actor, command),
         }
     }
 }

@@ -60,7 +60,7 @@ impl Sched {
                 "name": inventory.name,
                 "node": id.to_string(),
             });
-            step.events.add(Kind::NodeRegistered, actor, member);
+            step.events.add(Kind::NodeRegistered, actor, &member);
         }
         self.names.insert(inventory.name.clone(), id);
         let drained = before.and_then(|row| row.drained);
@@ -91,7 +91,7 @@ impl Sched {
             return absent(format!("node `{name}`"), "nodes");
         };
         let member = json!({ "name": name, "reason": reason.as_deref().unwrap_or("") });
-        step.events.add(Kind::NodeDrained, actor, member);
+        step.events.add(Kind::NodeDrained, actor, &member);
         node.row.drained = reason;
         step.rows.put(key::node(id), &node.row);
         self.recount(id);
@@ -116,7 +116,7 @@ impl Sched {
         node.row.lost = true;
         step.rows.put(key::node(id), &node.row);
         let member = json!({ "name": node.row.inventory.name, "node": id.to_string() });
-        step.events.add(Kind::NodeLost, actor, member);
+        step.events.add(Kind::NodeLost, actor, &member);
         self.recount(id);
         self.fail_leases(step, actor, id, false);
         step.effect(Effect::Plan);
@@ -141,7 +141,7 @@ impl Sched {
             });
         };
         let cause = cause.clone();
-        step.events.add(Kind::LeaseConfirmedDead, actor, json!({ "lease": id.to_string() }));
+        step.events.add(Kind::LeaseConfirmedDead, actor, &json!({ "lease": id.to_string() }));
         self.end_attempt(step, actor, id, cause);
         step.done()
     }

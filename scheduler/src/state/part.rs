@@ -4,7 +4,7 @@
 //! are taken in by the last one, all or none. What nobody finishes is forgotten.
 
 use super::{
-    command::{NewJob, Refusal, Reply},
+    command::{NewJob, Refusal, Reply, Tie},
     key,
     row::PartRow,
     sched::Sched,
@@ -40,6 +40,18 @@ impl Sched {
         parts: &[u64],
         last: Vec<NewJob>,
     ) -> Reply {
+        self.submit_tied(step, actor, parts, last, &[])
+    }
+
+    /// The same, where some wait for others.
+    pub(super) fn submit_tied<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        parts: &[u64],
+        last: Vec<NewJob>,
+        ties: &[Tie],
+    ) -> Reply {
         let mut jobs = Vec::new();
         for number in parts {
             let Some(part) = self.take_part(step, *number) else {
@@ -52,7 +64,7 @@ impl Sched {
             jobs.extend(part.jobs);
         }
         jobs.extend(last);
-        self.submit(step, actor, jobs)
+        self.take_all(step, actor, jobs, ties)
     }
 
     fn take_part<R: RowRead>(&mut self, step: &mut Step<'_, R>, number: u64) -> Option<PartRow> {

@@ -65,7 +65,7 @@ impl Sched {
     /// What is blocked is not trained with: the job waits until somebody has cleared the data set
     /// and lets the job go on.
     pub(super) fn hold_for_data<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: JobId) {
-        step.events.add(Kind::JobHeld, "registry", json!({ "job": id.to_string() }));
+        step.events.add(Kind::JobHeld, "registry", &json!({ "job": id.to_string() }));
         self.alter(step, id, |job, _| job.progress.held = true);
     }
 
@@ -79,6 +79,9 @@ impl Sched {
         let position = job.position(placement.element)?;
         let whole = gang_is_whole(job.brief.tasks, &placement.members);
         if !whole || !job.may_be_placed(position) || !self.bars(&job.brief, now).is_empty() {
+            return None;
+        }
+        if self.is_kept_out((&job.brief).into(), &placement.members, now) {
             return None;
         }
         let lead = self.nodes.get(&placement.members.first()?.node)?;
@@ -182,7 +185,7 @@ fn record_grant<R: RowRead>(step: &mut Step<'_, R>, actor: &str, position: u32, 
         "lease": lease.id.to_string(),
         "nodes": nodes,
     });
-    step.events.add(Kind::LeaseGranted, actor, member);
+    step.events.add(Kind::LeaseGranted, actor, &member);
     for member in &lease.members {
         step.effect(Effect::Wanted { node: member.node });
     }

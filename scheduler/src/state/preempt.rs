@@ -121,7 +121,7 @@ impl Sched {
             "nodes": nodes,
             "victims": victims.iter().map(victim).collect::<Vec<_>>(),
         });
-        step.events.add(Kind::PreemptionBegun, actor, member);
+        step.events.add(Kind::PreemptionBegun, actor, &member);
         let evidence = json!({
             "base": plan.base.to_string(),
             "budgetSteps": plan.budget_steps.to_string(),
@@ -134,7 +134,7 @@ impl Sched {
     }
 
     /// Gives an attempt notice, or stops one that has not begun.
-    fn ask<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: LeaseId, cause: EndCause) {
+    pub(super) fn ask<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: LeaseId, cause: EndCause) {
         let Some(lease) = self.leases.get_mut(&id) else { return };
         if let Phase::Started { .. } = lease.phase {
             lease.notice = Some(Notice { cause, since: step.now });
@@ -271,7 +271,7 @@ impl Sched {
             "how": how,
             "tookMs": step.now.minus(row.since).0.to_string(),
         });
-        step.events.add(Kind::PreemptionEnded, by, member);
+        step.events.add(Kind::PreemptionEnded, by, &member);
     }
 
     fn forget<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: JobId) -> Option<PreemptionRow> {
@@ -292,7 +292,7 @@ impl Sched {
 }
 
 /// Those whom a change of a lease's notice concerns.
-fn tell<R: RowRead>(step: &mut Step<'_, R>, lease: &Lease) {
+pub(super) fn tell<R: RowRead>(step: &mut Step<'_, R>, lease: &Lease) {
     for member in &lease.members {
         step.effect(Effect::Wanted { node: member.node });
     }

@@ -2,6 +2,7 @@
 
 use domain::{Digest, Millis, port::RowRead, scratch::Scratch};
 use registry::{ledger::Ledger, seal::canonical};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -71,6 +72,14 @@ pub enum Kind {
     ReferenceSet,
     /// Ranks hung.
     RankDumped,
+    /// Windows were made.
+    ReservationCreated,
+    /// Windows were taken back, or ended before their time.
+    ReservationDeleted,
+    /// Windows began.
+    ReservationOpened,
+    /// Windows are over.
+    ReservationEnded,
 }
 
 impl Kind {
@@ -105,6 +114,10 @@ impl Kind {
             Self::GpuAccused => "gpu.accused",
             Self::ReferenceSet => "class.reference_set",
             Self::RankDumped => "rank.dumped",
+            Self::ReservationCreated => "reservation.created",
+            Self::ReservationDeleted => "reservation.deleted",
+            Self::ReservationOpened => "reservation.opened",
+            Self::ReservationEnded => "reservation.ended",
         }
     }
 }
@@ -118,15 +131,39 @@ pub struct Events {
 /// What one event tells.
 #[derive(Default)]
 struct Gathered {
-    members: Vec<Value>,
+    count: usize,
+    /// The canonical text of each member, after `[` or `,`.
+    members: Vec<u8>,
     /// Plans that the members came from: never by digest alone, since few words make each again.
     plans: Vec<Value>,
 }
 
 impl Events {
     /// Adds a member: an object of strings and integers.
-    pub fn add(&mut self, kind: Kind, actor: &str, member: Value) {
-        self.gathered.entry((kind, actor.to_owned())).or_default().members.push(member);
+    pub fn add(&mut self, kind: Kind, actor: &str, member: &Value) {
+        let text = canonical::to_string(member)
+            .expect("members hold strings and integers below 2^53 only");
+        self.next(kind, actor).extend_from_slice(text.as_bytes());
+    }
+
+    /// Adds a member of which an entry may hold thousands: a structure whose fields are declared
+    /// in the order of their names and hold strings and integers, which is its canonical form.
+    pub fn add_in_order(&mut self, kind: Kind, actor: &str, member: &impl Serialize) {
+        debug_assert_eq!(
+            serde_json::to_value(member).ok().and_then(|value| canonical::to_string(&value).ok()),
+            serde_json::to_string(member).ok(),
+            "the fields are in the order of their names"
+        );
+        serde_json::to_writer(self.next(kind, actor), member)
+            .expect("a structure of strings and integers is written to memory");
+    }
+
+    /// Where the text of one more member goes.
+    fn next(&mut self, kind: Kind, actor: &str) -> &mut Vec<u8> {
+        let gathered = self.gathered.entry((kind, actor.to_owned())).or_default();
+        gathered.members.push(if gathered.count == 0 { b'[' } else { b',' });
+        gathered.count += 1;
+        &mut gathered.members
     }
 
     /// Adds the evidence of a plan to the event that its members are in.
@@ -136,19 +173,18 @@ impl Events {
 
     /// Chains one event for each kind and actor.
     pub fn flush<R: RowRead>(self, ledger: &mut Ledger, rows: &mut Scratch<'_, R>, now: Millis) {
-        for ((kind, actor), Gathered { members, plans }) in self.gathered {
+        for ((kind, actor), Gathered { count, mut members, plans }) in self.gathered {
+            members.push(b']');
             let mut body = Map::new();
             if !plans.is_empty() {
                 body.insert("plans".into(), Value::Array(plans));
             }
-            if members.len() > LISTED_MAX {
-                let count = members.len();
-                let list = canonical::to_string(&Value::Array(members))
-                    .expect("members hold strings and integers below 2^53 only");
+            if count > LISTED_MAX {
                 body.insert("memberCount".into(), count.into());
-                body.insert("membersSha256".into(), Digest::of(list.as_bytes()).to_string().into());
+                body.insert("membersSha256".into(), Digest::of(&members).to_string().into());
             } else {
-                body.insert("members".into(), Value::Array(members));
+                let list = serde_json::from_slice(&members).expect("it was written as JSON");
+                body.insert("members".into(), list);
             }
             ledger.record(rows, now, kind.name(), &actor, body);
         }

@@ -100,7 +100,7 @@ impl Sched {
             "root": checkpoint.root.to_string(),
             "step": checkpoint.step.to_string(),
         });
-        step.events.add(Kind::CheckpointCommitted, actor, member);
+        step.events.add(Kind::CheckpointCommitted, actor, &member);
         step.rows.put(key::checkpoint(element.job, position, checkpoint.step), &checkpoint);
         row.newest_at = Some(step.now);
         let (under, to) = (checkpoint.lease, checkpoint.clone());
@@ -141,7 +141,7 @@ impl Sched {
             "lease": lease.to_string(),
             "rank": rank,
         });
-        step.events.add(Kind::RankDumped, actor, member);
+        step.events.add(Kind::RankDumped, actor, &member);
         let row = DumpRow { element, lease, rank, dump, size, time: step.now };
         step.rows.put(key::dump(element, lease, rank, step.at.0), &row);
         step.effect(Effect::Changed { job: element.job });
@@ -207,7 +207,7 @@ impl Sched {
             "lease": lease.id.to_string(),
             "root": ticket.output.root.to_string(),
         });
-        step.events.add(Kind::SealOpened, actor, member);
+        step.events.add(Kind::SealOpened, actor, &member);
         step.rows.put(key::ticket(lease.id), &ticket);
         self.tickets.insert(lease.id, ticket);
         self.drop_lease(step, lease, None);

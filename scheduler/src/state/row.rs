@@ -160,6 +160,8 @@ pub struct Brief {
     pub check: Option<Box<CheckRun>>,
     /// Longest time an attempt may run.
     pub time_limit: Option<Millis>,
+    /// The window in which alone it runs.
+    pub reservation: Option<Box<str>>,
 }
 
 /// What few jobs say: what they wait for, and when they are tried again.
@@ -202,6 +204,7 @@ impl Submitted {
             verify: self.spec.verify,
             check: self.spec.check.clone().map(Box::new),
             time_limit: self.spec.time_limit,
+            reservation: self.spec.reservation.as_deref().map(Into::into),
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
     queue::Queue,
     row::{Brief, ConfigRow, ElementRow, HealthRow, Meta, NodeRow, Progress},
     step::Step,
+    window::WindowRow,
 };
 use domain::{
     Bytes, CpuMillis, ElementId, JobId, LeaseId, Millis, NodeId,
@@ -130,6 +131,8 @@ pub struct Sched {
     pub acceptance: AcceptanceConfig,
     /// The ledger of GPU time.
     pub account: Account,
+    /// Windows that are not over, by name.
+    pub windows: BTreeMap<String, WindowRow>,
 }
 
 impl Node {

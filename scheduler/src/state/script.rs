@@ -71,6 +71,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         verify: None,
         check: None,
         retain: None,
+        reservation: None,
     }
 }
 
@@ -140,7 +141,8 @@ impl Script {
     pub fn entry(&mut self, members: Vec<Request>) -> Vec<Reply> {
         self.at = LogIndex(self.at.0 + 1);
         let entry = Entry { now: self.now, proposer: ReplicaId(1), members };
-        let Applied { replies, effects, rows } = self.cluster.apply(&self.rows, self.at, &entry);
+        let applied = self.cluster.apply(&self.rows, self.at, entry.clone());
+        let Applied { replies, effects, rows } = applied;
         for change in rows {
             match change.value {
                 Some(value) => self.rows.insert(change.key, value),

@@ -109,7 +109,7 @@ impl Sched {
             "element": ticket.element.to_string(),
             "lease": id.to_string(),
         });
-        step.events.add(Kind::SealAbandoned, actor, member);
+        step.events.add(Kind::SealAbandoned, actor, &member);
         self.unseal_account(step, id, ticket.element, &cause);
         let job_id = ticket.element.job;
         self.alter(step, job_id, |job, step| {

@@ -1,21 +1,33 @@
 //! Taking jobs in.
 
 use super::{
-    command::{Effect, NewJob, Refusal, Reply},
+    command::{Effect, NewJob, Refusal, Reply, Tie},
     gate::UNASKED,
     key,
     record::Kind,
     row::{AttemptRow, ElementRow, Pin, Submitted},
     sched::{Job, Sched},
     step::Step,
+    tie,
     waits::has_completed,
 };
 use domain::{
-    AttemptNo, JobId, isolation::Isolation, job::JobSpec, limit, port::RowRead,
+    AttemptNo, Digest, JobId, isolation::Isolation, job::JobSpec, limit, port::RowRead,
     refusal::RegistryRefusal,
 };
 use registry::ledger::dataset;
-use serde_json::json;
+use serde::Serialize;
+
+/// What the event of record says of a job that was taken in.
+#[derive(Serialize)]
+struct TakenIn<'a> {
+    elements: u32,
+    job: String,
+    name: &'a str,
+    policy: Option<&'static str>,
+    queue: &'a str,
+    recipe: Digest,
+}
 
 /// Queues that one refusal names.
 const NAMES_MAX: usize = 20;
@@ -28,6 +40,17 @@ impl Sched {
         actor: &str,
         jobs: Vec<NewJob>,
     ) -> Reply {
+        self.take_all(step, actor, jobs, &[])
+    }
+
+    /// Takes jobs in, some of which wait for others of them: all or none.
+    pub(super) fn take_all<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        mut jobs: Vec<NewJob>,
+        ties: &[Tie],
+    ) -> Reply {
         if let Some(refusal) = self.too_many(jobs.len()) {
             return Reply::Refused(refusal);
         }
@@ -38,6 +61,10 @@ impl Sched {
                 Err(refusal) => return Reply::Refused(refusal),
             }
         }
+        if let Err(refusal) = tie::check(&jobs, ties) {
+            return Reply::Refused(refusal);
+        }
+        tie::tie(&mut jobs, ties, self.meta.jobs + 1);
         let mut ids = Vec::with_capacity(jobs.len());
         for (new, pin) in jobs.into_iter().zip(pins) {
             ids.push(self.take_in(step, actor, new, pin));
@@ -85,6 +112,7 @@ impl Sched {
         }
         self.check_queue(spec)?;
         self.check_after(spec)?;
+        self.check_window(spec)?;
         check_data(step, spec)?;
         spec.reproduces.map(|original| pin_to(step, original)).transpose()
     }
@@ -165,19 +193,15 @@ impl Sched {
     ) -> JobId {
         self.meta.jobs += 1;
         let id = JobId(self.meta.jobs);
-        let policy = (!self.gate_training).then_some(UNASKED);
-        step.events.add(
-            Kind::JobSubmitted,
-            actor,
-            json!({
-                "elements": new.spec.elements(),
-                "job": id.to_string(),
-                "name": new.spec.name,
-                "policy": policy,
-                "queue": new.spec.queue,
-                "recipe": new.recipe.to_string(),
-            }),
-        );
+        let member = TakenIn {
+            elements: new.spec.elements(),
+            job: id.to_string(),
+            name: &new.spec.name,
+            policy: (!self.gate_training).then_some(UNASKED),
+            queue: &new.spec.queue,
+            recipe: new.recipe,
+        };
+        step.events.add_in_order(Kind::JobSubmitted, actor, &member);
         let submitted =
             Submitted { spec: new.spec, recipe: new.recipe, time: step.now, at: step.at, pin };
         super::retain::note_inputs(step, id, &submitted.spec);

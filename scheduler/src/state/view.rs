@@ -4,13 +4,16 @@ mod checks;
 mod config_plan;
 mod documents;
 mod drift;
+mod ended;
 mod making_room;
 mod queues;
 mod registry_view;
 mod retained;
 mod usage;
+mod windows;
 
 pub use documents::JobFilter;
+pub use ended::{EndedRun, ended_runs};
 pub use retained::Place;
 pub use usage::{UsageAsked, UsageBy};
 
@@ -140,6 +143,12 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn live_jobs(&self) -> usize {
         self.sched.jobs.len()
+    }
+
+    /// The newest job that was ever taken in.
+    #[must_use]
+    pub fn newest_job(&self) -> JobId {
+        JobId(self.sched.meta.jobs)
     }
 
     /// A live job.

@@ -90,7 +90,7 @@ impl Sched {
         step.events.add(
             Kind::JobGivenUp,
             actor,
-            json!({ "cause": cause.to_string(), "job": id.to_string() }),
+            &json!({ "cause": cause.to_string(), "job": id.to_string() }),
         );
         self.alter(step, id, |job, step| {
             let count = job.brief.elements();
@@ -136,7 +136,7 @@ impl Sched {
             return wrong_state(format!("job {id}"), state.to_owned(), remedy);
         }
         let kind = if held { Kind::JobHeld } else { Kind::JobReleased };
-        step.events.add(kind, actor, json!({ "job": id.to_string() }));
+        step.events.add(kind, actor, &json!({ "job": id.to_string() }));
         self.alter(step, id, |job, _| job.progress.held = held);
         step.effect(Effect::Plan);
         step.done()
@@ -164,7 +164,7 @@ impl Sched {
             );
         }
         let member = json!({ "from": before, "job": id.to_string(), "to": priority });
-        step.events.add(Kind::JobPriority, actor, member);
+        step.events.add(Kind::JobPriority, actor, &member);
         self.alter(step, id, |job, _| {
             job.brief.priority = priority;
             job.progress.priority = Some(priority);

@@ -22,6 +22,7 @@ mod recipe_function;
 mod self_fence;
 mod state_digest;
 mod state_laws;
+pub mod window_kept;
 
 use crate::{
     coverage::Coverage,

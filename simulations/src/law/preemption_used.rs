@@ -101,12 +101,16 @@ fn could_have_it(view: &View<'_>, promise: &Promise) -> bool {
         })
     });
     let in_time = view.now() < promise.since.plus(limit::PREEMPTION_MAX);
-    waits && served && in_time && view.bars(job, view.now()).is_empty()
+    let barred = view.barred(job, view.now());
+    let kept_out = promise.members.iter().any(|member| barred.has(member.node));
+    waits && served && in_time && !kept_out && view.bars(job, view.now()).is_empty()
 }
 
-/// Nobody has notice but for a preemption that is under way.
+/// Nobody has notice but for a preemption that is under way, or a window that is open.
 fn noticed(view: &View<'_>, at: LogIndex) -> Option<String> {
     let mut leases = view.all_leases();
-    let lone = leases.find(|lease| lease.notice.is_some() && !view.is_ceding(lease.id))?;
+    let lone = leases.find(|lease| {
+        lease.notice.is_some() && !view.is_ceding(lease.id) && !view.leaves_a_window(lease)
+    })?;
     Some(format!("after entry {at} {} has notice for nobody's sake", lone.element))
 }

@@ -42,12 +42,14 @@ impl Server {
                 let (undecided, decided): (Vec<_>, Vec<_>) = jobs.into_iter().partition(silent_on);
                 let decisions =
                     decided.into_iter().map(|(id, _)| (id, ruled(id.0))).collect::<Vec<_>>();
-                if !decisions.is_empty() {
-                    let command = Command::DecideTraining { decisions };
-                    self.propose(Caller::Duty, self.own(command), now, asks);
-                }
                 let undecided = undecided.into_iter().map(|(id, _)| id).collect();
-                self.duty(Event::TrainingDecided { undecided }, now, asks);
+                if decisions.is_empty() {
+                    self.duty(Event::TrainingDecided { undecided }, now, asks);
+                } else {
+                    let command = Command::DecideTraining { decisions };
+                    let caller = Caller::Training { undecided };
+                    self.propose(caller, self.own(command), now, asks);
+                }
             }
             Duty::DecidePromotion { promotion } | Duty::SignPromotion { promotion } if silent => {
                 self.duty(Event::GateFailed { promotion }, now, asks);

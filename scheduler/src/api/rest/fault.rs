@@ -169,7 +169,9 @@ impl From<tonic::Status> for Fault {
         let document = status.metadata().get(error::KEY).map(|value| value.as_bytes());
         match document.and_then(|bytes| serde_json::from_slice::<Document>(bytes).ok()) {
             Some(Document { code, reason, hint, retry_safe }) => {
-                let fault = Self::new(http_of(&code), &code, reason, &hint);
+                let own = status.metadata().get(error::REST_CODE);
+                let told = own.and_then(|value| value.to_str().ok()).unwrap_or(&code);
+                let fault = Self::new(http_of(&code), told, reason, &hint);
                 Self { retry_safe, ..fault }
             }
             None => {

@@ -154,7 +154,7 @@ pub async fn submit(
     let user = caller.is("createdBy", asked.by.as_deref())?;
     let job = job(&context, asked).await?;
     let key = key.of_user(&user).0.to_vec().into();
-    let request = v1::SubmitRequest { key, jobs: vec![job], reuse: false };
+    let request = v1::SubmitRequest { key, jobs: vec![job], reuse: false, ties: Vec::new() };
     let reply = submit::submit(&context, caller.asks(request)).await?;
     let job = reply.jobs.first().map(|job| JobId(*job).to_string()).unwrap_or_default();
     Ok(Answer(StatusCode::CREATED, Submitted { ok: true, job, status: "waiting" }))

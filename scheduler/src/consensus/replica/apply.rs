@@ -68,7 +68,7 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         }
         let decoded = command::Entry::decode(&entry.data)
             .map_err(|fault| StopReason::Entry { index: entry.index, why: fault.to_string() })?;
-        let applied = self.machine.apply(&self.rows, LogIndex(entry.index), &decoded);
+        let applied = self.machine.apply(&self.rows, LogIndex(entry.index), decoded);
         let seq = self.writes.seq();
         for change in &applied.rows {
             self.rows.lay(seq, change);

@@ -143,7 +143,7 @@ impl Sched {
         finding: Finding,
     ) {
         let Some(mut check) = self.checks.open.remove(&id) else { return };
-        step.events.add(Kind::CheckDecided, actor, evidence(id, &check, &finding));
+        step.events.add(Kind::CheckDecided, actor, &evidence(id, &check, &finding));
         check.closed = Some((step.now, finding.clone()));
         step.rows.remove(key::open_check(id));
         step.rows.put_new(key::closed_check(id), &check);
@@ -195,7 +195,7 @@ impl Sched {
             "since": gpu.since.0.to_string(),
             "symptom": gpu.symptom,
         });
-        step.events.add(Kind::GpuAccepted, actor, member);
+        step.events.add(Kind::GpuAccepted, actor, &member);
         node.health.accepted.insert(uuid.to_owned(), step.at);
         step.rows.put(key::health(id), &node.health);
         step.effect(Effect::Wanted { node: id });
@@ -216,7 +216,7 @@ impl Sched {
             "class": check.class,
             "digest": digest.to_string(),
         });
-        step.events.add(Kind::ReferenceSet, actor, member);
+        step.events.add(Kind::ReferenceSet, actor, &member);
         if self.checks.references.len() >= limit::CHECK_REFERENCES_MAX {
             let oldest = self.checks.references.iter().min_by_key(|(_, it)| it.check);
             if let Some(key) = oldest.map(|(key, _)| *key) {
@@ -275,7 +275,7 @@ impl Sched {
                 "gpu": seat.uuid,
                 "name": name,
             });
-            step.events.add(Kind::GpuAccused, actor, member);
+            step.events.add(Kind::GpuAccused, actor, &member);
             node.health.accused.insert(seat.uuid.clone(), charge);
             step.rows.put(key::health(seat.node), &node.health);
             step.effect(Effect::Wanted { node: seat.node });
@@ -300,7 +300,7 @@ impl Sched {
             return;
         };
         let member = json!({ "name": node.row.inventory.name, "reason": reason });
-        step.events.add(Kind::NodeDrained, actor, member);
+        step.events.add(Kind::NodeDrained, actor, &member);
         node.row.drained = Some(reason.to_owned());
         step.rows.put(key::node(id), &node.row);
     }

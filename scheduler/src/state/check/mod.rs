@@ -148,6 +148,7 @@ fn bundled() -> JobSpec {
         verify: None,
         check: None,
         retain: None,
+        reservation: None,
     }
 }
 
@@ -171,6 +172,7 @@ fn as_run(spec: JobSpec, name: String, run: CheckRun) -> JobSpec {
         interrupt: Interrupt { preemptible: Preemptible::No, ..Interrupt::default() },
         verify: None,
         check: Some(run),
+        reservation: None,
         ..spec
     }
 }

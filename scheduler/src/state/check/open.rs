@@ -231,7 +231,7 @@ impl Sched {
             "class": class,
             "of": in_words(&subject),
         });
-        step.events.add(Kind::CheckOpened, actor, member);
+        step.events.add(Kind::CheckOpened, actor, &member);
         let check = Check {
             subject,
             class,

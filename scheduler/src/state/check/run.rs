@@ -48,7 +48,9 @@ impl Sched {
                 return step.done();
             }
         };
-        if !self.may_run(&check, &ready.submitted.spec, &members)
+        let spec = &ready.submitted.spec;
+        if !self.may_run(&check, spec, &members)
+            || self.is_kept_out(spec.into(), &members, step.now)
             || self.jobs.len() >= limit::JOBS_MAX
         {
             return step.done();
@@ -152,7 +154,7 @@ impl Sched {
     }
 
     /// Ends runs whose room a job could have.
-    pub(super) fn make_room<R: RowRead>(
+    pub(in crate::state) fn make_room<R: RowRead>(
         &mut self,
         step: &mut Step<'_, R>,
         leases: Vec<LeaseId>,

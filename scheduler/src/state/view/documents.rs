@@ -171,6 +171,7 @@ impl View<'_> {
                 leases: node.leases.iter().copied().collect(),
                 held_back: self.held_back(rows, &node.health),
                 accused: node.health.accused.values().cloned().collect(),
+                windows: self.windows_of(id),
             })
             .collect()
     }

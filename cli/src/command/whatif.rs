@@ -1,0 +1,83 @@
+//! `assay whatif`.
+
+use super::Context;
+use crate::{
+    args::whatif::{Gpus, Quota, Whatif as Args},
+    capture::Capture,
+    client::Answer,
+    clusterfile,
+    exit::Exit,
+    fault::Fault,
+    jobfile,
+    render::whatif::{self, Whatif},
+};
+use domain::{
+    Millis,
+    foresee::{StartView, WhatifView},
+    job::JobSpec,
+};
+use proto::v1::{self, QuotaChange, WhatifQuery, query_request::What, quota_change::Guaranteed};
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Runs the command.
+///
+/// # Errors
+/// When a file or the change is impossible, or nobody answers.
+pub async fn run(context: &Context, args: &Args) -> Result<Exit, Fault> {
+    if args.drain.is_empty()
+        && args.quota.is_empty()
+        && args.submit.is_none()
+        && args.policy.is_none()
+    {
+        return Err(Fault::usage("change", "no change is named that could be tried out").hint(
+            "name one or more: --drain NODE, --quota QUEUE=+32, --submit FILE, --policy FILE",
+        ));
+    }
+    let job = args.submit.as_deref().map(spec).transpose()?;
+    let config = args.policy.as_deref().map(clusterfile::load).transpose()?;
+    let query = WhatifQuery {
+        drain: args.drain.clone(),
+        drain_at_ms: args.at.map_or(0, |at| at.from(now()).0),
+        quotas: args.quota.iter().map(change).collect(),
+        job: job.as_ref().map(v1::Job::from),
+        config: config.map(|loaded| (&loaded.config).into()),
+        horizon_ms: args.horizon.0.max(1),
+        only_start: false,
+    };
+    let answer: Answer<WhatifView> = context.client.query(What::Whatif(query)).await?;
+    context.mark(answer.log_index);
+    let document = Whatif { view: answer.value, log_index: answer.log_index };
+    context.output.show("whatif", &document, |style| whatif::text(style, &document.view))?;
+    Ok(Exit::Ok)
+}
+
+/// When and where a job would start if it was submitted now.
+///
+/// # Errors
+/// When it would be refused, or nobody answers.
+pub async fn start(context: &Context, spec: &JobSpec) -> Result<Option<StartView>, Fault> {
+    let query = WhatifQuery { job: Some(spec.into()), only_start: true, ..WhatifQuery::default() };
+    let answer: Answer<Option<StartView>> = context.client.query(What::Whatif(query)).await?;
+    Ok(answer.value)
+}
+
+fn spec(file: &Path) -> Result<JobSpec, Fault> {
+    Ok(Capture::of(&jobfile::check(jobfile::load(file)?, Some(file))?, None)?.spec)
+}
+
+fn change(quota: &Quota) -> QuotaChange {
+    let guaranteed = match quota.gpus {
+        Gpus::By(by) => Guaranteed::ByGpus(by),
+        Gpus::To(gpus) => Guaranteed::ToGpus(gpus),
+    };
+    QuotaChange { queue: quota.queue.clone(), guaranteed: Some(guaranteed) }
+}
+
+/// The time by this machine's clock.
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(since.as_millis() as u64)
+}
