@@ -4,6 +4,7 @@
 mod agent_rest;
 mod arrays;
 mod assay;
+mod backup;
 mod bare;
 mod batch;
 mod burst;
@@ -136,6 +137,15 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Taking a backup and restoring from it, beside the disk's own writes and reads.
+    Backup {
+        /// What is saved, in MiB over eight files.
+        #[arg(long, default_value_t = 4_096)]
+        mib: u64,
+        /// Where everything stands; the system's folder for temporary files by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Start of a task: plainly, in a sandbox, in a container, beside fork and exec and `podman run`.
     Start {
         /// Samples of each.
@@ -212,6 +222,7 @@ impl Command {
             "elections",
             "checkpoint",
             "seal",
+            "backup",
             "start",
             "queued",
             "gang",
@@ -234,6 +245,7 @@ impl Command {
             Self::Elections { .. } => "elections",
             Self::Checkpoint { .. } => "checkpoint",
             Self::Seal { .. } => "seal",
+            Self::Backup { .. } => "backup",
             Self::Start { .. } => "start",
             Self::Queued { .. } => "queued",
             Self::Gang { .. } => "gang",
@@ -263,6 +275,7 @@ impl Command {
             Self::Seal { gib, dir, reference } => {
                 seal::run(gib, dir.as_deref(), reference.as_deref()).await
             }
+            Self::Backup { mib, dir } => backup::run(mib, dir.as_deref()).await,
             Self::Start { samples } => start::run(samples).await,
             Self::Queued { jobs, seconds: time } => queued::run(jobs, seconds(time)).await,
             Self::Gang { kills, nodes } => gang::run(kills, nodes).await,

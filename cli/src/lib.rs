@@ -21,6 +21,7 @@ mod jobfile;
 mod output;
 mod quantity;
 mod render;
+mod s3;
 
 pub use command::process::{BoxedStop, Restored, serve};
 pub use config::server::Server as ServerConfig;
