@@ -91,8 +91,18 @@ mod tests {
         assert_eq!(at("11:59:30"), noon.0 + DAY - 30_000, "tomorrow");
         assert_eq!(at("12:00"), noon.0 + DAY, "not at once");
         assert_eq!(at("1970-01-02T00:00:01Z"), DAY + 1_000);
-        for text in ["", "later", "24:00", "1:00", "12:60", "2026-01-31", "2026-13-31T00:00Z", "+"]
-        {
+        for text in [
+            "",
+            "later",
+            "24:00",
+            "1:00",
+            "12:60",
+            "2026-01-31",
+            "2026-13-31T00:00Z",
+            "+",
+            "18:",
+            "-1:00",
+        ] {
             let fault = read(text).unwrap_err().to_string();
             assert!(fault.contains("write it like `now, +2h30m"), "{fault}");
         }

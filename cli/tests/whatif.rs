@@ -67,9 +67,9 @@ fn what_would_come_is_told_and_nothing_of_it_is_done() {
     let moved = shift["shift_ms"].as_i64().unwrap();
     assert!((moved - 2 * HOUR_MS).abs() < HOUR_MS / 2, "{drained}");
     assert_eq!(drained["evictions"], Value::Array(Vec::new()));
-    let text = user.ok(&["whatif", "--drain", &first, "--at", "30m"]);
+    let text = user.ok(&["whatif", "--drain", &first, "--at", "+30m"]);
     assert!(text.contains("j3") && text.contains("1 start"), "{text}");
-    let late = ask(user, &["--drain", &format!("{first},{second}"), "--at", "20h"]);
+    let late = ask(user, &["--drain", &format!("{first},{second}"), "--at", "+20h"]);
     assert_eq!((&late["unmoved"], &late["shifts"]), (&1.into(), &Value::Array(Vec::new())));
 
     // A job file, with the node that it would have after `next`.

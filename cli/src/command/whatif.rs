@@ -40,7 +40,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<Exit, Fault> {
     let config = args.policy.as_deref().map(clusterfile::load).transpose()?;
     let query = WhatifQuery {
         drain: args.drain.clone(),
-        drain_at_ms: args.at.map_or(0, |at| at.from(now()).0),
+        drain_at_ms: args.at.map_or(0, |at| at.since_epoch(now()).0),
         quotas: args.quota.iter().map(change).collect(),
         job: job.as_ref().map(v1::Job::from),
         config: config.map(|loaded| (&loaded.config).into()),
