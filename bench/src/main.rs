@@ -21,6 +21,7 @@ mod load;
 mod logs;
 mod model_signing;
 mod noop;
+mod planner;
 mod queued;
 mod registers;
 mod report;
@@ -151,6 +152,12 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
+    /// Passes of the planner over many nodes and jobs, and recorded plans made again.
+    Planner {
+        /// Placements that are made again.
+        #[arg(long, default_value_t = 100_000)]
+        decisions: usize,
+    },
     /// A gang over two nodes: from one rank's death, or a node's, to the death of the others.
     Gang {
         /// Ranks to kill.
@@ -214,6 +221,7 @@ impl Command {
             "seal",
             "start",
             "queued",
+            "planner",
             "gang",
             "logs",
             "agent",
@@ -236,6 +244,7 @@ impl Command {
             Self::Seal { .. } => "seal",
             Self::Start { .. } => "start",
             Self::Queued { .. } => "queued",
+            Self::Planner { .. } => "planner",
             Self::Gang { .. } => "gang",
             Self::Logs { .. } => "logs",
             Self::Agent { .. } => "agent",
@@ -265,6 +274,7 @@ impl Command {
             }
             Self::Start { samples } => start::run(samples).await,
             Self::Queued { jobs, seconds: time } => queued::run(jobs, seconds(time)).await,
+            Self::Planner { decisions } => planner::run(decisions),
             Self::Gang { kills, nodes } => gang::run(kills, nodes).await,
             Self::Logs { rate, seconds: time } => logs::run(rate, seconds(time)).await,
             Self::Agent { seconds: time } => agent_rest::run(seconds(time)).await,

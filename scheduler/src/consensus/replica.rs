@@ -15,6 +15,7 @@ mod ready;
 mod receive;
 mod snapshots;
 mod storage;
+mod turn;
 mod writes;
 
 pub use io::{Input, Output, ProposeError, ReadError, Received, Role, StopReason};
@@ -33,7 +34,7 @@ use domain::{LogIndex, Millis, ReplicaId, limit, port::RowRead};
 use raft::{RawNode, ReadOnlyOption, StateRole};
 use reads::Reads;
 use snapshots::Snapshots;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use storage::LogTail;
 use writes::Writes;
 
@@ -112,7 +113,7 @@ pub struct Replica<M, R: RowRead> {
     ticks: u64,
     announced: u64,
     seen: Seen,
-    drawn_for: Option<(u64, StateRole)>,
+    drawn_for: Option<(u64, StateRole, u64)>,
     timeout: usize,
     conflict_since: Option<u64>,
     ending: Option<(StopReason, u64)>,
@@ -369,14 +370,17 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         }
     }
 
-    /// raft-rs draws election timeouts from the thread's generator. This puts one from the
-    /// injected entropy in its place, a new one for each term and role.
+    /// raft-rs draws election timeouts from the thread's generator. This puts one from
+    /// [`turn::timeout`] in its place, a new one for each term, role and leader.
     fn settle_timeout(&mut self, entropy: &mut dyn FnMut() -> u64) {
-        let now = Some((self.node.raft.term, self.node.raft.state));
+        let raft = &self.node.raft;
+        let now = Some((raft.term, raft.state, raft.leader_id));
         if self.drawn_for != now {
             self.drawn_for = now;
-            let spread = limit::ELECTION_TICKS as u64;
-            self.timeout = limit::ELECTION_TICKS + (entropy() % spread) as usize;
+            let voters = raft.prs().conf().to_conf_state();
+            let voters: BTreeSet<_> =
+                voters.voters.into_iter().chain(voters.voters_outgoing).collect();
+            self.timeout = turn::timeout(raft.id, raft.leader_id, voters, entropy());
         }
         self.node.raft.set_randomized_election_timeout(self.timeout);
     }

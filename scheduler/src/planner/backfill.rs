@@ -5,16 +5,19 @@
 //! JSSPP '95). Time that preparing takes is not counted. Of attempts without a limit nothing is
 //! known: where the gang has to wait for one of those, nobody else uses its nodes.
 
-use super::{fit::place_gang, free::FreeNode};
-use crate::state::{
-    sched::{Node, Shape},
-    view::View,
+use super::{
+    fit::{place_gang, suits},
+    free::FreeNode,
 };
+use crate::state::{sched::Shape, view::View};
 use domain::{
-    Millis, NodeId,
+    LeaseId, Millis, NodeId,
     lease::{Lease, Phase},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+};
 
 /// What is kept for a gang.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,29 +45,23 @@ pub fn reserve<'a>(
     nodes: &[FreeNode<'a>],
     shape: &Shape,
 ) -> Option<Reservation> {
-    let mut ends: Vec<(Option<Millis>, &Lease)> =
-        view.all_leases().map(|lease| (end(view, lease, now), lease)).collect();
-    ends.sort_by_key(|(at, lease)| (at.is_none(), *at, lease.id));
-    let known: BTreeMap<NodeId, &Node> = view.all_nodes().collect();
-    let place = |count: usize| {
-        let mut then = without(view, &known, nodes, &ends[..count]);
-        place_gang(&mut then, shape, &BTreeSet::new())
+    let order = |lease: &'a Lease| {
+        let at = end(view, lease, now);
+        Reverse((at.is_none(), at, lease.id))
     };
+    let mut ends: BinaryHeap<_> = view.all_leases().map(order).collect();
+    let mut room = Emptying::new(nodes, shape);
+    let mut at = Some(now);
     // The more have ended the sooner it fits: the first number with which it does.
-    let (mut low, mut high) = (0, ends.len());
-    let mut members = place(high)?;
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match place(middle) {
-            Some(found) => (members, high) = (found, middle),
-            None => low = middle + 1,
+    while !room.fits() {
+        let Reverse((_, end, id)) = ends.pop()?;
+        at = end;
+        if !view.is_ceding(id) {
+            room.end(view, id);
         }
     }
-    let last = high.checked_sub(1).and_then(|at| ends.get(at));
-    Some(Reservation {
-        nodes: members.iter().map(|member| member.node).collect(),
-        at: last.map_or(Some(now), |(at, _)| *at),
-    })
+    let members = place_gang(&mut room.nodes(), shape, &BTreeSet::new())?;
+    Some(Reservation { nodes: members.iter().map(|member| member.node).collect(), at })
 }
 
 /// When an attempt has ended at the latest, if that is known.
@@ -78,22 +75,73 @@ fn end(view: &View<'_>, lease: &Lease, now: Millis) -> Option<Millis> {
     }
 }
 
-fn without<'a>(
-    view: &View<'a>,
-    known: &BTreeMap<NodeId, &'a Node>,
-    nodes: &[FreeNode<'a>],
-    ended: &[(Option<Millis>, &Lease)],
-) -> Vec<FreeNode<'a>> {
-    let mut then = nodes.to_vec();
-    let places: BTreeMap<NodeId, usize> =
-        then.iter().enumerate().map(|(at, node)| (node.id, at)).collect();
-    for (_, lease) in ended.iter().filter(|(_, lease)| !view.is_ceding(lease.id)) {
-        let Some(job) = view.live_job(lease.element.job) else { continue };
-        for member in &lease.members {
-            if let (Some(at), Some(node)) = (places.get(&member.node), known.get(&member.node)) {
-                then[*at].left_by(node, member, &job.brief.resources);
-            }
+/// Nodes as one lease after another ends on them, with the room that a gang has there.
+struct Emptying<'s, 'a> {
+    shape: &'s Shape,
+    nodes: &'s [FreeNode<'a>],
+    places: BTreeMap<NodeId, usize>,
+    /// Nodes that something has left.
+    changed: BTreeMap<usize, FreeNode<'a>>,
+    /// Nodes that hold the whole gang.
+    whole: usize,
+    /// Tasks that fit on the nodes of each class that may share a gang.
+    shared: BTreeMap<&'a str, u64>,
+}
+
+impl<'s, 'a> Emptying<'s, 'a> {
+    fn new(nodes: &'s [FreeNode<'a>], shape: &'s Shape) -> Self {
+        let places = nodes.iter().enumerate().map(|(at, node)| (node.id, at)).collect();
+        let (changed, shared) = (BTreeMap::new(), BTreeMap::new());
+        let mut emptying = Self { shape, nodes, places, changed, whole: 0, shared };
+        for node in nodes {
+            emptying.count(node, 0, emptying.room(node));
+        }
+        emptying
+    }
+
+    fn room(&self, node: &FreeNode<'_>) -> u32 {
+        match suits(node, self.shape) {
+            true => node.room(&self.shape.resources, self.shape.tasks),
+            false => 0,
         }
     }
-    then
+
+    /// A node has room for `now` tasks where it had for `before`.
+    fn count(&mut self, node: &FreeNode<'a>, before: u32, now: u32) {
+        if before < self.shape.tasks && now >= self.shape.tasks {
+            self.whole += 1;
+        }
+        if node.isolation.takes(&self.shape.confinement, true) {
+            *self.shared.entry(node.class).or_default() += u64::from(now.saturating_sub(before));
+        }
+    }
+
+    fn fits(&self) -> bool {
+        let tasks = u64::from(self.shape.tasks);
+        self.whole > 0 || self.shared.values().any(|room| *room >= tasks)
+    }
+
+    fn end(&mut self, view: &View<'a>, id: LeaseId) {
+        let lease = view.lease(id);
+        let job = lease.and_then(|lease| view.live_job(lease.element.job));
+        let Some((lease, job)) = lease.zip(job) else { return };
+        for member in &lease.members {
+            let Some(at) = self.places.get(&member.node) else { continue };
+            let Some(node) = view.node_in_use(member.node) else { continue };
+            let changed = self.changed.remove(at);
+            let mut free = changed.unwrap_or_else(|| self.nodes[*at].clone());
+            let (at, before) = (*at, self.room(&free));
+            free.left_by(node, member, &job.brief.resources);
+            self.count(&free, before, self.room(&free));
+            self.changed.insert(at, free);
+        }
+    }
+
+    fn nodes(self) -> Vec<FreeNode<'a>> {
+        let mut nodes = self.nodes.to_vec();
+        for (at, node) in self.changed {
+            nodes[at] = node;
+        }
+        nodes
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Nodes by their place in a list, with the tasks of a gang that each takes.
-type Parts = Vec<(usize, u32)>;
+pub(super) type Parts = Vec<(usize, u32)>;
 
 /// Finds a place for a gang and takes it from `nodes`.
 ///
@@ -46,21 +46,23 @@ pub fn fits(nodes: &[FreeNode<'_>], shape: &Shape) -> bool {
     find(nodes, shape, &BTreeSet::new(), |_| false).is_some()
 }
 
+/// Whether a node is one of those that a gang may run on, room aside.
+pub(super) fn suits(node: &FreeNode<'_>, shape: &Shape) -> bool {
+    shape.class.as_ref().is_none_or(|class| class == node.class)
+        && node.isolation.takes(&shape.confinement, false)
+}
+
 fn find(
     nodes: &[FreeNode<'_>],
     shape: &Shape,
     avoid: &BTreeSet<NodeId>,
     barred: impl Fn(NodeId) -> bool,
 ) -> Option<Parts> {
-    let suits = |node: &FreeNode<'_>| {
-        shape.class.as_ref().is_none_or(|class| class == node.class)
-            && node.isolation.takes(&shape.confinement, false)
-            && !barred(node.id)
-    };
+    let open = |node: &FreeNode<'_>| suits(node, shape) && !barred(node.id);
     let rooms: Parts = nodes
         .iter()
         .enumerate()
-        .filter(|(_, node)| suits(node))
+        .filter(|(_, node)| open(node))
         .map(|(at, node)| (at, node.room(&shape.resources, shape.tasks)))
         .filter(|(_, room)| *room > 0)
         .collect();
@@ -81,30 +83,44 @@ fn over_several(
     avoid: &BTreeSet<NodeId>,
     rooms: Parts,
 ) -> Option<Parts> {
-    let mut classes: BTreeMap<&str, Parts> = BTreeMap::new();
+    let mut classes: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let together = |(at, _): &(usize, u32)| nodes[*at].isolation.takes(&shape.confinement, true);
-    for (at, room) in rooms.into_iter().filter(together) {
-        classes.entry(nodes[at].class).or_default().push((at, room));
+    for (at, _) in rooms.into_iter().filter(together) {
+        classes.entry(nodes[at].class).or_default().push(at);
     }
     let mut chosen: Option<Parts> = None;
-    for mut candidates in classes.into_values() {
-        candidates.sort_by_key(|(at, room)| {
-            (avoid.contains(&nodes[*at].id), Reverse(*room), nodes[*at].id)
-        });
-        let mut left = shape.tasks;
-        let mut used = Vec::new();
-        for (at, room) in candidates {
-            if left == 0 {
-                break;
-            }
-            let take = room.min(left);
-            left -= take;
-            used.push((at, take));
-        }
-        let fewer = chosen.as_ref().is_none_or(|chosen| used.len() < chosen.len());
-        if left == 0 && fewer {
-            chosen = Some(used);
-        }
+    for candidates in classes.into_values() {
+        let found = fewest(nodes, candidates, shape, avoid);
+        let fewer = |found: &Parts| chosen.as_ref().is_none_or(|chosen| found.len() < chosen.len());
+        chosen = found.filter(fewer).or(chosen);
     }
     chosen
+}
+
+/// The fewest of these nodes that can hold a gang: those with the largest room first, of equal
+/// ones those with most free GPUs; nodes in `avoid` last.
+pub(super) fn fewest(
+    nodes: &[FreeNode<'_>],
+    candidates: impl IntoIterator<Item = usize>,
+    shape: &Shape,
+    avoid: &BTreeSet<NodeId>,
+) -> Option<Parts> {
+    let rooms = candidates.into_iter().map(|at| {
+        let node = &nodes[at];
+        let least_left = (Reverse(node.gpu_count()), node.leases, node.cpu, node.id);
+        let room = node.room(&shape.resources, shape.tasks);
+        ((avoid.contains(&node.id), Reverse(room), least_left), at, room)
+    });
+    let mut rooms: Vec<_> = rooms.filter(|(.., room)| *room > 0).collect();
+    rooms.sort_unstable();
+    let (mut left, mut used) = (shape.tasks, Vec::new());
+    for (_, at, room) in rooms {
+        if left == 0 {
+            break;
+        }
+        let take = room.min(left);
+        left -= take;
+        used.push((at, take));
+    }
+    (left == 0).then_some(used)
 }

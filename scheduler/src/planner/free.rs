@@ -95,19 +95,16 @@ impl<'a> FreeNode<'a> {
     }
 
     /// Free GPUs that are what is asked for.
-    fn matching(&self, wanted: &TaskResources) -> impl Iterator<Item = u32> + '_ {
-        let models: Vec<_> = self
-            .gpus
-            .iter()
-            .filter(|(model, _)| gpu_matches(model, wanted.gpu_model.as_deref()))
-            .collect();
-        models.into_iter().flat_map(|(_, indices)| indices.iter().copied())
+    fn matching(&self, wanted: &TaskResources) -> impl Iterator<Item = &Vec<u32>> + '_ {
+        let model = wanted.gpu_model.clone();
+        let matching = move |has: &str| gpu_matches(has, model.as_deref());
+        self.gpus.iter().filter(move |(has, _)| matching(has)).map(|(_, indices)| indices)
     }
 
-    /// Free GPUs that are what is asked for.
+    /// How many free GPUs are what is asked for.
     #[must_use]
     pub fn suiting(&self, wanted: &TaskResources) -> u64 {
-        self.matching(wanted).count() as u64
+        self.matching(wanted).map(|indices| indices.len() as u64).sum()
     }
 
     /// As if tasks that are on it had left.
@@ -128,7 +125,7 @@ impl<'a> FreeNode<'a> {
     pub fn room(&self, wanted: &TaskResources, most: u32) -> u32 {
         let mut room = u64::from(most);
         if wanted.gpus > 0 {
-            room = room.min(self.matching(wanted).count() as u64 / u64::from(wanted.gpus));
+            room = room.min(self.suiting(wanted) / u64::from(wanted.gpus));
         }
         if let Some(tasks) = self.cpu.checked_div(wanted.cpu.0) {
             room = room.min(tasks);
@@ -142,7 +139,7 @@ impl<'a> FreeNode<'a> {
 
     /// Takes the room of `count` tasks with ranks from `first` on.
     pub fn take(&mut self, wanted: &TaskResources, first: u32, count: u32) -> Member {
-        let free: Vec<u32> = self.matching(wanted).collect();
+        let free: Vec<u32> = self.matching(wanted).flatten().copied().collect();
         let mut free = free.into_iter();
         let tasks: Vec<TaskPlace> = (first..first + count)
             .map(|rank| TaskPlace {

@@ -3,28 +3,36 @@
 use super::{
     POLICY_VERSION,
     backfill::{Reservation, reserve},
-    fit::place_outside,
     free,
     free::FreeNode,
     preempt::{Gang, make_room},
     share::Turns,
+    stock::Stock,
+    victims::Yielding,
     windows,
 };
 use crate::state::{
     command::{Placement, PlanRecord},
     preemption::{PreemptRecord, Preemption},
-    sched::{Job, Shape},
+    queue::Group,
+    sched::{Job, Shape, WaitKey},
     view::View,
     window::Barred,
 };
 use domain::{Digest, JobId, Millis, NodeId, limit};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+};
 
 /// Time for which smaller jobs may pass a job that does not fit. After it, nodes on which it
 /// could run are kept for it.
 pub const HOLD_AFTER: Millis = Millis(60_000);
-/// Jobs that a pass looks at for what is kept for another.
+/// Jobs that a pass tries on what is kept for another.
 const BACKFILL_MAX: usize = 256;
+/// Jobs that it looks at for that, first in the order of priority and age, whether they end in
+/// time: what waits behind so many others does not make a pass slower.
+const BACKFILL_LOOKS: usize = 4_096;
 /// Shapes for which a pass looks whether they would fit if nothing ran.
 const HOLDS_MAX: u32 = 8;
 /// Gangs for which a pass looks whether others have to make room.
@@ -88,7 +96,7 @@ pub(super) fn plan_on<'a>(
         view: *view,
         now,
         left: budget_steps,
-        nodes,
+        nodes: Stock::new(nodes),
         turns: Turns::new(view, now),
         failed: Vec::new(),
         barred_left: BARRED_MAX,
@@ -100,6 +108,7 @@ pub(super) fn plan_on<'a>(
         size: 0,
         preemption: None,
         tries_left: if view.may_preempt() { PREEMPT_TRIES } else { 0 },
+        yielding: None,
     };
     let exhausted = pass.run() || pass.backfill();
     let preempt = pass.preemption.map(|preemption| PreemptRecord {
@@ -134,7 +143,7 @@ struct Pass<'a> {
     now: Millis,
     /// Steps left.
     left: u64,
-    nodes: Vec<FreeNode<'a>>,
+    nodes: Stock<'a>,
     turns: Turns<'a>,
     failed: Vec<(&'a Shape, Barred<'a>)>,
     /// Jobs that may still be passed over one by one.
@@ -153,6 +162,8 @@ struct Pass<'a> {
     preemption: Option<Preemption>,
     /// Gangs for which it may still be looked whether others have to make room.
     tries_left: u32,
+    /// Who could be asked to, once that was looked at.
+    yielding: Option<Yielding<'a>>,
 }
 
 /// A job of which more may start.
@@ -251,8 +262,8 @@ impl<'a> Pass<'a> {
     ) -> Tried {
         let Some(position) = self.next_position(id, job, shape) else { return Tried::NothingLeft };
         self.left -= 1;
-        let (nodes, away) = (&mut self.nodes, avoid(job, position));
-        let Some(members) = place_outside(nodes, shape, &away, |node| barred.has(node)) else {
+        let away = avoid(job, position);
+        let Some(members) = self.nodes.place(shape, &away, |node| barred.has(node)) else {
             self.put_back(id, shape, position);
             return Tried::DoesNotFit { position };
         };
@@ -312,17 +323,21 @@ impl<'a> Pass<'a> {
         if self.tries_left == 0 || self.preemption.is_some() {
             return false;
         }
+        let yielding = self.yielding.get_or_insert_with(|| Yielding::now(&self.view, self.now));
+        if !yielding.any_for(&self.view, gang.job) {
+            return false;
+        }
         self.tries_left -= 1;
         let away = avoid(gang.job, gang.position);
         // It starts once they have left, and has to keep clear of windows then.
-        let now = windows::open_to(&self.nodes, &self.view.barred(gang.job, self.now));
+        let now = windows::open_to(self.nodes.nodes(), &self.view.barred(gang.job, self.now));
         let later = self.now.plus(limit::NOTICE_MAX);
         let nodes = windows::open_to(&now, &self.view.barred(gang.job, later));
         self.preemption = make_room(&self.view, self.now, &nodes, gang, &away);
         let Some(found) = &self.preemption else { return false };
         let kept: BTreeSet<NodeId> =
             found.placement.members.iter().map(|member| member.node).collect();
-        self.nodes.retain(|node| !kept.contains(&node.id));
+        self.nodes.take_out(|node| kept.contains(&node.id));
         true
     }
 
@@ -337,14 +352,12 @@ impl<'a> Pass<'a> {
             return;
         }
         self.holds_left -= 1;
-        let open = windows::open_to(&self.nodes, &self.view.barred(job, self.now));
+        let open = windows::open_to(self.nodes.nodes(), &self.view.barred(job, self.now));
         let Some(kept) = reserve(&self.view, self.now, &open, shape) else { return };
         if windows::comes_between(&self.view, job, &kept) {
             return;
         }
-        let inside = |node: &FreeNode<'_>| kept.nodes.contains(&node.id);
-        let (on_it, others) = std::mem::take(&mut self.nodes).into_iter().partition(inside);
-        self.nodes = others;
+        let on_it = self.nodes.take_out(|node| kept.nodes.contains(&node.id));
         self.kept = Some((kept, on_it));
         self.held_for = Some(id);
     }
@@ -353,22 +366,20 @@ impl<'a> Pass<'a> {
     /// age. Says whether a bound ended it.
     fn backfill(&mut self) -> bool {
         let Some((kept, on_it)) = &mut self.kept else { return false };
-        let free: Vec<FreeNode<'a>> = std::mem::take(on_it);
-        self.nodes.extend(free);
-        let mut jobs = Vec::new();
-        for (name, queue) in self.view.queues() {
-            let Some(leaf) = self.turns.leaf(name) else { continue };
-            for (group, order) in &queue.waiting {
-                for key in order.iter().filter(|key| Some(key.1) != self.held_for) {
-                    let Some(job) = self.view.live_job(key.1) else { continue };
-                    if kept.outlasts(self.now, job.brief.time_limit) {
-                        jobs.push((*key, leaf, job, &group.shape));
-                    }
-                }
-            }
+        self.nodes.put_back(std::mem::take(on_it));
+        if kept.at.is_none() {
+            return false;
         }
-        jobs.sort_by_key(|(key, ..)| *key);
-        jobs.truncate(BACKFILL_MAX);
+        let jobs: Vec<_> = in_order(&self.view, &self.turns)
+            .take(BACKFILL_LOOKS)
+            .filter(|(key, ..)| Some(key.1) != self.held_for)
+            .filter_map(|(key, leaf, group)| {
+                let job = self.view.live_job(key.1)?;
+                let in_time = kept.outlasts(self.now, job.brief.time_limit);
+                in_time.then_some((key, leaf, job, &group.shape))
+            })
+            .take(BACKFILL_MAX)
+            .collect();
         for (key, leaf, job, shape) in jobs {
             let gang = job.brief.gang();
             let barred = self.view.barred(job, self.now);
@@ -385,6 +396,27 @@ impl<'a> Pass<'a> {
         }
         false
     }
+}
+
+/// Waiting jobs of all queues in the order of priority and age, each with the place of its queue.
+fn in_order<'a>(
+    view: &View<'a>,
+    turns: &Turns<'a>,
+) -> impl Iterator<Item = (WaitKey, usize, &'a Group)> {
+    let groups = view.queues().iter().filter_map(|(name, queue)| {
+        let leaf = turns.leaf(name)?;
+        Some(queue.waiting.iter().map(move |(group, order)| (leaf, group, order.iter())))
+    });
+    let mut groups: Vec<_> = groups.flatten().collect();
+    let first = groups.iter_mut().enumerate();
+    let mut heads: BinaryHeap<_> =
+        first.filter_map(|(at, (.., order))| Some(Reverse((*order.next()?, at)))).collect();
+    std::iter::from_fn(move || {
+        let Reverse((key, at)) = heads.pop()?;
+        let (leaf, group, order) = &mut groups[at];
+        heads.extend(order.next().map(|next| Reverse((*next, at))));
+        Some((key, *leaf, *group))
+    })
 }
 
 /// Whether a shape cannot fit where `failed` did not.

@@ -10,6 +10,7 @@ use crate::state::{
     claim::Claims,
     gpu_matches,
     preemption::Victim,
+    row::Brief,
     sched::{Job, Shape},
     view::View,
 };
@@ -75,6 +76,31 @@ pub struct Search<'a> {
     cost: Cost,
     left: u32,
     best: Option<(Cost, Vec<usize>)>,
+}
+
+/// Attempts that may be asked to make room: one job of each queue and priority, which alone
+/// decide for whom.
+pub struct Yielding<'a>(BTreeMap<(&'a str, i32), &'a Brief>);
+
+impl<'a> Yielding<'a> {
+    /// Those of now.
+    pub fn now(view: &View<'a>, now: Millis) -> Self {
+        let mut jobs = BTreeMap::new();
+        for lease in view.all_leases() {
+            let Some(job) = view.live_job(lease.element.job) else { continue };
+            let kind = (&*job.brief.queue, job.brief.priority);
+            if !jobs.contains_key(&kind) && view.may_yield(lease, now) {
+                jobs.insert(kind, &job.brief);
+            }
+        }
+        Self(jobs)
+    }
+
+    /// Whether one of them would have to make room for a job.
+    pub fn any_for(&self, view: &View<'a>, job: &'a Job) -> bool {
+        let claims = view.claims(job);
+        self.0.values().any(|brief| claims.allows(brief))
+    }
 }
 
 /// The victims, in the order in which they have to yield, with their leases; none where no set

@@ -23,7 +23,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Whether a GPU of this model is what a specification asks for.
 #[must_use]
 pub fn gpu_matches(model: &str, wanted: Option<&str>) -> bool {
-    wanted.is_none_or(|word| model.to_lowercase().contains(&word.to_lowercase()))
+    wanted.is_none_or(|word| contains_in_any_case(model, word))
+}
+
+/// Planning asks this of every node that is looked at: without copies, where all is ASCII.
+fn contains_in_any_case(text: &str, word: &str) -> bool {
+    if !text.is_ascii() || !word.is_ascii() {
+        return text.to_lowercase().contains(&word.to_lowercase());
+    }
+    let (text, word) = (text.as_bytes(), word.as_bytes());
+    word.is_empty() || text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 
 impl Sched {

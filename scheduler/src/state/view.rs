@@ -86,6 +86,12 @@ impl<'a> View<'a> {
         self.sched.nodes.get(&id).map(|node| &node.row)
     }
 
+    /// One node with what is in use on it.
+    #[must_use]
+    pub fn node_in_use(&self, id: NodeId) -> Option<&'a Node> {
+        self.sched.nodes.get(&id)
+    }
+
     /// The queues by name, with what waits in each.
     #[must_use]
     pub fn queues(&self) -> &'a BTreeMap<Arc<str>, Queue> {

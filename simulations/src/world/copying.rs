@@ -127,8 +127,10 @@ impl World {
 
     /// A bit flips in a stored blob of a result: the server finds out, and no longer has it.
     pub(super) fn lose_blob(&mut self, at: usize) {
-        // Of two copies one may be lost before it is made anew; of both, nothing is left.
-        let held = |holders: &BTreeSet<usize>| holders.contains(&at) && holders.len() > 1;
+        // Of two copies one may be lost before it is made anew; of both, nothing is left. What a
+        // server holds that is about to leave is as good as lost.
+        let stays = |holder: &usize| *holder != at && self.stays(*holder);
+        let held = |it: &BTreeSet<usize>| it.contains(&at) && it.iter().any(stays);
         let held: Vec<Digest> =
             self.blobs.iter().filter(|(_, it)| held(it)).map(|(it, _)| *it).collect();
         if held.is_empty() {

@@ -6,6 +6,7 @@ use crate::{
 };
 use domain::ReplicaId;
 use scheduler::consensus::{Input, MemberChange, Membership, WriteOp};
+use std::collections::BTreeSet;
 
 /// Servers of a cluster at least.
 const VOTERS_MIN: usize = 3;
@@ -21,6 +22,8 @@ pub(super) struct Operator {
     joining: Option<ReplicaId>,
     /// When it last changed the members. Unit: ms.
     changed_ms: u64,
+    /// Servers that it has asked to be removed. What they hold goes with them.
+    leaving: BTreeSet<ReplicaId>,
 }
 
 enum Act {
@@ -31,7 +34,14 @@ enum Act {
 impl Operator {
     pub(super) fn new(root: &Chance) -> Self {
         let chance = root.branch("operator", 0);
-        Self { root: root.clone(), chance, voters: VOTERS_MIN, joining: None, changed_ms: 0 }
+        Self {
+            root: root.clone(),
+            chance,
+            voters: VOTERS_MIN,
+            joining: None,
+            changed_ms: 0,
+            leaving: BTreeSet::new(),
+        }
     }
 
     fn draw(&mut self, from: &[ReplicaId]) -> Option<ReplicaId> {
@@ -54,6 +64,9 @@ impl World {
         match self.next_act(at, &members) {
             Some(Act::Change(change)) => {
                 self.operator.changed_ms = self.now;
+                if let MemberChange::Remove { id } = &change {
+                    self.operator.leaving.insert(*id);
+                }
                 self.with_server(at, |server, now, asks| server.change(change, now, asks))
             }
             Some(Act::Transfer(to)) => {
@@ -74,6 +87,12 @@ impl World {
         up.max_by_key(term)
     }
 
+    /// Whether a server stays a member, as far as anybody knows.
+    pub(super) fn stays(&self, at: usize) -> bool {
+        let server = &self.servers[at];
+        server.service == Service::In && !self.operator.leaving.contains(&server.id)
+    }
+
     fn retire_removed(&mut self, members: &Membership) {
         for id in &members.removed {
             if self.servers[id.0 as usize - 1].service != Service::Gone {
@@ -87,9 +106,15 @@ impl World {
         if members.is_joint() {
             return None;
         }
-        let out = |id: &ReplicaId| self.servers[id.0 as usize - 1].service == Service::Out;
+        // What was asked for is asked for until it is done: a leader that is lost takes it along.
+        let out = |id: &ReplicaId| !self.stays(id.0 as usize - 1);
         if let Some(id) = members.everyone().into_iter().find(out) {
-            return Some(Act::Change(MemberChange::Remove { id }));
+            let me = self.servers[leader].id;
+            let heir = members.voters.iter().copied().find(|other| *other != me && !out(other));
+            return match heir.filter(|_| id == me) {
+                Some(heir) => Some(Act::Transfer(heir)),
+                None => Some(Act::Change(MemberChange::Remove { id })),
+            };
         }
         if let Some(id) = self.operator.joining {
             if !members.everyone().contains(&id) {
@@ -140,7 +165,8 @@ impl World {
 
     /// Whether the last change of members is known to all by now.
     pub(super) fn is_idle(&self) -> bool {
-        self.now >= self.operator.changed_ms + SETTLED_MS
+        let left = |id: &ReplicaId| self.servers[id.0 as usize - 1].service == Service::Gone;
+        self.now >= self.operator.changed_ms + SETTLED_MS && self.operator.leaving.iter().all(left)
     }
 
     /// Whether nothing is left to be replaced or taken in.

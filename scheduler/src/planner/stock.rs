@@ -1,0 +1,209 @@
+//! Free nodes in the order in which a pass tries them: a gang costs the nodes that are looked at
+//! for it, not all that there are.
+
+use super::{
+    fit::{Parts, fewest, suits},
+    free::FreeNode,
+};
+use crate::state::sched::Shape;
+use domain::{NodeId, lease::Member};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+/// Free GPUs, leases, free processor time, age, and the place in the list.
+type Rank = (usize, usize, u64, NodeId, usize);
+
+/// The least rank of a node with so many free GPUs.
+const fn least(gpus: usize) -> Rank {
+    (gpus, 0, 0, NodeId(0), 0)
+}
+
+fn rank(node: &FreeNode<'_>, at: usize) -> Rank {
+    (node.gpu_count(), node.leases, node.cpu, node.id, at)
+}
+
+/// What is free, as a plan uses it up.
+pub struct Stock<'a> {
+    nodes: Vec<FreeNode<'a>>,
+    /// Those of each hardware class.
+    classes: BTreeMap<&'a str, BTreeSet<Rank>>,
+}
+
+impl<'a> Stock<'a> {
+    /// These nodes.
+    pub fn new(nodes: Vec<FreeNode<'a>>) -> Self {
+        let mut ranks: BTreeMap<&str, Vec<Rank>> = BTreeMap::new();
+        for (at, node) in nodes.iter().enumerate() {
+            ranks.entry(node.class).or_default().push(rank(node, at));
+        }
+        let sorted = ranks.into_iter().map(|(class, ranks)| (class, ranks.into_iter().collect()));
+        Self { classes: sorted.collect(), nodes }
+    }
+
+    /// All of them.
+    pub fn nodes(&self) -> &[FreeNode<'a>] {
+        &self.nodes
+    }
+
+    /// Takes out those that are `wanted`.
+    pub fn take_out(&mut self, wanted: impl Fn(&FreeNode<'a>) -> bool) -> Vec<FreeNode<'a>> {
+        let (out, rest) = std::mem::take(&mut self.nodes).into_iter().partition(wanted);
+        *self = Self::new(rest);
+        out
+    }
+
+    /// Puts nodes back.
+    pub fn put_back(&mut self, nodes: Vec<FreeNode<'a>>) {
+        let mut all = std::mem::take(&mut self.nodes);
+        all.extend(nodes);
+        *self = Self::new(all);
+    }
+
+    /// As [`super::fit::place_outside`]: finds a place for a gang and takes it.
+    pub fn place(
+        &mut self,
+        shape: &Shape,
+        avoid: &BTreeSet<NodeId>,
+        barred: impl Fn(NodeId) -> bool,
+    ) -> Option<Vec<Member>> {
+        let open = |node: &FreeNode<'_>| suits(node, shape) && !barred(node.id);
+        let parts = self.whole(shape, avoid, &open).or_else(|| self.parts(shape, avoid, &open))?;
+        let mut first = 0;
+        let mut members = Vec::with_capacity(parts.len());
+        for (at, count) in parts {
+            members.push(self.take(at, shape, first, count));
+            first += count;
+        }
+        Some(members)
+    }
+
+    fn take(&mut self, at: usize, shape: &Shape, first: u32, count: u32) -> Member {
+        let node = &mut self.nodes[at];
+        let ranks = self.classes.entry(node.class).or_default();
+        ranks.remove(&rank(node, at));
+        let member = node.take(&shape.resources, first, count);
+        ranks.insert(rank(node, at));
+        member
+    }
+
+    /// The classes that will do.
+    fn suiting(&self, shape: &Shape) -> impl Iterator<Item = &BTreeSet<Rank>> {
+        let bound = shape.class.as_deref();
+        let will_do = move |class: &str| bound.is_none_or(|bound| bound == class);
+        self.classes.iter().filter(move |(class, _)| will_do(class)).map(|(_, ranks)| ranks)
+    }
+
+    /// The node that can hold a gang with the least left over, those in `avoid` last.
+    fn whole(
+        &self,
+        shape: &Shape,
+        avoid: &BTreeSet<NodeId>,
+        open: &impl Fn(&FreeNode<'_>) -> bool,
+    ) -> Option<Parts> {
+        let wanted = u64::from(shape.tasks) * u64::from(shape.resources.gpus);
+        let from = least(usize::try_from(wanted).unwrap_or(usize::MAX));
+        let mut best: Option<(bool, Rank)> = None;
+        for ranks in self.suiting(shape) {
+            for rank in ranks.range(from..) {
+                let node = &self.nodes[rank.4];
+                if !open(node) || node.room(&shape.resources, shape.tasks) < shape.tasks {
+                    continue;
+                }
+                let found = (avoid.contains(&node.id), *rank);
+                if best.is_none_or(|best| found < best) {
+                    best = Some(found);
+                }
+                if !found.0 {
+                    break;
+                }
+            }
+        }
+        best.map(|(_, rank)| vec![(rank.4, shape.tasks)])
+    }
+
+    /// The fewest nodes of one class that can hold a gang together, largest first.
+    fn parts(
+        &self,
+        shape: &Shape,
+        avoid: &BTreeSet<NodeId>,
+        open: &impl Fn(&FreeNode<'_>) -> bool,
+    ) -> Option<Parts> {
+        let together =
+            |node: &FreeNode<'_>| open(node) && node.isolation.takes(&shape.confinement, true);
+        // Where GPUs bound what fits, the nodes with most of them come first by themselves.
+        let sorted = shape.resources.gpus > 0 && avoid.is_empty();
+        let mut chosen: Option<Parts> = None;
+        for ranks in self.suiting(shape) {
+            let found = match sorted {
+                true => self.largest_first(ranks, shape, &together),
+                false => {
+                    let all = ranks.iter().map(|rank| rank.4);
+                    let open = all.filter(|at| together(&self.nodes[*at]));
+                    fewest(&self.nodes, open, shape, avoid)
+                }
+            };
+            let fewer = |found: &Parts| {
+                chosen.as_ref().is_none_or(|chosen: &Parts| found.len() < chosen.len())
+            };
+            chosen = found.filter(fewer).or(chosen);
+        }
+        chosen
+    }
+
+    fn largest_first(
+        &self,
+        ranks: &BTreeSet<Rank>,
+        shape: &Shape,
+        together: &impl Fn(&FreeNode<'_>) -> bool,
+    ) -> Option<Parts> {
+        let each = shape.resources.gpus as usize;
+        let mut gathered = Gathered { left: shape.tasks, parts: Vec::new() };
+        // Nodes that hold fewer than their GPUs would, until it is their turn.
+        let mut later: BTreeMap<Reverse<u32>, Vec<usize>> = BTreeMap::new();
+        let mut above = usize::MAX;
+        while let Some((gpus, ..)) = ranks.range(least(each)..least(above)).next_back() {
+            let most = u32::try_from(gpus / each).unwrap_or(u32::MAX).min(shape.tasks);
+            while let Some(first) = later.first_entry().filter(|it| it.key().0 >= most) {
+                let (Reverse(room), nodes) = first.remove_entry();
+                if nodes.into_iter().any(|at| gathered.is_done_with(at, room)) {
+                    return Some(gathered.parts);
+                }
+            }
+            for rank in ranks.range(least(*gpus)..least(gpus + 1)) {
+                let node = &self.nodes[rank.4];
+                let room = node.room(&shape.resources, shape.tasks);
+                if room == 0 || !together(node) {
+                    continue;
+                }
+                if room < most {
+                    later.entry(Reverse(room)).or_default().push(rank.4);
+                } else if gathered.is_done_with(rank.4, room) {
+                    return Some(gathered.parts);
+                }
+            }
+            above = *gpus;
+        }
+        let mut rest = later
+            .into_iter()
+            .flat_map(|(Reverse(room), nodes)| nodes.into_iter().map(move |at| (at, room)));
+        rest.any(|(at, room)| gathered.is_done_with(at, room)).then_some(gathered.parts)
+    }
+}
+
+/// Nodes for the tasks of a gang.
+struct Gathered {
+    left: u32,
+    parts: Parts,
+}
+
+impl Gathered {
+    /// Gives a node as many tasks as it has room for. Says whether all have one.
+    fn is_done_with(&mut self, at: usize, room: u32) -> bool {
+        let take = room.min(self.left);
+        self.left -= take;
+        self.parts.push((at, take));
+        self.left == 0
+    }
+}
