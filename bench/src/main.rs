@@ -221,12 +221,17 @@ impl Command {
             "seal",
             "start",
             "queued",
+            "queued --jobs 1000000",
             "planner",
             "gang",
             "logs",
             "agent",
         ];
-        words.map(|word| Arguments::parse_from(["assay-bench", word]).command).into()
+        let parse = |words: &str| {
+            let words = std::iter::once("assay-bench").chain(words.split_whitespace());
+            Arguments::parse_from(words).command
+        };
+        words.map(parse).into()
     }
 
     fn name(&self) -> &'static str {
