@@ -436,7 +436,7 @@ pub enum Refusal {
 
 /// What a changed state asks of the shell. An effect that is lost loses no work: each can be
 /// rebuilt from state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     /// What a node is to hold has changed: send it anew.
     Wanted {

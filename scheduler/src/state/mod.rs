@@ -85,6 +85,7 @@ use replies::Known;
 use sched::Sched;
 use seal::Completion;
 use step::Step;
+use std::collections::BTreeSet;
 
 /// Live jobs up to which every apply checks every invariant in debug builds.
 const CHECK_MAX: usize = 200;
@@ -141,6 +142,7 @@ impl Cluster {
             now,
             ordinal: 0,
             effects: Vec::new(),
+            told: BTreeSet::new(),
             events: Events::default(),
             kept: Vec::new(),
         };

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::state::record::Events;
     use domain::{LogIndex, Millis, scratch::Scratch};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     /// What is left of `count` replies of which the two oldest are a day old.
     fn left(count: u64) -> u64 {
@@ -92,6 +92,7 @@ mod tests {
             now,
             ordinal: 0,
             effects: Vec::new(),
+            told: BTreeSet::new(),
             events: Events::default(),
             kept: Vec::new(),
         };

@@ -7,6 +7,7 @@ use super::{
     row::Submitted,
 };
 use domain::{JobId, LogIndex, Millis, RequestKey, port::RowRead, scratch::Scratch};
+use std::collections::BTreeSet;
 
 /// What one entry reads, changes and asks for.
 pub struct Step<'a, R: RowRead> {
@@ -20,6 +21,8 @@ pub struct Step<'a, R: RowRead> {
     pub ordinal: u32,
     /// What is asked of the shell.
     pub effects: Vec<Effect>,
+    /// The same, to find one among the many of a large plan.
+    pub told: BTreeSet<Effect>,
     /// Events of record.
     pub events: Events,
     /// Keys under which this entry has kept a reply.
@@ -34,7 +37,7 @@ impl<R: RowRead> Step<'_, R> {
 
     /// Adds an effect once.
     pub fn effect(&mut self, effect: Effect) {
-        if !self.effects.contains(&effect) {
+        if self.told.insert(effect) {
             self.effects.push(effect);
         }
     }
