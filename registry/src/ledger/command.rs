@@ -5,6 +5,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     ArtifactId, Decimal, Digest, Millis, PromotionId,
     dataset::{DatasetFacts, DatasetRef},
+    job::JobSpec,
     model::{ModelRef, Stage},
     port::RowRead,
     promotion::{GateResult, PolicyDecision, Quorum, Risk},
@@ -193,6 +194,17 @@ pub enum RegistryCommand {
         /// Why.
         reason: String,
     },
+    /// Record what a sealed job measured of a version.
+    RecordEvaluation {
+        /// Of which.
+        model: ModelRef,
+        /// The job's sealed output.
+        artifact: ArtifactId,
+        /// The stored list of its files, which hashes to what was sealed.
+        listing: Vec<u8>,
+        /// The file with the metrics, which hashes to what the list says.
+        metrics: Vec<u8>,
+    },
 }
 
 /// The rows, the log's clock and whoever asks.
@@ -212,7 +224,8 @@ impl<R: RowRead> Act<'_, '_, R> {
 impl Ledger {
     /// Does one change. Returns the number of what it made: a version or a promotion, or 0.
     ///
-    /// An attempt on the rules is an event of record.
+    /// An attempt on the rules is an event of record. `made_by` is the job whose output an evaluation
+    /// is.
     ///
     /// # Errors
     /// The rule that forbids it. No row but the event's has changed then, except that a promotion
@@ -223,10 +236,11 @@ impl Ledger {
         now: Millis,
         actor: &str,
         command: RegistryCommand,
+        made_by: Option<&JobSpec>,
     ) -> Result<u64, RegistryRefusal> {
         let about = about(&command);
         let mut act = Act { rows, now, actor };
-        let done = self.perform(&mut act, command);
+        let done = self.perform(&mut act, command, made_by);
         if let Err(refusal) = &done
             && refusal.is_attempt()
         {
@@ -240,6 +254,7 @@ impl Ledger {
         &mut self,
         act: &mut Act<'_, '_, R>,
         command: RegistryCommand,
+        made_by: Option<&JobSpec>,
     ) -> Result<u64, RegistryRefusal> {
         use RegistryCommand as C;
         match command {
@@ -293,6 +308,10 @@ impl Ledger {
             C::RevokeKey { kid, since, reason } => {
                 self.revoke_key(act, &kid, since, reason).map(|()| 0)
             }
+            C::RecordEvaluation { model, artifact, listing, metrics } => {
+                let said = super::evaluation::Said { model, artifact, listing, metrics };
+                self.record_evaluation(act, said, made_by)
+            }
         }
     }
 
@@ -332,6 +351,7 @@ fn about(command: &RegistryCommand) -> String {
         C::DelegateKey { delegation, .. } => format!("delegate to {}", delegation.kid),
         C::RotateKey { to, .. } => format!("seal with key {to}"),
         C::RevokeKey { kid, .. } => format!("revoke key {kid}"),
+        C::RecordEvaluation { model, artifact, .. } => format!("{artifact} evaluates {model}"),
     }
 }
 
