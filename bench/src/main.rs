@@ -24,6 +24,10 @@ mod noop;
 mod planner;
 mod queued;
 mod registers;
+mod registry_audit;
+mod registry_figures;
+mod registry_lineage;
+mod registry_rows;
 mod report;
 mod seal;
 mod shells;
@@ -35,6 +39,7 @@ mod tls;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
+use registry_figures::Sizes;
 use std::{future::pending, path::PathBuf, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -64,6 +69,27 @@ enum Command {
         /// Measured seconds for each.
         #[arg(long, default_value_t = 5)]
         seconds: u64,
+    },
+    /// Gates, lineage, audit, drift and the scan for personal data, each beside its bound.
+    Registry {
+        /// Seed of all that is generated.
+        #[arg(long, default_value_t = 7)]
+        seed: u64,
+        /// Sealed and registered artifacts.
+        #[arg(long, default_value_t = 100_000)]
+        artifacts: u64,
+        /// Audit events.
+        #[arg(long, default_value_t = 1_000_000)]
+        events: u64,
+        /// Features, of 10,000 samples each.
+        #[arg(long, default_value_t = 1_000)]
+        features: usize,
+        /// MiB of text.
+        #[arg(long, default_value_t = 512)]
+        mib: usize,
+        /// Appends on a cluster.
+        #[arg(long, default_value_t = 500)]
+        appends: u64,
     },
     /// 1,000 distinct jobs in one request, beside Slurm's sbatch.
     Batch {
@@ -210,6 +236,7 @@ impl Command {
         let words = [
             "submits",
             "registers",
+            "registry",
             "batch",
             "shells",
             "arrays",
@@ -238,6 +265,7 @@ impl Command {
         match self {
             Self::Submits { .. } => "submits",
             Self::Registers { .. } => "registers",
+            Self::Registry { .. } => "registry",
             Self::Batch { .. } => "batch",
             Self::Shells { .. } => "shells",
             Self::Arrays { .. } => "arrays",
@@ -266,6 +294,10 @@ impl Command {
                 submits::run(&clients, seconds(time), alone).await
             }
             Self::Registers { seconds: time } => registers::run(seconds(time)).await,
+            Self::Registry { seed, artifacts, events, features, mib, appends } => {
+                let sizes = Sizes { artifacts, events, features, mib, appends };
+                registry_figures::run(seed, sizes).await
+            }
             Self::Batch { seconds: time } => batch::run(seconds(time)).await,
             Self::Shells { turns } => shells::run(turns).await,
             Self::Arrays { seconds: time } => arrays::run(seconds(time)).await,

@@ -20,8 +20,9 @@ const RULES: &str = r#"{
                      {"==": [{"var": "resource.family"}, "secret"]}]}
   }],
   "promotion": {
-    "staging": {"gates": [{"metric": "accuracy", "min": "0.9"}]},
-    "prod": {"gates": [{"metric": "accuracy", "min": 0.9}, {"metric": "latency_ms", "max": 20}]}
+    "staging": {"gates": [{"metric": "accuracy", "min": "0.9", "claimed": true}]},
+    "prod": {"gates": [{"metric": "accuracy", "min": 0.9, "claimed": true},
+                       {"metric": "latency_ms", "max": 20, "claimed": true}]}
   }
 }"#;
 

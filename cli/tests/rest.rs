@@ -23,8 +23,8 @@ use std::{
 const RULES: &str = r#"{
   "policies": [],
   "promotion": {
-    "staging": {"gates": [{"metric": "accuracy", "min": "0.9"}]},
-    "prod": {"gates": [{"metric": "accuracy", "min": "0.9"}]}
+    "staging": {"gates": [{"metric": "accuracy", "min": "0.9", "claimed": true}]},
+    "prod": {"gates": [{"metric": "accuracy", "min": "0.9", "claimed": true}]}
   }
 }"#;
 

@@ -12,6 +12,7 @@ pub mod dataset;
 pub mod decimal;
 pub mod digest;
 pub mod drift;
+pub mod evaluation;
 pub mod foresee;
 pub mod framework;
 pub mod gpu_time;

@@ -100,6 +100,12 @@ pub const FAMILY_NAME_MAX: usize = 64;
 pub const MODEL_VERSIONS_MAX: u64 = 1_000_000;
 /// Metrics of one version, and evaluation gates of one stage.
 pub const METRICS_MAX: usize = 64;
+/// Bytes of the file with an evaluation's metrics: 64 of them fill 6 KiB. Source: ADR-0060.
+pub const METRICS_FILE_MAX: Bytes = Bytes(16 << 10);
+/// Bytes of the list of an evaluation's files, which goes through the log. Source: ADR-0060.
+pub const EVALUATION_TREE_MAX: Bytes = Bytes(128 << 10);
+/// Evaluations of one version.
+pub const EVALUATIONS_MAX: usize = 256;
 /// Parents of one version.
 pub const PARENTS_MAX: usize = 64;
 /// Names for versions of one family.
@@ -304,3 +310,4 @@ const _: () = assert!(NOTICE_PATIENCE.0 + LEASE_TTL.0 < NOTICE_MAX.0);
 const _: () = assert!(NOTICE_MAX.0 + 2 * LEASE_TTL.0 < PREEMPTION_MAX.0);
 const _: () = assert!(REFERENCE_MAX.0 < PROPOSAL_MAX.0);
 const _: () = assert!(16 * SKETCH_BUCKETS_MAX as u64 <= REFERENCE_MAX.0);
+const _: () = assert!(METRICS_FILE_MAX.0 + EVALUATION_TREE_MAX.0 < PROPOSAL_MAX.0 / 2);

@@ -3,6 +3,7 @@
 use crate::{
     decimal::Decimal,
     digest::Digest,
+    evaluation::{EvaluationView, Measured, Metrics},
     id::{ArtifactId, ElementId, text_serde},
     limit,
     unit::Millis,
@@ -115,7 +116,7 @@ pub struct ModelVersion {
     pub artifact: ArtifactId,
     /// Where it stands.
     pub stage: Stage,
-    /// What was measured of it, by name.
+    /// What whoever registered it says was measured, by name.
     pub metrics: BTreeMap<String, Decimal>,
     /// Versions that it was made from.
     pub parents: Vec<ModelRef>,
@@ -164,6 +165,18 @@ pub struct ModelView {
     pub provenance: Digest,
     /// Whether the artifact was revoked, and why.
     pub revoked: Option<Revocation>,
+    /// What sealed jobs measured of it, newest first.
+    pub evaluations: Vec<EvaluationView>,
+    /// Every metric with its source.
+    pub measured: BTreeMap<String, Measured>,
+}
+
+impl ModelView {
+    /// What is known of its metrics.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics<'_> {
+        Metrics { claimed: &self.version.metrics, evaluations: &self.evaluations }
+    }
 }
 
 /// A family in a list.

@@ -72,6 +72,10 @@ pub struct EvaluationGate {
     pub bound: Bound,
     /// The value that just passes.
     pub needed: Decimal,
+    /// Whether the word of whoever registered the version is enough.
+    pub claimed: bool,
+    /// How it has to have been measured, if not in just any way.
+    pub method: Option<Digest>,
 }
 
 impl EvaluationGate {
@@ -95,15 +99,40 @@ pub struct GateResult {
     pub value: Option<Decimal>,
     /// Whether it passed.
     pub passed: bool,
+    /// The evaluation that measured the value; none where it is claimed.
+    pub evaluation: Option<ArtifactId>,
+}
+
+impl GateResult {
+    /// What a gate meets in a value and the evaluation that measured it, if one did.
+    #[must_use]
+    pub fn of(gate: EvaluationGate, found: Option<(Decimal, Option<ArtifactId>)>) -> Self {
+        let value = found.map(|(value, _)| value);
+        let evaluation = found.and_then(|(_, evaluation)| evaluation);
+        let believed = evaluation.is_some() || gate.claimed;
+        Self { passed: believed && gate.passes(value), gate, value, evaluation }
+    }
 }
 
 impl fmt::Display for GateResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let EvaluationGate { metric, bound, needed } = &self.gate;
-        match self.value {
-            Some(value) => write!(f, "gate `{metric}`: {value}, needed {bound} {needed}"),
-            None => write!(f, "gate `{metric}`: no such metric, needed {bound} {needed}"),
+        let EvaluationGate { metric, bound, needed, claimed, method } = &self.gate;
+        write!(f, "gate `{metric}`: ")?;
+        match (self.value, self.evaluation) {
+            (Some(value), Some(evaluation)) => write!(f, "{value} (evaluation {evaluation})")?,
+            (Some(value), None) if *claimed => write!(f, "{value}")?,
+            (Some(value), None) => write!(f, "{value} is only claimed, not evaluated")?,
+            (None, _) => f.write_str("no such metric")?,
         }
+        write!(f, ", needed {bound} {needed}")?;
+        if !claimed && self.evaluation.is_none() {
+            f.write_str(" of a sealed evaluation")?;
+            if let Some(method) = method {
+                write!(f, " by method {}", method.short())?;
+            }
+            f.write_str(": `assay model evaluate`")?;
+        }
+        Ok(())
     }
 }
 
@@ -369,7 +398,13 @@ mod tests {
     #[test]
     fn a_gate_is_passed_at_its_bound_and_never_without_a_value() {
         let of = |text: &str| text.parse::<Decimal>().unwrap();
-        let gate = |bound| EvaluationGate { metric: "m".into(), bound, needed: of("0.9") };
+        let gate = |bound| EvaluationGate {
+            metric: "m".into(),
+            bound,
+            needed: of("0.9"),
+            claimed: false,
+            method: None,
+        };
         let cases = [("0.899999999", false, true), ("0.9", true, true), ("0.91", true, false)];
         for (value, min, max) in cases {
             assert_eq!(gate(Bound::Min).passes(Some(of(value))), min, "{value}");

@@ -3,7 +3,8 @@
 use crate::{
     dataset::{Block, DatasetRef},
     digest::Digest,
-    id::{ArtifactId, EpisodeId, PromotionId},
+    evaluation::METRICS_FILE,
+    id::{ArtifactId, ElementId, EpisodeId, PromotionId},
     model::{ModelRef, Stage},
     unit::Millis,
 };
@@ -256,6 +257,43 @@ pub enum RegistryRefusal {
         /// What to do.
         remedy: String,
     },
+    /// A sealed result that says nothing of the version: its job did not read the version's files.
+    #[error(
+        "{job}, which made {artifact}, did not read the files of {model}, so it says nothing of \
+         it; `assay model evaluate {model} --job FILE` runs a job that does"
+    )]
+    NotOfModel {
+        /// The version.
+        model: ModelRef,
+        /// The result.
+        artifact: ArtifactId,
+        /// What made it.
+        job: ElementId,
+    },
+    /// A sealed result without metrics that can be read.
+    #[error(
+        "{file} of {artifact}: {why}; the job has to write it into $ASSAY_OUTPUT_DIR as one flat \
+         object of names and decimal numbers",
+        file = METRICS_FILE
+    )]
+    NoMetrics {
+        /// The result.
+        artifact: ArtifactId,
+        /// What is wrong.
+        why: String,
+    },
+    /// Bytes that are not those that were sealed.
+    #[error("{what} of {artifact} hashes to {found}, {sealed} was sealed; use what was sealed")]
+    NotSealed {
+        /// The result.
+        artifact: ArtifactId,
+        /// What they are said to be.
+        what: String,
+        /// Their digest.
+        found: Digest,
+        /// The digest that was sealed.
+        sealed: Digest,
+    },
 }
 
 impl RegistryRefusal {
@@ -268,9 +306,10 @@ impl RegistryRefusal {
             Self::NotApprover(_) | Self::Own { .. } | Self::OwnDataset { .. } => {
                 RefusalKind::NotAuthorised
             }
-            Self::Forged { .. } | Self::ForgedClearance { .. } | Self::KeyUnproven { .. } => {
-                RefusalKind::Mismatch
-            }
+            Self::Forged { .. }
+            | Self::ForgedClearance { .. }
+            | Self::NotSealed { .. }
+            | Self::KeyUnproven { .. } => RefusalKind::Mismatch,
             Self::NotDue(_) | Self::MonitorChanged { .. } => RefusalKind::NotYet,
             Self::Full { .. }
             | Self::Revoked { .. }
@@ -289,6 +328,8 @@ impl RegistryRefusal {
             | Self::NotBlocked(_)
             | Self::TriggerReused { .. }
             | Self::Episode { .. }
+            | Self::NotOfModel { .. }
+            | Self::NoMetrics { .. }
             | Self::Key { .. } => RefusalKind::Refused,
         }
     }
@@ -307,6 +348,7 @@ impl RegistryRefusal {
                 | Self::KeyTaken(_)
                 | Self::OwnDataset { .. }
                 | Self::ForgedClearance { .. }
+                | Self::NotSealed { .. }
         )
     }
 }

@@ -35,6 +35,8 @@ pub enum Model {
         #[arg(value_name = "B")]
         right: String,
     },
+    /// Measure a version by a job, and record what its sealed result says
+    Evaluate(Evaluate),
     /// Let a name stand for a version
     Alias {
         /// The version; with --remove the family is enough
@@ -69,12 +71,31 @@ pub struct Register {
     /// A name that stands for it from now on
     #[arg(long = "alias", value_name = "NAME")]
     pub aliases: Vec<String>,
-    /// What was measured of it: accuracy=0.913
+    /// What you say was measured of it: accuracy=0.913; gates ask for more (assay model evaluate)
     #[arg(long = "metric", value_name = "NAME=VALUE", value_parser = metric)]
     pub metrics: Vec<(String, Decimal)>,
     /// A version that it was made from
     #[arg(long = "parent", value_name = "MODEL@VERSION")]
     pub parents: Vec<ModelRef>,
+}
+
+/// `assay model evaluate`.
+#[derive(Args, Debug)]
+pub struct Evaluate {
+    /// digits@3, digits@prod, or digits for the newest
+    pub model: String,
+    /// The job: it reads the version's files as a data set, and writes metrics.json
+    #[arg(long, value_name = "FILE", required_unless_present = "artifact")]
+    pub job: Option<PathBuf>,
+    /// The job's name for the version's files: they stand in $ASSAY_DATASET_MODEL
+    #[arg(long, value_name = "NAME", default_value = "model", requires = "job")]
+    pub input: String,
+    /// Run it even if an artifact has its recipe already
+    #[arg(long, requires = "job")]
+    pub rerun: bool,
+    /// Record a result that is sealed already: artifact (a3) or the job that made it (j7, last)
+    #[arg(long, value_name = "ID", conflicts_with = "job")]
+    pub artifact: Option<Selector>,
 }
 
 /// Reads `accuracy=0.913`.

@@ -10,6 +10,7 @@ pub mod config;
 pub mod dataset;
 pub mod diff;
 pub mod drift;
+pub mod evaluate;
 pub mod find;
 pub mod follow;
 pub mod graph;

@@ -31,6 +31,7 @@ pub async fn run(context: &Context, what: Model) -> Result<Exit, Fault> {
         Model::Show { model } => show(context, &model).await,
         Model::Lineage(args) => lineage(context, args).await,
         Model::Compare { left, right } => compare(context, &left, &right).await,
+        Model::Evaluate(args) => super::evaluate::run(context, args).await,
         Model::Alias { model, name, remove } => alias(context, &model, name, remove).await,
         Model::Deprecate { model, reason } => {
             let named = one(context, &model).await?.value.version.model.to_string();
@@ -68,7 +69,7 @@ async fn register(context: &Context, args: Register) -> Result<Exit, Fault> {
     context.output.show("model_registered", &document, |_| {
         format!(
             "{model} is registered, made of {artifact} (log {})\n\
-             next: assay promotion request {model} --to staging --reason TEXT\n",
+             next: assay model evaluate {model} --job FILE\n",
             done.at
         )
     })?;

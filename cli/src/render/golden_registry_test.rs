@@ -1,7 +1,8 @@
 //! Documents and screens of the registry, as programs and people have come to rely on them.
 
-use super::{dataset, lineage, model, promotion, sample_registry as sample};
+use super::{dataset, evaluation, lineage, model, promotion, sample_registry as sample};
 use crate::output::{Style, stable};
+use domain::LogIndex;
 use insta::{assert_json_snapshot, assert_snapshot};
 
 fn families() -> model::Families {
@@ -16,6 +17,11 @@ fn datasets() -> dataset::Datasets {
     dataset::Datasets { datasets: vec![sample::dataset()], log_index: 101 }
 }
 
+fn recorded() -> evaluation::Recorded {
+    let model = sample::model(1).version.model;
+    evaluation::Recorded { model, evaluation: sample::evaluation(), log_index: LogIndex(102) }
+}
+
 fn promotions() -> promotion::Promotions {
     let promotions = vec![sample::promotion(), sample::refused()];
     promotion::Promotions { promotions, log_index: 101 }
@@ -26,6 +32,7 @@ fn documents_keep_their_form() {
     assert_json_snapshot!("models.json", stable::document("models", &families()));
     assert_json_snapshot!("model_versions.json", stable::document("model_versions", &versions()));
     assert_json_snapshot!("model.json", stable::document("model", &sample::model(1)));
+    assert_json_snapshot!("evaluation.json", stable::document("evaluation", &recorded()));
     assert_json_snapshot!("lineage.json", stable::document("lineage", &sample::lineage()));
     assert_json_snapshot!("datasets.json", stable::document("datasets", &datasets()));
     assert_json_snapshot!("dataset.json", stable::document("dataset", &sample::dataset()));
@@ -42,6 +49,7 @@ fn screens_keep_their_form() {
     assert_snapshot!("models.txt", model::families(style, &families()));
     assert_snapshot!("model_versions.txt", model::versions(style, &versions()));
     assert_snapshot!("model.txt", model::detail(style, &sample::model(1)));
+    assert_snapshot!("evaluation.txt", evaluation::recorded(style, &recorded()));
     assert_snapshot!("datasets.txt", dataset::list(style, &datasets()));
     assert_snapshot!("dataset.txt", dataset::detail(style, &sample::dataset()));
     assert_snapshot!("lineage.txt", lineage::text(style, &sample::lineage()));

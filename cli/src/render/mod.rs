@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cluster;
 pub mod dataset;
 pub mod drift;
+pub mod evaluation;
 pub mod job;
 pub mod jobs;
 pub mod keys;

@@ -5,6 +5,7 @@ use crate::{
     quantity::show_time,
 };
 use domain::{
+    evaluation::Measured,
     model::{FamilyView, ModelRef, ModelView, Stage},
     view::JobView,
 };
@@ -86,8 +87,27 @@ pub fn versions(style: Style, all: &Versions) -> String {
     table(style, &["MODEL", "STAGE", "ARTIFACT", "ALIASES", "METRICS", "REGISTERED"], &rows)
 }
 
+/// Metrics with their sources, short.
 fn metrics(view: &ModelView) -> Vec<String> {
-    view.version.metrics.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    let shown = |(name, measured): (&String, &Measured)| match measured.evaluation {
+        Some(evaluation) => format!("{name}={} ({evaluation})", measured.value),
+        None => format!("{name}={} (claimed)", measured.value),
+    };
+    view.measured.iter().map(shown).collect()
+}
+
+/// Metrics with their sources, for a comparison: values that were measured in different ways
+/// cannot be compared, so the way is a part of it.
+fn sources(view: &ModelView) -> Value {
+    let mut all = serde_json::Map::new();
+    for (name, measured) in &view.measured {
+        let evaluation = measured.evaluation.map(|id| id.to_string());
+        let method = measured.method.map(|method| method.to_string());
+        all.insert(name.clone(), measured.value.to_string().into());
+        all.insert(format!("{name} source"), evaluation.unwrap_or_else(|| "claimed".into()).into());
+        all.insert(format!("{name} method"), method.into());
+    }
+    all.into()
 }
 
 fn names(all: &[ModelRef]) -> String {
@@ -117,6 +137,9 @@ pub fn detail(style: Style, view: &ModelView) -> String {
             fields.push((name, value));
         }
     }
+    for evaluation in &view.evaluations {
+        fields.push(("evaluation", super::evaluation::line(evaluation)));
+    }
     let when = show_time(version.registered);
     let who = &version.registered_by;
     fields.push(("registered", format!("{when} by {who} (audit event {})", version.audit_seq)));
@@ -130,6 +153,9 @@ pub fn detail(style: Style, view: &ModelView) -> String {
         out.push_str(&format!("  {} {value}\n", style.faint(&format!("{name:<12}"))));
     }
     let next = match version.stage {
+        Stage::Draft if view.evaluations.is_empty() => {
+            format!("assay model evaluate {model} --job FILE")
+        }
         Stage::Draft => format!("assay promotion request {model} --to staging --reason TEXT"),
         Stage::Staging => format!("assay promotion request {model} --to prod --reason TEXT"),
         Stage::Prod | Stage::Deprecated => format!("assay model lineage {model}"),
@@ -199,7 +225,7 @@ impl Comparison {
     #[must_use]
     pub fn of(left: (&ModelView, &JobView), right: (&ModelView, &JobView)) -> Self {
         let inputs = |(view, job): (&ModelView, &JobView)| recipe_value(&job.spec, view.job.index);
-        let metrics = |(view, _): (&ModelView, &JobView)| serde_json::json!(view.version.metrics);
+        let metrics = |(view, _): (&ModelView, &JobView)| sources(view);
         let digests = |(view, _): (&ModelView, &JobView)| {
             serde_json::json!({
                 "provenance": view.provenance,

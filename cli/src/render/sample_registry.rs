@@ -6,6 +6,7 @@ use domain::{
     dataset::{
         Block, Clearance, DatasetFacts, DatasetRef, DatasetVersion, DatasetView, LegalHold, PiiScan,
     },
+    evaluation::{Evaluation, EvaluationView},
     model::{
         FamilyView, LineageEdge, LineageKind, LineageNode, LineageView, ModelRef, ModelVersion,
         ModelView, Stage,
@@ -26,7 +27,37 @@ fn reference(version: u64) -> ModelRef {
     ModelRef { family: "digits".into(), version }
 }
 
+/// The artifact that says what was measured of the first version.
+const EVALUATED: Option<ArtifactId> = Some(ArtifactId(9));
+
+pub fn evaluation() -> Evaluation {
+    let metric = |name: &str, value: &str| (name.to_owned(), value.parse().expect("a number"));
+    Evaluation {
+        artifact: ArtifactId(9),
+        job: "j9".parse().expect("an id"),
+        metrics: [metric("accuracy", "0.93"), metric("loss", "0.1")].into(),
+        file: digest("metrics"),
+        manifest: digest("statement"),
+        signature: digest("signature9"),
+        inputs: vec!["model".into()],
+        datasets: [("held_out".to_owned(), digest("held out"))].into(),
+        method: digest("method"),
+        since: START,
+        by: "ada".into(),
+        audit_seq: 15,
+    }
+}
+
 pub fn model(version: u64) -> ModelView {
+    let evaluation = EvaluationView { evaluation: evaluation(), void: None };
+    let evaluations = if version == 1 { vec![evaluation] } else { Vec::new() };
+    let mut view = registered(version);
+    view.evaluations = evaluations;
+    view.measured = view.metrics().all();
+    view
+}
+
+fn registered(version: u64) -> ModelView {
     let accuracy = if version == 1 { "0.91" } else { "0.85" };
     ModelView {
         version: ModelVersion {
@@ -48,6 +79,8 @@ pub fn model(version: u64) -> ModelView {
         signer: digest("signer"),
         provenance: digest("provenance"),
         revoked: None,
+        evaluations: Vec::new(),
+        measured: [].into(),
     }
 }
 
@@ -138,6 +171,8 @@ pub fn promotion() -> Promotion {
         metric: "accuracy".into(),
         bound: Bound::Min,
         needed: "0.9".parse().expect("a number"),
+        claimed: false,
+        method: None,
     };
     Promotion {
         id: PromotionId(3),
@@ -157,7 +192,7 @@ pub fn promotion() -> Promotion {
         request_event: digest("event"),
         state: PromotionState::Pending,
         required: 3,
-        gates: vec![GateResult { value: "0.91".parse().ok(), passed: true, gate }],
+        gates: vec![GateResult::of(gate, Some(("0.93".parse().expect("a number"), EVALUATED)))],
         policy: Some(PolicyDecision {
             engine: "embedded".into(),
             request_id: "p3:00".into(),

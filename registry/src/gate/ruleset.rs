@@ -100,6 +100,9 @@ struct GateFile {
     metric: String,
     min: Option<Value>,
     max: Option<Value>,
+    #[serde(default)]
+    claimed: bool,
+    method: Option<Digest>,
 }
 
 impl RuleSet {
@@ -175,7 +178,11 @@ fn gate(file: GateFile) -> Result<EvaluationGate, String> {
     };
     let needed: Decimal =
         text.parse().map_err(|fault: domain::decimal::DecimalError| format!("{fault}"))?;
-    Ok(EvaluationGate { metric: file.metric, bound, needed })
+    if file.claimed && file.method.is_some() {
+        return Err("what is claimed has no method; say either `claimed` or `method`".into());
+    }
+    let GateFile { metric, claimed, method, .. } = file;
+    Ok(EvaluationGate { metric, bound, needed, claimed, method })
 }
 
 #[cfg(test)]
@@ -192,6 +199,7 @@ mod tests {
         let staging = rules.stage(Stage::Staging);
         assert_eq!((staging.gates.len(), staging.ungated, staging.risk), (1, false, Risk::Low));
         assert_eq!(staging.gates[0].needed.to_string(), "0.9");
+        assert!(!staging.gates[0].claimed, "a claim passes only where the file says so");
         let prod = rules.stage(Stage::Prod);
         assert_eq!(
             (prod.gates[1].bound, prod.gates[1].needed.to_string()),
@@ -209,6 +217,8 @@ mod tests {
         let deep = format!(r#"{{"policies":{}{}}}"#, "[".repeat(200), "]".repeat(200));
         let policy = r#"{"id":"p","name":"n","version":1,"severity":"HIGH","state":"active",
                          "rule":{"nosuch":[1]}}"#;
+        let method = Digest::of(b"method");
+        let both = r#"{"metric":"a","min":1,"claimed":true"#;
         let cases = [
             (r#"{"promotion":{},"promotion":{}}"#.to_owned(), "key"),
             (deep, "100"),
@@ -218,6 +228,8 @@ mod tests {
             (gate(r#"{"metric":"a"}"#), "either"),
             (gate(r#"{"metric":"a","min":true}"#), "no number"),
             (gate(r#"{"metric":"A b","min":1}"#), "cannot be a name"),
+            (gate(r#"{"metric":"a","min":1,"method":"9f2c"}"#), "no SHA-256"),
+            (gate(&format!(r#"{both},"method":"{method}"}}"#)), "no method"),
             (r#"{"promotion":{"production":{}}}"#.to_owned(), "unknown field"),
             (r#"{"policy":[]}"#.to_owned(), "unknown field"),
             (format!(r#"{{"policies":[{policy}]}}"#), "`nosuch`"),

@@ -1,10 +1,16 @@
 //! What may be asked of the registry through the log.
 
-use super::Ledger;
+use super::{
+    Ledger,
+    evaluation::Said,
+    model::NewVersion,
+    promotion::{Asked, Found},
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     ArtifactId, Decimal, Digest, Millis, PromotionId,
     dataset::{DatasetFacts, DatasetRef},
+    job::JobSpec,
     model::{ModelRef, Stage},
     port::RowRead,
     promotion::{GateResult, PolicyDecision, Quorum, Risk},
@@ -193,6 +199,17 @@ pub enum RegistryCommand {
         /// Why.
         reason: String,
     },
+    /// Record what a sealed job measured of a version.
+    RecordEvaluation {
+        /// Of which.
+        model: ModelRef,
+        /// The job's sealed output.
+        artifact: ArtifactId,
+        /// The stored list of its files, which hashes to what was sealed.
+        listing: Vec<u8>,
+        /// The file with the metrics, which hashes to what the list says.
+        metrics: Vec<u8>,
+    },
 }
 
 /// The rows, the log's clock and whoever asks.
@@ -212,7 +229,8 @@ impl<R: RowRead> Act<'_, '_, R> {
 impl Ledger {
     /// Does one change. Returns the number of what it made: a version or a promotion, or 0.
     ///
-    /// An attempt on the rules is an event of record.
+    /// An attempt on the rules is an event of record. `made_by` is the job whose output an
+    /// evaluation is.
     ///
     /// # Errors
     /// The rule that forbids it. No row but the event's has changed then, except that a promotion
@@ -223,10 +241,11 @@ impl Ledger {
         now: Millis,
         actor: &str,
         command: RegistryCommand,
+        made_by: Option<&JobSpec>,
     ) -> Result<u64, RegistryRefusal> {
         let about = about(&command);
         let mut act = Act { rows, now, actor };
-        let done = self.perform(&mut act, command);
+        let done = self.perform(&mut act, command, made_by);
         if let Err(refusal) = &done
             && refusal.is_attempt()
         {
@@ -240,12 +259,12 @@ impl Ledger {
         &mut self,
         act: &mut Act<'_, '_, R>,
         command: RegistryCommand,
+        made_by: Option<&JobSpec>,
     ) -> Result<u64, RegistryRefusal> {
         use RegistryCommand as C;
         match command {
             C::RegisterModel { family, artifact, metrics, parents, aliases } => {
-                let new = super::model::NewVersion { family, artifact, metrics, parents, aliases };
-                self.register_model(act, new)
+                self.register_model(act, NewVersion { family, artifact, metrics, parents, aliases })
             }
             C::SetAlias { family, alias, version } => {
                 self.set_alias(act, &family, &alias, version).map(|()| 0)
@@ -260,12 +279,10 @@ impl Ledger {
             C::RemoveApprover { name } => self.remove_approver(act, &name).map(|()| 0),
             C::SetQuorum { quorum } => self.set_quorum(act, quorum).map(|()| 0),
             C::RequestPromotion { model, to, risk, emergency, reason, within } => {
-                let asked = super::promotion::Asked { model, to, risk, emergency, reason, within };
-                self.request_promotion(act, asked)
+                self.request_promotion(act, Asked { model, to, risk, emergency, reason, within })
             }
             C::DecidePromotion { promotion, gates, ungated, risk, policy } => {
-                let found = super::promotion::Found { gates, ungated, risk, policy };
-                self.decide_promotion(act, promotion, found)
+                self.decide_promotion(act, promotion, Found { gates, ungated, risk, policy })
             }
             C::SignPromotion { promotion, manifest, signature, signer } => {
                 self.sign_promotion(act, promotion, manifest, &signature, signer)
@@ -292,6 +309,9 @@ impl Ledger {
             C::RotateKey { to, overlap } => self.rotate_key(act, &to, overlap).map(|()| 0),
             C::RevokeKey { kid, since, reason } => {
                 self.revoke_key(act, &kid, since, reason).map(|()| 0)
+            }
+            C::RecordEvaluation { model, artifact, listing, metrics } => {
+                self.record_evaluation(act, Said { model, artifact, listing, metrics }, made_by)
             }
         }
     }
@@ -332,6 +352,7 @@ fn about(command: &RegistryCommand) -> String {
         C::DelegateKey { delegation, .. } => format!("delegate to {}", delegation.kid),
         C::RotateKey { to, .. } => format!("seal with key {to}"),
         C::RevokeKey { kid, .. } => format!("revoke key {kid}"),
+        C::RecordEvaluation { model, artifact, .. } => format!("{artifact} evaluates {model}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Keys of the ledger's rows: table bytes 0x80 to 0x9f.
+//! Keys of the ledger's rows: table bytes 0x80 to 0x9f, and 0xb4.
 
 use domain::{ArtifactId, Digest, ElementId, PromotionId, dataset::DatasetRef, model::ModelRef};
 
@@ -31,6 +31,7 @@ const OF_RECIPE: u8 = 0x9c;
 const SIGNING_KEY: u8 = 0x95;
 const SEALS_NOW: u8 = 0x96;
 const SIGNING_KEYS: u8 = 0x97;
+const EVALUATION: u8 = 0xb4;
 
 pub fn meta() -> Vec<u8> {
     vec![META]
@@ -307,4 +308,16 @@ pub fn seals_now() -> Vec<u8> {
 /// Number of keys that sign for the cluster.
 pub fn signing_keys() -> Vec<u8> {
     vec![SIGNING_KEYS]
+}
+
+/// What an artifact says of a version.
+pub fn evaluation(model: &ModelRef, id: ArtifactId) -> Vec<u8> {
+    [version(EVALUATION, model), id.0.to_be_bytes().to_vec()].concat()
+}
+
+/// First and past-last key of the evaluations of a version.
+pub fn evaluations(model: &ModelRef) -> (Vec<u8>, Vec<u8>) {
+    let from = version(EVALUATION, model);
+    let to = [&from[..], &[0xff; 9]].concat();
+    (from, to)
 }

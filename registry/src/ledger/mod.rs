@@ -5,6 +5,7 @@ mod chain;
 mod command;
 pub mod dataset;
 pub mod drift;
+pub mod evaluation;
 mod key;
 pub mod lineage;
 pub mod model;

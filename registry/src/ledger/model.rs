@@ -3,13 +3,15 @@
 use super::{
     Ledger,
     command::{Act, check_text},
-    key,
+    evaluation, key,
     seal::ArtifactRow,
     view,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
-    ArtifactId, Decimal, limit,
+    ArtifactId, Decimal,
+    evaluation::Metrics,
+    limit,
     model::{
         FamilyView, ModelRef, ModelVersion, ModelView, Revocation, Stage, check_alias, check_family,
     },
@@ -344,7 +346,11 @@ fn document(rows: &impl RowRead, version: ModelVersion) -> Option<ModelView> {
     let key = key::artifact(version.artifact);
     let sealed: ArtifactRow = scratch::decode(&key, &rows.get(&key)?);
     let ticket = sealed.artifact.ticket;
+    let evaluations = evaluation::of_version(rows, &version.model);
+    let metrics = Metrics { claimed: &version.metrics, evaluations: &evaluations };
     Some(ModelView {
+        measured: metrics.all(),
+        evaluations,
         aliases: named.map(|(alias, _)| alias).collect(),
         children: children(rows, &version.model, limit::PAGE_MAX),
         job: ticket.element,

@@ -40,7 +40,7 @@ impl Bench {
     /// Does one change at a time.
     fn step(&mut self, now: u64, command: C) -> Result<u64, RegistryRefusal> {
         let mut rows = Scratch::new(&self.base);
-        let done = self.ledger.step(&mut rows, Millis(now), "user:ada", command);
+        let done = self.ledger.step(&mut rows, Millis(now), "user:ada", command, None);
         let (changes, _) = rows.finish(Default::default());
         for change in changes {
             match change.value {

@@ -34,6 +34,14 @@ pub fn made_from(rows: &impl RowRead, source: Digest, limit: usize) -> Vec<Artif
     rows.range(&from, &to, limit).iter().map(|(key, _)| id_in(key)).collect()
 }
 
+/// What made an artifact.
+#[must_use]
+pub fn made_by(rows: &impl RowRead, id: ArtifactId) -> Option<ElementId> {
+    let key = key::artifact(id);
+    let row: ArtifactRow = scratch::decode(&key, &rows.get(&key)?);
+    Some(row.artifact.ticket.element)
+}
+
 /// One artifact.
 #[must_use]
 pub fn artifact(rows: &impl RowRead, id: ArtifactId) -> Option<ArtifactView> {

@@ -27,6 +27,8 @@ pub fn manifest(promotion: &Promotion) -> String {
         .map(|result| {
             json!({
                 "bound": result.gate.bound,
+                "evaluation": result.evaluation,
+                "method": result.gate.method,
                 "metric": result.gate.metric,
                 "needed": result.gate.needed,
                 "value": result.value,

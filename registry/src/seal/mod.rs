@@ -8,6 +8,7 @@ pub mod dsse;
 pub mod keys;
 pub mod logged;
 pub mod manifest;
+pub mod metrics;
 pub mod node;
 pub mod provenance;
 pub mod recipe;

@@ -12,6 +12,7 @@ mod datasets;
 mod door;
 pub mod drift;
 mod error;
+mod evaluations;
 mod explained;
 mod follow;
 mod foreseeing;

@@ -32,14 +32,8 @@ async fn found(
 pub async fn decide(context: &Context, id: PromotionId) -> Result<Option<Command>, Status> {
     let Some((promotion, model)) = found(context, id).await? else { return Ok(None) };
     let rules = context.gates.stage(promotion.to);
-    let gates: Vec<GateResult> = rules
-        .gates
-        .into_iter()
-        .map(|gate| {
-            let value = model.version.metrics.get(&gate.metric).copied();
-            GateResult { passed: gate.passes(value), gate, value }
-        })
-        .collect();
+    let metrics = model.metrics();
+    let gates: Vec<_> = rules.gates.into_iter().map(|gate| metrics.meet(gate)).collect();
     let question = question(&promotion, &model, &gates);
     let decision = context.gates.decide(&question).await;
     let policy = decision.recorded(context.gates.name(), question.request_id());
@@ -61,9 +55,16 @@ fn question(promotion: &Promotion, model: &ModelView, gates: &[GateResult]) -> G
         "version": promotion.model.version,
     });
     let passed = gates.iter().all(|gate| gate.passed);
+    let measured = model.measured.iter();
+    let metrics: Map<_, _> = measured.map(|(name, it)| (name.clone(), json!(it.value))).collect();
+    let sources = model.measured.iter().map(|(name, it)| {
+        let evaluation = it.evaluation.map(|id| id.to_string());
+        (name.clone(), json!(evaluation.unwrap_or_else(|| "claimed".into())))
+    });
+    let sources: Map<_, _> = sources.collect();
     let context = json!({
         "emergency": promotion.emergency,
-        "evaluation": { "metrics": model.version.metrics, "passed": passed },
+        "evaluation": { "metrics": metrics, "passed": passed, "sources": sources },
         "from": promotion.from.word(),
         "promotionId": promotion.id.to_string(),
         "reason": promotion.reason,

@@ -2,7 +2,7 @@
 
 use super::{
     context::{Context, keyed},
-    datasets, drift, error,
+    datasets, drift, error, evaluations,
     identity::Identity,
     query::{absent, json, page},
 };
@@ -54,6 +54,7 @@ pub async fn change(
     }
     let command = match change {
         Change::RegisterDataset(asked) => datasets::register(context, &user, asked).await?,
+        Change::Evaluate(asked) => evaluations::read(context, asked).await?,
         change => command(change)?,
     };
     let command = Command::Registry(command);
@@ -88,7 +89,8 @@ fn takes_admin(change: &Change) -> bool {
         | Change::SetMonitor(_)
         | Change::ObserveDrift(_)
         | Change::DriftAlert(_)
-        | Change::Drift(_) => false,
+        | Change::Drift(_)
+        | Change::Evaluate(_) => false,
     }
 }
 
@@ -145,6 +147,7 @@ fn command(change: Change) -> Result<RegistryCommand, Status> {
         | Change::ObserveDrift(_)
         | Change::DriftAlert(_)
         | Change::Drift(_) => return Err(invalid("windows are scored first")),
+        Change::Evaluate(_) => return Err(invalid("metrics are read first")),
     })
 }
 

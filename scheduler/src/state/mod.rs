@@ -46,6 +46,8 @@ mod dataset_test;
 #[cfg(test)]
 mod drift_test;
 #[cfg(test)]
+mod evaluation_test;
+#[cfg(test)]
 mod gate_test;
 #[cfg(test)]
 pub(crate) mod health_test;

@@ -71,12 +71,12 @@ pub fn allow() -> PolicyDecision {
     }
 }
 
-/// What a gate at `needed` meets in a version with accuracy 0.91.
+/// What a gate at `needed` that takes a claim meets in a version with accuracy 0.91.
 pub fn gate(needed: &str) -> GateResult {
     let needed: Decimal = needed.parse().unwrap();
-    let gate = EvaluationGate { metric: "accuracy".into(), bound: Bound::Min, needed };
-    let value = Some("0.91".parse().unwrap());
-    GateResult { passed: gate.passes(value), gate, value }
+    let (metric, bound, claimed) = ("accuracy".into(), Bound::Min, true);
+    let gate = EvaluationGate { metric, bound, needed, claimed, method: None };
+    GateResult::of(gate, Some(("0.91".parse().unwrap(), None)))
 }
 
 pub fn decided(id: u64, gates: Vec<GateResult>, policy: PolicyDecision) -> C {

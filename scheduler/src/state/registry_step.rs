@@ -4,8 +4,8 @@ use super::{
     command::{Effect, Refusal, Reply},
     step::Step,
 };
-use domain::port::RowRead;
-use registry::ledger::{Ledger, RegistryCommand};
+use domain::{job::JobSpec, port::RowRead};
+use registry::ledger::{Ledger, RegistryCommand, view};
 
 /// Has the ledger do one change.
 pub(super) fn step<R: RowRead>(
@@ -21,8 +21,16 @@ pub(super) fn step<R: RowRead>(
     if gated {
         step.effect(Effect::Gate);
     }
-    match ledger.step(&mut step.rows, step.now, actor, command) {
+    let made_by = made_by(step, &command);
+    match ledger.step(&mut step.rows, step.now, actor, command, made_by.as_ref()) {
         Ok(number) => Reply::Registry { number, at: step.at },
         Err(refusal) => Reply::Refused(Refusal::Registry(refusal)),
     }
+}
+
+/// The job whose output an evaluation is: what it read is for the ledger to look at.
+fn made_by<R: RowRead>(step: &Step<'_, R>, command: &RegistryCommand) -> Option<JobSpec> {
+    let RegistryCommand::RecordEvaluation { artifact, .. } = command else { return None };
+    let element = view::made_by(&step.rows, *artifact)?;
+    step.submitted(element.job).map(|submitted| submitted.spec)
 }

@@ -237,6 +237,11 @@ impl Script {
 
     /// Every member of a lease prepares, ends, and the lead reports the end.
     pub fn finish(&mut self, id: LeaseId, of: u8) {
+        self.finish_with(id, output(of));
+    }
+
+    /// As [`Self::finish`], with this output.
+    pub fn finish_with(&mut self, id: LeaseId, output: OutputDigests) {
         let lease = self.view().lease(id).unwrap().clone();
         for member in &lease.members {
             self.report(member.node, Report::Prepared { lease: id });
@@ -245,7 +250,7 @@ impl Script {
             let log = Digest::of(member.node.to_string().as_bytes());
             self.report(member.node, Report::Done { lease: id, log });
         }
-        let reply = self.report(lease.lead(), Report::Ended { lease: id, output: output(of) });
+        let reply = self.report(lease.lead(), Report::Ended { lease: id, output });
         assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
     }
 

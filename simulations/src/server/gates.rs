@@ -5,7 +5,7 @@ use super::{Ask, Server};
 use crate::session::Caller;
 use domain::{
     Digest, JobId, PromotionId,
-    promotion::{Bound, EvaluationGate, GateResult, PolicyDecision, Promotion, Risk, Ruling},
+    promotion::{Bound, EvaluationGate, PolicyDecision, Promotion, Risk, Ruling},
 };
 use registry::{ledger::RegistryCommand, seal::manifest};
 use scheduler::{
@@ -88,9 +88,9 @@ impl Server {
         let model = machine.0.view().model(rows, &promotion.model.to_string())?;
         let metric = "accuracy".to_owned();
         let needed = "0.5".parse().expect("a number");
-        let gate = EvaluationGate { metric, bound: Bound::Min, needed };
-        let value = model.version.metrics.get("accuracy").copied();
-        let gates = vec![GateResult { passed: gate.passes(value), gate, value }];
+        let (bound, claimed) = (Bound::Min, true);
+        let gate = EvaluationGate { metric, bound, needed, claimed, method: None };
+        let gates = vec![model.metrics().meet(gate)];
         let risk = if promotion.model.version.is_multiple_of(2) { Risk::High } else { Risk::Low };
         let policy = ruled(id.0);
         Some(RegistryCommand::DecidePromotion {

@@ -1,10 +1,12 @@
 //! What gates and policy said, and the signature of the manifest.
 
-use super::super::{Ledger, approver, command::Act, key};
+use super::super::{Ledger, approver, command::Act, evaluation, key};
 use super::{Step, request::electorate};
 use crate::seal::manifest;
 use domain::{
-    Digest, PromotionId, limit,
+    Digest, PromotionId,
+    evaluation::Metrics,
+    limit,
     model::ModelVersion,
     port::RowRead,
     promotion::{GateResult, ManifestSignature, PolicyDecision, Promotion, PromotionState, Risk},
@@ -31,7 +33,7 @@ fn elsewhere(promotion: &Promotion) -> RegistryRefusal {
 /// Refuses evidence that the state does not bear out.
 fn check_evidence(
     promotion: &Promotion,
-    version: &ModelVersion,
+    metrics: &Metrics<'_>,
     gates: &[GateResult],
 ) -> Result<(), RegistryRefusal> {
     let differs = |why: String| RegistryRefusal::Evidence { promotion: promotion.id, why };
@@ -39,8 +41,7 @@ fn check_evidence(
         return Err(differs(format!("{} evaluation gates are too many", gates.len())));
     }
     for result in gates {
-        let value = version.metrics.get(&result.gate.metric).copied();
-        if result.value != value || result.passed != result.gate.passes(value) {
+        if *result != metrics.meet(result.gate.clone()) {
             return Err(differs(format!("{result} is not what {} has", promotion.model)));
         }
     }
@@ -77,7 +78,9 @@ impl Ledger {
         }
         let version: Option<ModelVersion> = act.rows.read(&key::model(&promotion.model));
         let version = version.ok_or_else(|| elsewhere(&promotion))?;
-        check_evidence(&promotion, &version, &found.gates)?;
+        let evaluations = evaluation::of_version(&*act.rows, &version.model);
+        let metrics = Metrics { claimed: &version.metrics, evaluations: &evaluations };
+        check_evidence(&promotion, &metrics, &found.gates)?;
         self.still_stands(act, &mut promotion)?;
         promotion.gates = found.gates;
         promotion.policy = Some(cut(found.policy));

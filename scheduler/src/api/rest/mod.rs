@@ -10,6 +10,7 @@ mod caller;
 mod calls;
 mod datasets;
 mod drift;
+mod eval;
 mod fault;
 mod guard;
 mod input;

@@ -92,7 +92,7 @@ pub struct Model {
     /// `a7`
     #[serde(rename = "artifactId")]
     artifact: String,
-    /// What was measured of it, as decimal texts.
+    /// What was measured of it, as decimal texts: by evaluations, else as it was claimed.
     metrics: BTreeMap<String, String>,
     /// When it was registered.
     #[serde(rename = "createdAt")]
@@ -116,7 +116,7 @@ pub struct Model {
 impl Model {
     fn new(model: ModelView, code: Option<String>) -> Self {
         let version = model.version;
-        let metrics = version.metrics.iter();
+        let metrics = model.measured.iter();
         Self {
             ok: true,
             model: version.model.to_string(),
@@ -124,7 +124,7 @@ impl Model {
             version: version.model.version,
             code,
             artifact: version.artifact.to_string(),
-            metrics: metrics.map(|(name, value)| (name.clone(), value.to_string())).collect(),
+            metrics: metrics.map(|(name, it)| (name.clone(), it.value.to_string())).collect(),
             at: time(version.registered),
             by: version.registered_by,
             status: version.stage.word().to_owned(),

@@ -5,6 +5,7 @@ use crate::{api::context::Context, consensus::shell::Rows, state::view::View};
 use axum::http::StatusCode;
 use domain::{
     ArtifactId, Digest, PromotionId,
+    evaluation::Measured,
     job::JobSpec,
     limit,
     model::{ModelRef, ModelView},
@@ -162,8 +163,11 @@ pub struct Record {
     datasets: Vec<NamedDataset>,
     /// The job's hyperparameters.
     hyperparams: BTreeMap<String, String>,
-    /// What was measured of it, as decimal texts.
+    /// What was measured of it, as decimal texts: by evaluations, else as it was claimed.
     metrics: BTreeMap<String, String>,
+    /// Where each metric comes from: the evaluation's artifact `a9`, or `claimed`.
+    #[serde(rename = "metricSources")]
+    metric_sources: BTreeMap<String, String>,
     /// When it was registered.
     created_at: String,
     /// By whom.
@@ -261,11 +265,12 @@ impl Found {
             container_digest: image_digest(&spec),
             datasets: datasets(&spec),
             hyperparams: spec.hyperparameters,
-            metrics: version
-                .metrics
+            metrics: model
+                .measured
                 .iter()
-                .map(|(name, it)| (name.clone(), it.to_string()))
+                .map(|(name, it)| (name.clone(), it.value.to_string()))
                 .collect(),
+            metric_sources: model.measured.into_iter().map(source).collect(),
             created_at: time(version.registered),
             created_by: version.registered_by,
             signer: model.signer.to_string(),
@@ -288,6 +293,11 @@ impl Found {
             version: version.model.version,
         }
     }
+}
+
+fn source((name, measured): (String, Measured)) -> (String, String) {
+    let evaluation = measured.evaluation.map(|id| id.to_string());
+    (name, evaluation.unwrap_or_else(|| "claimed".to_owned()))
 }
 
 fn line(promotion: &Promotion) -> PromotionLine {

@@ -1,7 +1,7 @@
 //! What is served at which path. A handler's own attributes are its part of the document.
 
 use super::{
-    audit, datasets, drift, fault,
+    audit, datasets, drift, eval, fault,
     guard::{self, Guard},
     models, ops, promotions, registry, train,
 };
@@ -77,6 +77,8 @@ fn routes() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(audit::events))
         .routes(routes!(audit::proof))
         .routes(routes!(drift::alert))
+        .routes(routes!(eval::run))
+        .routes(routes!(eval::evaluations, eval::record))
 }
 
 /// The document that describes all of it.
@@ -120,11 +122,14 @@ mod tests {
             POST /dataset/register
             GET /dataset/{id}
             POST /drift/alert
+            POST /eval/run
             GET /healthz
             GET /metrics
             GET /models
             POST /models/register
             GET /models/{id}
+            GET /models/{id}/evaluations
+            POST /models/{id}/evaluations
             POST /models/{id}/promote
             GET /openapi.json
             GET /registry/lineage/{id}

@@ -151,11 +151,31 @@ pub async fn submit(
     key: Key,
     Body(asked): Body<Train>,
 ) -> Result<Answer<Submitted>, Fault> {
+    take_in(&context, &caller, &key, asked, None).await
+}
+
+/// Takes in a job, with files that it does not name itself under a name for it.
+///
+/// # Errors
+/// As the same submit through the other port.
+pub async fn take_in(
+    context: &Context,
+    caller: &Caller,
+    key: &Key,
+    asked: Train,
+    more: Option<(&str, v1::Captured)>,
+) -> Result<Answer<Submitted>, Fault> {
     let user = caller.is("createdBy", asked.by.as_deref())?;
-    let job = job(&context, asked).await?;
+    let mut job = job(context, asked).await?;
+    if let Some((name, files)) = more
+        && job.datasets.insert(name.to_owned(), files).is_some()
+    {
+        let why = format!("a data set would be laid out as `{name}` too");
+        return Err(Fault::unfit(why, "give that data set another name"));
+    }
     let key = key.of_user(&user).0.to_vec().into();
     let request = v1::SubmitRequest { key, jobs: vec![job], reuse: false, ties: Vec::new() };
-    let reply = submit::submit(&context, caller.asks(request)).await?;
+    let reply = submit::submit(context, caller.asks(request)).await?;
     let job = reply.jobs.first().map(|job| JobId(*job).to_string()).unwrap_or_default();
     Ok(Answer(StatusCode::CREATED, Submitted { ok: true, job, status: "waiting" }))
 }
