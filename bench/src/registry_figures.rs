@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result, ensure};
 use domain::{
-    ArtifactId, Digest, JobId, Millis,
+    ArtifactId, Decimal, Digest, JobId, Millis,
     drift::Dispatch,
     evaluation::{Evaluation, EvaluationView, Metrics},
     model::Stage,
@@ -114,7 +114,7 @@ fn rules() -> Result<RuleSet> {
 /// A version's evaluations, the newest of which has all metrics.
 fn evaluations(dice: &mut Dice) -> Result<Vec<EvaluationView>> {
     let one = |number: u64, dice: &mut Dice| -> Result<EvaluationView> {
-        let metric = |name: &str, dice: &mut Dice| -> Result<_> {
+        let metric = |name: &str, dice: &mut Dice| -> Result<(String, Decimal)> {
             Ok((name.to_owned(), format!("0.9{:04}", dice.below(10_000)).parse()?))
         };
         let names = ["accuracy", "recall", "f1", "precision"];

@@ -1,6 +1,11 @@
 //! What may be asked of the registry through the log.
 
-use super::Ledger;
+use super::{
+    Ledger,
+    evaluation::Said,
+    model::NewVersion,
+    promotion::{Asked, Found},
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     ArtifactId, Decimal, Digest, Millis, PromotionId,
@@ -259,8 +264,7 @@ impl Ledger {
         use RegistryCommand as C;
         match command {
             C::RegisterModel { family, artifact, metrics, parents, aliases } => {
-                let new = super::model::NewVersion { family, artifact, metrics, parents, aliases };
-                self.register_model(act, new)
+                self.register_model(act, NewVersion { family, artifact, metrics, parents, aliases })
             }
             C::SetAlias { family, alias, version } => {
                 self.set_alias(act, &family, &alias, version).map(|()| 0)
@@ -275,12 +279,10 @@ impl Ledger {
             C::RemoveApprover { name } => self.remove_approver(act, &name).map(|()| 0),
             C::SetQuorum { quorum } => self.set_quorum(act, quorum).map(|()| 0),
             C::RequestPromotion { model, to, risk, emergency, reason, within } => {
-                let asked = super::promotion::Asked { model, to, risk, emergency, reason, within };
-                self.request_promotion(act, asked)
+                self.request_promotion(act, Asked { model, to, risk, emergency, reason, within })
             }
             C::DecidePromotion { promotion, gates, ungated, risk, policy } => {
-                let found = super::promotion::Found { gates, ungated, risk, policy };
-                self.decide_promotion(act, promotion, found)
+                self.decide_promotion(act, promotion, Found { gates, ungated, risk, policy })
             }
             C::SignPromotion { promotion, manifest, signature, signer } => {
                 self.sign_promotion(act, promotion, manifest, &signature, signer)
@@ -309,8 +311,7 @@ impl Ledger {
                 self.revoke_key(act, &kid, since, reason).map(|()| 0)
             }
             C::RecordEvaluation { model, artifact, listing, metrics } => {
-                let said = super::evaluation::Said { model, artifact, listing, metrics };
-                self.record_evaluation(act, said, made_by)
+                self.record_evaluation(act, Said { model, artifact, listing, metrics }, made_by)
             }
         }
     }

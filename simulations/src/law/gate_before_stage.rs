@@ -6,7 +6,7 @@ use crate::world::World;
 use domain::{
     JobId, PromotionId,
     model::{ModelRef, Stage},
-    promotion::{Promotion, PromotionState},
+    promotion::{GateResult, Promotion, PromotionState},
 };
 use registry::seal::manifest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +59,10 @@ fn clear(promotion: &Promotion, keys: &BTreeMap<String, String>) -> Result<(), B
     let id = promotion.id;
     if promotion.gates.is_empty() || promotion.gates.iter().any(|gate| !gate.passed) {
         return Err(broken(format!("{id} passed no evaluation")));
+    }
+    let believed = |gate: &GateResult| gate.evaluation.is_some() || gate.gate.claimed;
+    if !promotion.gates.iter().all(believed) {
+        return Err(broken(format!("{id} passed a gate on a claim that it does not take")));
     }
     if !promotion.policy.as_ref().is_some_and(|policy| policy.allows()) {
         return Err(broken(format!("{id} has no clearance")));

@@ -7,8 +7,6 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// Signatures that are gathered before they are checked.
-const GATHERED_MAX: usize = 8_192;
 /// Signatures of one equation: beyond some hundred, more make each hardly cheaper.
 const BATCH: usize = 512;
 
@@ -53,18 +51,18 @@ impl Signatures {
             .map_err(|_| fault("the signature is not 64 bytes long".into()))?;
         let signer = signed.signer.clone();
         self.pending.push(Pending { seq, signer, key, hash, signature });
-        if self.pending.len() >= GATHERED_MAX { self.flush() } else { Ok(()) }
+        Ok(())
     }
 
-    /// Checks what was gathered. Returns the first that does not hold.
-    pub fn flush(&mut self) -> Result<(), ChainFault> {
+    /// Checks what was gathered. Returns the first event whose signature does not hold.
+    pub fn flush(&mut self) -> Option<(u64, ChainFault)> {
         let pending = std::mem::take(&mut self.pending);
         let first = |batch: &[Pending]| match batch.len() > 1 && batch_holds(batch) {
             true => None,
-            false => batch.iter().find_map(|one| alone(one).err()),
+            false => batch.iter().find_map(|one| Some((one.seq, alone(one).err()?))),
         };
         let faults: Vec<_> = pending.par_chunks(BATCH).map(first).collect();
-        faults.into_iter().flatten().next().map_or(Ok(()), Err)
+        faults.into_iter().flatten().next()
     }
 }
 
