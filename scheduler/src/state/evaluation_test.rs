@@ -3,7 +3,7 @@
 use super::{
     command::Reply,
     model_test::{head, kinds, number, refusal, register, sealed, send},
-    promotion_test::{allow, by, decided, model, promotion},
+    promotion_test::{allow, by, decided, model, promotion, sign},
     script::{Script, job, output},
 };
 use domain::{
@@ -205,4 +205,12 @@ fn a_gate_passes_on_what_was_sealed_and_a_leader_cannot_wave_a_claim_through() {
     let cleared = script.view().promotion(&script.rows, PromotionId(id)).unwrap();
     assert_eq!(cleared.state.word(), "signing");
     assert_eq!(cleared.gates[0].evaluation, Some(ArtifactId(2)));
+
+    // What it rests on is taken back while it is under way.
+    let artifact = ArtifactId(2);
+    number(send(&mut script, C::RevokeArtifact { artifact, reason: "leaked truth".into() }));
+    let signed = sign(&script, id);
+    let why = refusal(by(&mut script, "server:1", signed));
+    assert!(matches!(why, R::Revoked { .. }), "{why}");
+    assert_eq!(promotion(&script, id).state.word(), "refused");
 }

@@ -177,8 +177,9 @@ impl Ledger {
         act.rows.put(key::family(&model.family), &family);
     }
 
-    /// Whether the promotion may still go on: its version stands where it stood, and its artifact
-    /// was not revoked. Where it may not, it is refused for good.
+    /// Whether the promotion may still go on: its version stands where it stood, and neither its
+    /// artifact nor an evaluation that its gates rest on was revoked. Where it may not, it is
+    /// refused for good.
     fn still_stands<R: RowRead>(
         &mut self,
         act: &mut Act<'_, '_, R>,
@@ -188,7 +189,9 @@ impl Ledger {
         let applied = matches!(promotion.state, PromotionState::Unratified { .. });
         let wanted = if applied { promotion.to } else { promotion.from };
         let stage = version.map_or(Stage::Deprecated, |version| version.stage);
-        let why = match usable(act, promotion.artifact) {
+        let evaluations = promotion.gates.iter().filter_map(|gate| gate.evaluation);
+        let mut rests_on = std::iter::once(promotion.artifact).chain(evaluations);
+        let why = match rests_on.try_for_each(|id| usable(act, id).map(drop)) {
             Err(why) => why,
             Ok(_) if stage == wanted => return Ok(()),
             Ok(_) => RegistryRefusal::Stage {
