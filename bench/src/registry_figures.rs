@@ -242,7 +242,7 @@ const MAILS: u64 = 4;
 fn text(dice: &mut Dice, size: usize) -> (Vec<u8>, u64) {
     const WORDS: [&str; 12] = [
         "the", "model", "weather", "bought", "again", "never", "würde", "quality", "and", "price:",
-        "12.50", "2026",
+        "3rd", "2nd",
     ];
     let mut text = Vec::with_capacity(size + 64);
     let mut mails = 0;
