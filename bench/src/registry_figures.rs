@@ -130,8 +130,8 @@ fn evaluations(dice: &mut Dice) -> Result<Vec<EvaluationView>> {
             inputs: vec!["model".into()],
             datasets: BTreeMap::new(),
             method: nothing,
-            recorded: Millis(number),
-            recorded_by: "ada".into(),
+            since: Millis(number),
+            by: "ada".into(),
             audit_seq: number,
         };
         Ok(EvaluationView { evaluation, void: None })

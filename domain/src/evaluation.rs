@@ -37,9 +37,9 @@ pub struct Evaluation {
     /// in the same way.
     pub method: Digest,
     /// When it was recorded, by the log's clock.
-    pub recorded: Millis,
+    pub since: Millis,
     /// Who had it recorded.
-    pub recorded_by: String,
+    pub by: String,
     /// Sequence number of the audit event that records it.
     pub audit_seq: u64,
 }
@@ -124,8 +124,8 @@ mod tests {
             inputs: vec!["model".into()],
             datasets: BTreeMap::new(),
             method: Digest::of(method.as_bytes()),
-            recorded: Millis(1),
-            recorded_by: "ada".into(),
+            since: Millis(1),
+            by: "ada".into(),
             audit_seq: 1,
         };
         EvaluationView { evaluation, void: None }

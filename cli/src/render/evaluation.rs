@@ -40,8 +40,8 @@ pub fn recorded(style: Style, recorded: &Recorded) -> String {
     let head = style.strong(&model.to_string());
     let mut out = format!("{head} is evaluated by {} (log {log_index})\n", evaluation.artifact);
     let data = evaluation.datasets.iter().map(|(name, tree)| format!("{name} {tree}"));
-    let who = &evaluation.recorded_by;
-    let when = show_time(evaluation.recorded);
+    let who = &evaluation.by;
+    let when = show_time(evaluation.since);
     for (name, value) in [
         ("metrics", metrics(evaluation)),
         ("sealed", format!("{} made by {}", evaluation.artifact, evaluation.job)),

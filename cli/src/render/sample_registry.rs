@@ -42,8 +42,8 @@ pub fn evaluation() -> Evaluation {
         inputs: vec!["model".into()],
         datasets: [("held_out".to_owned(), digest("held out"))].into(),
         method: digest("method"),
-        recorded: START,
-        recorded_by: "ada".into(),
+        since: START,
+        by: "ada".into(),
         audit_seq: 15,
     }
 }

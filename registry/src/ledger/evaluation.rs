@@ -80,8 +80,8 @@ impl Ledger {
             inputs,
             datasets,
             method,
-            recorded: act.now,
-            recorded_by: act.user().to_owned(),
+            since: act.now,
+            by: act.user().to_owned(),
             audit_seq: 0,
         };
         let body = json!({

@@ -118,8 +118,8 @@ impl From<EvaluationView> for Measurement {
             signature: evaluation.signature.to_string(),
             datasets: datasets.map(|(name, tree)| (name, tree.to_string())).collect(),
             method: evaluation.method.to_string(),
-            at: time(evaluation.recorded),
-            by: evaluation.recorded_by,
+            at: time(evaluation.since),
+            by: evaluation.by,
             void,
         }
     }
