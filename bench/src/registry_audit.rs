@@ -134,7 +134,7 @@ pub fn chain_and_proofs(dir: &Path, events: u64) -> Result<()> {
     Figure::new(format!("{events} audit events verified"), Quantity::Time(time))
         .target(Target::AtMost(most, most))
         .note(format!(
-            "`assay audit verify --offline`: {:.0} bytes an event, hashes, form, order, signatures, tree",
+            "`assay audit verify --offline`, {:.0} bytes an event: hashes, form, order, signatures",
             size as f64 / events as f64
         ))
         .print();

@@ -100,7 +100,7 @@ pub const FAMILY_NAME_MAX: usize = 64;
 pub const MODEL_VERSIONS_MAX: u64 = 1_000_000;
 /// Metrics of one version, and evaluation gates of one stage.
 pub const METRICS_MAX: usize = 64;
-/// Bytes of the file with an evaluation's metrics: 64 names and values fill 6 KiB. Source: ADR-0060.
+/// Bytes of the file with an evaluation's metrics: 64 of them fill 6 KiB. Source: ADR-0060.
 pub const METRICS_FILE_MAX: Bytes = Bytes(16 << 10);
 /// Bytes of the list of an evaluation's files, which goes through the log. Source: ADR-0060.
 pub const EVALUATION_TREE_MAX: Bytes = Bytes(128 << 10);

@@ -229,8 +229,8 @@ impl<R: RowRead> Act<'_, '_, R> {
 impl Ledger {
     /// Does one change. Returns the number of what it made: a version or a promotion, or 0.
     ///
-    /// An attempt on the rules is an event of record. `made_by` is the job whose output an evaluation
-    /// is.
+    /// An attempt on the rules is an event of record. `made_by` is the job whose output an
+    /// evaluation is.
     ///
     /// # Errors
     /// The rule that forbids it. No row but the event's has changed then, except that a promotion
