@@ -39,6 +39,8 @@ fn with_rules() -> Cluster {
     let truth = cluster.path("truth");
     fs::create_dir_all(&truth).unwrap();
     fs::write(truth.join("answer"), "good\n").unwrap();
+    // With the answer alone it would be the good version's own files.
+    fs::write(truth.join("about"), "what a model should answer\n").unwrap();
     cluster.start_all();
     cluster
 }
