@@ -34,6 +34,7 @@ pub mod queue;
 pub mod refusal;
 pub mod reservation;
 pub mod resource;
+pub mod retain;
 pub mod scratch;
 pub mod signing;
 pub mod tree;

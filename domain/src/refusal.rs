@@ -256,6 +256,17 @@ pub enum RegistryRefusal {
         /// What to do.
         remedy: String,
     },
+    /// Files that were collected.
+    #[error(
+        "the files of artifact {artifact} were collected by {rule}; use another one, or make it \
+         again: `assay artifact show {artifact}` names its job"
+    )]
+    Collected {
+        /// The artifact.
+        artifact: ArtifactId,
+        /// By which rule.
+        rule: String,
+    },
 }
 
 impl RegistryRefusal {
@@ -289,6 +300,7 @@ impl RegistryRefusal {
             | Self::NotBlocked(_)
             | Self::TriggerReused { .. }
             | Self::Episode { .. }
+            | Self::Collected { .. }
             | Self::Key { .. } => RefusalKind::Refused,
         }
     }

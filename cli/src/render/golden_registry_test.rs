@@ -1,6 +1,6 @@
 //! Documents and screens of the registry, as programs and people have come to rely on them.
 
-use super::{dataset, lineage, model, promotion, sample_registry as sample};
+use super::{dataset, gc, lineage, model, promotion, sample_gc, sample_registry as sample};
 use crate::output::{Style, stable};
 use insta::{assert_json_snapshot, assert_snapshot};
 
@@ -14,6 +14,16 @@ fn versions() -> model::Versions {
 
 fn datasets() -> dataset::Datasets {
     dataset::Datasets { datasets: vec![sample::dataset()], log_index: 101 }
+}
+
+fn gc_plan() -> gc::Plan {
+    gc::Plan::of((sample_gc::items(), 101))
+}
+
+fn gc_run() -> gc::Ran {
+    let mut ran = gc::Ran { candidates: sample_gc::items(), log_index: 101, ..Default::default() };
+    ran.settle(&sample_gc::items()[1..]);
+    ran
 }
 
 fn promotions() -> promotion::Promotions {
@@ -33,6 +43,8 @@ fn documents_keep_their_form() {
     assert_json_snapshot!("model_comparison.json", stable::document("model_comparison", &found));
     assert_json_snapshot!("promotions.json", stable::document("promotions", &promotions()));
     assert_json_snapshot!("promotion.json", stable::document("promotion", &sample::promotion()));
+    assert_json_snapshot!("gc_plan.json", stable::document("gc_plan", &gc_plan()));
+    assert_json_snapshot!("gc_run.json", stable::document("gc_run", &gc_run()));
     assert_json_snapshot!("approvers.json", stable::document("approvers", &sample::approvers()));
 }
 
@@ -49,6 +61,8 @@ fn screens_keep_their_form() {
     assert_snapshot!("promotions.txt", promotion::list(style, &promotions()));
     assert_snapshot!("promotion.txt", promotion::detail(style, &sample::promotion()));
     assert_snapshot!("promotion_history.txt", promotion::history(style, &sample::promotion()));
+    assert_snapshot!("gc_plan.txt", gc::plan(style, &gc_plan()));
+    assert_snapshot!("gc_run.txt", gc::ran(style, &gc_run()));
     assert_snapshot!("approvers.txt", promotion::approvers(style, &sample::approvers()));
 }
 

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cluster;
 pub mod dataset;
 pub mod drift;
+pub mod gc;
 pub mod job;
 pub mod jobs;
 pub mod keys;
@@ -83,6 +84,8 @@ mod reservation_test;
 pub mod sample;
 #[cfg(test)]
 pub mod sample_drift;
+#[cfg(test)]
+pub mod sample_gc;
 #[cfg(test)]
 pub mod sample_registry;
 #[cfg(test)]

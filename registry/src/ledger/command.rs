@@ -193,6 +193,20 @@ pub enum RegistryCommand {
         /// Why.
         reason: String,
     },
+    /// Let the files of these go, as far as nothing keeps them.
+    Collect {
+        /// Which.
+        artifacts: Vec<ArtifactId>,
+    },
+    /// Put an artifact under legal hold, or end that.
+    HoldArtifact {
+        /// Which.
+        artifact: ArtifactId,
+        /// Whether it is held from now on.
+        held: bool,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The rows, the log's clock and whoever asks.
@@ -226,7 +240,12 @@ impl Ledger {
     ) -> Result<u64, RegistryRefusal> {
         let about = about(&command);
         let mut act = Act { rows, now, actor };
-        let done = self.perform(&mut act, command);
+        let done = match command {
+            RegistryCommand::HoldArtifact { artifact, held, reason } => {
+                self.hold_artifact(&mut act, artifact, held, reason)
+            }
+            command => self.perform(&mut act, command),
+        };
         if let Err(refusal) = &done
             && refusal.is_attempt()
         {
@@ -280,9 +299,7 @@ impl Ledger {
             C::HoldDataset { dataset, held, reason } => {
                 self.hold_dataset(act, &dataset, held, reason).map(|()| dataset.version)
             }
-            C::SetLicence { licence, allowed } => {
-                self.set_licence(act, &licence, allowed).map(|()| 0)
-            }
+            C::SetLicence { licence, allowed } => self.set_licence(act, &licence, allowed),
             C::IntroduceKey { public_pem, custody, proof } => {
                 self.introduce_key(act, public_pem, custody, &proof).map(|()| 0)
             }
@@ -293,6 +310,8 @@ impl Ledger {
             C::RevokeKey { kid, since, reason } => {
                 self.revoke_key(act, &kid, since, reason).map(|()| 0)
             }
+            // Done before; by the scheduler, which knows the rules.
+            C::HoldArtifact { .. } | C::Collect { .. } => Ok(0),
         }
     }
 
@@ -332,6 +351,8 @@ fn about(command: &RegistryCommand) -> String {
         C::DelegateKey { delegation, .. } => format!("delegate to {}", delegation.kid),
         C::RotateKey { to, .. } => format!("seal with key {to}"),
         C::RevokeKey { kid, .. } => format!("revoke key {kid}"),
+        C::Collect { artifacts } => format!("collect {} artifacts", artifacts.len()),
+        C::HoldArtifact { artifact, .. } => format!("hold {artifact}"),
     }
 }
 

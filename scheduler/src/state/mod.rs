@@ -11,7 +11,8 @@ mod drift;
 pub mod fork;
 mod gate;
 mod health;
-pub mod invariant;
+pub mod inputs;
+mod invariant;
 mod keep;
 pub mod keeping;
 mod key;
@@ -28,6 +29,7 @@ mod record;
 mod registry_step;
 mod replies;
 mod report;
+mod retain;
 pub mod row;
 pub mod sched;
 mod seal;
@@ -59,6 +61,10 @@ mod part_test;
 mod preempt_test;
 #[cfg(test)]
 pub(crate) mod promotion_test;
+#[cfg(test)]
+mod retain_laws;
+#[cfg(test)]
+mod retain_test;
 #[cfg(test)]
 pub(crate) mod script;
 #[cfg(test)]
@@ -155,6 +161,10 @@ impl Cluster {
         #[cfg(feature = "planted")]
         if self.planted.time_forgotten {
             self.sched.forget_time();
+        }
+        #[cfg(feature = "planted")]
+        if self.planted.inputs_forgotten {
+            self.sched.inputs = Default::default();
         }
         self.sched.turn_windows(&mut step);
         self.sched.settle_preemptions(&mut step);
@@ -256,7 +266,7 @@ impl Cluster {
                 sched.decide_training(step, ledger, actor, decisions)
             }
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
-            Command::Registry(command) => registry_step::step(step, ledger, actor, command),
+            Command::Registry(command) => registry_step::step(step, sched, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),
             Command::Drift(command) => sched.drift(step, ledger, actor, command),
             Command::SubmitTied { parts, jobs, ties } => {
