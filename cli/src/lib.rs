@@ -22,6 +22,7 @@ mod moment;
 mod output;
 mod quantity;
 mod render;
+mod s3;
 
 pub use command::process::{BoxedStop, Restored, serve};
 pub use config::server::Server as ServerConfig;

@@ -18,6 +18,7 @@ use crate::{
     isolation::{self, Confinement},
     limit, reservation,
     resource::TaskResources,
+    retain::Retain,
     unit::{Bytes, Millis},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -117,6 +118,9 @@ pub struct JobSpec {
     /// The window in which alone it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation: Option<String>,
+    /// How long the files of its results are kept; none leaves it to the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Retain>,
 }
 
 /// A specification that no cluster could run.

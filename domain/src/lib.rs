@@ -35,6 +35,7 @@ pub mod queue;
 pub mod refusal;
 pub mod reservation;
 pub mod resource;
+pub mod retain;
 pub mod scratch;
 pub mod signing;
 pub mod tree;

@@ -158,6 +158,13 @@ pub const DUMPS_MAX: usize = 64;
 pub const DUMP_MAX: Bytes = Bytes(4 << 20);
 /// Rows of a list in one answer.
 pub const PAGE_MAX: usize = 1_000;
+/// Time after which the files of collected results are deleted from a server's disk, where its
+/// configuration does not say. Longer than any upload, and than a backup.
+pub const COLLECT_AFTER: Millis = Millis(24 * 3_600_000);
+/// Artifacts whose files one request lets go.
+pub const COLLECT_MAX: usize = 256;
+/// Versions that are looked at for all artifacts of one such request, while it is applied.
+pub const COLLECT_LOOKS_MAX: usize = 4 * LINEAGE_NODES_MAX;
 /// Files of one captured tree.
 pub const TREE_FILES_MAX: usize = 1_000_000;
 /// Bytes of one log line; longer ones are cut into several.

@@ -294,6 +294,17 @@ pub enum RegistryRefusal {
         /// The digest that was sealed.
         sealed: Digest,
     },
+    /// Files that were collected.
+    #[error(
+        "the files of artifact {artifact} were collected by {rule}; use another one, or make it \
+         again: `assay artifact show {artifact}` names its job"
+    )]
+    Collected {
+        /// The artifact.
+        artifact: ArtifactId,
+        /// By which rule.
+        rule: String,
+    },
 }
 
 impl RegistryRefusal {
@@ -330,6 +341,7 @@ impl RegistryRefusal {
             | Self::Episode { .. }
             | Self::NotOfModel { .. }
             | Self::NoMetrics { .. }
+            | Self::Collected { .. }
             | Self::Key { .. } => RefusalKind::Refused,
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     lease::{Member, Phase},
     node::{Inventory, NodeState},
     promotion::PolicyDecision,
+    retain::{ArtifactHold, Collected},
     unit::{Bytes, LogIndex, Millis},
 };
 use serde::{Deserialize, Serialize};
@@ -232,6 +233,12 @@ pub struct ArtifactView {
     /// Segments of the work behind it that were or are to be run again elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replays: Vec<CheckView>,
+    /// That its files went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collected: Option<Collected>,
+    /// The legal hold that it is under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<ArtifactHold>,
 }
 
 /// A page of the audit chain.

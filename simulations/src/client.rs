@@ -5,9 +5,10 @@ use domain::{
     Bytes, CpuMillis, Digest, ElementId, JobId, Millis, RequestKey,
     after::{After, RetryRule, When},
     interrupt::{Interrupt, Preemptible},
-    job::{Array, JobSpec, OnDisconnect, Outputs, Restart},
+    job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     queue::ConfigError,
     resource::TaskResources,
+    retain::Retain,
 };
 use registry::seal::recipe;
 use scheduler::state::command::{Command, NewJob, Refusal, Reply, Request};
@@ -46,6 +47,10 @@ pub struct Client {
     queues: Chance,
     /// Which of its jobs are run again.
     checks: Chance,
+    /// What its jobs are given, and how long their results are kept.
+    keeping: Chance,
+    /// Data for its next job.
+    data: Option<Digest>,
     bits: Bits,
     /// The first answer to each key.
     pub replies: BTreeMap<RequestKey, Reply>,
@@ -60,6 +65,8 @@ impl Client {
             reading: chance.branch("read", 0),
             queues: chance.branch("queues", 0),
             checks: chance.branch("checks", 0),
+            keeping: chance.branch("keeping", 0),
+            data: None,
             bits,
             configs: 0,
             version: 0,
@@ -106,6 +113,18 @@ impl Client {
         (self.next_read, of, among[self.reading.below(among.len() as u64) as usize])
     }
 
+    /// The number of a result from which on it takes one as data for its next job, if it wants
+    /// any.
+    pub fn wants_data(&mut self) -> Option<u64> {
+        let wants = self.asked.is_none() && self.keeping.one_in(3);
+        wants.then(|| self.keeping.below(60))
+    }
+
+    /// Gives its next job data.
+    pub fn give(&mut self, tree: Digest) {
+        self.data = Some(tree);
+    }
+
     /// A new request, or the one that waits, under a new call.
     pub fn ask(&mut self) -> (u64, Request) {
         self.next_call += 1;
@@ -127,7 +146,7 @@ impl Client {
         let key = RequestKey(key);
         let known: Vec<JobId> = self.acked.values().copied().collect();
         let command = if self.queues.one_in(8) {
-            let config = queues::draw(&mut self.queues);
+            let config = queues::draw_keeping(queues::draw(&mut self.queues), &mut self.keeping);
             Command::ApplyConfig { expected: self.version, config, why: "drawn".into() }
         } else if !known.is_empty() && self.chance.one_in(8) {
             let job = known[self.chance.below(known.len() as u64) as usize];
@@ -172,7 +191,7 @@ impl Client {
             command: work.command(),
             env: BTreeMap::new(),
             code: None,
-            datasets: BTreeMap::new(),
+            datasets: self.data.take().map(data).into_iter().collect(),
             hyperparameters: BTreeMap::new(),
             // Few seeds, so that recipes repeat and their results can be compared.
             seed: chance.below(3),
@@ -193,6 +212,7 @@ impl Client {
             verify: None,
             check: None,
             reservation: None,
+            retain: draw_retain(&mut self.keeping),
         };
         let spec = self.bits.shape(spec, &mut self.checks);
         let recipe = recipe::recipe(&spec);
@@ -236,6 +256,20 @@ impl Client {
         }
         self.asked = None;
         Ok(())
+    }
+}
+
+/// A tree as a job's data.
+fn data(tree: Digest) -> (String, Captured) {
+    ("corpus".into(), Captured { tree, files: 1, size: Bytes(1 << 20), origin: "result".into() })
+}
+
+/// How long a result is kept: mostly as the queue says.
+fn draw_retain(chance: &mut Chance) -> Option<Retain> {
+    match chance.below(8) {
+        0 => Some(Retain::Forever),
+        1..=3 => Some(Retain::For(Millis(chance.below(30_000)))),
+        _ => None,
     }
 }
 

@@ -94,6 +94,10 @@ coverage! {
     replans = "plans made again",
     /// What people did at the registry.
     registry = "acts at the registry",
+    /// Results whose files went.
+    collected = "results collected",
+    /// Files of collected results that a server deleted.
+    deleted = "files deleted",
     /// Promotions that were applied, at the end of a run.
     promoted = "promotions applied",
     /// Waiting jobs that were asked for their reasons.

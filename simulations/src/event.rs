@@ -32,6 +32,8 @@ pub enum Event {
     Seal { server: usize, life: u64, ticket: LeaseId },
     /// A leader looks at the copies of results.
     CheckCopies { server: usize, life: u64, after: ArtifactId },
+    /// A server looks at what was collected, in one of its lives.
+    Collect { server: usize, life: u64 },
     /// A message of an agent reaches a server.
     Up { server: usize, link: u64, up: Box<Up> },
     /// A message of a server reaches an agent.

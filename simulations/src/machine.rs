@@ -28,6 +28,8 @@ pub enum Bug {
     RoomWasted,
     /// Time that a lease has held is booked nowhere.
     TimeForgotten,
+    /// What jobs were given is forgotten before they end.
+    InputsForgotten,
 }
 
 thread_local! {
@@ -72,6 +74,7 @@ impl Machine for Planted {
             cluster.planted.stale_lease_accepted = bug == Bug::StaleLeaseAccepted;
             cluster.planted.room_wasted = bug == Bug::RoomWasted;
             cluster.planted.time_forgotten = bug == Bug::TimeForgotten;
+            cluster.planted.inputs_forgotten = bug == Bug::InputsForgotten;
         }
         Self(cluster, RECORD.with_borrow(Rc::clone), Cell::new(false))
     }

@@ -3,6 +3,7 @@
 use crate::{
     chance::Chance,
     runtime::{Running, Tasks, Work, checkpoint_root, output_root},
+    world::{documents_of, file_of},
 };
 use agent::machine::{AgentMachine, Boot, Config, Exit, Input, Output};
 use domain::{
@@ -260,14 +261,16 @@ impl Node {
         let part = |name: &str| Digest::of_value(&(name, root, lease));
         let output = OutputDigests {
             root,
-            tree: part("tree"),
+            // The same bits are the same files.
+            tree: Digest::of_value(&("tree", root)),
             statement: part("statement"),
             provenance: part("provenance"),
             log: part("log"),
             files: 1,
             size: Bytes(1 << 20),
         };
-        let blobs = vec![output.tree, output.statement, output.provenance, output.log];
+        let mut blobs = documents_of(&output).to_vec();
+        blobs.push(file_of(output.tree));
         let input = Input::OutputStored { lease, result: Ok(output) };
         asks.push(Ask::Store(lease, blobs, Box::new(input)));
     }

@@ -4,6 +4,7 @@ use crate::chance::Chance;
 use domain::{
     Millis,
     queue::{ClusterConfig, DEFAULT, QueueSpec},
+    retain::Retain,
 };
 
 /// GPUs of the largest gang that a client asks for: no bound is below, so that every job can run.
@@ -33,6 +34,7 @@ pub fn draw(chance: &mut Chance) -> ClusterConfig {
             budget_gpu_hours: None,
             budget_period: None,
             verify: None,
+            retain: None,
         };
         config.queues.insert(name.to_owned(), spec);
     };
@@ -40,6 +42,19 @@ pub fn draw(chance: &mut Chance) -> ClusterConfig {
     add("ml-a", Some("ml"), 1 + chance.below(3), chance);
     if !chance.one_in(3) {
         add("ml-b", Some("ml"), 1, chance);
+    }
+    config
+}
+
+/// The same, with how long its queues keep results.
+#[must_use]
+pub fn draw_keeping(mut config: ClusterConfig, chance: &mut Chance) -> ClusterConfig {
+    for queue in config.queues.values_mut() {
+        queue.retain = match chance.below(4) {
+            0 => Some(Retain::Forever),
+            1 | 2 => Some(Retain::For(Millis(chance.below(60_000)))),
+            _ => None,
+        };
     }
     config
 }

@@ -1,7 +1,9 @@
 //! What the log did, entry by entry, as the first machine that applied each entry saw it: the
 //! witness by which histories are judged.
 
-use crate::law::{preemption_used::PreemptionUsed, quota_kept, window_kept};
+use crate::law::{
+    needed_kept::NeededKept, preemption_used::PreemptionUsed, quota_kept, window_kept,
+};
 use domain::{
     Digest, JobId, LogIndex, RequestKey,
     lease::Phase,
@@ -33,6 +35,7 @@ pub struct Record {
     plans: BTreeMap<u64, PlanRecord>,
     preemptions: BTreeMap<u64, PreemptRecord>,
     used: PreemptionUsed,
+    needed: NeededKept,
     /// Plans that were made again.
     pub replans: u64,
     broken: Option<String>,
@@ -73,6 +76,9 @@ impl Record {
             self.broken.get_or_insert(what);
         }
         let after = After { rows, changes: changes(&applied.rows) };
+        if let Some(what) = self.needed.look(&machine.view(), &after, at, entry) {
+            self.broken.get_or_insert(what);
+        }
         for job in changed(applied) {
             let Some(document) = machine.view().job(&after, job) else { continue };
             self.lines.entry(job).or_default().insert(at.0, line_digest(&document.line));
@@ -121,6 +127,12 @@ impl Record {
     #[must_use]
     pub fn preempted(&self) -> (u64, u64) {
         self.used.counts()
+    }
+
+    /// Results whose files went.
+    #[must_use]
+    pub fn collected(&self) -> u64 {
+        self.needed.count()
     }
 
     /// Takes the first law that was broken.

@@ -48,6 +48,8 @@ pub enum Ask {
     Seal(LeaseId),
     /// Look at the copies of the results after one.
     CheckCopies(ArtifactId),
+    /// Carry out what was collected: it has all that was acknowledged.
+    CaughtUp,
     /// It leads in a term.
     Leads(u64),
     /// Entries were applied.
@@ -280,6 +282,7 @@ impl Server {
                 let value = read::read(&machine.0, rows, of);
                 asks.push(Ask::ReadAnswer(client, call, Some((replica.applied().0, value))));
             }
+            Some(Caller::Collecting) => asks.push(Ask::CaughtUp),
             _ => {}
         }
     }
@@ -289,6 +292,14 @@ impl Server {
         self.next_token += 1;
         let token = self.next_token;
         self.waiting.insert(token, Caller::Read { client, call, of });
+        self.input(Input::ReadIndex { token }, now, asks);
+    }
+
+    /// Asks for all that was acknowledged until now, to carry out what was collected.
+    pub fn catch_up(&mut self, now: u64, asks: &mut Vec<Ask>) {
+        self.next_token += 1;
+        let token = self.next_token;
+        self.waiting.insert(token, Caller::Collecting);
         self.input(Input::ReadIndex { token }, now, asks);
     }
 
@@ -348,7 +359,7 @@ impl Server {
                 };
                 asks.push(Ask::Tell(link, Down::Recorded { seq, refused }));
             }
-            Caller::Heartbeat { .. } | Caller::Operator | Caller::Duty => {}
+            Caller::Heartbeat { .. } | Caller::Operator | Caller::Collecting | Caller::Duty => {}
             Caller::Plan => self.duty(Event::PlanAnswered, now, asks),
             Caller::Training { undecided } => {
                 self.duty(Event::TrainingDecided { undecided }, now, asks);

@@ -24,6 +24,8 @@ pub enum Caller {
     Plan,
     /// The duty that asks about training, of which these got no answer.
     Training { undecided: Vec<domain::JobId> },
+    /// The duty that deletes what was collected.
+    Collecting,
     /// A seal duty.
     Seal { ticket: domain::LeaseId },
     /// Another duty.

@@ -1,6 +1,7 @@
 //! The world: virtual time, what is due in it, and who is reached.
 
 mod clients;
+mod collecting;
 mod copying;
 mod damage;
 mod healing;
@@ -10,6 +11,8 @@ mod people;
 mod sealing;
 mod servers;
 mod streams;
+
+pub use collecting::{documents_of, file_of};
 
 use crate::{
     bits::Bits,
@@ -80,6 +83,8 @@ pub struct World {
     pub healing: bool,
     /// Which servers hold which blobs.
     pub blobs: BTreeMap<Digest, BTreeSet<usize>>,
+    /// What servers know of files that are to go.
+    collecting: BTreeMap<usize, collecting::Collecting>,
     /// What happened.
     pub coverage: Coverage,
     operator: operator::Operator,
@@ -153,6 +158,7 @@ impl World {
             old_reports: Vec::new(),
             healing: false,
             blobs: BTreeMap::new(),
+            collecting: BTreeMap::new(),
             coverage: Coverage::default(),
             laws: Laws::new(machine::start_record()),
             faults: Faults::new(root.branch("fault", 0)),
@@ -247,6 +253,7 @@ impl World {
             }
             Event::Seal { server, life, ticket } => self.seal(server, life, ticket)?,
             Event::CheckCopies { server, life, after } => self.check_copies(server, life, after)?,
+            Event::Collect { server, life } => self.collect(server, life)?,
             other => return self.happen_outside(other),
         }
         Ok(())
@@ -304,7 +311,8 @@ impl World {
             | Event::SnapshotReported { .. }
             | Event::SnapshotBuilt { .. }
             | Event::Seal { .. }
-            | Event::CheckCopies { .. } => unreachable!("these happen to servers"),
+            | Event::CheckCopies { .. }
+            | Event::Collect { .. } => unreachable!("these happen to servers"),
         }
         Ok(())
     }

@@ -64,6 +64,7 @@ pub(super) fn spec() -> JobSpec {
         verify: None,
         check: None,
         reservation: None,
+        retain: None,
     }
 }
 

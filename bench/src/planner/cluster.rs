@@ -83,6 +83,7 @@ pub fn job(number: usize, asks: Asks) -> JobSpec {
         verify: None,
         check: None,
         reservation: None,
+        retain: None,
     }
 }
 

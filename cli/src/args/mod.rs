@@ -4,6 +4,7 @@ pub mod backup;
 pub mod dataset;
 pub mod debug;
 pub mod drift;
+pub mod gc;
 pub mod key;
 pub mod operator;
 pub mod process;
@@ -142,6 +143,8 @@ pub enum Command {
     Cluster(Noun<operator::Cluster>),
     /// List, export or check the audit chain
     Audit(Noun<operator::Audit>),
+    /// Let the files of results go whose time is over
+    Gc(Noun<gc::Gc>),
     /// Register data sets, clear those that are blocked
     Dataset(Noun<dataset::Dataset>),
     /// Register models, and show what they are made of

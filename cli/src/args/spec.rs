@@ -6,6 +6,7 @@ use crate::{
         draft::{DataSource, Draft, array},
         form::{ISOLATION, NETWORK, ON_DISCONNECT, OUTPUTS, RESTART},
         interrupt::PREEMPTIBLE,
+        retain,
         waits::RETRY_ON,
     },
     quantity,
@@ -21,6 +22,7 @@ use domain::{
     interrupt::Preemptible,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
+    retain::Retain,
 };
 use std::path::{Path, PathBuf};
 
@@ -133,6 +135,9 @@ pub struct SpecFlags {
     /// What part of its work is run again on another node, such as segment:5%, or none
     #[arg(long, value_name = "PART", value_parser = |t: &str| t.parse::<Verify>())]
     pub verify: Option<Verify>,
+    /// How long the files of its results are kept: forever, or such as 90d
+    #[arg(long, value_name = "TIME", value_parser = retain::parse)]
+    pub retain: Option<Retain>,
     /// The reservation in which alone it runs
     #[arg(long, value_name = "NAME", add = complete::reservations())]
     pub reservation: Option<String>,
@@ -183,6 +188,7 @@ impl SpecFlags {
             min_run: self.min_run_time,
             warn: self.warn_before,
             verify: self.verify,
+            retain: self.retain,
             reservation: self.reservation.clone(),
         }
     }

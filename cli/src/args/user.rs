@@ -166,6 +166,22 @@ pub enum Artifact {
         /// Folder to make
         dir: PathBuf,
     },
+    /// Put one under legal hold: its files stay whatever its job says (admins)
+    Hold {
+        /// Artifact (a3), or the job that made it (j7, last)
+        which: Selector,
+        /// Why, for others
+        #[arg(long)]
+        reason: String,
+    },
+    /// End a legal hold (admins)
+    Release {
+        /// Artifact (a3), or the job that made it (j7, last)
+        which: Selector,
+        /// Why, for others
+        #[arg(long)]
+        reason: String,
+    },
     /// Say that one is not to be used any more: no version is made of it, none is promoted
     Revoke {
         /// Artifact: a3

@@ -5,7 +5,7 @@ use domain::LogIndex;
 use scheduler::api::{
     GateConfig, RestoreConfig, RestoreError, ServeError, ServerConfig, Signers, Tls,
 };
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 /// A server makes many small allocations on many threads: the system's allocator took a sixth of
 /// its time. RocksDB keeps to the system's, which serves its few large blocks better.
@@ -41,6 +41,9 @@ async fn serve(config: assay::ServerConfig, stop: assay::BoxedStop) -> Result<()
         signers: Signers { models: keys.models, event: keys.event, event_period },
         admins: config.gates.admins,
         rest: config.rest,
+        collect_after: Duration::from_millis(
+            config.collect_after.unwrap_or(domain::limit::COLLECT_AFTER).0,
+        ),
         gates: GateConfig {
             rules: config.gates.rules,
             engine: config.gates.engine,

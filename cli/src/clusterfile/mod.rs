@@ -8,7 +8,7 @@ use crate::{
         reader::{Field, Reader},
     },
     fault::Fault,
-    jobfile::{self, form::ISOLATION, verify},
+    jobfile::{self, form::ISOLATION, retain, verify},
     quantity,
 };
 use domain::{
@@ -22,7 +22,7 @@ const KEYS: [&str; 3] = ["acceptance", "half_life", "queues"];
 /// The keys of how GPUs come out of quarantine.
 const ACCEPTANCE: [&str; 2] = ["job", "references"];
 /// The keys of one queue.
-const QUEUE: [&str; 11] = [
+const QUEUE: [&str; 12] = [
     "borrow_gpus_max",
     "budget_gpu_hours",
     "budget_period",
@@ -30,6 +30,7 @@ const QUEUE: [&str; 11] = [
     "isolation",
     "parent",
     "priority_max",
+    "retain",
     "user_gpus_max",
     "user_running_max",
     "verify",
@@ -148,6 +149,7 @@ fn read_queue(reader: &mut Reader, field: Field<'_>) -> QueueSpec {
             }
             "parent" => queue.parent = reader.text(field),
             "priority_max" => queue.priority_max = reader.whole(field, "give a whole number"),
+            "retain" => queue.retain = retain::read(reader, field),
             "user_gpus_max" => queue.user_gpus_max = reader.whole(field, whole),
             "verify" => queue.verify = verify::read(reader, field),
             "user_running_max" => queue.user_running_max = reader.whole(field, whole),
@@ -185,7 +187,7 @@ mod tests {
              parent = \"ml\"\nweight = 2\nguaranteed_gpus = 32\nborrow_gpus_max = 16\n\
              user_gpus_max = 8\nuser_running_max = 4\npriority_max = 10\n\
              budget_gpu_hours = 1000\nbudget_period = \"30d\"\nisolation = \"sandbox\"\n\
-             verify = \"segment:5%\"\n",
+             verify = \"segment:5%\"\nretain = \"90d\"\n",
         );
         assert_eq!(faults, [""; 0]);
         let queue = &config.queues["ml-a"];
@@ -200,6 +202,7 @@ mod tests {
             (Isolation::Sandbox, Isolation::None)
         );
         assert_eq!(queue.verify.map(|verify| verify.to_string()).as_deref(), Some("segment:5%"));
+        assert_eq!(queue.retain.map(|it| it.to_string()).as_deref(), Some("90d"));
         assert_eq!(config.check(), Ok(()));
     }
 

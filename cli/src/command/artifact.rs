@@ -14,7 +14,7 @@ use domain::{
     tree::Tree,
     view::{ArtifactView, AuditProofView},
 };
-use proto::v1::{AuditProofQuery, KeysQuery, query_request::What};
+use proto::v1::{self, AuditProofQuery, KeysQuery, query_request::What, registry_request::Change};
 use registry::seal::{dsse::Envelope, keys as seal_keys, logged, node};
 use serde_json::json;
 use std::{
@@ -74,6 +74,8 @@ impl Export {
 pub async fn run(context: &Context, args: user::Artifact) -> Result<Exit, Fault> {
     match args {
         user::Artifact::Show { which } => show(context, &which).await,
+        user::Artifact::Hold { which, reason } => hold(context, &which, true, reason).await,
+        user::Artifact::Release { which, reason } => hold(context, &which, false, reason).await,
         user::Artifact::Revoke { id, reason } => super::model::revoke(context, id, reason).await,
         user::Artifact::Export { which, dir } => {
             let view = find::artifact(context, &which).await?;
@@ -92,6 +94,19 @@ pub async fn run(context: &Context, args: user::Artifact) -> Result<Exit, Fault>
     }
 }
 
+async fn hold(
+    context: &Context,
+    which: &Selector,
+    held: bool,
+    reason: String,
+) -> Result<Exit, Fault> {
+    let id = find::artifact(context, which).await?.artifact.id;
+    let asked = v1::HoldArtifact { artifact: id.to_string(), held, reason };
+    let changed = context.client.registry(Change::HoldArtifact(asked)).await?;
+    let state = if held { "is under legal hold" } else { "is not under legal hold any more" };
+    super::change::done(context, changed.at, &format!("{id} {state}"))
+}
+
 async fn show(context: &Context, which: &Selector) -> Result<Exit, Fault> {
     let artifact = find::artifact(context, which).await?;
     let tree = context.client.tree(artifact.artifact.ticket.output.tree).await?;
@@ -106,6 +121,7 @@ async fn show(context: &Context, which: &Selector) -> Result<Exit, Fault> {
 /// When there is no such artifact, or its bytes cannot be had.
 pub async fn fetch(context: &Context, args: &user::Fetch) -> Result<Exit, Fault> {
     let view = find::artifact(context, &args.which).await?;
+    super::gc::check_has_files(&view)?;
     let tree = tree(&context.client, &view).await?;
     let size = context.client.fetch_tree(&tree, &args.dir).await?;
     let (id, files) = (view.artifact.id, tree.files.len() as u64);
@@ -151,6 +167,7 @@ pub fn event_keys(keys: &KeysView) -> BTreeMap<String, String> {
 /// # Errors
 /// When the folder is there already, or the bytes cannot be had.
 pub async fn export(client: &Client, view: &ArtifactView, dir: &Path) -> Result<Export, Fault> {
+    super::gc::check_has_files(view)?;
     let (proof, known) = proved(client, view).await?;
     let export = Export { dir: dir.to_owned(), known };
     let keys = &export.known;

@@ -1,5 +1,6 @@
 //! `assay backup`: the whole cluster in a folder, with nothing in it twice.
 
+mod bucket;
 mod checkpoints;
 
 use super::Context;
@@ -11,6 +12,7 @@ use crate::{
     output::Style,
     quantity::{show_size, show_time},
 };
+use bucket::Locks;
 use domain::{Bytes, Digest, LogIndex, Millis};
 use proto::convert;
 use registry::backup::{BackupFault, Blobs, Folder, Manifest};
@@ -71,6 +73,13 @@ struct Checked {
 pub async fn run(global: &Global, what: Backup) -> Result<Exit, Fault> {
     match what {
         Backup::Take { dir } => take(&Context::new(global)?, &dir).await,
+        Backup::Push(args) => {
+            let locks = Locks { time: args.lock, mode: args.lock_mode };
+            bucket::push(global, (&args.dir, args.bucket), args.at.map(LogIndex), locks).await
+        }
+        Backup::Pull { bucket, dir, at } => {
+            bucket::pull(global, (bucket, &dir), at.map(LogIndex)).await
+        }
         Backup::List { dir } => list(global, &dir),
         Backup::Verify { dir, at } => verify(global, &dir, at.map(LogIndex)),
     }

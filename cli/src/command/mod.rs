@@ -13,6 +13,7 @@ pub mod drift;
 pub mod evaluate;
 pub mod find;
 pub mod follow;
+pub mod gc;
 pub mod graph;
 pub mod key;
 pub mod list;
@@ -128,6 +129,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Whatif(args) => whatif::run(&context()?, &args).await,
         Command::Cluster(Noun { verb: args }) => cluster::run(&context()?, args).await,
         Command::Audit(Noun { verb: args }) => audit::run(global, args).await,
+        Command::Gc(Noun { verb: args }) => gc::run(&context()?, args).await,
         Command::Dataset(Noun { verb: args }) => dataset::run(&context()?, args).await,
         Command::Model(Noun { verb: args }) => model::run(&context()?, args).await,
         Command::Promotion(Noun { verb: args }) => promotion::run(&context()?, args).await,

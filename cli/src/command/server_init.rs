@@ -61,6 +61,7 @@ pub async fn run(global: &Global, args: ServerInit) -> Result<Exit, Fault> {
         signer: signer(&args)?,
         gates: Default::default(),
         rest: None,
+        collect_after: None,
     };
     let config = dir.join(format!("{NAME}.toml"));
     fs::write(&config, server.to_toml()).map_err(|fault| Fault::file(&config, &fault))?;

@@ -103,6 +103,7 @@ pub fn offline(dir: &Path, keys: &Path, signature: Option<&Path>) -> Result<Repo
 /// When there is none, or its bytes cannot be had.
 pub async fn online(context: &Context, which: &Selector) -> Result<Report, Fault> {
     let view = find::artifact(context, which).await?;
+    super::gc::check_has_files(&view)?;
     let mut keys = artifact::keys(&context.client).await?;
     let scratch = tempfile::tempdir()
         .map_err(|fault| Fault::internal("scratch", format!("no temporary folder: {fault}")))?;

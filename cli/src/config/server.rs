@@ -11,20 +11,22 @@ use crate::{
         reader::{Field, Reader},
     },
     fault::Fault,
+    quantity,
 };
-use domain::ReplicaId;
+use domain::{Millis, ReplicaId, retain::Retain};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "admins",
     "advertise",
     "ca",
     "cert",
     "cluster",
+    "collect_after",
     "dir",
     "gate_rules",
     "id",
@@ -68,6 +70,8 @@ pub struct Server {
     pub gates: Gates,
     /// Where it listens for REST, if it does.
     pub rest: Option<SocketAddr>,
+    /// Time after which the files of collected results are deleted here, if not the usual one.
+    pub collect_after: Option<Millis>,
 }
 
 impl Server {
@@ -93,6 +97,9 @@ impl Server {
         if let Some(rest) = self.rest {
             out.push_str(&format!("rest = {}\n", text(&rest.to_string())));
         }
+        if let Some(time) = self.collect_after {
+            out.push_str(&format!("collect_after = \"{}\"\n", Retain::For(time)));
+        }
         if self.join {
             out.push_str("join = true\n");
         } else {
@@ -115,6 +122,7 @@ pub fn load(path: &Path) -> Result<Server, Fault> {
 fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
     let mut texts = BTreeMap::new();
     let (mut id, mut listen, mut members, mut join) = (None, None, None, false);
+    let mut collect_after = None;
     let (mut gates, mut signer, mut rest) = (Gates::default(), Draft::default(), None);
     for entry in reader.table(Field { name: "server", node }) {
         let field = Field { name: &entry.key, node: &entry.node };
@@ -123,12 +131,11 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
             "listen" => listen = address(reader, field),
             "rest" => rest = address(reader, field),
             "members" => members = Some(read_members(reader, field)),
-            "join" => match field.node.value {
-                Value::Bool(value) => join = value,
-                _ => {
-                    reader.fault(entry.line, "join", "is no boolean".into(), "write true or false")
-                }
-            },
+            "join" => join = read_join(reader, field),
+            "collect_after" => {
+                let remedy = "give a duration such as \"24h\"";
+                collect_after = reader.quantity(field, quantity::duration, remedy);
+            }
             "signer" => signer.read(reader, field),
             name if gates::KEYS.contains(&name) => gates.read(reader, field, base),
             name if KEYS.contains(&name) => {
@@ -169,7 +176,16 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
         signer: signer?,
         gates,
         rest,
+        collect_after,
     })
+}
+
+fn read_join(reader: &mut Reader, field: Field<'_>) -> bool {
+    if let Value::Bool(value) = field.node.value {
+        return value;
+    }
+    reader.fault(field.node.line, "join", "is no boolean".into(), "write true or false");
+    false
 }
 
 fn address(reader: &mut Reader, field: Field<'_>) -> Option<SocketAddr> {
@@ -251,7 +267,8 @@ r1 = "127.0.0.1:7601"
         };
         let gated = Server { gates, ..founder.clone() };
         let open = Server { rest: Some(([0, 0, 0, 0], 7611).into()), ..founder.clone() };
-        for server in [founder, joiner, gated, open] {
+        let hasty = Server { collect_after: Some(Millis(90_000)), ..founder.clone() };
+        for server in [founder, joiner, gated, open, hasty] {
             assert_eq!(of(&server.to_toml()).unwrap(), server);
         }
     }

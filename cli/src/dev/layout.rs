@@ -187,6 +187,7 @@ impl Layout {
             signer: Signer::local(self.keys()),
             gates: Gates { admins: [user.to_owned()].into(), ..Gates::default() },
             rest: Some(rest),
+            collect_after: None,
         };
         server.to_toml()
     }

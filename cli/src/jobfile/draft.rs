@@ -12,6 +12,7 @@ use domain::{
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
+    retain::Retain,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -102,6 +103,8 @@ pub struct Draft {
     pub warn: Option<Millis>,
     /// What part of its work is run again elsewhere.
     pub verify: Option<Verify>,
+    /// How long the files of its results are kept.
+    pub retain: Option<Retain>,
     /// The window in which alone it runs.
     pub reservation: Option<String>,
 }
@@ -158,6 +161,7 @@ impl Draft {
             min_run: self.min_run.or(base.min_run),
             warn: self.warn.or(base.warn),
             verify: self.verify.or(base.verify),
+            retain: self.retain.or(base.retain),
             reservation: self.reservation.or(base.reservation),
         }
     }
@@ -215,6 +219,7 @@ impl Draft {
             },
             verify: self.verify,
             check: None,
+            retain: self.retain,
             reservation: self.reservation.clone(),
         }
     }

@@ -3,7 +3,7 @@
 use super::{
     draft::{DataSource, Draft, array},
     interrupt::read_preemptible,
-    keeping, verify, waits,
+    keeping, retain, verify, waits,
 };
 use crate::{
     document::{
@@ -23,7 +23,7 @@ use domain::{
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 31] = [
+pub const KEYS: [&str; 32] = [
     "after",
     "after_any",
     "after_failed",
@@ -48,6 +48,7 @@ pub const KEYS: [&str; 31] = [
     "reservation",
     "resources",
     "restart",
+    "retain",
     "retries",
     "retry",
     "seed",
@@ -108,6 +109,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "reservation" => draft.reservation = reader.text(field),
             "resources" => read_resources(reader, field, &mut draft),
             "restart" => draft.restart = reader.word(field, &RESTART),
+            "retain" => draft.retain = retain::read(reader, field),
             "retries" => draft.retries = reader.whole(field, "give a whole number from 0"),
             "retry" => draft.retry = waits::read_retry(reader, field),
             "seed" => draft.seed = reader.whole(field, "give a whole number from 0"),

@@ -76,6 +76,7 @@ pub fn detail(style: Style, detail: &Detail) -> String {
         ("sealed", format!("{} (audit event {})", show_time(artifact.sealed), artifact.audit_seq)),
         ("copies", copies.join(" ")),
     ];
+    fields.extend(super::gc::fields(view));
     fields.extend(agreement(view));
     for (name, value) in fields {
         out.push_str(&format!("  {} {value}\n", style.faint(&format!("{name:<12}"))));
@@ -97,7 +98,10 @@ pub fn detail(style: Style, detail: &Detail) -> String {
         let more = count((tree.files.len() - FILES_SHOWN) as u64, "more file");
         out.push_str(&format!("  … {more}; all of them: --json\n"));
     }
-    let next = format!("next: assay verify {0}, or: assay fetch {0} DIR\n", artifact.id);
+    let next = match view.collected {
+        None => format!("next: assay verify {0}, or: assay fetch {0} DIR\n", artifact.id),
+        Some(_) => format!("next: assay reproduce {}\n", ticket.element.job),
+    };
     out.push_str(&style.faint(&next));
     out
 }

@@ -1,6 +1,8 @@
 //! Documents and screens of the registry, as programs and people have come to rely on them.
 
-use super::{dataset, evaluation, lineage, model, promotion, sample_registry as sample};
+use super::{
+    dataset, evaluation, gc, lineage, model, promotion, sample_gc, sample_registry as sample,
+};
 use crate::output::{Style, stable};
 use domain::LogIndex;
 use insta::{assert_json_snapshot, assert_snapshot};
@@ -22,6 +24,16 @@ fn recorded() -> evaluation::Recorded {
     evaluation::Recorded { model, evaluation: sample::evaluation(), log_index: LogIndex(102) }
 }
 
+fn gc_plan() -> gc::Plan {
+    gc::Plan::of((sample_gc::items(), 101))
+}
+
+fn gc_run() -> gc::Ran {
+    let mut ran = gc::Ran { candidates: sample_gc::items(), log_index: 101, ..Default::default() };
+    ran.settle(&sample_gc::items()[1..]);
+    ran
+}
+
 fn promotions() -> promotion::Promotions {
     let promotions = vec![sample::promotion(), sample::refused()];
     promotion::Promotions { promotions, log_index: 101 }
@@ -40,6 +52,8 @@ fn documents_keep_their_form() {
     assert_json_snapshot!("model_comparison.json", stable::document("model_comparison", &found));
     assert_json_snapshot!("promotions.json", stable::document("promotions", &promotions()));
     assert_json_snapshot!("promotion.json", stable::document("promotion", &sample::promotion()));
+    assert_json_snapshot!("gc_plan.json", stable::document("gc_plan", &gc_plan()));
+    assert_json_snapshot!("gc_run.json", stable::document("gc_run", &gc_run()));
     assert_json_snapshot!("approvers.json", stable::document("approvers", &sample::approvers()));
 }
 
@@ -57,6 +71,8 @@ fn screens_keep_their_form() {
     assert_snapshot!("promotions.txt", promotion::list(style, &promotions()));
     assert_snapshot!("promotion.txt", promotion::detail(style, &sample::promotion()));
     assert_snapshot!("promotion_history.txt", promotion::history(style, &sample::promotion()));
+    assert_snapshot!("gc_plan.txt", gc::plan(style, &gc_plan()));
+    assert_snapshot!("gc_run.txt", gc::ran(style, &gc_run()));
     assert_snapshot!("approvers.txt", promotion::approvers(style, &sample::approvers()));
 }
 

@@ -51,14 +51,14 @@ pub fn text(style: Style, view: &JobView) -> String {
     if let Some(policy) = &view.policy {
         field("policy", format!("{} by {}: {}", policy.decision, policy.engine, policy.rationale));
     }
-    if let Some(verify) = view.spec.verify {
-        field("verify", verify.to_string());
-    }
-    if let Some(run) = &view.spec.check {
-        field("check", run.check.to_string());
-    }
-    if let Some(other) = view.spec.reproduces {
-        field("reproduces", other.to_string());
+    let said = [
+        ("verify", view.spec.verify.map(|it| it.to_string())),
+        ("retain", view.spec.retain.map(|it| it.to_string())),
+        ("check", view.spec.check.as_ref().map(|run| run.check.to_string())),
+        ("reproduces", view.spec.reproduces.map(|it| it.to_string())),
+    ];
+    for (name, value) in said.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        field(name, value);
     }
     if view.spec.array.is_some() {
         field("elements", elements(&line.elements));

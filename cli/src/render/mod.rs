@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod dataset;
 pub mod drift;
 pub mod evaluation;
+pub mod gc;
 pub mod job;
 pub mod jobs;
 pub mod keys;
@@ -84,6 +85,8 @@ mod reservation_test;
 pub mod sample;
 #[cfg(test)]
 pub mod sample_drift;
+#[cfg(test)]
+pub mod sample_gc;
 #[cfg(test)]
 pub mod sample_registry;
 #[cfg(test)]

@@ -64,6 +64,7 @@ pub fn spec() -> JobSpec {
         verify: None,
         check: None,
         reservation: None,
+        retain: None,
     }
 }
 
@@ -288,6 +289,8 @@ pub fn artifact() -> ArtifactView {
         agrees_with: vec![ArtifactId(4)],
         differs_from: Vec::new(),
         replays: Vec::new(),
+        collected: None,
+        hold: None,
     }
 }
 

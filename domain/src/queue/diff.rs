@@ -74,7 +74,7 @@ fn change(queue: &str, field: &str, from: Option<String>, to: Option<String>) ->
 }
 
 /// Every field with its value as text.
-fn fields(queue: &QueueSpec) -> [(&'static str, Option<String>); 11] {
+fn fields(queue: &QueueSpec) -> [(&'static str, Option<String>); 12] {
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     [
         ("parent", queue.parent.clone()),
@@ -88,5 +88,6 @@ fn fields(queue: &QueueSpec) -> [(&'static str, Option<String>); 11] {
         ("budget_period_ms", number(queue.budget_period.map(|period| period.0))),
         ("isolation", Some(queue.isolation.to_string())),
         ("verify", queue.verify.map(|verify| verify.to_string())),
+        ("retain", queue.retain.map(|retain| retain.to_string())),
     ]
 }

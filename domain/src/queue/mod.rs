@@ -10,6 +10,7 @@ pub use diff::{Change, changes};
 use crate::{
     check::{AcceptanceConfig, Verify},
     isolation::Isolation,
+    retain::Retain,
     unit::Millis,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -53,6 +54,10 @@ pub struct QueueSpec {
     /// What part of its jobs' work is run again elsewhere, where they do not say themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verify>,
+    /// How long the files of its jobs' results are kept, where neither they nor a queue between
+    /// say; none leaves it to the queue above, and without end where none says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Retain>,
 }
 
 impl Default for QueueSpec {
@@ -69,6 +74,7 @@ impl Default for QueueSpec {
             budget_period: None,
             isolation: Isolation::None,
             verify: None,
+            retain: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use domain::{
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
+    retain::Retain,
 };
 
 /// A field of a request that no domain type allows.
@@ -106,6 +107,7 @@ impl From<&JobSpec> for v1::Job {
             warn_ms: spec.interrupt.warn.map(|time| time.0),
             verify_of_10000: spec.verify.map(|verify| verify.segments_of_10000),
             reservation: spec.reservation.clone().unwrap_or_default(),
+            retain_ms: spec.retain.map(Retain::wire),
         }
     }
 }
@@ -263,6 +265,7 @@ impl v1::Job {
             verify: self.verify_of_10000.map(|part| Verify { segments_of_10000: part }),
             check: None,
             reservation: (!self.reservation.is_empty()).then_some(self.reservation),
+            retain: self.retain_ms.map(Retain::from_wire),
         })
     }
 }
@@ -333,6 +336,7 @@ mod tests {
             verify: Some(Verify { segments_of_10000: 500 }),
             check: None,
             reservation: Some("demo".into()),
+            retain: Some(Retain::Forever),
         }
     }
 

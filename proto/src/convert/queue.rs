@@ -7,6 +7,7 @@ use domain::{
     check::{AcceptanceConfig, USER, Verify},
     isolation::Isolation,
     queue::{ClusterConfig, QueueSpec},
+    retain::Retain,
 };
 
 impl From<&QueueSpec> for v1::Queue {
@@ -23,6 +24,7 @@ impl From<&QueueSpec> for v1::Queue {
             budget_period_ms: queue.budget_period.map(|period| period.0),
             isolation: queue.isolation.word().into(),
             verify_of_10000: queue.verify.map(|verify| verify.segments_of_10000),
+            retain_ms: queue.retain.map(Retain::wire),
         }
     }
 }
@@ -45,6 +47,7 @@ impl TryFrom<v1::Queue> for QueueSpec {
             budget_period: wire.budget_period_ms.map(Millis),
             isolation,
             verify: wire.verify_of_10000.map(|part| Verify { segments_of_10000: part }),
+            retain: wire.retain_ms.map(Retain::from_wire),
         })
     }
 }
@@ -110,6 +113,7 @@ mod tests {
             budget_period: Some(Millis(60_000)),
             isolation: Isolation::Container,
             verify: Some(Verify { segments_of_10000: 25 }),
+            retain: Some(Retain::For(Millis(90_000))),
         };
         let queues = [("ml".to_owned(), QueueSpec::default()), ("ml-a".to_owned(), queue)].into();
         let acceptance = AcceptanceConfig {

@@ -1,5 +1,6 @@
 //! A content-addressed store in a folder: verified on write and on read.
 
+mod doomed;
 mod held;
 
 use super::{
@@ -9,11 +10,12 @@ use super::{
 use domain::Digest;
 use sha2::Digest as _;
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc, RwLock,
+        Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -85,6 +87,8 @@ struct Shared {
     dir: PathBuf,
     pack: RwLock<Pack>,
     temporary: AtomicU64,
+    /// Blobs that are to go.
+    doomed: Mutex<BTreeSet<Digest>>,
 }
 
 /// The store of one server, shared by its threads.
@@ -110,6 +114,7 @@ impl BlobStore {
             dir: dir.to_owned(),
             pack: RwLock::new(pack),
             temporary: AtomicU64::new(0),
+            doomed: Mutex::default(),
         })))
     }
 
@@ -122,9 +127,15 @@ impl BlobStore {
         look(&self.0.pack.read().expect("no holder of this lock can panic"))
     }
 
-    /// Whether the blob is here.
+    /// Whether the blob is here, and to be relied on: it is none of those that are to go.
     #[must_use]
     pub fn has(&self, digest: &Digest) -> bool {
+        self.is_here(digest) && !self.is_doomed(digest)
+    }
+
+    /// Whether the blob can be read here now.
+    #[must_use]
+    pub fn is_here(&self, digest: &Digest) -> bool {
         self.packed(|pack| pack.has(digest))
             || self.file(digest, PLAIN).exists()
             || self.file(digest, PACKED).exists()
@@ -150,6 +161,7 @@ impl BlobStore {
             }
         }
         self.check_room(blobs.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
+        self.spare(blobs.iter().map(|(digest, _)| *digest));
         let mut pack = self.0.pack.write().expect("no holder of this lock can panic");
         pack.append(blobs)
     }
@@ -297,6 +309,7 @@ impl BlobWriter {
         if got != wanted {
             return Err(BlobError::Mismatch { wanted, got });
         }
+        self.store.spare([wanted]);
         self.place(&wanted).map_err(|source| self.fault(source))
     }
 

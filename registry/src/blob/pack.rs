@@ -5,6 +5,7 @@
 
 use super::local::BlobError;
 use domain::Digest;
+use rustix::fs::FallocateFlags;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
@@ -15,6 +16,8 @@ use std::{
 };
 
 const MAGIC: [u8; 4] = *b"ABL1";
+/// In the place of [`MAGIC`]: the blob was deleted, and its bytes are a hole.
+const GONE: [u8; 4] = *b"ABL0";
 const HEAD: u64 = 4 + 32 + 4;
 
 /// The file and where each blob is in it.
@@ -65,6 +68,18 @@ impl Pack {
     /// Knows a damaged blob no longer.
     pub fn forget(&mut self, digest: &Digest) {
         self.index.remove(digest);
+    }
+
+    /// Deletes a blob, durably. Gives its bytes, if it was here.
+    pub fn remove(&mut self, digest: &Digest) -> Result<Option<u64>, BlobError> {
+        let Some((at, len)) = self.index.get(digest).copied() else { return Ok(None) };
+        let marked = self.file.write_all_at(&GONE, at - HEAD).and_then(|()| self.file.sync_data());
+        marked.map_err(|source| BlobError::of(&self.path, source))?;
+        self.index.remove(digest);
+        // Where the file system knows no holes, the room is lost.
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let _ = rustix::fs::fallocate(&self.file, flags, at, u64::from(len));
+        Ok(Some(u64::from(len)))
     }
 
     /// Appends what is new; durable when it returns. After a failure the file is as before.
@@ -118,7 +133,8 @@ fn scan(file: &File, whole: u64) -> std::io::Result<(Index, u64)> {
         digest.copy_from_slice(&head[4..36]);
         let len = u32::from_le_bytes([head[36], head[37], head[38], head[39]]);
         let end = at + HEAD + u64::from(len);
-        if head[..4] != MAGIC {
+        let gone = head[..4] == GONE;
+        if head[..4] != MAGIC && !gone {
             // What a crash left unwritten reads as zeros; anything else was written and is damaged.
             let mut rest = head.to_vec();
             reader.read_to_end(&mut rest)?;
@@ -134,7 +150,11 @@ fn scan(file: &File, whole: u64) -> std::io::Result<(Index, u64)> {
         if end > whole {
             break;
         }
-        index.insert(Digest(digest), (at + HEAD, len));
+        if gone {
+            index.remove(&Digest(digest));
+        } else {
+            index.insert(Digest(digest), (at + HEAD, len));
+        }
         reader.seek_relative(i64::from(len))?;
         at = end;
     }

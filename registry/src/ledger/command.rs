@@ -210,6 +210,20 @@ pub enum RegistryCommand {
         /// The file with the metrics, which hashes to what the list says.
         metrics: Vec<u8>,
     },
+    /// Let the files of these go, as far as nothing keeps them.
+    Collect {
+        /// Which.
+        artifacts: Vec<ArtifactId>,
+    },
+    /// Put an artifact under legal hold, or end that.
+    HoldArtifact {
+        /// Which.
+        artifact: ArtifactId,
+        /// Whether it is held from now on.
+        held: bool,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The rows, the log's clock and whoever asks.
@@ -245,7 +259,12 @@ impl Ledger {
     ) -> Result<u64, RegistryRefusal> {
         let about = about(&command);
         let mut act = Act { rows, now, actor };
-        let done = self.perform(&mut act, command, made_by);
+        let done = match command {
+            RegistryCommand::HoldArtifact { artifact, held, reason } => {
+                self.hold_artifact(&mut act, artifact, held, reason)
+            }
+            command => self.perform(&mut act, command, made_by),
+        };
         if let Err(refusal) = &done
             && refusal.is_attempt()
         {
@@ -297,9 +316,7 @@ impl Ledger {
             C::HoldDataset { dataset, held, reason } => {
                 self.hold_dataset(act, &dataset, held, reason).map(|()| dataset.version)
             }
-            C::SetLicence { licence, allowed } => {
-                self.set_licence(act, &licence, allowed).map(|()| 0)
-            }
+            C::SetLicence { licence, allowed } => self.set_licence(act, &licence, allowed),
             C::IntroduceKey { public_pem, custody, proof } => {
                 self.introduce_key(act, public_pem, custody, &proof).map(|()| 0)
             }
@@ -313,6 +330,8 @@ impl Ledger {
             C::RecordEvaluation { model, artifact, listing, metrics } => {
                 self.record_evaluation(act, Said { model, artifact, listing, metrics }, made_by)
             }
+            // Done before; by the scheduler, which knows the rules.
+            C::HoldArtifact { .. } | C::Collect { .. } => Ok(0),
         }
     }
 
@@ -353,6 +372,8 @@ fn about(command: &RegistryCommand) -> String {
         C::RotateKey { to, .. } => format!("seal with key {to}"),
         C::RevokeKey { kid, .. } => format!("revoke key {kid}"),
         C::RecordEvaluation { model, artifact, .. } => format!("{artifact} evaluates {model}"),
+        C::Collect { artifacts } => format!("collect {} artifacts", artifacts.len()),
+        C::HoldArtifact { artifact, .. } => format!("hold {artifact}"),
     }
 }
 

@@ -209,7 +209,7 @@ impl Ledger {
         act: &mut Act<'_, '_, R>,
         id: &str,
         allowed: bool,
-    ) -> Result<(), RegistryRefusal> {
+    ) -> Result<u64, RegistryRefusal> {
         check_licence(id)?;
         if act.rows.get(&key::licence(id)).is_none()
             && licences(act.rows).len() >= limit::LICENCES_MAX
@@ -223,7 +223,7 @@ impl Ledger {
         let body = json!({ "allowed": allowed, "licence": id });
         self.event(act, "dataset.licence_set", body);
         act.rows.put(key::licence(id), &allowed);
-        Ok(())
+        Ok(0)
     }
 }
 
@@ -271,10 +271,19 @@ pub fn blocked(rows: &impl RowRead, tree: Digest) -> Option<(DatasetRef, Vec<Blo
 }
 
 /// The versions that have this tree, at most a page.
-fn versions_of(rows: &impl RowRead, tree: Digest) -> Vec<DatasetRef> {
+pub(super) fn versions_of(rows: &impl RowRead, tree: Digest) -> Vec<DatasetRef> {
     let (from, to) = key::datasets_of(tree);
     let page = rows.range(&from, &to, limit::PAGE_MAX);
     page.iter().filter_map(|(key, _)| key::dataset_in(key.get(from.len()..)?)).collect()
+}
+
+/// Trees of registered versions after a key, each with its key.
+#[must_use]
+pub fn trees(rows: &impl RowRead, after: Option<Vec<u8>>, max: usize) -> Vec<(Vec<u8>, Digest)> {
+    let (first, to) = key::all_dataset_trees();
+    let from = after.map_or(first, |key| [&key[..], &[0]].concat());
+    let found = rows.range(&from, &to, max).into_iter();
+    found.filter_map(|(key, _)| key::dataset_tree_in(&key).map(|tree| (key, tree))).collect()
 }
 
 /// One version.

@@ -1,4 +1,4 @@
-//! Keys of the ledger's rows: table bytes 0x80 to 0x9f, and 0xb4.
+//! Keys of the ledger's rows: table bytes 0x80 to 0x9f, 0xa8 to 0xaa, and 0xb4.
 
 use domain::{ArtifactId, Digest, ElementId, PromotionId, dataset::DatasetRef, model::ModelRef};
 
@@ -32,6 +32,9 @@ const SIGNING_KEY: u8 = 0x95;
 const SEALS_NOW: u8 = 0x96;
 const SIGNING_KEYS: u8 = 0x97;
 const EVALUATION: u8 = 0xb4;
+const COLLECTED: u8 = 0xa8;
+const COLLECTION: u8 = 0xa9;
+const ARTIFACT_HOLD: u8 = 0xaa;
 
 pub fn meta() -> Vec<u8> {
     vec![META]
@@ -263,6 +266,16 @@ pub fn datasets_of(tree: Digest) -> (Vec<u8>, Vec<u8>) {
     (from, to)
 }
 
+/// First and past-last key of what any tree is.
+pub fn all_dataset_trees() -> (Vec<u8>, Vec<u8>) {
+    (vec![DATASET_OF], vec![DATASET_OF + 1])
+}
+
+/// The tree in a key of what it is.
+pub fn dataset_tree_in(key: &[u8]) -> Option<Digest> {
+    key.get(1..33)?.try_into().ok().map(Digest)
+}
+
 /// The version at the end of a key that ends with one.
 pub fn dataset_in(tail: &[u8]) -> Option<DatasetRef> {
     numbered_in(tail).map(|(name, version)| DatasetRef { name, version })
@@ -320,4 +333,29 @@ pub fn evaluations(model: &ModelRef) -> (Vec<u8>, Vec<u8>) {
     let from = version(EVALUATION, model);
     let to = [&from[..], &[0xff; 9]].concat();
     (from, to)
+}
+
+/// That an artifact's files went.
+pub fn collected(id: ArtifactId) -> Vec<u8> {
+    [&[COLLECTED], &id.0.to_be_bytes()[..]].concat()
+}
+
+/// The artifact whose files went with an event.
+pub fn collection(seq: u64) -> Vec<u8> {
+    [&[COLLECTION], &seq.to_be_bytes()[..]].concat()
+}
+
+/// First and past-last key of the artifacts whose files went after an event.
+pub fn collected_after(seq: u64) -> (Vec<u8>, Vec<u8>) {
+    (collection(seq.saturating_add(1)), vec![COLLECTION + 1])
+}
+
+/// The event in a key of the artifacts whose files went.
+pub fn collected_in(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|tail| u64::from_be_bytes(*tail))
+}
+
+/// That an artifact is under legal hold.
+pub fn artifact_hold(id: ArtifactId) -> Vec<u8> {
+    [&[ARTIFACT_HOLD], &id.0.to_be_bytes()[..]].concat()
 }

@@ -10,6 +10,7 @@ mod key;
 pub mod lineage;
 pub mod model;
 pub mod promotion;
+pub mod retain;
 mod seal;
 pub mod signing_key;
 mod tree;

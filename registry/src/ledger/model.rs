@@ -3,7 +3,7 @@
 use super::{
     Ledger,
     command::{Act, check_text},
-    evaluation, key,
+    evaluation, key, retain,
     seal::ArtifactRow,
     view,
 };
@@ -67,8 +67,20 @@ pub(super) fn wanted<R: RowRead>(
     })
 }
 
-/// The sealed artifact, unless it was revoked.
+/// The sealed artifact, unless it was revoked or its files went.
 pub(super) fn usable<R: RowRead>(
+    act: &Act<'_, '_, R>,
+    artifact: ArtifactId,
+) -> Result<ArtifactRow, RegistryRefusal> {
+    let row = trusted(act, artifact)?;
+    match retain::collected(act.rows, artifact) {
+        None => Ok(row),
+        Some(gone) => Err(retain::gone_refusal(artifact, &gone)),
+    }
+}
+
+/// The sealed artifact, unless it was revoked.
+fn trusted<R: RowRead>(
     act: &Act<'_, '_, R>,
     artifact: ArtifactId,
 ) -> Result<ArtifactRow, RegistryRefusal> {
@@ -80,6 +92,15 @@ pub(super) fn usable<R: RowRead>(
     match act.rows.read::<Revocation>(&key::revoked(artifact)) {
         None => super::signing_key::check_seal(act.rows, &row.artifact).map(|()| row),
         Some(word) => Err(RegistryRefusal::Revoked { artifact, reason: word.reason }),
+    }
+}
+
+/// Refuses a version whose files went.
+fn has_files<R: RowRead>(act: &Act<'_, '_, R>, model: &ModelRef) -> Result<(), RegistryRefusal> {
+    let artifact = wanted(act, model)?.artifact;
+    match retain::collected(act.rows, artifact) {
+        None => Ok(()),
+        Some(gone) => Err(retain::gone_refusal(artifact, &gone)),
     }
 }
 
@@ -181,7 +202,10 @@ impl Ledger {
             Some(version) if version == 0 || version > family.newest => {
                 return Err(absent(format!("model {name}@{version}")));
             }
-            Some(version) => name_in(&mut family, name, alias, version)?,
+            Some(version) => {
+                has_files(act, &ModelRef { family: name.to_owned(), version })?;
+                name_in(&mut family, name, alias, version)?;
+            }
             None if family.aliases.remove(alias).is_none() => {
                 return Err(absent(format!("alias `{alias}` of `{name}`")));
             }
@@ -232,7 +256,7 @@ impl Ledger {
         reason: String,
     ) -> Result<(), RegistryRefusal> {
         check_text("the reason", &reason)?;
-        let sealed = usable(act, artifact)?;
+        let sealed = trusted(act, artifact)?;
         let body = json!({
             "artifactId": artifact.to_string(),
             "artifactRoot": sealed.artifact.ticket.output.root.to_string(),

@@ -61,6 +61,8 @@ fn document(rows: &impl RowRead, row: ArtifactRow) -> ArtifactView {
         agrees_with: ids(agrees),
         differs_from: ids(differs),
         replays: Vec::new(),
+        collected: super::retain::collected(rows, row.artifact.id),
+        hold: super::retain::hold(rows, row.artifact.id),
         artifact: row.artifact,
         name: row.name,
     }
@@ -114,11 +116,14 @@ pub fn of_tree(rows: &impl RowRead, tree: Digest, limit: usize) -> Vec<ArtifactI
     rows.range(&from, &to, limit).iter().map(|(key, _)| id_in(key)).collect()
 }
 
-/// The newest artifact of a recipe that was not revoked, among the last page of them.
+/// The newest artifact of a recipe that has its files and was not revoked, among the last page of
+/// them.
 #[must_use]
 pub fn of_recipe(rows: &impl RowRead, recipe: Digest) -> Option<ArtifactId> {
     let (from, to) = key::recipes(recipe);
     let page = rows.range(&from, &to, limit::PAGE_MAX);
-    let usable = |id: &ArtifactId| revocation(rows, *id).is_none();
+    let usable = |id: &ArtifactId| {
+        revocation(rows, *id).is_none() && super::retain::collected(rows, *id).is_none()
+    };
     page.iter().map(|(key, _)| id_in(key)).rfind(usable)
 }

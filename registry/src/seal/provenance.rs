@@ -327,6 +327,7 @@ mod tests {
             verify: None,
             check: None,
             reservation: None,
+            retain: None,
         }
     }
 

@@ -11,7 +11,10 @@ use proto::v1::{
     backups_server::Backups,
 };
 use registry::blob::{chunks::ChunkStore, local::BlobStore};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -35,6 +38,7 @@ pub struct BackupService {
     blobs: BlobStore,
     chunks: ChunkStore,
     turns: Arc<Semaphore>,
+    read: Arc<Mutex<Option<Instant>>>,
 }
 
 impl BackupService {
@@ -45,7 +49,19 @@ impl BackupService {
         node: Node<Cluster>,
         (blobs, chunks): (BlobStore, ChunkStore),
     ) -> Self {
-        Self { cluster, node, blobs, chunks, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        Self { cluster, node, blobs, chunks, turns, read: Arc::default() }
+    }
+
+    fn begun(&self) {
+        *self.read.lock().expect("no holder of this lock can panic") = Some(Instant::now());
+    }
+
+    /// Whether a backup was begun within this time: it may still read what it was told of.
+    #[must_use]
+    pub fn read_within(&self, time: Duration) -> bool {
+        let read = *self.read.lock().expect("no holder of this lock can panic");
+        read.is_some_and(|at| at.elapsed() < time)
     }
 
     /// A frozen copy that holds all that was acknowledged before now.
@@ -112,6 +128,7 @@ impl Backups for BackupService {
             let why = format!("{AT_ONCE} backups are being read from this server");
             return Err(error::status("busy", why, "wait for one to end", true));
         };
+        self.begun();
         let copy = self.freeze().await?;
         let applied = copy.mark().applied;
         let mark = RowsMark {
@@ -134,6 +151,7 @@ impl Backups for BackupService {
 
     async fn held(&self, request: Request<HeldRequest>) -> Result<Response<HeldReply>, Status> {
         Identity::of(&request)?.user()?;
+        self.begun();
         let after = after(&request.into_inner())?;
         let blobs = self.blobs.clone();
         let found = tokio::task::spawn_blocking(move || blobs.held(after, PAGE)).await;

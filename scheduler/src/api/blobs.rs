@@ -221,7 +221,7 @@ impl Blobs for BlobService {
         let request = request.into_inner();
         let digest = convert::digest("digest", &request.digest)
             .map_err(|why| error::status("invalid", why.to_string(), "", false))?;
-        if !self.store.has(&digest) {
+        if !self.store.is_here(&digest) {
             let why = format!("server r{} does not hold blob {digest}", self.me.0);
             return Err(error::status("not_found", why, "ask another server", true));
         }

@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 struct Kept {
     artifact: Artifact,
     sources: Vec<Digest>,
+    /// Whether its files went: what says what it was is kept, and no file.
+    collected: bool,
 }
 
 /// Looks at the results of one page, mends and proposes. Gives the last one that was looked at,
@@ -28,11 +30,12 @@ pub async fn check(context: &Context, after: ArtifactId) -> (Option<ArtifactId>,
         let page = view.artifacts(rows, after, limit::COPY_CHECK_PAGE).into_iter();
         let kept = page.map(|found| {
             let job = view.job_rows(rows, found.artifact.ticket.element.job);
-            let sources = job.map(|(job, _)| {
+            let collected = found.collected.is_some();
+            let sources = job.filter(|_| !collected).map(|(job, _)| {
                 let captured = job.spec.code.iter().chain(job.spec.datasets.values());
                 captured.map(|captured| captured.tree).collect()
             });
-            Kept { artifact: found.artifact, sources: sources.unwrap_or_default() }
+            Kept { artifact: found.artifact, sources: sources.unwrap_or_default(), collected }
         });
         kept.collect::<Vec<_>>()
     });
@@ -88,6 +91,9 @@ async fn mend(context: &Context, kept: &Kept) -> Result<Option<Vec<ReplicaId>>, 
 async fn needed(context: &Context, peers: &[Peer], kept: &Kept) -> Result<Vec<Digest>, SealFault> {
     let Artifact { ticket, signature, provenance, .. } = &kept.artifact;
     let output = &ticket.output;
+    if kept.collected {
+        return Ok(documents(&kept.artifact));
+    }
     let mut needed = vec![output.statement, output.provenance, output.log, *signature, *provenance];
     needed.extend(ticket.logs.iter().map(|log| log.log));
     for tree in kept.sources.iter().chain([&output.tree]) {
@@ -99,6 +105,17 @@ async fn needed(context: &Context, peers: &[Peer], kept: &Kept) -> Result<Vec<Di
     needed.sort_unstable();
     needed.dedup();
     Ok(needed)
+}
+
+/// What is kept of a result whose files went.
+fn documents(artifact: &Artifact) -> Vec<Digest> {
+    let Artifact { ticket, signature, provenance, .. } = artifact;
+    let output = &ticket.output;
+    let own = [output.tree, output.statement, output.provenance, output.log];
+    let logs = ticket.logs.iter().map(|log| log.log);
+    let all: std::collections::BTreeSet<Digest> =
+        own.into_iter().chain([*signature, *provenance]).chain(logs).collect();
+    all.into_iter().collect()
 }
 
 async fn holding(

@@ -5,6 +5,7 @@ mod backups;
 mod blobs;
 pub mod channels;
 mod chunks;
+mod collecting;
 mod config;
 mod context;
 mod copying;
@@ -120,6 +121,8 @@ pub struct ServerConfig {
     pub gates: GateConfig,
     /// Where it listens for REST, if it does.
     pub rest: Option<SocketAddr>,
+    /// Time after which the files of collected results are deleted here.
+    pub collect_after: Duration,
 }
 
 /// A server that cannot start, or must not go on.
@@ -226,17 +229,17 @@ pub async fn serve(
         metrics: Arc::new(Metrics::begin(&node).await),
         events,
     });
-    let duties = tokio::spawn(lead::run(context.clone(), effects, heard));
-    let keeping = tokio::spawn(keeping::run(context.clone()));
-    let sweeping = tokio::spawn(sweeping::run(context.clone()));
-    tracing::info!(server = %config.id, listen = %config.listen, "server started");
+    let duties = [
+        tokio::spawn(lead::run(context.clone(), effects, heard)),
+        tokio::spawn(keeping::run(context.clone())),
+        tokio::spawn(sweeping::run(context.clone())),
+        tokio::spawn(collecting::run(context.clone(), config.collect_after)),
+    ];
     let rest = rest.map(|port| port.serve(context.clone()));
     let result = listen(&context, config.listen, server_tls, shutdown).await;
     futures::future::OptionFuture::from(rest.map(|rest| rest.stop())).await;
     node.stop().await;
-    duties.abort();
-    keeping.abort();
-    sweeping.abort();
+    duties.iter().for_each(tokio::task::JoinHandle::abort);
     forwarding.abort();
     result
 }
@@ -275,6 +278,7 @@ async fn listen(
     let fault = |source| ServeError::Transport { source };
     let listener = TcpListener::bind(listen).await;
     let listener = listener.map_err(|source| ServeError::Listen { listen, source })?;
+    tracing::info!(server = %context.me, %listen, "server started");
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let router = tonic::transport::Server::builder()
         .tls_config(tls.timeout(door::PATIENCE))

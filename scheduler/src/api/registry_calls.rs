@@ -1,7 +1,7 @@
 //! Changes of the registry on behalf of a user, and its documents.
 
 use super::{
-    context::{Context, keyed},
+    context::{Context, keyed, wall_clock},
     datasets, drift, error, evaluations,
     identity::Identity,
     query::{absent, json, page},
@@ -76,7 +76,9 @@ fn takes_admin(change: &Change) -> bool {
         | Change::RotateKey(_)
         | Change::RevokeKey(_)
         | Change::HoldDataset(_)
-        | Change::Licence(_) => true,
+        | Change::Licence(_)
+        | Change::Collect(_)
+        | Change::HoldArtifact(_) => true,
         Change::Register(_)
         | Change::Alias(_)
         | Change::Deprecate(_)
@@ -143,11 +145,30 @@ fn command(change: Change) -> Result<RegistryCommand, Status> {
         Change::RevokeKey(v1::RevokeKey { kid, since_ms, reason }) => {
             C::RevokeKey { kid, since: (since_ms > 0).then_some(Millis(since_ms)), reason }
         }
+        Change::Collect(_) | Change::HoldArtifact(_) => of_files(change)?,
         Change::SetMonitor(_)
         | Change::ObserveDrift(_)
         | Change::DriftAlert(_)
         | Change::Drift(_) => return Err(invalid("windows are scored first")),
         Change::Evaluate(_) => return Err(invalid("metrics are read first")),
+    })
+}
+
+fn of_files(change: Change) -> Result<RegistryCommand, Status> {
+    use RegistryCommand as C;
+    Ok(match change {
+        Change::Collect(v1::CollectArtifacts { artifacts }) => {
+            if artifacts.len() > limit::COLLECT_MAX {
+                let most = limit::COLLECT_MAX;
+                return Err(invalid(format!("the request names more than {most} artifacts")));
+            }
+            let artifacts = artifacts.iter().map(|id| parsed(id)).collect::<Result<_, _>>()?;
+            C::Collect { artifacts }
+        }
+        Change::HoldArtifact(v1::HoldArtifact { artifact, held, reason }) => {
+            C::HoldArtifact { artifact: parsed(&artifact)?, held, reason }
+        }
+        _ => return Err(invalid("no files of a result are named")),
     })
 }
 
@@ -234,6 +255,10 @@ pub fn document(view: &View<'_>, rows: &Rows, query: v1::RegistryQuery) -> Resul
             json(&found.ok_or_else(|| absent(&format!("data set `{word}`"), "dataset list"))?)
         }
         What::Licences(_) => json(&dataset::licences(rows)),
+        What::Gc(asked) => {
+            let from = (domain::ArtifactId(asked.after), page(asked.limit));
+            json(&view.gc_page(rows, from, wall_clock()))
+        }
         What::Monitors(_) | What::Monitor(_) | What::Episodes(_) | What::Episode(_) => {
             drift::document(view, rows, what)
         }

@@ -151,11 +151,12 @@ impl Fork {
     }
 }
 
-/// The live set without what has no end in it: the time of kept checkpoints, for whose bytes a
-/// fork has no use.
+/// The live set without what has no end in it: the time of kept checkpoints, and what jobs were
+/// given, for whose bytes a fork has no use.
 fn split_off(sched: &Sched, jobs_max: usize) -> (Sched, u64) {
     if sched.jobs.len() <= jobs_max {
-        return (Sched { kept_until: None, ..sched.clone() }, 0);
+        let inputs = Default::default();
+        return (Sched { kept_until: None, inputs, ..sched.clone() }, 0);
     }
     let chosen = choose(sched, jobs_max);
     let left_out = (sched.jobs.len() - chosen.len()) as u64;
@@ -181,6 +182,7 @@ fn split_off(sched: &Sched, jobs_max: usize) -> (Sched, u64) {
         acceptance: sched.acceptance.clone(),
         account: sched.account.clone(),
         windows: sched.windows.clone(),
+        inputs: Default::default(),
     };
     for (of, all) in sched.dependents.iter().filter(|(of, _)| chosen.contains(of)) {
         let all: BTreeSet<JobId> = all.intersection(&chosen).copied().collect();
@@ -263,8 +265,9 @@ fn submitted(id: JobId, brief: &Brief) -> Submitted {
         image: None,
         interrupt: brief.interrupt,
         verify: brief.verify,
-        reservation: brief.reservation.as_deref().map(str::to_owned),
         check: brief.check.as_deref().cloned(),
+        reservation: brief.reservation.as_deref().map(str::to_owned),
+        retain: None,
     };
     Submitted {
         spec,

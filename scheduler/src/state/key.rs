@@ -1,4 +1,4 @@
-//! Keys of the scheduler's rows: table bytes 0x01 to 0x7f and from 0xa4 on, then big-endian parts.
+//! Keys of the scheduler's rows: table bytes 0x01 to 0x7f and 0xa4 to 0xa7, then big-endian parts.
 
 use super::account::row::Owner;
 use domain::{AttemptNo, CheckId, Digest, ElementId, JobId, LeaseId, Millis, NodeId, RequestKey};

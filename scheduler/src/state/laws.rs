@@ -4,7 +4,7 @@ use super::{
     Cluster,
     command::{Command, Entry, NewJob, Placement, PlanRecord, Reply, Request},
     health_test::held,
-    promotion_test,
+    promotion_test, retain_test,
     script::{Rows, Script, array, job, machine, output},
 };
 use crate::planner;
@@ -56,6 +56,7 @@ enum Move {
     CloseGate,
     Train { job: u64, allow: bool },
     Registry { act: u8, on: u64, who: u8 },
+    Collect { first: u64, held: Option<bool> },
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
@@ -99,6 +100,8 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => Just(Move::CloseGate),
         3 => (0u64..8, prop::bool::weighted(0.8)).prop_map(|(job, allow)| Move::Train { job, allow }),
         8 => (0u8..12, 0u64..5, 0u8..6).prop_map(|(act, on, who)| Move::Registry { act, on, who }),
+        2 => (0u64..5, prop::option::weighted(0.3, any::<bool>()))
+            .prop_map(|(first, held)| Move::Collect { first, held }),
     ]
 }
 
@@ -253,6 +256,7 @@ fn command(script: &mut Script, step: Move) -> Command {
             Command::DecideTraining { decisions: vec![(JobId(job), policy)] }
         }
         Move::Registry { act, on, who } => Command::Registry(registry_act(script, act, on, who)),
+        Move::Collect { first, held } => Command::Registry(retain_test::drawn(first, held)),
         Move::Sign { first, count } => Command::SignEvents {
             first,
             signatures: vec![EventSignature { signer: "k".into(), bytes: vec![1; 64] }; count],
@@ -277,6 +281,7 @@ fn configuration(which: u8) -> ClusterConfig {
         budget_gpu_hours: bound,
         budget_period: bound.map(|_| Millis(60_000)),
         verify: bound.map(|_| domain::check::Verify { segments_of_10000: 5_000 }),
+        retain: (which > 1).then_some(domain::retain::Retain::For(Millis(5_000))),
         ..QueueSpec::default()
     };
     if which > 0 {

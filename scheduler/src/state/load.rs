@@ -37,8 +37,10 @@ impl Sched {
         });
         each(rows, key::live_jobs(), |key, value| {
             let id = key::job_in(key);
-            let mut job =
-                Job { progress: scratch::decode(key, value), ..load_job(rows, id, sched.meta.now) };
+            let submitted = submitted(rows, id);
+            sched.inputs.note(id, &submitted.spec);
+            let job = load_job(rows, id, &submitted, sched.meta.now);
+            let mut job = Job { progress: scratch::decode(key, value), ..job };
             job.brief.priority = job.progress.priority.unwrap_or(job.brief.priority);
             sched.intern(&mut job.brief);
             sched.enlist(&job.brief);
@@ -109,10 +111,13 @@ impl Sched {
     }
 }
 
-fn load_job(rows: &impl RowRead, id: JobId, now: Millis) -> Job {
+fn submitted(rows: &impl RowRead, id: JobId) -> Submitted {
     let key = key::job_spec(id);
     let value = rows.get(&key).expect("a live job has its specification");
-    let submitted: Submitted = scratch::decode(&key, &value);
+    scratch::decode(&key, &value)
+}
+
+fn load_job(rows: &impl RowRead, id: JobId, submitted: &Submitted, now: Millis) -> Job {
     let mut job = Job::new(submitted.brief());
     each(rows, key::elements(id), |key, value| {
         let row: ElementRow = scratch::decode(key, value);

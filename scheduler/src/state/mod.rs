@@ -11,7 +11,8 @@ mod drift;
 pub mod fork;
 mod gate;
 mod health;
-pub mod invariant;
+pub mod inputs;
+mod invariant;
 mod keep;
 pub mod keeping;
 mod key;
@@ -28,6 +29,7 @@ mod record;
 mod registry_step;
 mod replies;
 mod report;
+mod retain;
 pub mod row;
 pub mod sched;
 mod seal;
@@ -62,6 +64,10 @@ mod preempt_test;
 #[cfg(test)]
 pub(crate) mod promotion_test;
 #[cfg(test)]
+mod retain_laws;
+#[cfg(test)]
+mod retain_test;
+#[cfg(test)]
 pub(crate) mod script;
 #[cfg(test)]
 mod seal_test;
@@ -86,8 +92,8 @@ use registry::ledger::Ledger;
 use replies::Known;
 use sched::Sched;
 use seal::Completion;
-use step::Step;
 use std::collections::BTreeSet;
+use step::Step;
 
 /// Live jobs up to which every apply checks every invariant in debug builds.
 const CHECK_MAX: usize = 200;
@@ -159,6 +165,10 @@ impl Cluster {
         #[cfg(feature = "planted")]
         if self.planted.time_forgotten {
             self.sched.forget_time();
+        }
+        #[cfg(feature = "planted")]
+        if self.planted.inputs_forgotten {
+            self.sched.inputs = Default::default();
         }
         self.sched.turn_windows(&mut step);
         self.sched.settle_preemptions(&mut step);
@@ -260,7 +270,7 @@ impl Cluster {
                 sched.decide_training(step, ledger, actor, decisions)
             }
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
-            Command::Registry(command) => registry_step::step(step, ledger, actor, command),
+            Command::Registry(command) => registry_step::step(step, sched, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),
             Command::Drift(command) => sched.drift(step, ledger, actor, command),
             Command::SubmitTied { parts, jobs, ties } => {

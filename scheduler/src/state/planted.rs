@@ -14,6 +14,8 @@ pub struct Planted {
     pub room_wasted: bool,
     /// Time that a lease has held is booked nowhere.
     pub time_forgotten: bool,
+    /// What jobs were given is forgotten before they end.
+    pub inputs_forgotten: bool,
 }
 
 impl Sched {

@@ -2,6 +2,7 @@
 
 use super::{
     command::{Effect, Refusal, Reply},
+    sched::Sched,
     step::Step,
 };
 use domain::{job::JobSpec, port::RowRead};
@@ -10,10 +11,14 @@ use registry::ledger::{Ledger, RegistryCommand, view};
 /// Has the ledger do one change.
 pub(super) fn step<R: RowRead>(
     step: &mut Step<'_, R>,
+    sched: &Sched,
     ledger: &mut Ledger,
     actor: &str,
     command: RegistryCommand,
 ) -> Reply {
+    if let RegistryCommand::Collect { artifacts } = command {
+        return sched.collect(step, ledger, actor, &artifacts);
+    }
     let gated = matches!(
         command,
         RegistryCommand::RequestPromotion { .. } | RegistryCommand::DecidePromotion { .. }

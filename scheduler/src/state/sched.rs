@@ -4,6 +4,7 @@ use super::{
     account::{Account, Gpus},
     check::Checks,
     command::Effect,
+    inputs::Inputs,
     keep::Kept,
     key,
     preemption::PreemptionRow,
@@ -133,6 +134,8 @@ pub struct Sched {
     pub account: Account,
     /// Windows that are not over, by name.
     pub windows: BTreeMap<String, WindowRow>,
+    /// What the jobs that have not ended were given.
+    pub inputs: Inputs,
 }
 
 impl Node {
@@ -343,6 +346,7 @@ impl Sched {
                 step.rows.put_new(key::job(id), &job.progress);
                 self.dismiss(&job);
                 self.stop_waiting(id, &job);
+                self.inputs.forget(id);
             }
         } else {
             step.rows.put(key::live(id), &*progress);

@@ -71,6 +71,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         verify: None,
         check: None,
         reservation: None,
+        retain: None,
     }
 }
 

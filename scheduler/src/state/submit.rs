@@ -204,6 +204,7 @@ impl Sched {
         step.events.add_in_order(Kind::JobSubmitted, actor, &member);
         let submitted =
             Submitted { spec: new.spec, recipe: new.recipe, time: step.now, at: step.at, pin };
+        self.inputs.note(id, &submitted.spec);
         let mut job = Job::new(submitted.brief());
         self.intern(&mut job.brief);
         self.enlist(&job.brief);

@@ -8,11 +8,13 @@ mod ended;
 mod making_room;
 mod queues;
 mod registry_view;
+mod retained;
 mod usage;
 mod windows;
 
 pub use documents::JobFilter;
 pub use ended::{EndedRun, ended_runs};
+pub use retained::Place;
 pub use usage::{UsageAsked, UsageBy};
 
 use super::{

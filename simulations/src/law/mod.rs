@@ -14,6 +14,7 @@ mod history_linearizable;
 mod ledger_balances;
 pub mod log_agreement;
 mod named_right;
+pub mod needed_kept;
 mod one_leader;
 pub mod preemption_used;
 pub mod quota_kept;
@@ -129,6 +130,7 @@ impl Laws {
         coverage.reasons += u64::from(reason_true::check(server)?);
         coverage.replans = self.record.borrow().replans;
         (coverage.preemptions, coverage.preempted) = self.record.borrow().preempted();
+        coverage.collected = self.record.borrow().collected();
         Ok(digest)
     }
 

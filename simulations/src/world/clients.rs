@@ -8,7 +8,15 @@ use crate::{
     read::{ReadOf, ReadValue},
     session::Caller,
 };
-use scheduler::state::command::{Reply, Request};
+use domain::Digest;
+use scheduler::state::command::{Command, Reply, Request};
+
+/// What the jobs of a request are given.
+fn data_of(request: &Request) -> Vec<Digest> {
+    let Command::Submit { jobs } = &request.command else { return Vec::new() };
+    let all = jobs.iter().flat_map(|job| job.spec.datasets.values());
+    all.map(|set| set.tree).collect()
+}
 
 impl World {
     /// A client asks for something new, or again.
@@ -21,7 +29,13 @@ impl World {
             (None, _) if self.healing => return,
             _ => {}
         }
+        if let Some(from) = self.clients[at].wants_data()
+            && let Some(tree) = self.some_tree(from)
+        {
+            self.clients[at].give(tree);
+        }
         let (call, request) = self.clients[at].ask();
+        self.send_data(&data_of(&request));
         self.laws.calls(request.key.unwrap_or_default());
         let among = self.in_service();
         let server = self.clients[at].server(&among);

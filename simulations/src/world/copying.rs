@@ -1,8 +1,8 @@
 //! The leader's look at the copies of results: who holds them, and copies where too few do.
 
-use super::World;
+use super::{World, collecting::blobs_of};
 use crate::{law::Broken, session::Caller};
-use domain::{ArtifactId, Digest, ReplicaId, artifact::Artifact, limit};
+use domain::{ArtifactId, Digest, ReplicaId, limit, view::ArtifactView};
 use scheduler::{
     leader::{
         copying::{Holding, Verdict, verdict},
@@ -11,12 +11,6 @@ use scheduler::{
     state::command::Command,
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The blobs of a result that the world keeps account of.
-fn blobs_of(artifact: &Artifact) -> [Digest; 4] {
-    let output = &artifact.ticket.output;
-    [output.tree, output.statement, output.provenance, output.log]
-}
 
 impl World {
     pub(super) fn check_copies(
@@ -36,7 +30,7 @@ impl World {
         let last = last.filter(|_| page.len() == limit::COPY_CHECK_PAGE);
         let mut commands = Vec::new();
         for found in page {
-            if let Some(copies) = self.mend(at, &members, &found.artifact) {
+            if let Some(copies) = self.mend(at, &members, &found) {
                 let artifact = found.artifact.id;
                 commands.push(Command::RecordCopies { artifact, copies });
             }
@@ -58,9 +52,9 @@ impl World {
         &mut self,
         at: usize,
         members: &BTreeSet<ReplicaId>,
-        artifact: &Artifact,
+        found: &ArtifactView,
     ) -> Option<Vec<ReplicaId>> {
-        let needed = blobs_of(artifact);
+        let needed = blobs_of(found);
         let place = |id: &ReplicaId| id.0 as usize - 1;
         let answers: Vec<ReplicaId> = members
             .iter()
@@ -75,14 +69,11 @@ impl World {
                 (true, false) => (*id, Holding::Lacks),
             })
             .collect();
-        match verdict(&artifact.copies, &holding) {
+        match verdict(&found.artifact.copies, &holding) {
             Verdict::Fine => None,
             Verdict::Record(copies) => Some(copies),
             Verdict::Copy => {
-                let found = |digest: &Digest| {
-                    let holders = self.blobs.get(digest);
-                    answers.iter().any(|id| holders.is_some_and(|it| it.contains(&place(id))))
-                };
+                let found = |digest: &Digest| answers.iter().any(|id| self.has(place(id), *digest));
                 let wanted = limit::BLOB_COPIES.min(members.len());
                 if answers.len() < wanted || !needed.iter().all(found) {
                     return None;
@@ -92,7 +83,7 @@ impl World {
                 let mut copies: BTreeSet<ReplicaId> = whole.chain(others).copied().collect();
                 copies.insert(self.servers[at].id);
                 for digest in needed {
-                    self.blobs.entry(digest).or_default().extend(copies.iter().map(place));
+                    copies.iter().for_each(|id| self.put(place(id), digest));
                 }
                 Some(copies.into_iter().collect())
             }
@@ -100,8 +91,7 @@ impl World {
     }
 
     fn holds_all(&self, at: usize, digests: &[Digest]) -> bool {
-        let held = |digest| self.blobs.get(digest).is_some_and(|it| it.contains(&at));
-        digests.iter().all(held)
+        digests.iter().all(|digest| self.has(at, *digest))
     }
 
     /// Results of which too few members hold every blob, or whose record names others than those
@@ -115,14 +105,14 @@ impl World {
         let members = replica.membership().everyone();
         let (machine, rows) = replica.view();
         let all = machine.0.view().artifacts(rows, ArtifactId(0), 100_000);
-        let short = |artifact: &Artifact| {
-            let needed = blobs_of(artifact);
+        let short = |found: &ArtifactView| {
+            let (needed, artifact) = (blobs_of(found), &found.artifact);
             let holds = |id: &ReplicaId| self.holds_all(id.0 as usize - 1, &needed);
             let holders = members.iter().filter(|id| holds(id)).count();
             holders < limit::BLOB_COPIES.min(members.len())
                 || !artifact.copies.iter().all(|id| members.contains(id) && holds(id))
         };
-        all.iter().map(|found| &found.artifact).filter(|it| short(it)).map(|it| it.id).collect()
+        all.iter().filter(|it| short(it)).map(|it| it.artifact.id).collect()
     }
 
     /// A bit flips in a stored blob of a result: the server finds out, and no longer has it.
@@ -137,14 +127,13 @@ impl World {
             return;
         }
         let lost = held[self.net.below(held.len() as u64) as usize];
-        let sealed = |found: &Artifact| blobs_of(found).contains(&lost);
         let Some(replica) = self.leader().and_then(|at| self.servers[at].replica.as_ref()) else {
             return;
         };
         let (machine, rows) = replica.view();
         let all = machine.0.view().artifacts(rows, ArtifactId(0), 100_000);
         // What is not sealed yet may have no other copy.
-        if all.iter().any(|found| sealed(&found.artifact)) {
+        if all.iter().any(|found| blobs_of(found).contains(&lost)) {
             self.blobs.entry(lost).or_default().remove(&at);
             self.coverage.blob_flips += 1;
         }

@@ -36,6 +36,7 @@ impl World {
         self.laws.restarted(&self.servers[at])?;
         let life = self.servers[at].life;
         self.after(1, Event::Tick { server: at, life });
+        self.after(1_000, Event::Collect { server: at, life });
         Ok(())
     }
 

@@ -64,6 +64,7 @@ impl World {
             | Event::SnapshotBuilt { server, .. }
             | Event::Seal { server, .. }
             | Event::CheckCopies { server, .. }
+            | Event::Collect { server, .. }
             | Event::Ask { server, .. }
             | Event::AskRead { server, .. } => *server,
             _ => return Some(event),

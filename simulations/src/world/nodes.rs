@@ -74,7 +74,7 @@ impl World {
             return;
         }
         for digest in digests {
-            self.blobs.entry(digest).or_default().extend(reached.iter().take(2));
+            reached.iter().take(2).for_each(|to| self.put(*to, digest));
         }
         self.after(wait, Event::Node { node: at, life, input });
     }

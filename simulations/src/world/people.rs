@@ -4,12 +4,15 @@ use super::World;
 use crate::{chance::Chance, event::Event, law::Broken, session::Caller};
 use domain::{
     ArtifactId, Decimal, Millis, PromotionId,
+    artifact::OutputDigests,
+    dataset::{DatasetFacts, PiiScan},
     model::{ModelRef, Stage},
     promotion::{Promotion, Risk},
 };
 use ed25519_dalek::{Signer, SigningKey};
 use registry::{ledger::RegistryCommand as C, seal::manifest};
 use scheduler::state::command::{Command, Request};
+use std::collections::BTreeMap;
 
 /// People who may approve; the first of those who may not follows.
 const APPROVERS: u64 = 5;
@@ -31,6 +34,23 @@ fn key(of: u64) -> SigningKey {
 
 fn name(of: u64) -> String {
     format!("p{of}")
+}
+
+fn dataset_of(output: &OutputDigests) -> C {
+    let facts = DatasetFacts {
+        tree: output.tree,
+        root: output.root,
+        files: output.files,
+        size: output.size,
+        source: "https://example.org".into(),
+        transformations: Vec::new(),
+        licence: "MIT".into(),
+        owner: "ada".into(),
+        slices: BTreeMap::new(),
+        pii_declared: false,
+        scan: PiiScan::default(),
+    };
+    C::RegisterDataset { name: "made".into(), facts }
 }
 
 impl People {
@@ -59,6 +79,22 @@ impl People {
             emergency: chance.one_in(4),
             reason: "better".into(),
             within: Some(Millis(chance.between(500, 20_000))),
+        }
+    }
+
+    /// Somebody lets files go, holds some, or makes the newest a data set.
+    fn keep(&mut self, sealed: u64, newest: Option<OutputDigests>) -> C {
+        let chance = &mut self.chance;
+        let artifact = ArtifactId(1 + chance.below(sealed + 1));
+        match (chance.below(8), newest) {
+            (0, Some(output)) if chance.one_in(3) => dataset_of(&output),
+            (0 | 1, _) => {
+                C::HoldArtifact { artifact, held: chance.one_in(2), reason: "case".into() }
+            }
+            _ => {
+                let all = artifact.0..artifact.0 + 1 + chance.below(12);
+                C::Collect { artifacts: all.map(ArtifactId).collect() }
+            }
         }
     }
 
@@ -93,7 +129,9 @@ impl World {
     fn think(&mut self, at: usize) -> Option<(u64, C)> {
         let (machine, rows) = self.servers[at].replica.as_ref()?.view();
         let view = machine.0.view();
-        let sealed = view.artifacts(rows, ArtifactId(0), 50).len() as u64;
+        let results = view.artifacts(rows, ArtifactId(0), 1_000);
+        let sealed = results.len() as u64;
+        let data = results.last().map(|found| found.artifact.ticket.output.clone());
         let families = view.families(rows, "", 10);
         let of = |family: &domain::model::FamilyView| {
             let name = family.family.clone();
@@ -111,7 +149,7 @@ impl World {
         }
         let one = (!known.is_empty())
             .then(|| known[people.chance.below(known.len() as u64) as usize].clone());
-        match (people.chance.below(12), one) {
+        match (people.chance.below(16), one) {
             (0, Some(model)) if people.chance.one_in(3) => {
                 Some((who, C::DeprecateModel { model, reason: "old".into() }))
             }
@@ -132,6 +170,7 @@ impl World {
                 let at = people.chance.below(open.len() as u64) as usize;
                 Some(people.word(&open[at]))
             }
+            (11..=13, _) => Some((who, people.keep(sealed, data))),
             _ => Some((who, people.register(sealed, &known))),
         }
     }

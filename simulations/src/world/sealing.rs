@@ -1,6 +1,9 @@
 //! The leader's check of a seal ticket: it fetches the bytes, copies them, and signs.
 
-use super::World;
+use super::{
+    World,
+    collecting::{documents_of, file_of},
+};
 use crate::{law::Broken, session::Caller};
 use domain::{Digest, LeaseId, ReplicaId, artifact::SealTicket, job::EndCause, limit};
 use scheduler::{leader::duties::Event, state::command::Command};
@@ -37,12 +40,13 @@ impl World {
 
     fn complete(&mut self, at: usize, peers: &[usize], open: &SealTicket) -> Outcome {
         let output = &open.output;
-        let needed = [output.tree, output.statement, output.provenance, output.log];
+        let mut needed = documents_of(output).to_vec();
+        needed.push(file_of(output.tree));
         let answering: Vec<usize> =
             peers.iter().copied().filter(|peer| self.answers(at, *peer)).collect();
-        for digest in needed {
-            let holders = self.blobs.entry(digest).or_default();
-            if !holders.contains(&at) && !answering.iter().any(|peer| holders.contains(peer)) {
+        for digest in needed.iter().copied() {
+            let holds = |peer: &usize| self.has(*peer, digest);
+            if !holds(&at) && !answering.iter().any(holds) {
                 return match answering.len() == peers.len() {
                     true => Outcome::Record(Box::new(Command::AbandonSeal {
                         ticket: open.lease,
@@ -51,7 +55,7 @@ impl World {
                     false => Outcome::Later,
                 };
             }
-            holders.insert(at);
+            self.put(at, digest);
         }
         let wanted = limit::BLOB_COPIES.min(peers.len() + 1);
         let mut copies: BTreeSet<usize> = [at].into();
@@ -60,7 +64,7 @@ impl World {
             return Outcome::Later;
         }
         for digest in needed {
-            self.blobs.entry(digest).or_default().extend(&copies);
+            copies.iter().for_each(|at| self.put(*at, digest));
         }
         Outcome::Record(Box::new(Command::CompleteSeal {
             ticket: open.lease,

@@ -104,6 +104,7 @@ impl World {
                 let wait = self.net.between(5, 500);
                 self.after(wait, Event::CheckCopies { server: at, life, after });
             }
+            server::Ask::CaughtUp => self.carry_out(at)?,
             server::Ask::Leads(term) => self.elected(at, term)?,
             server::Ask::Applied => {
                 let server = &mut self.servers[at];

@@ -148,6 +148,7 @@ fn bundled() -> JobSpec {
         verify: None,
         check: None,
         reservation: None,
+        retain: None,
     }
 }
 
