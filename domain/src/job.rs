@@ -18,6 +18,7 @@ use crate::{
     isolation::{self, Confinement},
     limit, reservation,
     resource::TaskResources,
+    topology::Topology,
     unit::{Bytes, Millis},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -117,6 +118,9 @@ pub struct JobSpec {
     /// The window in which alone it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation: Option<String>,
+    /// How near the parts of its gang have to be.
+    #[serde(default, skip_serializing_if = "Topology::is_default")]
+    pub topology: Topology,
 }
 
 /// A specification that no cluster could run.
@@ -185,6 +189,7 @@ impl JobSpec {
         }
         self.check_names(&mut fault);
         self.checkpoint.check(&mut fault);
+        self.topology.check(&self.resources, &mut fault);
         isolation::check(self, gpus, &mut fault);
         let captured = self.code.iter().map(|code| ("code", code));
         let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));

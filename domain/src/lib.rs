@@ -36,6 +36,7 @@ pub mod reservation;
 pub mod resource;
 pub mod scratch;
 pub mod signing;
+pub mod topology;
 pub mod tree;
 pub mod unit;
 pub mod view;

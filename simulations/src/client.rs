@@ -1,6 +1,6 @@
 //! A client: submits, cancels, and repeats under the same key until it has an answer.
 
-use crate::{bits::Bits, chance::Chance, queues, read::ReadOf, runtime::Work};
+use crate::{bits::Bits, chance::Chance, near, queues, read::ReadOf, runtime::Work};
 use domain::{
     Bytes, CpuMillis, Digest, ElementId, JobId, Millis, RequestKey,
     after::{After, RetryRule, When},
@@ -8,6 +8,7 @@ use domain::{
     job::{Array, JobSpec, OnDisconnect, Outputs, Restart},
     queue::ConfigError,
     resource::TaskResources,
+    topology::Topology,
 };
 use registry::seal::recipe;
 use scheduler::state::command::{Command, NewJob, Refusal, Reply, Request};
@@ -46,6 +47,8 @@ pub struct Client {
     queues: Chance,
     /// Which of its jobs are run again.
     checks: Chance,
+    /// How near the parts of its gangs have to be.
+    near: Chance,
     bits: Bits,
     /// The first answer to each key.
     pub replies: BTreeMap<RequestKey, Reply>,
@@ -60,6 +63,7 @@ impl Client {
             reading: chance.branch("read", 0),
             queues: chance.branch("queues", 0),
             checks: chance.branch("checks", 0),
+            near: chance.branch("near", 0),
             bits,
             configs: 0,
             version: 0,
@@ -193,8 +197,10 @@ impl Client {
             verify: None,
             check: None,
             reservation: None,
+            topology: Topology::default(),
         };
-        let spec = self.bits.shape(spec, &mut self.checks);
+        let mut spec = self.bits.shape(spec, &mut self.checks);
+        spec.topology = near::draw(&mut self.near, &spec);
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }
     }

@@ -1,7 +1,7 @@
 //! What the log did, entry by entry, as the first machine that applied each entry saw it: the
 //! witness by which histories are judged.
 
-use crate::law::{preemption_used::PreemptionUsed, quota_kept, window_kept};
+use crate::law::{near_kept, preemption_used::PreemptionUsed, quota_kept, window_kept};
 use domain::{
     Digest, JobId, LogIndex, RequestKey,
     lease::Phase,
@@ -35,6 +35,8 @@ pub struct Record {
     used: PreemptionUsed,
     /// Plans that were made again.
     pub replans: u64,
+    /// Gangs that started near each other, as their jobs required.
+    pub near: u64,
     broken: Option<String>,
 }
 
@@ -68,6 +70,12 @@ impl Record {
         }
         if let Some(what) = window_kept::broken(&machine.view(), at, entry) {
             self.broken.get_or_insert(what);
+        }
+        match near_kept::look(&machine.view(), at) {
+            Ok(seen) => self.near += seen,
+            Err(what) => {
+                self.broken.get_or_insert(what);
+            }
         }
         if let Some(what) = self.used.look(&machine.view(), at) {
             self.broken.get_or_insert(what);

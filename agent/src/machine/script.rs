@@ -30,6 +30,7 @@ pub(crate) fn inventory() -> Inventory {
         kernel: text(),
         agent_version: text(),
         isolation: domain::isolation::NodeIsolation::default(),
+        topology: domain::topology::NodeTopology::default(),
     }
 }
 
@@ -64,6 +65,7 @@ pub(super) fn spec() -> JobSpec {
         verify: None,
         check: None,
         reservation: None,
+        topology: Default::default(),
     }
 }
 

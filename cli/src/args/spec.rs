@@ -21,6 +21,7 @@ use domain::{
     interrupt::Preemptible,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
+    topology::Topology,
 };
 use std::path::{Path, PathBuf};
 
@@ -136,6 +137,9 @@ pub struct SpecFlags {
     /// The reservation in which alone it runs
     #[arg(long, value_name = "NAME", add = complete::reservations())]
     pub reservation: Option<String>,
+    /// How near its gang lies: rack, block, node, nvlink, numa; prefer:LEVEL; spread; any
+    #[arg(long, value_name = "WORDS", value_parser = |t: &str| t.parse::<Topology>())]
+    pub topology: Option<Topology>,
 }
 
 impl SpecFlags {
@@ -184,6 +188,7 @@ impl SpecFlags {
             warn: self.warn_before,
             verify: self.verify,
             reservation: self.reservation.clone(),
+            topology: self.topology,
         }
     }
 }

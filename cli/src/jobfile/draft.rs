@@ -12,6 +12,7 @@ use domain::{
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
+    topology::Topology,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -104,6 +105,8 @@ pub struct Draft {
     pub verify: Option<Verify>,
     /// The window in which alone it runs.
     pub reservation: Option<String>,
+    /// How near the parts of its gang have to be.
+    pub topology: Option<Topology>,
 }
 
 impl Draft {
@@ -159,6 +162,7 @@ impl Draft {
             warn: self.warn.or(base.warn),
             verify: self.verify.or(base.verify),
             reservation: self.reservation.or(base.reservation),
+            topology: self.topology.or(base.topology),
         }
     }
 
@@ -216,6 +220,7 @@ impl Draft {
             verify: self.verify,
             check: None,
             reservation: self.reservation.clone(),
+            topology: self.topology.unwrap_or_default(),
         }
     }
 

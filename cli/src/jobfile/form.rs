@@ -3,7 +3,7 @@
 use super::{
     draft::{DataSource, Draft, array},
     interrupt::read_preemptible,
-    keeping, verify, waits,
+    keeping, topology, verify, waits,
 };
 use crate::{
     document::{
@@ -23,7 +23,7 @@ use domain::{
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 31] = [
+pub const KEYS: [&str; 32] = [
     "after",
     "after_any",
     "after_failed",
@@ -53,6 +53,7 @@ pub const KEYS: [&str; 31] = [
     "seed",
     "tasks",
     "time_limit",
+    "topology",
     "verify",
     "warn_before",
 ];
@@ -116,6 +117,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
                 let remedy = "give a duration such as \"2h30m\"";
                 draft.time_limit = reader.quantity(field, quantity::duration, remedy);
             }
+            "topology" => draft.topology = topology::read(reader, field),
             "warn_before" => {
                 let remedy = "give a duration such as \"2m\"";
                 draft.warn = reader.quantity(field, quantity::duration, remedy);

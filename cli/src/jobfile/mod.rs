@@ -7,6 +7,7 @@ pub mod interrupt;
 mod keeping;
 pub mod sbatch;
 pub mod script;
+mod topology;
 pub mod verify;
 pub mod waits;
 

@@ -1,6 +1,6 @@
 //! A job on the wire.
 
-use super::{after, digest};
+use super::{after, digest, topology};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
@@ -12,6 +12,7 @@ use domain::{
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
+    topology::Level,
 };
 
 /// A field of a request that no domain type allows.
@@ -106,6 +107,9 @@ impl From<&JobSpec> for v1::Job {
             warn_ms: spec.interrupt.warn.map(|time| time.0),
             verify_of_10000: spec.verify.map(|verify| verify.segments_of_10000),
             reservation: spec.reservation.clone().unwrap_or_default(),
+            topology_require: spec.topology.require.map_or("", Level::word).into(),
+            topology_prefer: spec.topology.prefer.map_or("", Level::word).into(),
+            topology_layout: topology::layout_word(spec.topology.layout).into(),
         }
     }
 }
@@ -221,6 +225,7 @@ impl v1::Job {
         let framework = framework(&self.framework)?;
         let image = self.image()?;
         let interrupt = self.interrupt()?;
+        let topology = self.topology()?;
         let datasets = self
             .datasets
             .into_iter()
@@ -263,6 +268,7 @@ impl v1::Job {
             verify: self.verify_of_10000.map(|part| Verify { segments_of_10000: part }),
             check: None,
             reservation: (!self.reservation.is_empty()).then_some(self.reservation),
+            topology,
         })
     }
 }
@@ -333,6 +339,7 @@ mod tests {
             verify: Some(Verify { segments_of_10000: 500 }),
             check: None,
             reservation: Some("demo".into()),
+            topology: "rack,prefer:node".parse().unwrap(),
         }
     }
 

@@ -327,6 +327,7 @@ mod tests {
             verify: None,
             check: None,
             reservation: None,
+            topology: Default::default(),
         }
     }
 
@@ -351,6 +352,7 @@ mod tests {
             kernel: "6.1".into(),
             agent_version: "0.1.0".into(),
             isolation: domain::isolation::NodeIsolation::default(),
+            topology: domain::topology::NodeTopology::default(),
         }
     }
 

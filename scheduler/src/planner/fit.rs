@@ -1,6 +1,6 @@
 //! Whether and where one gang fits: whole or not at all.
 
-use super::free::FreeNode;
+use super::{free::FreeNode, near, sites};
 use crate::state::sched::Shape;
 use domain::{NodeId, lease::Member};
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Nodes by their place in a list, with the tasks of a gang that each takes.
-type Parts = Vec<(usize, u32)>;
+pub(super) type Parts = Vec<(usize, u32)>;
 
 /// Finds a place for a gang and takes it from `nodes`.
 ///
@@ -34,10 +34,23 @@ pub fn place_outside(
     let mut first = 0;
     let mut members = Vec::with_capacity(parts.len());
     for (at, take) in parts {
-        members.push(nodes[at].take(&shape.resources, first, take));
+        members.push(take_on(&mut nodes[at], shape, first, take));
         first += take;
     }
     Some(members)
+}
+
+/// Takes the room of `count` tasks on a node, on GPUs that are near each other where that is
+/// asked for.
+fn take_on(node: &mut FreeNode<'_>, shape: &Shape, first: u32, count: u32) -> Member {
+    let wanted = &shape.resources;
+    match shape.topology.inside().filter(|_| wanted.gpus > 0) {
+        Some(level) => {
+            let tasks = sites::choose(node, wanted, level, count);
+            node.take_these(wanted, first, tasks)
+        }
+        None => node.take(wanted, first, count),
+    }
 }
 
 /// Whether a gang fits now.
@@ -46,24 +59,36 @@ pub fn fits(nodes: &[FreeNode<'_>], shape: &Shape) -> bool {
     find(nodes, shape, &BTreeSet::new(), |_| false).is_some()
 }
 
+/// Nodes on which a part of a gang fits, with how much.
+pub(super) fn rooms(
+    nodes: &[FreeNode<'_>],
+    shape: &Shape,
+    barred: impl Fn(NodeId) -> bool,
+) -> Parts {
+    let suits = |node: &FreeNode<'_>| {
+        shape.class.as_ref().is_none_or(|class| class == node.class)
+            && node.isolation.takes(&shape.confinement, false)
+            && !barred(node.id)
+    };
+    nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| suits(node))
+        .map(|(at, node)| (at, node.room(&shape.resources, shape.tasks)))
+        .filter(|(_, room)| *room > 0)
+        .collect()
+}
+
 fn find(
     nodes: &[FreeNode<'_>],
     shape: &Shape,
     avoid: &BTreeSet<NodeId>,
     barred: impl Fn(NodeId) -> bool,
 ) -> Option<Parts> {
-    let suits = |node: &FreeNode<'_>| {
-        shape.class.as_ref().is_none_or(|class| class == node.class)
-            && node.isolation.takes(&shape.confinement, false)
-            && !barred(node.id)
-    };
-    let rooms: Parts = nodes
-        .iter()
-        .enumerate()
-        .filter(|(_, node)| suits(node))
-        .map(|(at, node)| (at, node.room(&shape.resources, shape.tasks)))
-        .filter(|(_, room)| *room > 0)
-        .collect();
+    let rooms = rooms(nodes, shape, barred);
+    if !shape.topology.is_default() {
+        return near::find(nodes, shape, avoid, rooms);
+    }
     let whole = rooms.iter().filter(|(_, room)| *room >= shape.tasks);
     let best = whole.map(|(at, _)| *at).min_by_key(|at| {
         let node = &nodes[*at];

@@ -10,6 +10,7 @@ mod held;
 pub mod history;
 mod making_room;
 pub mod mix;
+mod near;
 pub mod order;
 mod pass;
 mod preempt;
@@ -19,6 +20,8 @@ pub mod room;
 pub mod score;
 pub mod share;
 mod shortage;
+mod sites;
+mod topology;
 mod victims;
 mod waits;
 mod windows;
@@ -36,6 +39,8 @@ mod reason_test;
 #[cfg(test)]
 mod share_test;
 #[cfg(test)]
+mod topology_test;
+#[cfg(test)]
 mod windows_test;
 
 pub use checks::{in_the_way, seats};
@@ -46,7 +51,7 @@ pub use reason::why;
 pub use replay::{ReplayFault, replay, replay_preemption};
 
 /// Version of the rules by which plans are made, recorded with each plan.
-pub const POLICY_VERSION: u32 = 5;
+pub const POLICY_VERSION: u32 = 6;
 
 /// Gangs that one plan of the leader tries at most.
 pub const BUDGET_STEPS: u64 = 4_096;

@@ -264,6 +264,7 @@ fn submitted(id: JobId, brief: &Brief) -> Submitted {
         interrupt: brief.interrupt,
         verify: brief.verify,
         reservation: brief.reservation.as_deref().map(str::to_owned),
+        topology: brief.topology,
         check: brief.check.as_deref().cloned(),
     };
     Submitted {

@@ -16,6 +16,7 @@ use domain::{
     node::build_key,
     port::RowRead,
     resource::{Gpu, TaskResources},
+    topology::{self, Level},
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,6 +86,9 @@ impl Sched {
             return None;
         }
         let lead = self.nodes.get(&placement.members.first()?.node)?;
+        if !self.lies_near(job.brief.topology.require, &placement.members) {
+            return None;
+        }
         let bound = bound_to(job, position);
         let others = placement.members.len() > 1;
         let good = bound.is_none_or(|class| class == lead.class)
@@ -97,6 +101,17 @@ impl Sched {
                 })
             });
         good.then(|| lead.class.clone())
+    }
+
+    /// Whether a gang has in common what its job requires, on nodes as they are now.
+    fn lies_near(&self, require: Option<Level>, members: &[Member]) -> bool {
+        let Some(level) = require else { return true };
+        let part = |member| {
+            let member: &Member = member;
+            Some((&self.nodes.get(&member.node)?.row.inventory.topology, member))
+        };
+        let parts: Option<Vec<_>> = members.iter().map(part).collect();
+        parts.is_some_and(|parts| topology::is_within(level, &parts))
     }
 
     pub(super) fn grant<R: RowRead>(

@@ -71,6 +71,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         verify: None,
         check: None,
         reservation: None,
+        topology: Default::default(),
     }
 }
 
@@ -102,6 +103,7 @@ pub fn machine(name: &str, gpus: u32, model: &str) -> Inventory {
         kernel: "6.1".into(),
         agent_version: "0.1.0".into(),
         isolation: domain::isolation::NodeIsolation::default(),
+        topology: domain::topology::NodeTopology::default(),
     }
 }
 

@@ -14,6 +14,7 @@ mod history_linearizable;
 mod ledger_balances;
 pub mod log_agreement;
 mod named_right;
+pub mod near_kept;
 mod one_leader;
 pub mod preemption_used;
 pub mod quota_kept;
@@ -128,6 +129,7 @@ impl Laws {
         self.audit.check(server)?;
         coverage.reasons += u64::from(reason_true::check(server)?);
         coverage.replans = self.record.borrow().replans;
+        coverage.near = self.record.borrow().near;
         (coverage.preemptions, coverage.preempted) = self.record.borrow().preempted();
         Ok(digest)
     }

@@ -148,6 +148,7 @@ fn bundled() -> JobSpec {
         verify: None,
         check: None,
         reservation: None,
+        topology: Default::default(),
     }
 }
 
@@ -172,6 +173,7 @@ fn as_run(spec: JobSpec, name: String, run: CheckRun) -> JobSpec {
         verify: None,
         check: Some(run),
         reservation: None,
+        topology: Default::default(),
         ..spec
     }
 }
