@@ -148,8 +148,8 @@ impl<'a> FreeNode<'a> {
     pub fn take(&mut self, wanted: &TaskResources, first: u32, count: u32) -> Member {
         let free: Vec<u32> = self.matching(wanted).collect();
         let mut free = free.into_iter();
-        let tasks = (0..count).map(|_| free.by_ref().take(wanted.gpus as usize).collect());
-        let tasks = tasks.collect();
+        let mut next = || free.by_ref().take(wanted.gpus as usize).collect();
+        let tasks: Vec<Vec<u32>> = (0..count).map(|_| next()).collect();
         self.take_these(wanted, first, tasks)
     }
 

@@ -24,11 +24,11 @@ fn by_site(
 }
 
 /// Free GPUs that suit, of each clique or NUMA node.
-pub fn suiting<'a>(
-    node: &'a FreeNode<'_>,
+pub fn suiting(
+    node: &FreeNode<'_>,
     wanted: &TaskResources,
     level: Level,
-) -> impl Iterator<Item = (u32, u64)> + 'a {
+) -> impl Iterator<Item = (u32, u64)> {
     by_site(node, wanted, level).0.into_iter().map(|(site, gpus)| (site, gpus.len() as u64))
 }
 

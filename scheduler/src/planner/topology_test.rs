@@ -97,14 +97,12 @@ fn is_near(script: &Script, level: Level, members: &[Member]) -> bool {
         match level {
             Level::Nvlink => names.extend(sites.map(|site| format!("{own} {:?}", site.nvlink))),
             Level::Numa => names.extend(sites.map(|site| format!("{own} {:?}", site.numa))),
-            Level::Node => drop(names.insert(own)),
-            Level::Rack if has.rack.is_empty() => drop(names.insert(own)),
-            Level::Rack => drop(names.insert(format!("rack {} {}", has.block, has.rack))),
-            Level::Block if !has.block.is_empty() => {
-                names.insert(format!("block {}", has.block));
-            }
-            Level::Block if has.rack.is_empty() => drop(names.insert(own)),
-            Level::Block => drop(names.insert(format!("rack {}", has.rack))),
+            Level::Node => names.extend([own]),
+            Level::Rack if has.rack.is_empty() => names.extend([own]),
+            Level::Rack => names.extend([format!("rack {} {}", has.block, has.rack)]),
+            Level::Block if !has.block.is_empty() => names.extend([format!("block {}", has.block)]),
+            Level::Block if has.rack.is_empty() => names.extend([own]),
+            Level::Block => names.extend([format!("rack {}", has.rack)]),
         }
     }
     names.len() == 1

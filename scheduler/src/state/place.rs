@@ -106,11 +106,13 @@ impl Sched {
     /// Whether a gang has in common what its job requires, on nodes as they are now.
     fn lies_near(&self, require: Option<Level>, members: &[Member]) -> bool {
         let Some(level) = require else { return true };
-        let part = |member| {
-            let member: &Member = member;
-            Some((&self.nodes.get(&member.node)?.row.inventory.topology, member))
-        };
-        let parts: Option<Vec<_>> = members.iter().map(part).collect();
+        let parts: Option<Vec<_>> = members
+            .iter()
+            .map(|member| {
+                let node = self.nodes.get(&member.node)?;
+                Some((&node.row.inventory.topology, member))
+            })
+            .collect();
         parts.is_some_and(|parts| topology::is_within(level, &parts))
     }
 
