@@ -6,7 +6,7 @@
 mod cluster;
 
 use crate::report::{self, Figure, Quantity, Target};
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use cluster::{Asks, Memory, job};
 use domain::{Millis, job::JobSpec};
 use std::time::{Duration, Instant};
@@ -153,6 +153,33 @@ fn small() -> Result<()> {
     Ok(())
 }
 
+/// One gang of 128 whole nodes on 10,000, of which every seventh has something running.
+fn gang() -> Result<()> {
+    for (words, name) in [("any", "anywhere"), ("rack", "within one rack")] {
+        let mut memory = Memory::of_nodes(10_000);
+        let one = Asks { tasks: 1, gpus: 8, cores: 8 };
+        memory.submit((0..1_400).map(|number| job(number, one)));
+        memory.fill();
+        let whole = job(10_000, Asks { tasks: 128, ..one });
+        let topology = words.parse().map_err(|why| anyhow!("{why}"))?;
+        memory.submit([JobSpec { topology, ..whole }].into_iter());
+        let mut times = Vec::new();
+        for _ in 0..11 {
+            let (plan, took) = memory.plan();
+            let gangs = &plan.record.placements;
+            ensure!(gangs.len() == 1 && gangs[0].members.len() == 128, "not placed whole");
+            times.push(took);
+        }
+        times.sort_unstable();
+        at_most(format!("a gang of 1,024 GPUs {name}, 10,000 nodes"), times[5], MILLIS_50)
+            .note("median of 11 passes; one placement of 128 whole nodes each")
+            .print();
+    }
+    Ok(())
+}
+
+const MILLIS_50: Duration = Duration::from_millis(50);
+
 /// Placements a round of [`replay`] makes.
 const ROUND: usize = 2_000;
 
@@ -225,5 +252,6 @@ pub fn run(decisions: usize) -> Result<()> {
     incremental()?;
     full()?;
     small()?;
+    gang()?;
     replay(decisions)
 }

@@ -109,6 +109,7 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         kernel: String::new(),
         agent_version: String::new(),
         isolation: domain::isolation::NodeIsolation::default(),
+        topology: domain::topology::NodeTopology::default(),
     };
     let (started, ended, facts) = (Millis(0), Millis(1), Vec::new());
     Ok(Sealing { wanted, dirs, inventory, started, ended, facts, node_key: None })

@@ -19,6 +19,7 @@ use crate::{
     limit, reservation,
     resource::TaskResources,
     retain::Retain,
+    topology::Topology,
     unit::{Bytes, Millis},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -121,6 +122,9 @@ pub struct JobSpec {
     /// How long the files of its results are kept; none leaves it to the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retain: Option<Retain>,
+    /// How near the parts of its gang have to be.
+    #[serde(default, skip_serializing_if = "Topology::is_default")]
+    pub topology: Topology,
 }
 
 /// A specification that no cluster could run.
@@ -189,6 +193,7 @@ impl JobSpec {
         }
         self.check_names(&mut fault);
         self.checkpoint.check(&mut fault);
+        self.topology.check(&self.resources, &mut fault);
         isolation::check(self, gpus, &mut fault);
         let captured = self.code.iter().map(|code| ("code", code));
         let captured = captured.chain(self.datasets.values().map(|set| ("datasets", set)));

@@ -38,6 +38,7 @@ pub mod resource;
 pub mod retain;
 pub mod scratch;
 pub mod signing;
+pub mod topology;
 pub mod tree;
 pub mod unit;
 pub mod view;

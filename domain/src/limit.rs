@@ -73,6 +73,8 @@ pub const WHY_MAX: usize = 1_000;
 pub const HALF_LIFE_MAX: Millis = Millis(3_650 * 24 * 3_600_000);
 /// Nodes of one cluster.
 pub const NODES_MAX: usize = 20_000;
+/// Bytes of the name of a rack or a block.
+pub const ZONE_NAME_MAX: usize = 64;
 /// GPUs of one node.
 pub const NODE_GPUS_MAX: usize = 64;
 /// Bytes of each text in what a node tells of a GPU that is held back.

@@ -4,6 +4,7 @@ use crate::{
     digest::Digest,
     isolation::NodeIsolation,
     resource::Gpu,
+    topology::NodeTopology,
     unit::{Bytes, CpuMillis},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -37,6 +38,9 @@ pub struct Inventory {
     /// How far it keeps tasks apart from itself.
     #[serde(default)]
     pub isolation: NodeIsolation,
+    /// Where it is, and where its GPUs are in it.
+    #[serde(default, skip_serializing_if = "NodeTopology::is_empty")]
+    pub topology: NodeTopology,
 }
 
 impl Inventory {

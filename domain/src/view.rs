@@ -207,8 +207,8 @@ pub struct WhyView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonView {
     /// Its one word: gpus, gpu_model, cpu, memory, gang, ahead, share, queue, user, budget,
-    /// health, array, lease, held, after, pause, isolation, network, policy, reservation; of what
-    /// runs: idle, hung.
+    /// health, array, lease, held, after, pause, isolation, network, policy, reservation, topology;
+    /// of what runs: idle, hung.
     pub kind: String,
     /// What is asked and what there is.
     pub detail: String,

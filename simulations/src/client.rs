@@ -1,6 +1,6 @@
 //! A client: submits, cancels, and repeats under the same key until it has an answer.
 
-use crate::{bits::Bits, chance::Chance, queues, read::ReadOf, runtime::Work};
+use crate::{bits::Bits, chance::Chance, near, queues, read::ReadOf, runtime::Work};
 use domain::{
     Bytes, CpuMillis, Digest, ElementId, JobId, Millis, RequestKey,
     after::{After, RetryRule, When},
@@ -9,6 +9,7 @@ use domain::{
     queue::ConfigError,
     resource::TaskResources,
     retain::Retain,
+    topology::Topology,
 };
 use registry::seal::recipe;
 use scheduler::state::command::{Command, NewJob, Refusal, Reply, Request};
@@ -51,6 +52,8 @@ pub struct Client {
     keeping: Chance,
     /// Data for its next job.
     data: Option<Digest>,
+    /// How near the parts of its gangs have to be.
+    near: Chance,
     bits: Bits,
     /// The first answer to each key.
     pub replies: BTreeMap<RequestKey, Reply>,
@@ -67,6 +70,7 @@ impl Client {
             checks: chance.branch("checks", 0),
             keeping: chance.branch("keeping", 0),
             data: None,
+            near: chance.branch("near", 0),
             bits,
             configs: 0,
             version: 0,
@@ -213,8 +217,10 @@ impl Client {
             check: None,
             reservation: None,
             retain: draw_retain(&mut self.keeping),
+            topology: Topology::default(),
         };
-        let spec = self.bits.shape(spec, &mut self.checks);
+        let mut spec = self.bits.shape(spec, &mut self.checks);
+        spec.topology = near::draw(&mut self.near, &spec);
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }
     }

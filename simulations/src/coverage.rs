@@ -110,6 +110,8 @@ coverage! {
     replays = "segments run again",
     /// GPUs that were named for wrong bits.
     named = "GPUs named",
+    /// Gangs that required nearness, when they started.
+    near = "gangs kept near",
 }
 
 /// The counts as lines of a few each.

@@ -12,6 +12,7 @@ pub mod event;
 pub mod fault;
 pub mod law;
 pub mod machine;
+pub mod near;
 pub mod node;
 pub mod queues;
 pub mod read;

@@ -2,6 +2,7 @@
 
 use crate::{
     chance::Chance,
+    near,
     runtime::{Running, Tasks, Work, checkpoint_root, output_root},
     world::{documents_of, file_of},
 };
@@ -134,6 +135,7 @@ impl Node {
             kernel: "6.1".into(),
             agent_version: "0.1.0".into(),
             isolation: domain::isolation::NodeIsolation::default(),
+            topology: near::place(self.at, self.gpus),
         }
     }
 

@@ -2,7 +2,7 @@
 //! witness by which histories are judged.
 
 use crate::law::{
-    needed_kept::NeededKept, preemption_used::PreemptionUsed, quota_kept, window_kept,
+    near_kept, needed_kept::NeededKept, preemption_used::PreemptionUsed, quota_kept, window_kept,
 };
 use domain::{
     Digest, JobId, LogIndex, RequestKey,
@@ -38,6 +38,8 @@ pub struct Record {
     needed: NeededKept,
     /// Plans that were made again.
     pub replans: u64,
+    /// Gangs that started near each other, as their jobs required.
+    pub near: u64,
     broken: Option<String>,
 }
 
@@ -71,6 +73,12 @@ impl Record {
         }
         if let Some(what) = window_kept::broken(&machine.view(), at, entry) {
             self.broken.get_or_insert(what);
+        }
+        match near_kept::look(&machine.view(), at) {
+            Ok(seen) => self.near += seen,
+            Err(what) => {
+                self.broken.get_or_insert(what);
+            }
         }
         if let Some(what) = self.used.look(&machine.view(), at) {
             self.broken.get_or_insert(what);

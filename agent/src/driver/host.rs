@@ -5,6 +5,7 @@ use domain::{
     hardware::{Disk, Hardware, HostHardware, Network},
     isolation::NodeIsolation,
     node::Inventory,
+    topology::NodeTopology,
 };
 use std::{fs, io, path::Path};
 
@@ -45,9 +46,14 @@ pub fn read_host() -> Result<HostHardware, HostError> {
     })
 }
 
-/// What the scheduler is told of a machine by the name of `name`.
+/// What the scheduler is told of a machine by the name of `name`, in the rack and block of `place`.
 #[must_use]
-pub fn inventory(name: String, hardware: &Hardware, isolation: NodeIsolation) -> Inventory {
+pub fn inventory(
+    name: String,
+    hardware: &Hardware,
+    isolation: NodeIsolation,
+    place: &NodeTopology,
+) -> Inventory {
     let (host, driver) = (&hardware.host, hardware.gpus.driver.clone());
     let (driver_version, cuda_version) =
         driver.map_or_else(Default::default, |driver| (driver.version, driver.cuda));
@@ -64,6 +70,7 @@ pub fn inventory(name: String, hardware: &Hardware, isolation: NodeIsolation) ->
         kernel: host.kernel.clone(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         isolation,
+        topology: NodeTopology { gpus: hardware.gpus.sites(), ..place.clone() },
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn inventory() -> Inventory {
         kernel: text(),
         agent_version: text(),
         isolation: domain::isolation::NodeIsolation::default(),
+        topology: domain::topology::NodeTopology::default(),
     }
 }
 
@@ -65,6 +66,7 @@ pub(super) fn spec() -> JobSpec {
         check: None,
         reservation: None,
         retain: None,
+        topology: Default::default(),
     }
 }
 

@@ -49,6 +49,7 @@ impl<B: Stores> Shell<B> {
             self.inventory.name.clone(),
             hardware,
             self.inventory.isolation.clone(),
+            &self.inventory.topology,
         );
         let other = |gpu: &&Gpu| {
             let moved = |now: &Gpu| (now.index == gpu.index) != (now.uuid == gpu.uuid);

@@ -4,7 +4,7 @@ use crate::{
     driver::{gpu::GpuError, host::HostError, image::Containers},
     store::Tls,
 };
-use domain::{Bytes, CpuMillis, isolation::Isolation};
+use domain::{Bytes, CpuMillis, isolation::Isolation, topology::NodeTopology};
 use registry::seal::node::NodeKey;
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -31,6 +31,8 @@ pub struct Config {
     pub readable: Vec<PathBuf>,
     /// Where container images come from.
     pub containers: Containers,
+    /// The rack and the block that the machine is in.
+    pub place: NodeTopology,
     /// Bytes of verified blobs that are kept for later jobs.
     pub cache_max: Bytes,
     /// The command that serves [`Config::dir`] as supervisor:
@@ -108,6 +110,9 @@ impl Config {
         }
         if self.servers.is_empty() {
             return Err(fault("servers", "is empty", "give the address of at least one server"));
+        }
+        if let Err(why) = self.place.check() {
+            return Err(fault("place", &why, "give `rack` and `block` other names"));
         }
         let failed =
             |path: &PathBuf, why| AgentError::Folder { path: path.display().to_string(), why };

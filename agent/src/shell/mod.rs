@@ -69,7 +69,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
     let gpus: Arc<dyn Gpus> = Arc::from(gpu::open(config.nvml.as_deref())?);
     let hardware = hardware(&config, &*gpus)?;
     let (isolation, images) = apart::isolation(&config).await?;
-    let inventory = host::inventory(config.name.clone(), &hardware, isolation);
+    let inventory = host::inventory(config.name.clone(), &hardware, isolation, &config.place);
     let class = hardware.class();
     tracing::info!(node = %config.name, gpus = inventory.gpus.len(), %class, "agent starts");
     for gpu in &hardware.gpus.unread {

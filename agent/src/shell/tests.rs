@@ -89,6 +89,7 @@ impl World {
             memory: Some(Bytes(1 << 30)),
             isolation: domain::isolation::Isolation::None,
             containers: crate::driver::image::Containers::default(),
+            place: domain::topology::NodeTopology::default(),
             readable: vec![],
             cache_max: Bytes(1 << 30),
             supervisor: vec!["/bin/false".into()],

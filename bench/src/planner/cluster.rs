@@ -8,6 +8,7 @@ use domain::{
     link::Report,
     node::Inventory,
     resource::{Gpu, TaskResources},
+    topology::NodeTopology,
 };
 use scheduler::{
     planner::{self, Plan},
@@ -84,7 +85,19 @@ pub fn job(number: usize, asks: Asks) -> JobSpec {
         check: None,
         reservation: None,
         retain: None,
+        topology: Default::default(),
     }
+}
+
+fn rack(number: usize) -> String {
+    let twelve: usize = (120..132).sum();
+    let (dozen, mut within) = (number / twelve, number % twelve);
+    let mut rack = 0;
+    while within >= 120 + rack {
+        within -= 120 + rack;
+        rack += 1;
+    }
+    format!("r{}", dozen * 12 + rack)
 }
 
 /// A node of eight GPUs, 96 cores and 1 TiB.
@@ -110,6 +123,8 @@ fn node(number: usize) -> Inventory {
         kernel: "6.1".into(),
         agent_version: "0.1.0".into(),
         isolation: NodeIsolation::default(),
+        // Racks of 120 to 131 nodes: few of them hold a gang of 128.
+        topology: NodeTopology { rack: rack(number), ..NodeTopology::default() },
     }
 }
 

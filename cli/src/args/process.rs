@@ -50,6 +50,12 @@ pub struct Agent {
     /// The least isolation of every job: plain, sandbox, container; by default what the configuration says
     #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &ISOLATION))]
     pub isolation: Option<Isolation>,
+    /// The rack that the machine is in; by default what the configuration says
+    #[arg(long, value_name = "NAME")]
+    pub rack: Option<String>,
+    /// The block of the fabric that the machine is in; by default what the configuration says
+    #[arg(long, value_name = "NAME")]
+    pub block: Option<String>,
 }
 
 /// `assay server`.

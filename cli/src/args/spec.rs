@@ -23,6 +23,7 @@ use domain::{
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
     retain::Retain,
+    topology::Topology,
 };
 use std::path::{Path, PathBuf};
 
@@ -141,6 +142,9 @@ pub struct SpecFlags {
     /// The reservation in which alone it runs
     #[arg(long, value_name = "NAME", add = complete::reservations())]
     pub reservation: Option<String>,
+    /// How near its gang lies: rack, block, node, nvlink, numa; prefer:LEVEL; spread; any
+    #[arg(long, value_name = "WORDS", value_parser = |t: &str| t.parse::<Topology>())]
+    pub topology: Option<Topology>,
 }
 
 impl SpecFlags {
@@ -190,6 +194,7 @@ impl SpecFlags {
             verify: self.verify,
             retain: self.retain,
             reservation: self.reservation.clone(),
+            topology: self.topology,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 use ::agent::{driver::supervisor, store::Tls as AgentTls};
 use clap::{CommandFactory, Parser};
 use clap_complete::{Shell, env::Shells};
-use domain::{Bytes, LogIndex, ReplicaId};
+use domain::{Bytes, LogIndex, ReplicaId, topology::NodeTopology};
 use serde::Serialize;
 use std::{
     env, fs, io,
@@ -242,6 +242,11 @@ pub async fn agent(args: &Agent) -> Result<Exit, Fault> {
         isolation: args.isolation.unwrap_or(config.isolation),
         readable: config.readable,
         containers: config.containers,
+        place: NodeTopology {
+            rack: args.rack.clone().unwrap_or(config.place.rack),
+            block: args.block.clone().unwrap_or(config.place.block),
+            ..NodeTopology::default()
+        },
         cache_max: CACHE_MAX,
         supervisor: vec![program.display().to_string(), "supervisor".into(), "--dir".into(), dir],
     };

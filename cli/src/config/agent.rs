@@ -11,13 +11,14 @@ use crate::{
     quantity,
 };
 use ::agent::driver::image::Containers;
-use domain::{Bytes, CpuMillis, isolation::Isolation};
+use domain::{Bytes, CpuMillis, isolation::Isolation, topology::NodeTopology};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
+    "block",
     "ca",
     "cert",
     "containers",
@@ -28,6 +29,7 @@ const KEYS: [&str; 12] = [
     "memory",
     "name",
     "nvml",
+    "rack",
     "readable",
     "servers",
 ];
@@ -61,6 +63,8 @@ pub struct Agent {
     pub readable: Vec<PathBuf>,
     /// Where container images come from.
     pub containers: Containers,
+    /// The rack and the block that the machine is in.
+    pub place: NodeTopology,
 }
 
 /// Reads an agent's configuration. Its paths are relative to its folder.
@@ -96,6 +100,9 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
         }
     }
     let nvml = texts.get("nvml").map(|text| base.join(text));
+    let said = |name: &str| texts.get(name).cloned().unwrap_or_default();
+    let place =
+        NodeTopology { rack: said("rack"), block: said("block"), ..NodeTopology::default() };
     let mut text = |name: &str| {
         let value = texts.get(name).cloned();
         reader.wanted(name, value)
@@ -117,6 +124,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
         isolation: isolation.unwrap_or_default(),
         readable: readable.unwrap_or_default().into_iter().map(|it| base.join(it)).collect(),
         containers,
+        place,
     })
 }
 
@@ -154,11 +162,13 @@ mod tests {
         let path = dir.path().join("agent.toml");
         let good = "name = \"node-a\"\ndir = \"data\"\nservers = [\"a:1\"]\nca = \"ca.pem\"\n\
                     cert = \"n.pem\"\nkey = \"n.key\"\ncpus = 1.5\nmemory = \"1GiB\"\nisolation = \"sandbox\"\n\
+                    rack = \"r7\"\nblock = \"b1\"\n\
                     [containers]\nimages = \"images\"\npodman = \"podman\"\ncdi = [\"cdi\"]\n";
         std::fs::write(&path, good).unwrap();
         let agent = load(&path).unwrap();
         assert_eq!(agent.cpu, Some(CpuMillis(1_500)));
         assert_eq!((agent.nvml, agent.isolation), (None, Isolation::Sandbox));
+        assert_eq!((agent.place.rack.as_str(), agent.place.block.as_str()), ("r7", "b1"));
         assert_eq!(agent.containers.images, Some(dir.path().join("images")));
         assert_eq!(agent.containers.podman, Some("podman".into()));
         assert_eq!(agent.containers.cdi, Some(vec![dir.path().join("cdi")]));

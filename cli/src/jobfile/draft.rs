@@ -13,6 +13,7 @@ use domain::{
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
     retain::Retain,
+    topology::Topology,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -107,6 +108,8 @@ pub struct Draft {
     pub retain: Option<Retain>,
     /// The window in which alone it runs.
     pub reservation: Option<String>,
+    /// How near the parts of its gang have to be.
+    pub topology: Option<Topology>,
 }
 
 impl Draft {
@@ -163,6 +166,7 @@ impl Draft {
             verify: self.verify.or(base.verify),
             retain: self.retain.or(base.retain),
             reservation: self.reservation.or(base.reservation),
+            topology: self.topology.or(base.topology),
         }
     }
 
@@ -221,6 +225,7 @@ impl Draft {
             check: None,
             retain: self.retain,
             reservation: self.reservation.clone(),
+            topology: self.topology.unwrap_or_default(),
         }
     }
 

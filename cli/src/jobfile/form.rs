@@ -3,7 +3,7 @@
 use super::{
     draft::{DataSource, Draft, array},
     interrupt::read_preemptible,
-    keeping, retain, verify, waits,
+    keeping, retain, topology, verify, waits,
 };
 use crate::{
     document::{
@@ -23,7 +23,7 @@ use domain::{
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 32] = [
+pub const KEYS: [&str; 33] = [
     "after",
     "after_any",
     "after_failed",
@@ -54,6 +54,7 @@ pub const KEYS: [&str; 32] = [
     "seed",
     "tasks",
     "time_limit",
+    "topology",
     "verify",
     "warn_before",
 ];
@@ -118,6 +119,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
                 let remedy = "give a duration such as \"2h30m\"";
                 draft.time_limit = reader.quantity(field, quantity::duration, remedy);
             }
+            "topology" => draft.topology = topology::read(reader, field),
             "warn_before" => {
                 let remedy = "give a duration such as \"2m\"";
                 draft.warn = reader.quantity(field, quantity::duration, remedy);

@@ -8,6 +8,7 @@ mod keeping;
 pub mod retain;
 pub mod sbatch;
 pub mod script;
+mod topology;
 pub mod verify;
 pub mod waits;
 

@@ -10,6 +10,7 @@ use domain::{
     isolation::{Confinement, Isolation, Network},
     job::{ElementState, JobSpec},
     lease::Phase,
+    topology::{Layout, Topology},
     view::{AttemptView, ElementView, JobView},
 };
 use serde::Serialize;
@@ -104,7 +105,16 @@ fn needs(spec: &JobSpec) -> String {
         show_size(resources.memory),
     ) + &apart(&spec.confinement)
         + &spec.image.as_ref().map(|image| format!(", in {image}")).unwrap_or_default()
+        + &near(spec.topology)
         + if spec.interrupt.preemptible == Preemptible::No { ", not preemptible" } else { "" }
+}
+
+/// What a job asks of where its gang lies; nothing for one that leaves it to the planner.
+fn near(asked: Topology) -> String {
+    let require = asked.require.map(|level| format!(", within one {}", level.one()));
+    let prefer = asked.prefer.map(|level| format!(", in few {}s", level.one()));
+    let spread = (asked.layout == Layout::Spread).then(|| ", spread over nodes".to_owned());
+    [require, prefer, spread].into_iter().flatten().collect()
 }
 
 /// What a job asks for of its isolation; nothing for one that leaves it to the node.

@@ -10,9 +10,11 @@ use domain::{
     isolation::NodeIsolation,
     node::NodeState,
     resource::Gpu,
+    topology::Level,
     view::{HeldGpuView, NodeView},
 };
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// The document of `assay nodes --json`.
 #[derive(Debug, Serialize)]
@@ -31,8 +33,51 @@ pub fn text(style: Style, nodes: &Nodes) -> String {
     if nodes.nodes.is_empty() && style.table {
         return "no nodes; start an agent: assay agent --config FILE\n".into();
     }
-    let rows: Vec<_> = nodes.nodes.iter().map(|node| row(style, node)).collect();
-    table(style, &HEADING, &rows)
+    // Last, so that what reads the others by their place goes on to.
+    let placed = nodes.nodes.iter().any(|node| place(node).is_some());
+    let mut heading = HEADING.to_vec();
+    heading.extend(placed.then_some("RACK"));
+    let row = |node: &NodeView| {
+        let mut cells = row(style, node);
+        cells.extend(placed.then(|| place(node).unwrap_or_else(|| "-".into())));
+        cells
+    };
+    let rows: Vec<_> = nodes.nodes.iter().map(row).collect();
+    table(style, &heading, &rows)
+}
+
+/// The rack that a node is in, or at least the block.
+fn place(node: &NodeView) -> Option<String> {
+    let topology = &node.inventory.topology;
+    let zone = topology.zone(Level::Rack).or(topology.zone(Level::Block));
+    zone.map(|zone| zone.to_string())
+}
+
+/// GPUs of a node that have a level in common: `0 1 | 2 3`.
+fn sites(node: &NodeView, level: Level) -> Option<String> {
+    let topology = &node.inventory.topology;
+    let mut sites: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for gpu in &topology.gpus {
+        if let Some(site) = topology.site(level, gpu.index) {
+            sites.entry(site).or_default().push(gpu.index.to_string());
+        }
+    }
+    let sites: Vec<_> = sites.into_values().map(|gpus| gpus.join(" ")).collect();
+    (!sites.is_empty()).then(|| sites.join(" | "))
+}
+
+/// Where a node is, and which of its GPUs are near each other: a line for each that is known.
+fn topology(node: &NodeView) -> String {
+    let topology = &node.inventory.topology;
+    let said = |name: &String| (!name.is_empty()).then(|| name.clone());
+    let facts = [
+        ("rack", said(&topology.rack)),
+        ("block", said(&topology.block)),
+        ("nvlink", sites(node, Level::Nvlink)),
+        ("numa", sites(node, Level::Numa)),
+    ];
+    let known = facts.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    known.map(|(name, value)| format!("{name:<9} {value}\n")).collect()
 }
 
 fn row(style: Style, node: &NodeView) -> Vec<String> {
@@ -106,6 +151,7 @@ pub fn detail(style: Style, node: &NodeView) -> String {
     for lack in has.isolation.container_lacks.iter().filter(|_| has.isolation.can_sandbox()) {
         out.push_str(&format!("{:<9}   for containers lacks {lack}\n", ""));
     }
+    out.push_str(&topology(node));
     for window in &node.windows {
         out.push_str(&format!("{:<9} {}\n", "window", of_node(window)));
     }

@@ -11,6 +11,7 @@ use domain::{
     lease::{Member, Phase, TaskPlace},
     node::{Inventory, NodeState},
     resource::{Gpu, TaskResources},
+    topology::{GpuSite, NodeTopology},
     tree::{Tree, TreeFile},
     view::{
         ArtifactView, AttemptView, AuditPage, ClusterView, ElementCounts, ElementView, HeldGpuView,
@@ -65,6 +66,7 @@ pub fn spec() -> JobSpec {
         check: None,
         reservation: None,
         retain: None,
+        topology: Default::default(),
     }
 }
 
@@ -193,6 +195,15 @@ fn isolation() -> domain::isolation::NodeIsolation {
     domain::isolation::NodeIsolation { cgroup: 2, landlock: 7, ..Default::default() }
 }
 
+/// The first node is in a rack, and has two GPUs of one clique.
+fn topology(id: u32) -> NodeTopology {
+    if id != 1 {
+        return NodeTopology::default();
+    }
+    let site = |index| GpuSite { index, nvlink: Some(0), numa: Some(index) };
+    NodeTopology { rack: "r7".into(), block: "b1".into(), gpus: vec![site(0), site(1)] }
+}
+
 pub fn nodes() -> Vec<NodeView> {
     let gpu = |index| Gpu {
         index,
@@ -216,6 +227,7 @@ pub fn nodes() -> Vec<NodeView> {
             kernel: "6.1".into(),
             agent_version: "0.1.0".into(),
             isolation: isolation(),
+            topology: topology(id),
         },
         hardware_class: "NVIDIA H100 80GB HBM3/driver-550/x86-64-v3".into(),
         status,

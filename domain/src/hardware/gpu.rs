@@ -78,7 +78,7 @@ pub struct GpuHardware {
 }
 
 impl GpuHardware {
-    fn offer(&self, slice: &Slice, place: u32) -> Gpu {
+    pub(super) fn offer(&self, slice: &Slice, place: u32) -> Gpu {
         Gpu {
             index: SLICES_FIRST + self.gpu.index * SLICES_MAX + place,
             uuid: slice.uuid.clone(),

@@ -158,6 +158,7 @@ fn the_class_is_the_one_of_the_inventory() {
         kernel: String::new(),
         agent_version: String::new(),
         isolation: crate::isolation::NodeIsolation::default(),
+        topology: crate::topology::NodeTopology::default(),
     };
     assert_eq!(machine.class(), "H100/driver-550/x86-64-v3");
     assert_eq!(machine.class(), inventory.hardware_class());

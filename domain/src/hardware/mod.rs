@@ -7,6 +7,7 @@ mod change;
 mod cpu_set;
 mod gpu;
 mod host;
+mod sites;
 
 #[cfg(test)]
 mod laws;

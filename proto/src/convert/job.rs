@@ -1,6 +1,6 @@
 //! A job on the wire.
 
-use super::{after, digest};
+use super::{after, digest, topology};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
@@ -13,6 +13,7 @@ use domain::{
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     resource::TaskResources,
     retain::Retain,
+    topology::Level,
 };
 
 /// A field of a request that no domain type allows.
@@ -108,6 +109,9 @@ impl From<&JobSpec> for v1::Job {
             verify_of_10000: spec.verify.map(|verify| verify.segments_of_10000),
             reservation: spec.reservation.clone().unwrap_or_default(),
             retain_ms: spec.retain.map(Retain::wire),
+            topology_require: spec.topology.require.map_or("", Level::word).into(),
+            topology_prefer: spec.topology.prefer.map_or("", Level::word).into(),
+            topology_layout: topology::layout_word(spec.topology.layout).into(),
         }
     }
 }
@@ -223,6 +227,7 @@ impl v1::Job {
         let framework = framework(&self.framework)?;
         let image = self.image()?;
         let interrupt = self.interrupt()?;
+        let topology = self.topology()?;
         let datasets = self
             .datasets
             .into_iter()
@@ -266,6 +271,7 @@ impl v1::Job {
             check: None,
             reservation: (!self.reservation.is_empty()).then_some(self.reservation),
             retain: self.retain_ms.map(Retain::from_wire),
+            topology,
         })
     }
 }
@@ -337,6 +343,7 @@ mod tests {
             check: None,
             reservation: Some("demo".into()),
             retain: Some(Retain::Forever),
+            topology: "rack,prefer:node".parse().unwrap(),
         }
     }
 

@@ -4,6 +4,7 @@ mod after;
 mod job;
 mod queue;
 mod reservation;
+mod topology;
 
 pub use after::{when, when_word};
 pub use job::WireError;

@@ -328,6 +328,7 @@ mod tests {
             check: None,
             reservation: None,
             retain: None,
+            topology: Default::default(),
         }
     }
 
@@ -352,6 +353,7 @@ mod tests {
             kernel: "6.1".into(),
             agent_version: "0.1.0".into(),
             isolation: domain::isolation::NodeIsolation::default(),
+            topology: domain::topology::NodeTopology::default(),
         }
     }
 

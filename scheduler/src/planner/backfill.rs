@@ -12,7 +12,7 @@ use super::{
 use crate::state::{sched::Shape, view::View};
 use domain::{
     LeaseId, Millis, NodeId,
-    lease::{Lease, Phase},
+    lease::{Lease, Member, Phase},
 };
 use std::{
     cmp::Reverse,
@@ -51,17 +51,53 @@ pub fn reserve<'a>(
     };
     let mut ends: BinaryHeap<_> = view.all_leases().map(order).collect();
     let mut room = Emptying::new(nodes, shape);
-    let mut at = Some(now);
+    let mut ended = Vec::new();
     // The more have ended the sooner it fits: the first number with which it does.
     while !room.fits() {
         let Reverse((_, end, id)) = ends.pop()?;
-        at = end;
-        if !view.is_ceding(id) {
-            room.end(view, id);
+        ended.push((end, id));
+        room.end(view, id);
+    }
+    let members = match shape.topology.is_default() {
+        true => place_gang(&mut room.nodes(), shape, &BTreeSet::new())?,
+        false => {
+            let first = ended.len();
+            ended.extend(
+                ends.into_sorted_vec().into_iter().rev().map(|Reverse((_, end, id))| (end, id)),
+            );
+            let (count, members) = near(view, nodes, shape, &ended, first)?;
+            ended.truncate(count);
+            members
+        }
+    };
+    let at = ended.last().map_or(Some(now), |(end, _)| *end);
+    Some(Reservation { nodes: members.iter().map(|member| member.node).collect(), at })
+}
+
+/// With how many ended a gang fits whose parts have to be near each other, at least `first`: each
+/// try looks at all nodes, so by halves.
+fn near<'a>(
+    view: &View<'a>,
+    nodes: &[FreeNode<'a>],
+    shape: &Shape,
+    ends: &[(Option<Millis>, LeaseId)],
+    first: usize,
+) -> Option<(usize, Vec<Member>)> {
+    let place = |count: usize| {
+        let mut room = Emptying::new(nodes, shape);
+        ends[..count].iter().for_each(|(_, id)| room.end(view, *id));
+        place_gang(&mut room.nodes(), shape, &BTreeSet::new())
+    };
+    let (mut low, mut high) = (first, ends.len());
+    let mut members = place(high)?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match place(middle) {
+            Some(found) => (members, high) = (found, middle),
+            None => low = middle + 1,
         }
     }
-    let members = place_gang(&mut room.nodes(), shape, &BTreeSet::new())?;
-    Some(Reservation { nodes: members.iter().map(|member| member.node).collect(), at })
+    Some((high, members))
 }
 
 /// When an attempt has ended at the latest, if that is known.
@@ -121,7 +157,11 @@ impl<'s, 'a> Emptying<'s, 'a> {
         self.whole > 0 || self.shared.values().any(|room| *room >= tasks)
     }
 
+    /// A lease ends. What it leaves to a gang that it makes room for, is that gang's.
     fn end(&mut self, view: &View<'a>, id: LeaseId) {
+        if view.is_ceding(id) {
+            return;
+        }
         let lease = view.lease(id);
         let job = lease.and_then(|lease| view.live_job(lease.element.job));
         let Some((lease, job)) = lease.zip(job) else { return };

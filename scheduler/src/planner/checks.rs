@@ -16,6 +16,7 @@ use domain::{
     isolation::Confinement,
     lease::{Member, TaskPlace},
     limit,
+    topology::Topology,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,6 +76,7 @@ fn place(mut nodes: Vec<FreeNode<'_>>, check: &Check) -> Option<Vec<Member>> {
         resources: check.needs.resources.clone(),
         class: Some(check.class.clone()),
         confinement: Confinement { disk: None, ..check.needs.confinement },
+        topology: Topology::default(),
     };
     place_gang(&mut nodes, &shape, &BTreeSet::new())
 }

@@ -1,6 +1,6 @@
 //! Whether and where one gang fits: whole or not at all.
 
-use super::free::FreeNode;
+use super::{free::FreeNode, near, sites};
 use crate::state::sched::Shape;
 use domain::{NodeId, lease::Member};
 use std::{
@@ -34,10 +34,23 @@ pub fn place_outside(
     let mut first = 0;
     let mut members = Vec::with_capacity(parts.len());
     for (at, take) in parts {
-        members.push(nodes[at].take(&shape.resources, first, take));
+        members.push(take_on(&mut nodes[at], shape, first, take));
         first += take;
     }
     Some(members)
+}
+
+/// Takes the room of `count` tasks on a node, on GPUs that are near each other where that is
+/// asked for.
+pub(super) fn take_on(node: &mut FreeNode<'_>, shape: &Shape, first: u32, count: u32) -> Member {
+    let wanted = &shape.resources;
+    match shape.topology.inside().filter(|_| wanted.gpus > 0) {
+        Some(level) => {
+            let tasks = sites::choose(node, wanted, level, count);
+            node.take_these(wanted, first, tasks)
+        }
+        None => node.take(wanted, first, count),
+    }
 }
 
 /// Whether a gang fits now.
@@ -52,20 +65,32 @@ pub(super) fn suits(node: &FreeNode<'_>, shape: &Shape) -> bool {
         && node.isolation.takes(&shape.confinement, false)
 }
 
-fn find(
+/// Nodes on which a part of a gang fits, with how much.
+pub(super) fn rooms(
+    nodes: &[FreeNode<'_>],
+    shape: &Shape,
+    barred: impl Fn(NodeId) -> bool,
+) -> Parts {
+    nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| suits(node, shape) && !barred(node.id))
+        .map(|(at, node)| (at, node.room(&shape.resources, shape.tasks)))
+        .filter(|(_, room)| *room > 0)
+        .collect()
+}
+
+/// Where a gang fits, by a look at every node.
+pub(super) fn find(
     nodes: &[FreeNode<'_>],
     shape: &Shape,
     avoid: &BTreeSet<NodeId>,
     barred: impl Fn(NodeId) -> bool,
 ) -> Option<Parts> {
-    let open = |node: &FreeNode<'_>| suits(node, shape) && !barred(node.id);
-    let rooms: Parts = nodes
-        .iter()
-        .enumerate()
-        .filter(|(_, node)| open(node))
-        .map(|(at, node)| (at, node.room(&shape.resources, shape.tasks)))
-        .filter(|(_, room)| *room > 0)
-        .collect();
+    let rooms = rooms(nodes, shape, barred);
+    if !shape.topology.is_default() {
+        return near::find(nodes, shape, avoid, rooms);
+    }
     let whole = rooms.iter().filter(|(_, room)| *room >= shape.tasks);
     let best = whole.map(|(at, _)| *at).min_by_key(|at| {
         let node = &nodes[*at];

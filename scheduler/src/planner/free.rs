@@ -6,6 +6,7 @@ use domain::{
     isolation::{Isolation, NodeIsolation},
     lease::{Member, TaskPlace},
     resource::TaskResources,
+    topology::NodeTopology,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +37,8 @@ pub struct FreeNode<'a> {
     pub leases: usize,
     /// How far it keeps tasks apart.
     pub isolation: &'a NodeIsolation,
+    /// Where it is, and where its GPUs are in it.
+    pub topology: &'a NodeTopology,
 }
 
 impl<'a> FreeNode<'a> {
@@ -79,6 +82,7 @@ impl<'a> FreeNode<'a> {
             memory,
             leases: node.leases.len(),
             isolation: &node.row.inventory.isolation,
+            topology: &node.row.inventory.topology,
         }
     }
 
@@ -95,7 +99,7 @@ impl<'a> FreeNode<'a> {
     }
 
     /// Free GPUs that are what is asked for.
-    fn matching(&self, wanted: &TaskResources) -> impl Iterator<Item = &Vec<u32>> + '_ {
+    pub(super) fn matching(&self, wanted: &TaskResources) -> impl Iterator<Item = &Vec<u32>> + '_ {
         let model = wanted.gpu_model.clone();
         let matching = move |has: &str| gpu_matches(has, model.as_deref());
         self.gpus.iter().filter(move |(has, _)| matching(has)).map(|(_, indices)| indices)
@@ -141,18 +145,27 @@ impl<'a> FreeNode<'a> {
     pub fn take(&mut self, wanted: &TaskResources, first: u32, count: u32) -> Member {
         let free: Vec<u32> = self.matching(wanted).flatten().copied().collect();
         let mut free = free.into_iter();
-        let tasks: Vec<TaskPlace> = (first..first + count)
-            .map(|rank| TaskPlace {
-                rank,
-                gpus: free.by_ref().take(wanted.gpus as usize).collect(),
-            })
-            .collect();
+        let mut next = || free.by_ref().take(wanted.gpus as usize).collect();
+        let tasks: Vec<Vec<u32>> = (0..count).map(|_| next()).collect();
+        self.take_these(wanted, first, tasks)
+    }
+
+    /// Takes these GPUs for tasks with ranks from `first` on.
+    pub(super) fn take_these(
+        &mut self,
+        wanted: &TaskResources,
+        first: u32,
+        tasks: Vec<Vec<u32>>,
+    ) -> Member {
+        let count = tasks.len() as u64;
+        let tasks: Vec<TaskPlace> =
+            (first..).zip(tasks).map(|(rank, gpus)| TaskPlace { rank, gpus }).collect();
         let taken: BTreeSet<u32> = tasks.iter().flat_map(|task| task.gpus.clone()).collect();
         for indices in self.gpus.values_mut() {
             indices.retain(|index| !taken.contains(index));
         }
-        self.cpu = self.cpu.saturating_sub(wanted.cpu.0.saturating_mul(u64::from(count)));
-        self.memory = self.memory.saturating_sub(wanted.memory.0.saturating_mul(u64::from(count)));
+        self.cpu = self.cpu.saturating_sub(wanted.cpu.0.saturating_mul(count));
+        self.memory = self.memory.saturating_sub(wanted.memory.0.saturating_mul(count));
         self.leases += 1;
         Member { node: self.id, tasks }
     }

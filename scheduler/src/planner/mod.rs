@@ -10,6 +10,7 @@ mod held;
 pub mod history;
 mod making_room;
 pub mod mix;
+mod near;
 pub mod order;
 mod pass;
 mod preempt;
@@ -19,7 +20,9 @@ pub mod room;
 pub mod score;
 pub mod share;
 mod shortage;
+mod sites;
 mod stock;
+mod topology;
 mod victims;
 mod waits;
 mod windows;
@@ -38,6 +41,8 @@ mod reason_test;
 mod share_test;
 #[cfg(test)]
 mod stock_test;
+#[cfg(test)]
+mod topology_test;
 #[cfg(test)]
 mod windows_test;
 

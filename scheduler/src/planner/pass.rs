@@ -429,6 +429,7 @@ fn asks_no_less(shape: &Shape, failed: &Shape) -> bool {
         && (less.gpu_model.is_none() || less.gpu_model == more.gpu_model)
         && (failed.class.is_none() || failed.class == shape.class)
         && shape.confinement == failed.confinement
+        && shape.topology.asks_no_less(failed.topology)
 }
 
 fn avoid(job: &Job, position: u32) -> BTreeSet<NodeId> {

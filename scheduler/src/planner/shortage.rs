@@ -1,8 +1,8 @@
 //! What of a gang's request keeps it from fitting, with the smallest change that makes it fit.
 
-use super::{fit::fits, free::FreeNode};
+use super::{fit::fits, free::FreeNode, topology};
 use crate::state::sched::Shape;
-use domain::{Bytes, CpuMillis, view::ReasonView};
+use domain::{Bytes, CpuMillis, topology::Level, view::ReasonView};
 use std::collections::BTreeSet;
 
 /// A number of a request that may be lowered.
@@ -73,10 +73,13 @@ impl Part {
 /// no single change does, what is short for itself, all of which have to be changed.
 #[must_use]
 pub fn shortages(nodes: &[FreeNode<'_>], shape: &Shape, never: bool) -> Vec<ReasonView> {
-    let mut reasons: Vec<ReasonView> = model(nodes, shape, never).into_iter().collect();
+    let near = topology::reason(nodes, shape, never);
+    let mut reasons: Vec<ReasonView> = near.into_iter().chain(model(nodes, shape, never)).collect();
+    // What has no GPUs has none that are near each other.
+    let inside = shape.topology.require.is_some_and(Level::is_inside_a_node);
     // To go without GPUs helps only where nothing else does.
     for (part, least) in Part::ALL.map(|part| (part, 1)).into_iter().chain([(Part::Gpus, 0)]) {
-        if least == 0 && !reasons.is_empty() {
+        if least == 0 && (inside || !reasons.is_empty()) {
             break;
         }
         if let Some(value) = largest(nodes, shape, part, least) {
@@ -138,7 +141,11 @@ fn lower(part: Part, shape: &Shape, value: u64, never: bool, also: &str) -> Reas
     let (asked, most) = (part.write(part.of(shape)), part.write(value));
     let field = part.field();
     let detail = match part {
-        Part::Tasks => format!("{asked} tasks have to start together, {most} would fit"),
+        Part::Tasks => {
+            let near = shape.topology.require;
+            let near = near.map_or(String::new(), |level| format!(" within one {}", level.one()));
+            format!("{asked} tasks have to start together{near}, {most} would fit")
+        }
         Part::Gpus | Part::Cpu | Part::Memory => {
             let tasks = shape.tasks;
             format!("`{field}` of {asked} asked for each of {tasks} tasks, {most} would fit")

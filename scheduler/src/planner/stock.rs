@@ -2,7 +2,7 @@
 //! for it, not all that there are.
 
 use super::{
-    fit::{Parts, fewest, suits},
+    fit::{Parts, fewest, find, suits, take_on},
     free::FreeNode,
 };
 use crate::state::sched::Shape;
@@ -68,8 +68,13 @@ impl<'a> Stock<'a> {
         avoid: &BTreeSet<NodeId>,
         barred: impl Fn(NodeId) -> bool,
     ) -> Option<Vec<Member>> {
-        let open = |node: &FreeNode<'_>| suits(node, shape) && !barred(node.id);
-        let parts = self.whole(shape, avoid, &open).or_else(|| self.parts(shape, avoid, &open))?;
+        let parts = match shape.topology.is_default() {
+            true => {
+                let open = |node: &FreeNode<'_>| suits(node, shape) && !barred(node.id);
+                self.whole(shape, avoid, &open).or_else(|| self.parts(shape, avoid, &open))
+            }
+            false => find(&self.nodes, shape, avoid, barred),
+        }?;
         let mut first = 0;
         let mut members = Vec::with_capacity(parts.len());
         for (at, count) in parts {
@@ -83,7 +88,7 @@ impl<'a> Stock<'a> {
         let node = &mut self.nodes[at];
         let ranks = self.classes.entry(node.class).or_default();
         ranks.remove(&rank(node, at));
-        let member = node.take(&shape.resources, first, count);
+        let member = take_on(node, shape, first, count);
         ranks.insert(rank(node, at));
         member
     }

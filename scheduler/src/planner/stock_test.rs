@@ -6,11 +6,13 @@ use domain::{
     Bytes, CpuMillis, NodeId,
     isolation::{Confinement, NodeIsolation},
     resource::TaskResources,
+    topology::{NodeTopology, Topology},
 };
 use proptest::prelude::*;
 use std::{collections::BTreeSet, sync::LazyLock};
 
 static OPEN: LazyLock<NodeIsolation> = LazyLock::new(NodeIsolation::default);
+static NOWHERE: LazyLock<NodeTopology> = LazyLock::new(NodeTopology::default);
 const CLASSES: [&str; 2] = ["class-a", "class-b"];
 const MODELS: [&str; 2] = ["NVIDIA A100", "NVIDIA H100"];
 
@@ -28,6 +30,7 @@ fn free((class, a100, h100, cores, leases): Drawn, id: usize) -> FreeNode<'stati
         memory: 1 << 40,
         leases,
         isolation: &OPEN,
+        topology: &NOWHERE,
     }
 }
 
@@ -41,7 +44,13 @@ fn any_shape() -> impl Strategy<Value = Shape> {
             cpu: CpuMillis(cores * 1_000),
             memory: Bytes(1 << 30),
         };
-        Shape { tasks, resources, class, confinement: Confinement::default() }
+        Shape {
+            tasks,
+            resources,
+            class,
+            confinement: Confinement::default(),
+            topology: Topology::default(),
+        }
     })
 }
 

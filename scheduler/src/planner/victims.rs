@@ -5,7 +5,7 @@
 //! search tells whether there is a cheaper one. No victim is left that is not needed: without any
 //! one of them the gang would not fit.
 
-use super::free::FreeNode;
+use super::{free::FreeNode, sites};
 use crate::state::{
     claim::Claims,
     gpu_matches,
@@ -19,21 +19,29 @@ use domain::{
     lease::{Lease, Phase},
     limit,
     resource::TaskResources,
+    topology::{Level, Zone},
 };
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 /// Sets that the search looks at. A part of the policy.
 const SETS_MAX: u32 = 4_096;
 /// Attempts that are looked at, the cheapest first.
 const CANDIDATES_MAX: usize = 4_096;
 
-/// A node as far as one shape is concerned.
+/// A node as far as one shape is concerned, or a clique or NUMA node of it.
 #[derive(Clone, Copy)]
 struct Site {
     gpus: u64,
     cpu: u64,
     memory: u64,
+    /// Its hardware class, and its rack or block where one of those is required.
     class: usize,
+    /// Its clique or NUMA node, where one of those is required: then it is a part of a node.
+    inside: Option<u32>,
     /// Whether it may hold a part of a gang over several nodes.
     shared: bool,
     /// Tasks that fit, up to the whole gang.
@@ -64,6 +72,8 @@ type Cost = (u64, usize);
 /// Looks for a set of victims.
 pub struct Search<'a> {
     wanted: &'a TaskResources,
+    /// The clique or NUMA node that is required.
+    near: Option<Level>,
     tasks: u32,
     sites: Vec<Site>,
     candidates: Vec<Candidate<'a>>,
@@ -130,27 +140,37 @@ impl<'a> Search<'a> {
         job: &'a Job,
         shape: &'a Shape,
     ) -> Self {
-        let mut places: BTreeMap<NodeId, usize> = BTreeMap::new();
-        let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
+        let require = shape.topology.require;
+        let mut places: BTreeMap<NodeId, Range<usize>> = BTreeMap::new();
+        let mut classes: BTreeMap<(&str, Option<Zone<'_>>), usize> = BTreeMap::new();
         let mut sites = Vec::new();
         for node in nodes {
             let fits_class = shape.class.as_ref().is_none_or(|class| class == node.class);
             if !fits_class || !node.isolation.takes(&shape.confinement, false) {
                 continue;
             }
-            places.insert(node.id, sites.len());
+            let zone = require.and_then(|level| node.topology.zone(level));
             let next = classes.len();
-            sites.push(Site {
+            let together = require.is_none() || zone.is_some();
+            let site = Site {
                 gpus: node.suiting(&shape.resources),
                 cpu: node.cpu,
                 memory: node.memory,
-                class: *classes.entry(node.class).or_insert(next),
-                shared: node.isolation.takes(&shape.confinement, true),
+                class: *classes.entry((node.class, zone)).or_insert(next),
+                inside: None,
+                shared: together && node.isolation.takes(&shape.confinement, true),
                 room: 0,
-            });
+            };
+            let first = sites.len();
+            match require.filter(|level| level.is_inside_a_node()) {
+                None => sites.push(site),
+                Some(level) => sites.extend(parts(node, &shape.resources, level, site)),
+            }
+            places.insert(node.id, first..sites.len());
         }
         let mut search = Self {
             wanted: &shape.resources,
+            near: require.filter(|level| level.is_inside_a_node()),
             tasks: shape.tasks,
             totals: vec![0; classes.len()],
             sites,
@@ -173,7 +193,7 @@ impl<'a> Search<'a> {
         &self,
         view: &View<'a>,
         now: Millis,
-        places: &BTreeMap<NodeId, usize>,
+        places: &BTreeMap<NodeId, Range<usize>>,
     ) -> Vec<Candidate<'a>> {
         let mut all = Vec::new();
         for lease in view.all_leases() {
@@ -183,7 +203,7 @@ impl<'a> Search<'a> {
             if !ends && !yields {
                 continue;
             }
-            let leaves = leaves(view, lease, job, places, self.wanted);
+            let leaves = self.leaves(view, lease, job, places);
             if !leaves.is_empty() {
                 let cost = if ends { 0 } else { view.unsaved_gpu_ms(lease, now) };
                 all.push(Candidate { lease, job, ends, cost, leaves });
@@ -313,6 +333,46 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// What an attempt leaves where the gang could run.
+    fn leaves(
+        &self,
+        view: &View<'_>,
+        lease: &Lease,
+        job: &Job,
+        places: &BTreeMap<NodeId, Range<usize>>,
+    ) -> Vec<Leaves> {
+        let (each, wanted) = (&job.brief.resources, self.wanted);
+        let mut all = Vec::new();
+        for member in &lease.members {
+            let Some(places) = places.get(&member.node) else { continue };
+            let Some(node) = view.node(member.node) else { continue };
+            let has = &node.inventory;
+            let suits = |index: &&u32| {
+                let gpu = has.gpus.iter().find(|gpu| gpu.index == **index);
+                gpu.is_some_and(|gpu| gpu_matches(&gpu.model, wanted.gpu_model.as_deref()))
+            };
+            let tasks = member.tasks.len() as u64;
+            let (cpu, memory) =
+                (each.cpu.0.saturating_mul(tasks), each.memory.0.saturating_mul(tasks));
+            for site in places.clone() {
+                let inside = self.sites[site].inside;
+                let here = |index: &&u32| match self.near {
+                    None => true,
+                    Some(level) => has.topology.site(level, **index) == inside,
+                };
+                let gpus = member.tasks.iter().flat_map(|task| &task.gpus);
+                let gpus = gpus.filter(suits).filter(here).count() as u64;
+                let helps = gpus > 0 && wanted.gpus > 0
+                    || cpu > 0 && wanted.cpu.0 > 0
+                    || memory > 0 && wanted.memory.0 > 0;
+                if helps {
+                    all.push(Leaves { site, gpus, cpu, memory });
+                }
+            }
+        }
+        all
+    }
+
     /// Counts anew how many tasks fit on a site.
     fn measure(&mut self, at: usize) {
         let (tasks, wanted) = (self.tasks, self.wanted);
@@ -333,32 +393,18 @@ impl<'a> Search<'a> {
     }
 }
 
-/// What an attempt leaves where the gang could run.
-fn leaves(
-    view: &View<'_>,
-    lease: &Lease,
-    job: &Job,
-    places: &BTreeMap<NodeId, usize>,
+/// The cliques or NUMA nodes of a node, each with its own GPUs.
+fn parts(
+    node: &FreeNode<'_>,
     wanted: &TaskResources,
-) -> Vec<Leaves> {
-    let each = &job.brief.resources;
-    let mut all = Vec::new();
-    for member in &lease.members {
-        let Some(site) = places.get(&member.node).copied() else { continue };
-        let Some(node) = view.node(member.node) else { continue };
-        let suits = |index: &&u32| {
-            let gpu = node.inventory.gpus.iter().find(|gpu| gpu.index == **index);
-            gpu.is_some_and(|gpu| gpu_matches(&gpu.model, wanted.gpu_model.as_deref()))
-        };
-        let gpus = member.tasks.iter().flat_map(|task| &task.gpus).filter(suits).count() as u64;
-        let tasks = member.tasks.len() as u64;
-        let (cpu, memory) = (each.cpu.0.saturating_mul(tasks), each.memory.0.saturating_mul(tasks));
-        let helps = gpus > 0 && wanted.gpus > 0
-            || cpu > 0 && wanted.cpu.0 > 0
-            || memory > 0 && wanted.memory.0 > 0;
-        if helps {
-            all.push(Leaves { site, gpus, cpu, memory });
-        }
-    }
-    all
+    level: Level,
+    site: Site,
+) -> impl Iterator<Item = Site> {
+    let free: BTreeMap<u32, u64> = sites::suiting(node, wanted, level).collect();
+    let known = node.topology.gpus.iter();
+    let all: BTreeSet<u32> = known.filter_map(|gpu| node.topology.site(level, gpu.index)).collect();
+    all.into_iter().map(move |inside| {
+        let gpus = free.get(&inside).copied().unwrap_or(0);
+        Site { gpus, inside: Some(inside), ..site }
+    })
 }

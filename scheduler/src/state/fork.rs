@@ -265,6 +265,7 @@ fn submitted(id: JobId, brief: &Brief) -> Submitted {
         image: None,
         interrupt: brief.interrupt,
         verify: brief.verify,
+        topology: brief.topology,
         check: brief.check.as_deref().cloned(),
         reservation: brief.reservation.as_deref().map(str::to_owned),
         retain: None,

@@ -219,6 +219,7 @@ fn check(inventory: &Inventory) -> Result<(), Refusal> {
             remedy: "split the machine into several nodes".into(),
         });
     }
+    inventory.topology.check().map_err(|why| Refusal::Spec(format!("node `{name}`: {why}")))?;
     let indices: BTreeSet<u32> = inventory.gpus.iter().map(|gpu| gpu.index).collect();
     if indices.len() < inventory.gpus.len() {
         let why = format!("node `{name}`: two GPUs have one index; restart its driver");

@@ -16,6 +16,7 @@ use domain::{
     node::build_key,
     port::RowRead,
     resource::{Gpu, TaskResources},
+    topology::{self, Level},
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +95,9 @@ impl Sched {
             return None;
         }
         let lead = self.nodes.get(&placement.members.first()?.node)?;
+        if !self.lies_near(job.brief.topology.require, &placement.members) {
+            return None;
+        }
         let bound = bound_to(job, position);
         let others = placement.members.len() > 1;
         let good = bound.is_none_or(|class| class == lead.class)
@@ -106,6 +110,19 @@ impl Sched {
                 })
             });
         good.then(|| lead.class.clone())
+    }
+
+    /// Whether a gang has in common what its job requires, on nodes as they are now.
+    fn lies_near(&self, require: Option<Level>, members: &[Member]) -> bool {
+        let Some(level) = require else { return true };
+        let parts: Option<Vec<_>> = members
+            .iter()
+            .map(|member| {
+                let node = self.nodes.get(&member.node)?;
+                Some((&node.row.inventory.topology, member))
+            })
+            .collect();
+        parts.is_some_and(|parts| topology::is_within(level, &parts))
     }
 
     pub(super) fn grant<R: RowRead>(

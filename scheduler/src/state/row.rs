@@ -17,6 +17,7 @@ use domain::{
     node::{Inventory, NodeState},
     queue,
     resource::TaskResources,
+    topology::Topology,
     view::ElementCounts,
 };
 use registry::seal::recipe;
@@ -162,6 +163,8 @@ pub struct Brief {
     pub time_limit: Option<Millis>,
     /// The window in which alone it runs.
     pub reservation: Option<Box<str>>,
+    /// How near the parts of its gang have to be.
+    pub topology: Topology,
 }
 
 /// What few jobs say: what they wait for, and when they are tried again.
@@ -205,6 +208,7 @@ impl Submitted {
             check: self.spec.check.clone().map(Box::new),
             time_limit: self.spec.time_limit,
             reservation: self.spec.reservation.as_deref().map(Into::into),
+            topology: self.spec.topology,
         }
     }
 

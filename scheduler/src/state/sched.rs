@@ -22,6 +22,7 @@ use domain::{
     node::hardware_class,
     port::RowRead,
     resource::{Gpu, TaskResources},
+    topology::Topology,
 };
 use std::{
     cmp::Reverse,
@@ -84,6 +85,8 @@ pub struct Shape {
     pub class: Option<String>,
     /// What it says of its isolation. Its disk is left out, which decides nothing here.
     pub confinement: Confinement,
+    /// How near the parts of its gang have to be.
+    pub topology: Topology,
 }
 
 /// A waiting job's place in the order: priority, then age.
@@ -214,6 +217,7 @@ impl Job {
             resources: self.brief.resources.clone(),
             class: class.map(str::to_owned),
             confinement: Confinement { disk: None, ..self.brief.owed() },
+            topology: self.brief.topology,
         }
     }
 

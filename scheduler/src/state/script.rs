@@ -72,6 +72,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         check: None,
         reservation: None,
         retain: None,
+        topology: Default::default(),
     }
 }
 
@@ -103,6 +104,7 @@ pub fn machine(name: &str, gpus: u32, model: &str) -> Inventory {
         kernel: "6.1".into(),
         agent_version: "0.1.0".into(),
         isolation: domain::isolation::NodeIsolation::default(),
+        topology: domain::topology::NodeTopology::default(),
     }
 }
 

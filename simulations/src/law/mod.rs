@@ -14,6 +14,7 @@ mod history_linearizable;
 mod ledger_balances;
 pub mod log_agreement;
 mod named_right;
+pub mod near_kept;
 pub mod needed_kept;
 mod one_leader;
 pub mod preemption_used;
@@ -129,6 +130,7 @@ impl Laws {
         self.audit.check(server)?;
         coverage.reasons += u64::from(reason_true::check(server)?);
         coverage.replans = self.record.borrow().replans;
+        coverage.near = self.record.borrow().near;
         (coverage.preemptions, coverage.preempted) = self.record.borrow().preempted();
         coverage.collected = self.record.borrow().collected();
         Ok(digest)

@@ -149,6 +149,7 @@ fn bundled() -> JobSpec {
         check: None,
         reservation: None,
         retain: None,
+        topology: Default::default(),
     }
 }
 
@@ -173,6 +174,7 @@ fn as_run(spec: JobSpec, name: String, run: CheckRun) -> JobSpec {
         verify: None,
         check: Some(run),
         reservation: None,
+        topology: Default::default(),
         ..spec
     }
 }
