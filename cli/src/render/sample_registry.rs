@@ -166,14 +166,17 @@ pub fn comparison() -> Comparison {
     Comparison::of((&model(1), &left), (&model(2), &right))
 }
 
-pub fn promotion() -> Promotion {
-    let gate = EvaluationGate {
+fn gate() -> EvaluationGate {
+    EvaluationGate {
         metric: "accuracy".into(),
         bound: Bound::Min,
         needed: "0.9".parse().expect("a number"),
         claimed: false,
         method: None,
-    };
+    }
+}
+
+pub fn promotion() -> Promotion {
     Promotion {
         id: PromotionId(3),
         model: reference(1),
@@ -192,7 +195,7 @@ pub fn promotion() -> Promotion {
         request_event: digest("event"),
         state: PromotionState::Pending,
         required: 3,
-        gates: vec![GateResult::of(gate, Some(("0.93".parse().expect("a number"), EVALUATED)))],
+        gates: vec![GateResult::of(gate(), Some(("0.93".parse().expect("a number"), EVALUATED)))],
         policy: Some(PolicyDecision {
             engine: "embedded".into(),
             request_id: "p3:00".into(),

@@ -69,10 +69,7 @@ impl From<&JobSpec> for v1::Job {
             datasets: spec.datasets.iter().map(|(name, set)| (name.clone(), set.into())).collect(),
             hyperparameters: spec.hyperparameters.clone(),
             seed: spec.seed,
-            outputs: match spec.outputs {
-                Outputs::Required => "required".into(),
-                Outputs::None => "none".into(),
-            },
+            outputs: outputs_word(spec.outputs).into(),
             time_limit_ms: spec.time_limit.map_or(0, |limit| limit.0),
             retries: spec.retries,
             on_disconnect: match spec.on_disconnect {
@@ -113,6 +110,13 @@ impl From<&JobSpec> for v1::Job {
             topology_prefer: spec.topology.prefer.map_or("", Level::word).into(),
             topology_layout: topology::layout_word(spec.topology.layout).into(),
         }
+    }
+}
+
+fn outputs_word(outputs: Outputs) -> &'static str {
+    match outputs {
+        Outputs::Required => "required",
+        Outputs::None => "none",
     }
 }
 

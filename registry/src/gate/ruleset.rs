@@ -228,7 +228,7 @@ mod tests {
             (gate(r#"{"metric":"a"}"#), "either"),
             (gate(r#"{"metric":"a","min":true}"#), "no number"),
             (gate(r#"{"metric":"A b","min":1}"#), "cannot be a name"),
-            (gate(r#"{"metric":"a","min":1,"method":"9f2c"}"#), "no SHA-256"),
+            (gate(r#"{"metric":"a","min":1,"method":"9f2c"}"#), "not a SHA-256"),
             (gate(&format!(r#"{both},"method":"{method}"}}"#)), "no method"),
             (r#"{"promotion":{"production":{}}}"#.to_owned(), "unknown field"),
             (r#"{"policy":[]}"#.to_owned(), "unknown field"),
