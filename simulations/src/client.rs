@@ -117,11 +117,11 @@ impl Client {
         (self.next_read, of, among[self.reading.below(among.len() as u64) as usize])
     }
 
-    /// The number of a result from which on it takes one as data for its next job, if it wants
-    /// any.
+    /// How many results back it takes one as data for its next job, if it wants any: of those
+    /// whose time ends while the job waits or runs.
     pub fn wants_data(&mut self) -> Option<u64> {
-        let wants = self.asked.is_none() && self.keeping.one_in(3);
-        wants.then(|| self.keeping.below(60))
+        let wants = self.asked.is_none() && self.keeping.one_in(2);
+        wants.then(|| self.keeping.below(6))
     }
 
     /// Gives its next job data.

@@ -29,8 +29,8 @@ impl World {
             (None, _) if self.healing => return,
             _ => {}
         }
-        if let Some(from) = self.clients[at].wants_data()
-            && let Some(tree) = self.some_tree(from)
+        if let Some(back) = self.clients[at].wants_data()
+            && let Some(tree) = self.some_tree(back)
         {
             self.clients[at].give(tree);
         }

@@ -155,12 +155,13 @@ impl World {
         Ok(())
     }
 
-    /// What a result is made of, some result from a number on.
-    pub(super) fn some_tree(&self, from: u64) -> Option<Digest> {
+    /// The files of the result that is so many back from the newest.
+    pub(super) fn some_tree(&self, back: u64) -> Option<Digest> {
         let replica = self.leader().and_then(|at| self.servers[at].replica.as_ref())?;
         let (machine, rows) = replica.view();
-        let found = machine.0.view().artifacts(rows, ArtifactId(from), 1);
-        found.first().map(|found| found.artifact.ticket.output.tree)
+        let all = machine.0.view().artifacts(rows, ArtifactId(0), 100_000);
+        let found = all.iter().nth_back(usize::try_from(back).ok()?)?;
+        Some(found.artifact.ticket.output.tree)
     }
 
     /// Whoever submits sends the data that is not there yet.
