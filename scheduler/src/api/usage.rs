@@ -1,6 +1,7 @@
 //! GPU time: what is asked for, checked, and the answer.
 
 use super::{
+    context::wall_clock,
     error,
     query::{self, Answer},
 };
@@ -46,5 +47,6 @@ fn checked(asked: v1::UsageQuery) -> Result<UsageAsked, Status> {
         queue: (!asked.queue.is_empty()).then_some(asked.queue),
         after,
         limit: query::page(asked.limit),
+        until: wall_clock(),
     })
 }

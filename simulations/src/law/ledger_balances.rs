@@ -3,7 +3,10 @@
 
 use super::Broken;
 use crate::{server::Server, world::World};
-use domain::gpu_time::{GpuTime, UsageView};
+use domain::{
+    Millis,
+    gpu_time::{GpuTime, UsageView},
+};
 use scheduler::state::view::{UsageAsked, UsageBy};
 
 /// More rows than any run has.
@@ -19,8 +22,15 @@ fn of(server: &Server) -> Result<(), Broken> {
     let (machine, rows) = replica.view();
     let id = server.id;
     let told = |by| {
-        let asked =
-            UsageAsked { by, first: 0, last: u64::MAX - 1, queue: None, after: None, limit: ALL };
+        let asked = UsageAsked {
+            by,
+            first: 0,
+            last: u64::MAX - 1,
+            queue: None,
+            after: None,
+            limit: ALL,
+            until: Millis(0),
+        };
         let view = machine.0.view().usage(rows, &asked);
         view.map_err(|fault| Broken::new(format!("ledger_balances: {id}: {fault}")))
     };

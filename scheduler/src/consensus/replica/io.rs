@@ -13,6 +13,10 @@ use domain::{Bytes as Size, LogIndex, ReplicaId};
 
 /// Something that happens to a replica.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request is moved a few times; boxed, each submit would cost an allocation more"
+)]
 pub enum Input {
     /// [`domain::limit::TICK`] has passed.
     Tick,

@@ -27,7 +27,8 @@ fn tell(script: &mut Script) {
 }
 
 fn asked(by: UsageBy) -> UsageAsked {
-    UsageAsked { by, first: 0, last: u64::MAX - 1, queue: None, after: None, limit: 100 }
+    let until = Millis(0);
+    UsageAsked { by, first: 0, last: u64::MAX - 1, queue: None, after: None, limit: 100, until }
 }
 
 /// All that was used, after it is seen that it balances.
@@ -163,6 +164,21 @@ fn gpus_come_and_go_with_their_nodes() {
     script.register(machine("a", 2, "NVIDIA H100"));
     wait(&mut script, 10);
     assert_eq!(all(&mut script).wall_gpu_ms, 100);
+}
+
+/// Nothing happens in the log while a job just runs.
+#[test]
+fn what_runs_is_told_up_to_when_it_is_asked() {
+    let mut script = Script::new();
+    script.register(machine("a", 4, "NVIDIA H100"));
+    script.submit(job(1, 1));
+    script.plan();
+    let until = script.view().now().plus(Millis(5_000));
+    let told = UsageAsked { until, ..asked(UsageBy::Job) };
+    let usage = script.view().usage(&script.rows, &told).unwrap();
+    assert_eq!((usage.now_ms, usage.lines[0].time.running_gpu_ms), (until, 5_000));
+    assert_eq!((usage.wall_gpu_ms, usage.free_gpu_ms), (20_000, 15_000));
+    assert!(usage.balances());
 }
 
 #[test]

@@ -44,6 +44,9 @@ pub struct UsageAsked {
     pub after: Option<UsagePlace>,
     /// Lines of jobs.
     pub limit: usize,
+    /// Up to when what goes on is told: the log's clock stands still while nothing happens. What
+    /// is earlier than that clock counts as it.
+    pub until: Millis,
 }
 
 /// Lines by whose they are, with what is booked and what still runs.
@@ -84,7 +87,7 @@ impl View<'_> {
         Ok(UsageView {
             first_day: asked.first,
             last_day: asked.last,
-            now_ms: self.now(),
+            now_ms: self.told_at(asked),
             wall_gpu_ms: ms(wall),
             free_gpu_ms: ms(free),
             out_of_service_gpu_ms: ms(out),
@@ -95,6 +98,10 @@ impl View<'_> {
         })
     }
 
+    fn told_at(&self, asked: &UsageAsked) -> Millis {
+        asked.until.max(self.now())
+    }
+
     /// What there was: of days that are over from their rows, of this one with what has gone by
     /// since the count changed last.
     fn there(&self, rows: &impl RowRead, asked: &UsageAsked) -> (u128, u128, u128) {
@@ -102,7 +109,7 @@ impl View<'_> {
         let end = asked.last.saturating_add(1);
         let found =
             rows.range(&key::usage_day(asked.first), &key::usage_day(end), limit::USAGE_ROWS_MAX);
-        let since = u128::from(clip(asked, account.total.at, self.now()));
+        let since = u128::from(clip(asked, account.total.at, self.told_at(asked)));
         let of = |gpus: u64| u128::from(gpus) * since;
         let gpus = account.gpus;
         let begin = (of(gpus.there()), of(gpus.free), of(gpus.out));
@@ -184,7 +191,7 @@ impl View<'_> {
         let open = self.sched.account.open.iter().filter(|(_, row)| row.until.is_none());
         open.filter_map(|(id, row)| {
             let job = self.sched.leases.get(id)?.element.job;
-            let ms = clip(asked, row.from, self.now());
+            let ms = clip(asked, row.from, self.told_at(asked));
             Some((job, u128::from(row.gpus) * u128::from(ms)))
         })
     }
