@@ -181,7 +181,7 @@ enum Command {
     /// Passes of the planner over many nodes and jobs, and recorded plans made again.
     Planner {
         /// Placements that are made again.
-        #[arg(long, default_value_t = 100_000)]
+        #[arg(long, default_value_t = 1_000_000)]
         decisions: usize,
     },
     /// A gang over two nodes: from one rank's death, or a node's, to the death of the others.

@@ -198,12 +198,11 @@ pub async fn submit(context: &Context, capture: &Capture) -> Result<Submitted, F
 pub fn describe(capture: &Capture) -> String {
     let (files, size) = capture.size();
     let spec = &capture.spec;
-    let gpus = u64::from(spec.tasks) * u64::from(spec.resources.gpus);
     let model = spec.resources.gpu_model.as_deref().map(|m| format!(" {m}")).unwrap_or_default();
     format!(
         "plan     {} of {}{model} | queue {} | {} captured, {}\nrecipe   {}\n",
         count(spec.tasks.into(), "task"),
-        count(gpus, "GPU"),
+        count(spec.resources.gpus.into(), "GPU"),
         spec.queue,
         count(files, "file"),
         show_size(size),
