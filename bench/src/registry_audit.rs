@@ -162,6 +162,10 @@ pub fn chain_and_proofs(dir: &Path, events: u64) -> Result<()> {
     Ok(())
 }
 
+/// Tries, and pause between them, until a new cluster signs checkpoints.
+const VOUCHED_TRIES: u64 = 50;
+const VOUCHED_PAUSE: Duration = Duration::from_millis(200);
+
 /// From the send of a change of record until a checkpoint that covers its event is answered.
 async fn append(assay: &Assay, client: &mut assay::Changer, turn: u64) -> Result<Duration> {
     let family = format!("f{turn}");
@@ -193,8 +197,14 @@ pub async fn appends(dir: &Path, count: u64) -> Result<()> {
     let assay = Assay::start(dir).await?;
     noop::one(&assay).await?;
     let mut client = assay.changer(0)?;
-    // The first finds the leader and connects.
-    append(&assay, &mut client, 0).await?;
+    // The first finds the leader and connects; on a new cluster no key vouches for the servers'
+    // own yet.
+    let mut first = 0;
+    while let Err(why) = append(&assay, &mut client, count + 1 + first).await {
+        ensure!(first < VOUCHED_TRIES, "no checkpoint is signed: {why}");
+        first += 1;
+        tokio::time::sleep(VOUCHED_PAUSE).await;
+    }
     let mut times = Vec::new();
     for turn in 1..=count {
         times.push(append(&assay, &mut client, turn).await?);
