@@ -113,13 +113,9 @@ fn over_several(
     for (at, _) in rooms.into_iter().filter(together) {
         classes.entry(nodes[at].class).or_default().push(at);
     }
-    let mut chosen: Option<Parts> = None;
-    for candidates in classes.into_values() {
-        let found = fewest(nodes, candidates, shape, avoid);
-        let fewer = |found: &Parts| chosen.as_ref().is_none_or(|chosen| found.len() < chosen.len());
-        chosen = found.filter(fewer).or(chosen);
-    }
-    chosen
+    let found = classes.into_values().filter_map(|all| fewest(nodes, all, shape, avoid));
+    // The first class of those with the fewest.
+    found.min_by_key(Vec::len)
 }
 
 /// The fewest of these nodes that can hold a gang: those with the largest room first, of equal

@@ -139,22 +139,16 @@ impl<'a> Stock<'a> {
             |node: &FreeNode<'_>| open(node) && node.isolation.takes(&shape.confinement, true);
         // Where GPUs bound what fits, the nodes with most of them come first by themselves.
         let sorted = shape.resources.gpus > 0 && avoid.is_empty();
-        let mut chosen: Option<Parts> = None;
-        for ranks in self.suiting(shape) {
-            let found = match sorted {
-                true => self.largest_first(ranks, shape, &together),
-                false => {
-                    let all = ranks.iter().map(|rank| rank.4);
-                    let open = all.filter(|at| together(&self.nodes[*at]));
-                    fewest(&self.nodes, open, shape, avoid)
-                }
-            };
-            let fewer = |found: &Parts| {
-                chosen.as_ref().is_none_or(|chosen: &Parts| found.len() < chosen.len())
-            };
-            chosen = found.filter(fewer).or(chosen);
-        }
-        chosen
+        let found = self.suiting(shape).filter_map(|ranks| match sorted {
+            true => self.largest_first(ranks, shape, &together),
+            false => {
+                let all = ranks.iter().map(|rank| rank.4);
+                let open = all.filter(|at| together(&self.nodes[*at]));
+                fewest(&self.nodes, open, shape, avoid)
+            }
+        });
+        // The first class of those with the fewest.
+        found.min_by_key(Vec::len)
     }
 
     fn largest_first(
