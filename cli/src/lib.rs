@@ -1,7 +1,8 @@
 //! What users and operators type, and the wiring of a cluster's processes.
 //!
-//! Two programs are built from it. `assay` is the one that people call. `assay-server` holds the
-//! replica with its database, and stands beside it: `assay server` becomes it (ADR 13).
+//! Three programs are built from it. `assay` is the one that people call. `assay-server` holds the
+//! replica with its database, `assay-agent` what runs on a node; they stand beside it, and
+//! `assay server` and `assay agent` become them (ADR 13, 73).
 #![forbid(unsafe_code)]
 
 mod args;
@@ -27,7 +28,7 @@ mod s3;
 pub use command::process::{BoxedStop, Restored, serve};
 pub use config::server::Server as ServerConfig;
 
-use args::{Cli, Command};
+use args::Cli;
 use clap::{CommandFactory, Parser};
 use clap_complete::CompleteEnv;
 use exit::Exit;
@@ -39,9 +40,16 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     // A shell that asks for completions is answered here, and the process ends.
     CompleteEnv::with_factory(Cli::command).var(complete::VARIABLE).bin("assay").complete();
-    let cli = Cli::parse();
+    let cli = args::sole::parse();
     let output = command::output(&cli.global);
     report(output, start(cli))
+}
+
+/// `assay-agent`, whole: what runs on a node, which are the agent, its supervisor and its burn-in.
+#[must_use]
+pub fn node_main() -> ExitCode {
+    let cli = Cli::parse();
+    report(command::output(&cli.global), command::process::node(cli.command))
 }
 
 /// Tells how a process ended, to a person and to its parent.
@@ -58,13 +66,6 @@ fn report(output: output::Output, outcome: Result<Exit, Fault>) -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<Exit, Fault> {
-    // The supervisor makes its own runtime after it has left the agent's session.
-    if let Command::Supervisor(args) = &cli.command {
-        return command::process::supervisor(&args.dir);
-    }
-    let runtime = match &cli.command {
-        Command::Agent(_) => command::process::runtime(),
-        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(command::process::no_runtime)?.block_on(command::run(cli))
 }

@@ -2,7 +2,10 @@
 
 use crate::v1::{GetRequest, HaveRequest, PutChunk, blobs_client::BlobsClient};
 use domain::{Digest, limit};
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    path::PathBuf,
+};
 use tonic::{Status, transport::Channel};
 
 /// Digests asked about in one request.
@@ -21,6 +24,8 @@ pub struct Source {
     pub size: u64,
     /// How to read it. Called only when the server lacks it.
     pub open: Open,
+    /// The file that it is, if it is one.
+    pub path: Option<PathBuf>,
 }
 
 impl Source {
@@ -31,14 +36,16 @@ impl Source {
             digest: Digest::of(&bytes),
             size: bytes.len() as u64,
             open: Box::new(move || Ok(Box::new(io::Cursor::new(bytes)) as _)),
+            path: None,
         }
     }
 
     /// A file whose digest is known.
     #[must_use]
-    pub fn file(digest: Digest, size: u64, path: std::path::PathBuf) -> Self {
-        let open = move || Ok(Box::new(std::fs::File::open(path)?) as Box<dyn Read + Send>);
-        Self { digest, size, open: Box::new(open) }
+    pub fn file(digest: Digest, size: u64, path: PathBuf) -> Self {
+        let opened = path.clone();
+        let open = move || Ok(Box::new(std::fs::File::open(opened)?) as Box<dyn Read + Send>);
+        Self { digest, size, open: Box::new(open), path: Some(path) }
     }
 }
 

@@ -176,11 +176,13 @@ fn sources(blobs: &[Blob]) -> Vec<Source> {
             digest,
             size: bytes.len() as u64,
             open: Box::new(move || Ok(Box::new(std::io::Cursor::new(bytes)) as _)),
+            path: None,
         },
         Blob::File { digest, size, path } => {
             let meter = Meter::current();
-            let open = move || Ok(meter.reading(fs::File::open(path)?));
-            Source { digest, size, open: Box::new(open) }
+            let opened = path.clone();
+            let open = move || Ok(meter.reading(fs::File::open(opened)?));
+            Source { digest, size, open: Box::new(open), path: Some(path) }
         }
     };
     blobs.iter().map(source).collect()

@@ -43,7 +43,7 @@ pub enum Backup {
     },
 }
 
-/// `assay backup push`.
+// `assay backup push`.
 #[derive(Args, Debug)]
 pub struct Push {
     /// Folder of backups
@@ -62,7 +62,7 @@ pub struct Push {
     pub lock_mode: LockMode,
 }
 
-/// `assay restore`.
+// `assay restore`.
 #[derive(Args, Debug)]
 pub struct Restore {
     /// Folder of backups

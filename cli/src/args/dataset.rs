@@ -1,5 +1,6 @@
 //! Arguments of `assay dataset`.
 
+use super::user::Live;
 use clap::{ArgGroup, Args, Subcommand};
 use std::path::PathBuf;
 
@@ -16,6 +17,9 @@ pub enum Dataset {
         /// At most so many
         #[arg(long, default_value_t = 50)]
         limit: u32,
+        /// Once, or again and again.
+        #[command(flatten)]
+        live: Live,
     },
     /// Show one version in full
     Show {
@@ -52,10 +56,10 @@ pub enum Dataset {
     /// Say whether a licence allows training (admins)
     Licence(Licence),
     /// List licences that are known, and whether they allow training
-    Licences,
+    Licences(Live),
 }
 
-/// `assay dataset register`.
+// `assay dataset register`.
 #[derive(Args, Debug)]
 pub struct Register {
     /// The data set; its first version makes it
@@ -82,7 +86,7 @@ pub struct Register {
     pub pii: bool,
 }
 
-/// `assay dataset licence`.
+// `assay dataset licence`.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("verdict").required(true))]
 pub struct Licence {

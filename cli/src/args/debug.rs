@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// `assay drift score`.
+// `assay drift score`.
 #[derive(Args, Debug)]
 pub struct DriftScore {
     /// JSON: an array of numbers or of strings, or an object of such arrays by feature

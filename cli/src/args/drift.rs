@@ -1,6 +1,6 @@
 //! Arguments of `assay drift`.
 
-use super::debug::DriftScore;
+use super::{debug::DriftScore, user::Live};
 use crate::quantity;
 use clap::{Args, Subcommand};
 use domain::{
@@ -55,12 +55,15 @@ pub enum Drift {
     },
 }
 
-/// A list.
+// A list.
 #[derive(Args, Debug)]
 pub struct Page {
     /// At most so many
     #[arg(long, default_value_t = 50)]
     pub limit: u32,
+    /// Once, or again and again.
+    #[command(flatten)]
+    pub live: Live,
 }
 
 // `assay drift monitor`.
@@ -78,7 +81,7 @@ pub enum Monitor {
     },
 }
 
-/// `assay drift monitor set`.
+// `assay drift monitor set`.
 #[derive(Args, Debug)]
 pub struct SetMonitor {
     /// digits@3, digits@prod, or digits for the newest
@@ -119,7 +122,7 @@ pub struct SetMonitor {
     pub wasserstein: Decimal,
 }
 
-/// What a window or an alert is of.
+// What a window or an alert is of.
 #[derive(Args, Debug)]
 pub struct About {
     /// A slice of the data that it is of; all data without
@@ -130,7 +133,7 @@ pub struct About {
     pub data: Vec<(String, String)>,
 }
 
-/// `assay drift observe`.
+// `assay drift observe`.
 #[derive(Args, Debug)]
 pub struct Observe {
     /// digits@3, digits@prod, or digits for the newest
@@ -146,7 +149,7 @@ pub struct Observe {
     pub trigger: Option<String>,
 }
 
-/// `assay drift alert`.
+// `assay drift alert`.
 #[derive(Args, Debug)]
 pub struct Alert {
     /// digits@3, digits@prod, or digits for the newest

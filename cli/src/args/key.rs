@@ -1,5 +1,6 @@
 //! Arguments of `assay key`.
 
+use super::user::Live;
 use crate::quantity;
 use clap::Subcommand;
 use domain::Millis;
@@ -13,6 +14,9 @@ pub enum Key {
         /// Also event keys whose time is over
         #[arg(long)]
         all: bool,
+        /// Once, or again and again.
+        #[command(flatten)]
+        live: Live,
     },
     /// Write all keys with the times of their word into a file, for `verify --offline --keys`
     Export {

@@ -12,6 +12,7 @@ pub mod queue;
 pub mod registry;
 pub mod reservation;
 pub mod selector;
+pub mod sole;
 pub mod spec;
 pub mod top;
 pub mod usage;
@@ -50,7 +51,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// What holds for every command.
+// What holds for every command.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
@@ -82,7 +83,7 @@ pub struct Noun<T: Subcommand> {
     pub verb: T,
 }
 
-/// The commands: verbs for users, nouns for operators, and the processes themselves.
+// The commands: verbs for users, nouns for operators, and the processes themselves.
 #[derive(Debug, Subcommand)]
 // A command is laid out when it is typed: laying out all of them took longer than reading one.
 #[command(defer = true)]
@@ -189,6 +190,25 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// A description of the arguments would take the place of the command's own.
+    #[test]
+    fn each_help_begins_with_what_the_list_says_of_the_command() {
+        fn under(listed: &clap::Command) {
+            let mut full = listed.clone();
+            full.build();
+            for (listed, full) in listed.get_subcommands().zip(full.get_subcommands()) {
+                let name = listed.get_name();
+                let say = |it: &clap::Command| it.get_about().map(ToString::to_string);
+                assert_eq!(say(listed), say(full), "{name}");
+                if name != "help" {
+                    assert!(say(listed).is_some(), "{name} says nothing");
+                    under(full);
+                }
+            }
+        }
+        under(&Cli::command());
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub enum Node {
 #[derive(Debug, Subcommand)]
 pub enum Cluster {
     /// Show servers, leader and log
-    Status,
+    Status(Live),
     /// Add a server; it joins as a learner and votes once it has caught up
     Add {
         /// Its id, never used before: r4
@@ -92,6 +92,9 @@ pub enum Audit {
         /// At most so many
         #[arg(long, default_value_t = 50)]
         limit: u32,
+        /// Once, or again and again.
+        #[command(flatten)]
+        live: Live,
     },
     /// Check the chain from its first event to its head
     Verify(AuditVerify),
@@ -107,7 +110,7 @@ pub enum Audit {
     },
 }
 
-/// `assay audit prove`.
+// `assay audit prove`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AuditProve {
     /// The event's number, as `assay audit list` shows it
@@ -121,7 +124,7 @@ pub struct AuditProve {
     pub keys: Option<PathBuf>,
 }
 
-/// `assay audit verify`.
+// `assay audit verify`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct AuditVerify {
     /// Where the head that holds is kept: the chain must extend it, and it moves on. Made if

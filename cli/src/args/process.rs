@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use domain::{ReplicaId, isolation::Isolation};
 use std::{net::SocketAddr, path::PathBuf};
 
-/// `assay dev`.
+// `assay dev`.
 #[derive(Args, Debug)]
 pub struct Dev {
     /// Folder of the cluster; by default in the user's data folder
@@ -33,7 +33,7 @@ pub struct Dev {
     pub examples: PathBuf,
 }
 
-/// A process with a configuration file.
+// A process with a configuration file.
 #[derive(Args, Debug)]
 pub struct Configured {
     /// Its configuration
@@ -41,7 +41,7 @@ pub struct Configured {
     pub config: PathBuf,
 }
 
-/// `assay agent`.
+// `assay agent`.
 #[derive(Args, Debug)]
 pub struct Agent {
     /// Its configuration
@@ -58,7 +58,7 @@ pub struct Agent {
     pub block: Option<String>,
 }
 
-/// `assay server`.
+// `assay server`.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Server {
@@ -70,14 +70,14 @@ pub struct Server {
     pub config: Option<PathBuf>,
 }
 
-/// What `assay server` does beside running one.
+// What `assay server` does beside running one.
 #[derive(Debug, Subcommand)]
 pub enum ServerAction {
     /// Write the configuration of a server that is to join the cluster
     Init(ServerInit),
 }
 
-/// `assay server init`.
+// `assay server init`.
 #[derive(Args, Debug)]
 pub struct ServerInit {
     /// Its id, never used before: r4
@@ -102,7 +102,7 @@ pub struct ServerInit {
     pub ca_key: Option<PathBuf>,
 }
 
-/// `assay supervisor`.
+// `assay supervisor`.
 #[derive(Args, Debug)]
 pub struct Supervisor {
     /// The folder that it serves
@@ -110,14 +110,14 @@ pub struct Supervisor {
     pub dir: PathBuf,
 }
 
-/// `assay completions`.
+// `assay completions`.
 #[derive(Args, Debug)]
 pub struct Completions {
     /// The shell
     pub shell: clap_complete::Shell,
 }
 
-/// `assay man`.
+// `assay man`.
 #[derive(Args, Debug)]
 pub struct Man {
     /// The folder; it is made if need be

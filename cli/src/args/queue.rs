@@ -21,7 +21,7 @@ pub enum Queue {
     },
 }
 
-/// `assay plan`.
+// `assay plan`.
 #[derive(Args, Debug)]
 pub struct Plan {
     /// The configuration, such as cluster.toml
@@ -29,7 +29,7 @@ pub struct Plan {
     pub file: PathBuf,
 }
 
-/// `assay apply`.
+// `assay apply`.
 #[derive(Args, Debug)]
 pub struct Apply {
     /// The configuration, such as cluster.toml

@@ -1,6 +1,6 @@
 //! Arguments of the registry's commands: models, approvers, promotions.
 
-use super::selector::Selector;
+use super::{selector::Selector, user::Live};
 use crate::quantity;
 use clap::{Args, Subcommand, ValueEnum};
 use domain::{Decimal, Millis, PromotionId, model::ModelRef};
@@ -18,6 +18,9 @@ pub enum Model {
         /// At most so many
         #[arg(long, default_value_t = 50)]
         limit: u32,
+        /// Once, or again and again.
+        #[command(flatten)]
+        live: Live,
     },
     /// Show one version in full
     Show {
@@ -57,7 +60,7 @@ pub enum Model {
     },
 }
 
-/// `assay model register`.
+// `assay model register`.
 #[derive(Args, Debug)]
 pub struct Register {
     /// The family; its first version makes it
@@ -79,7 +82,7 @@ pub struct Register {
     pub parents: Vec<ModelRef>,
 }
 
-/// `assay model evaluate`.
+// `assay model evaluate`.
 #[derive(Args, Debug)]
 pub struct Evaluate {
     /// digits@3, digits@prod, or digits for the newest
@@ -105,7 +108,7 @@ fn metric(text: &str) -> Result<(String, Decimal), String> {
     Ok((name.to_owned(), value))
 }
 
-/// `assay model lineage`.
+// `assay model lineage`.
 #[derive(Args, Debug)]
 pub struct Lineage {
     /// digits@3, digits@prod, or digits for the newest
@@ -149,6 +152,9 @@ pub enum Promotion {
         /// At most so many
         #[arg(long, default_value_t = 50)]
         limit: u32,
+        /// Once, or again and again.
+        #[command(flatten)]
+        live: Live,
     },
     /// Show one in full: gates, policy, signature, approvals
     Show {
@@ -185,7 +191,7 @@ pub enum Promotion {
     },
 }
 
-/// `assay promotion request`.
+// `assay promotion request`.
 #[derive(Args, Debug)]
 pub struct Request {
     /// The version: digits@3, digits@staging
@@ -227,7 +233,7 @@ pub enum Approver {
         name: String,
     },
     /// List approvers
-    List,
+    List(Live),
     /// Say how many of how many have to agree (admins)
     Quorum {
         /// So many have to agree

@@ -29,7 +29,7 @@ pub enum Reservation {
     },
 }
 
-/// `assay reservation create`.
+// `assay reservation create`.
 #[derive(Args, Debug)]
 pub struct Create {
     /// Its name, which jobs may give as `reservation`

@@ -27,7 +27,7 @@ use domain::{
 };
 use std::path::{Path, PathBuf};
 
-/// What a job is; each flag overrides the job file's key of the same name.
+// What a job is; each flag overrides the job file's key of the same name.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Job")]
 pub struct SpecFlags {

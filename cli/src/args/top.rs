@@ -4,7 +4,7 @@ use crate::quantity;
 use clap::Args;
 use domain::Millis;
 
-/// `assay top`.
+// `assay top`.
 #[derive(Args, Debug)]
 pub struct Top {
     /// Show it once and end; so it is with --json, and where standard output is no terminal

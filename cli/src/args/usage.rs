@@ -21,7 +21,7 @@ pub enum By {
     Cause,
 }
 
-/// `assay usage`.
+// `assay usage`.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Usage {
@@ -52,7 +52,7 @@ pub enum Verb {
     Export(Export),
 }
 
-/// `assay usage export`.
+// `assay usage export`.
 #[derive(Args, Debug)]
 pub struct Export {
     /// The first day (2026-11-01, in UTC)

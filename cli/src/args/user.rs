@@ -5,7 +5,7 @@ use crate::complete;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// `assay submit`.
+// `assay submit`.
 #[derive(Args, Debug)]
 pub struct Submit {
     /// Job file (.toml, .json, .yaml), of one job or several; or a script with #ASSAY or
@@ -32,7 +32,7 @@ pub struct Submit {
     pub command: Vec<String>,
 }
 
-/// `assay jobs`.
+// `assay jobs`.
 #[derive(Args, Debug)]
 pub struct Jobs {
     /// Which: j7, j10-j20, last, name=TEXT; all by default
@@ -62,7 +62,7 @@ pub struct Jobs {
     pub live: Live,
 }
 
-/// Whether a list is shown once, or again whenever it changes.
+// Whether a list is shown once, or again whenever it changes.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Live {
     /// Show it anew whenever it changes, until Ctrl-C
@@ -74,7 +74,7 @@ pub struct Live {
 pub const STATES: [&str; 7] =
     ["waiting", "held", "running", "sealing", "completed", "failed", "cancelled"];
 
-/// One job.
+// One job.
 #[derive(Args, Debug)]
 pub struct One {
     /// Which: j7, last, name=TEXT
@@ -82,7 +82,7 @@ pub struct One {
     pub which: Selector,
 }
 
-/// `assay why`.
+// `assay why`.
 #[derive(Args, Debug)]
 pub struct Why {
     /// Which: j7, last, name=TEXT
@@ -93,7 +93,7 @@ pub struct Why {
     pub live: Live,
 }
 
-/// Some jobs.
+// Some jobs.
 #[derive(Args, Debug)]
 pub struct Several {
     /// Which: j7, j7[3], j10-j20, last, name=TEXT
@@ -101,7 +101,7 @@ pub struct Several {
     pub which: Vec<Selector>,
 }
 
-/// `assay priority`.
+// `assay priority`.
 #[derive(Args, Debug)]
 pub struct Priority {
     /// Which: j7, last, name=TEXT
@@ -112,7 +112,7 @@ pub struct Priority {
     pub priority: i32,
 }
 
-/// `assay logs`.
+// `assay logs`.
 #[derive(Args, Debug)]
 pub struct Logs {
     /// Which: j7, j7[3], last, name=TEXT
@@ -135,7 +135,7 @@ pub struct Logs {
     pub dump: bool,
 }
 
-/// A page of a list.
+// A page of a list.
 #[derive(Args, Debug)]
 pub struct Page {
     /// Only those after this one
@@ -192,7 +192,7 @@ pub enum Artifact {
     },
 }
 
-/// `assay fetch`.
+// `assay fetch`.
 #[derive(Args, Debug)]
 pub struct Fetch {
     /// Artifact (a3) or the job that made it (j7, last)
@@ -202,7 +202,7 @@ pub struct Fetch {
     pub dir: PathBuf,
 }
 
-/// `assay verify`.
+// `assay verify`.
 #[derive(Args, Debug)]
 pub struct Verify {
     /// Artifact (a3) or the job that made it (j7, last)
@@ -219,7 +219,7 @@ pub struct Verify {
     pub signature: Option<PathBuf>,
 }
 
-/// `assay reproduce`.
+// `assay reproduce`.
 #[derive(Args, Debug)]
 pub struct Reproduce {
     /// The job to run again: j7, last, name=TEXT
@@ -227,7 +227,7 @@ pub struct Reproduce {
     pub which: Selector,
 }
 
-/// `assay diff`.
+// `assay diff`.
 #[derive(Args, Debug)]
 pub struct Diff {
     /// Job or artifact

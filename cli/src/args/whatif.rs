@@ -27,7 +27,7 @@ pub enum Gpus {
     To(u64),
 }
 
-/// `assay whatif`.
+// `assay whatif`.
 #[derive(Args, Debug)]
 pub struct Whatif {
     /// Take nodes out of service; names with commas between them, may be repeated

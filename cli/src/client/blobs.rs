@@ -4,7 +4,11 @@ use super::Client;
 use crate::fault::{Fault, Kind};
 use domain::{Bytes, Digest, limit, tree::Tree};
 use proto::transfer::{self, Source, TransferError};
-use std::{fs, path::Path};
+use registry::seal::walk;
+use std::{
+    fs::{self, File},
+    path::Path,
+};
 
 /// Longest stored tree, statement or envelope that is read into memory.
 const DOCUMENT_MAX: usize = 256 << 20;
@@ -28,13 +32,19 @@ impl Client {
             match transfer::put(channel, sources()).await {
                 Ok(()) => copies += 1,
                 Err(TransferError::Local(fault)) => {
-                    return Err(Fault::usage("capture", format!("upload: {fault}")));
+                    let changed = changed(sources());
+                    let unread = || Fault::usage("capture", format!("upload: {fault}"));
+                    return Err(changed.unwrap_or_else(unread));
                 }
                 Err(fault) => last = Some(of_transfer(&fault, address)),
             }
         }
         if copies == wanted {
             return Ok(());
+        }
+        // A server refuses bytes that are not those of the digest, and cannot know why.
+        if let Some(fault) = changed(sources()) {
+            return Err(fault);
         }
         let last = last.map_or_else(String::new, |fault| format!("; {}", fault.detail));
         let detail = format!("{copies} of {wanted} servers took the files{last}");
@@ -110,6 +120,23 @@ impl Client {
     }
 }
 
+/// The first file that is not any more what it was when it was captured.
+fn changed(sources: Vec<Source>) -> Option<Fault> {
+    sources.into_iter().find_map(|source| {
+        let path = source.path?;
+        let read = File::open(&path).and_then(|mut file| walk::hash_reader(&mut file));
+        match read {
+            Err(fault) => Some(Fault::file(&path, &fault)),
+            Ok((digest, _)) if digest == source.digest => None,
+            Ok(_) => {
+                let detail = format!("{} has changed since it was captured", path.display());
+                let fault = Fault::usage("changed", detail);
+                Some(fault.hint("nothing was submitted; submit again when nobody writes to it"))
+            }
+        }
+    })
+}
+
 pub(super) fn of_transfer(fault: &TransferError, address: &str) -> Fault {
     match fault {
         TransferError::Wire(status) => super::of_status(status, address),
@@ -117,5 +144,36 @@ pub(super) fn of_transfer(fault: &TransferError, address: &str) -> Fault {
         TransferError::Mismatch { .. } => {
             Fault::mismatch("damaged_blob", format!("server {address}: {fault}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(write: impl FnOnce(&Path)) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data.csv");
+        fs::write(&path, "1,2,3\n").unwrap();
+        let source = || Source::file(Digest::of(b"1,2,3\n"), 6, path.clone());
+        assert_eq!(changed(vec![Source::bytes(vec![1]), source()]), None, "nothing has changed");
+        write(&path);
+        changed(vec![Source::bytes(vec![1]), source()])
+            .map(|fault| format!("{fault}").replace(&dir.path().display().to_string(), "DIR"))
+    }
+
+    #[test]
+    fn a_file_that_changed_between_capture_and_upload_is_named() {
+        let changed = "DIR/data.csv has changed since it was captured";
+        for write in [
+            |path: &Path| fs::write(path, "1,2,4\n").unwrap(),
+            |path: &Path| fs::write(path, "1,").unwrap(),
+            |path: &Path| fs::write(path, "1,2,3\n4,5,6\n").unwrap(),
+        ] {
+            let told = told(write).expect("it is found");
+            assert!(told.contains(changed) && told.contains("submit again"), "{told}");
+        }
+        let gone = told(|path| fs::remove_file(path).unwrap()).expect("it is found");
+        assert!(gone.contains("DIR/data.csv"), "{gone}");
     }
 }

@@ -10,7 +10,7 @@ pub mod verify;
 #[cfg(test)]
 mod tamper_test;
 
-use super::{Context, artifact};
+use super::{Context, artifact, live};
 use crate::{
     args::{Global, operator::Audit},
     exit::Exit,
@@ -32,10 +32,14 @@ use std::{
 /// When the chain does not hold, or nobody answers.
 pub async fn run(global: &Global, args: Audit) -> Result<Exit, Fault> {
     match args {
-        Audit::List { from, limit } => {
+        Audit::List { from, limit, live } => {
             let context = Context::new(global)?;
-            let page = page(&context, from, limit).await?;
-            context.output.show("audit", &page, |style| render::audit::list(style, &page))?;
+            let what = What::Audit(AuditQuery { from, limit });
+            return live::show(&context, live, what, |answer| {
+                let page: AuditPage = answer.value;
+                context.output.show("audit", &page, |style| render::audit::list(style, &page))
+            })
+            .await;
         }
         Audit::Verify(args) => {
             verify::run(|| Context::new(global), &super::output(global), &args).await?;

@@ -1,6 +1,6 @@
 //! The servers.
 
-use super::{Context, change::done};
+use super::{Context, change::done, live};
 use crate::{args::operator::Cluster, exit::Exit, fault::Fault, render};
 use domain::view::ClusterView;
 use proto::v1::{AddServer, ClusterQuery, membership_request::Change, query_request::What};
@@ -11,10 +11,14 @@ use proto::v1::{AddServer, ClusterQuery, membership_request::Change, query_reque
 /// When the change is refused, or nobody answers.
 pub async fn run(context: &Context, args: Cluster) -> Result<Exit, Fault> {
     let (change, said) = match args {
-        Cluster::Status => {
-            let view = status(context).await?;
-            context.output.show("cluster", &view, |style| render::cluster::text(style, &view))?;
-            return Ok(Exit::Ok);
+        Cluster::Status(live) => {
+            // Finds the leader, who is asked then.
+            status(context).await?;
+            return live::show(context, live, What::Cluster(ClusterQuery {}), |answer| {
+                let view: ClusterView = answer.value;
+                context.output.show("cluster", &view, |style| render::cluster::text(style, &view))
+            })
+            .await;
         }
         Cluster::Add { id, address } => {
             let said =

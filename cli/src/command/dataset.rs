@@ -1,8 +1,11 @@
 //! `assay dataset`: versions of data, and who may use them.
 
-use super::{Context, change::done};
+use super::{Context, change::done, live};
 use crate::{
-    args::dataset::{Dataset, Licence, Register},
+    args::{
+        dataset::{Dataset, Licence, Register},
+        user::Live,
+    },
     capture::CapturedData,
     client::{Answer, registry::Done},
     exit::Exit,
@@ -31,7 +34,7 @@ const SCANNING: &str = "scanning";
 pub async fn run(context: &Context, what: Dataset) -> Result<Exit, Fault> {
     match what {
         Dataset::Register(args) => register(context, args).await,
-        Dataset::List { name, limit } => list(context, name, limit).await,
+        Dataset::List { name, limit, live } => list(context, name, limit, live).await,
         Dataset::Show { dataset } => {
             let answer = one(context, &dataset).await?;
             context.mark(answer.log_index);
@@ -48,7 +51,7 @@ pub async fn run(context: &Context, what: Dataset) -> Result<Exit, Fault> {
             let verdict = if allow { "allows training" } else { "does not allow training" };
             done(context, changed.at, &format!("{licence} {verdict}"))
         }
-        Dataset::Licences => licences(context).await,
+        Dataset::Licences(live) => licences(context, live).await,
     }
 }
 
@@ -100,22 +103,27 @@ async fn scanned(context: &Context, asked: v1::RegisterDataset) -> Result<Done, 
     }
 }
 
-async fn list(context: &Context, name: Option<String>, limit: u32) -> Result<Exit, Fault> {
+async fn list(
+    context: &Context,
+    name: Option<String>,
+    limit: u32,
+    live: Live,
+) -> Result<Exit, Fault> {
     let what = match &name {
         None => What::Datasets(v1::FamiliesQuery { after: String::new(), limit }),
         Some(name) => {
             What::DatasetVersions(v1::VersionsQuery { family: name.clone(), first: 1, limit })
         }
     };
-    let answer: Answer<Vec<DatasetView>> = context.client.registry_query(what).await?;
-    context.mark(answer.log_index);
-    if let (Some(name), true) = (&name, answer.value.is_empty()) {
-        let fault = Fault::not_found(format!("there is no data set `{name}`"));
-        return Err(fault.hint("assay dataset list"));
-    }
-    let all = Datasets { datasets: answer.value, log_index: answer.log_index };
-    context.output.show("datasets", &all, |style| render::dataset::list(style, &all))?;
-    Ok(Exit::Ok)
+    let show = |answer: Answer<Vec<DatasetView>>| {
+        if let (Some(name), true) = (&name, answer.value.is_empty()) {
+            let fault = Fault::not_found(format!("there is no data set `{name}`"));
+            return Err(fault.hint("assay dataset list"));
+        }
+        let all = Datasets { datasets: answer.value, log_index: answer.log_index };
+        context.output.show("datasets", &all, |style| render::dataset::list(style, &all))
+    };
+    live::show(context, live, live::registry(what), show).await
 }
 
 async fn clear(context: &Context, word: &str, key: &Path, reason: String) -> Result<Exit, Fault> {
@@ -141,10 +149,11 @@ async fn hold(context: &Context, word: &str, held: bool, reason: String) -> Resu
     done(context, changed.at, &format!("{dataset} {state}"))
 }
 
-async fn licences(context: &Context) -> Result<Exit, Fault> {
+async fn licences(context: &Context, live: Live) -> Result<Exit, Fault> {
     let query = What::Licences(v1::LicencesQuery {});
-    let answer: Answer<BTreeMap<String, bool>> = context.client.registry_query(query).await?;
-    let all = Licences { licences: answer.value, log_index: answer.log_index };
-    context.output.show("licences", &all, |style| render::dataset::licences(style, &all))?;
-    Ok(Exit::Ok)
+    live::show(context, live, live::registry(query), |answer| {
+        let all = Licences { licences: answer.value, log_index: answer.log_index };
+        context.output.show("licences", &all, |style| render::dataset::licences(style, &all))
+    })
+    .await
 }

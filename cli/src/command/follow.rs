@@ -3,6 +3,7 @@
 use super::{
     Context, find,
     progress::{self, Progress},
+    waiting::Reasons,
 };
 use crate::{
     args::{selector::Selector, user},
@@ -38,12 +39,18 @@ fn detached(context: &Context, job: JobId) -> Exit {
 pub async fn watch(context: &Context, which: &Selector) -> Result<Exit, Fault> {
     let job = find::one(context, which).await?.job;
     let mut watch = Watch::new(&context.client, job);
+    let mut reasons = Reasons::new(context, job);
     let mut progress = Progress::default();
     let mut last = None;
+    let text = context.output.form == Form::Text;
     loop {
-        // Cancel-safe: on Ctrl-C the watch is not used again.
+        // Cancel-safe: both streams keep what they have received.
         let answer = tokio::select! {
             answer = watch.next() => answer?,
+            reason = reasons.next(), if text => {
+                context.output.text(&format!("  {reason}"))?;
+                continue;
+            }
             () = interrupt() => return Ok(detached(context, job)),
         };
         let Some(answer) = answer else { break };
@@ -67,15 +74,25 @@ pub async fn watch(context: &Context, which: &Selector) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
-/// Waits until a job has ended, silently.
+/// Waits until a job has ended; a person is told why it waits for long.
 ///
 /// # Errors
 /// When there is no such job, or nobody answers.
 pub async fn until_end(context: &Context, job: JobId) -> Result<Job, Fault> {
     let mut watch = Watch::new(&context.client, job);
+    let mut reasons = Reasons::new(context, job);
     let mut last = None;
-    while let Some(answer) = watch.next().await? {
-        last = Some(Job { job: answer.value, log_index: answer.log_index });
+    loop {
+        // Cancel-safe: both streams keep what they have received.
+        tokio::select! {
+            answer = watch.next() => match answer? {
+                Some(answer) => {
+                    last = Some(Job { job: answer.value, log_index: answer.log_index });
+                }
+                None => break,
+            },
+            reason = reasons.next() => context.output.note(&format!("{job} {reason}")),
+        }
     }
     last.ok_or_else(|| Fault::internal("watch", format!("{job} ended without a document")))
 }
@@ -229,6 +246,7 @@ pub async fn along(context: &Context, job: JobId) -> Result<Option<JobView>, Fau
     let ask = LogAsk { element: job.into(), attempt: 0, rank: None, metrics: false, follow: true };
     let mut stream = LogStream::new(&context.client, ask);
     let mut watch = Watch::new(&context.client, job);
+    let mut reasons = Reasons::new(context, job);
     let (mut progress, mut last) = (Progress::default(), None);
     let (mut log_open, mut fold) = (true, Fold::default());
     loop {
@@ -249,6 +267,7 @@ pub async fn along(context: &Context, job: JobId) -> Result<Option<JobView>, Fau
                 }
                 None => break,
             },
+            reason = reasons.next() => context.output.text(&format!("  {reason}"))?,
             () = interrupt() => return Ok(None),
         }
     }

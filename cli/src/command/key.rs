@@ -1,6 +1,6 @@
 //! `assay key`: which keys sign for the cluster, and since when.
 
-use super::{Context, artifact};
+use super::{Context, artifact, live};
 use crate::{args::Global, args::key::Key, exit::Exit, fault::Fault, output::Style, render::keys};
 use domain::{Millis, signing::KeysView};
 use proto::v1::{self, registry_request::Change};
@@ -20,12 +20,16 @@ pub async fn run(global: &Global, what: Key) -> Result<Exit, Fault> {
         return new(global, file);
     }
     let context = Context::new(global)?;
+    if let Key::List { all, live } = what {
+        let asked = v1::query_request::What::Keys(v1::KeysQuery {});
+        return live::show(&context, live, asked, |answer| {
+            let keys: KeysView = answer.value;
+            context.output.show("keys", &keys, |style: Style| keys::list(style, &keys, all))
+        })
+        .await;
+    }
     let keys = artifact::keys(&context.client).await?;
     match what {
-        Key::List { all } => {
-            context.output.show("keys", &keys, |style: Style| keys::list(style, &keys, all))?;
-            Ok(Exit::Ok)
-        }
         Key::Export { file } => export(&context, &keys, &file),
         Key::Rotate { key, overlap } => {
             let to = named(&keys, &key)?;
@@ -40,7 +44,7 @@ pub async fn run(global: &Global, what: Key) -> Result<Exit, Fault> {
             let done = context.client.registry(Change::RevokeKey(asked)).await?;
             super::change::done(&context, done.at, &format!("key {kid} is revoked"))
         }
-        Key::New { .. } => Ok(Exit::Ok),
+        Key::List { .. } | Key::New { .. } => Ok(Exit::Ok),
     }
 }
 

@@ -8,11 +8,17 @@ use crate::{
     fault::Fault,
     output::Form,
 };
-use proto::v1::query_request::What;
+use proto::v1::{RegistryQuery, query_request::What, registry_query};
 use serde::de::DeserializeOwned;
 
 /// Clears a terminal, its scroll-back kept, and goes to its first line.
 pub(super) const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
+
+/// A document of the registry.
+#[must_use]
+pub fn registry(what: registry_query::What) -> What {
+    What::Registry(RegistryQuery { what: Some(what) })
+}
 
 /// Asks for a document and shows it; with `--watch`, each that follows, until Ctrl-C.
 ///

@@ -33,6 +33,7 @@ pub mod top;
 pub mod usage;
 pub mod usage_export;
 pub mod verify;
+mod waiting;
 pub mod whatif;
 
 use crate::{
@@ -147,9 +148,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
         Command::Key(Noun { verb: args }) => key::run(global, args).await,
         Command::Dev(args) => crate::dev::run(global, args).await,
         Command::Server(args) => server(global, args).await,
-        Command::Agent(args) => process::agent(&args).await,
-        Command::Supervisor(args) => process::supervisor(&args.dir),
-        Command::BurnIn => process::burn_in(),
+        Command::Agent(_) | Command::Supervisor(_) | Command::BurnIn => process::become_node(),
         Command::Completions(args) => process::completions(&output(global), args.shell),
         Command::Man(args) => process::man(&output(global), &args.dir),
     }

@@ -1,8 +1,11 @@
 //! `assay model`: families, versions, lineage.
 
-use super::{Context, find};
+use super::{Context, find, live};
 use crate::{
-    args::registry::{Lineage, Model, Register},
+    args::{
+        registry::{Lineage, Model, Register},
+        user::Live,
+    },
     client::Answer,
     exit::Exit,
     fault::Fault,
@@ -13,7 +16,7 @@ use crate::{
 };
 use domain::{
     ArtifactId,
-    model::{FamilyView, LineageView, ModelView},
+    model::{LineageView, ModelView},
     view::JobView,
 };
 use proto::v1::{self, query_request, registry_query::What, registry_request::Change};
@@ -26,8 +29,10 @@ use serde_json::json;
 pub async fn run(context: &Context, what: Model) -> Result<Exit, Fault> {
     match what {
         Model::Register(args) => register(context, args).await,
-        Model::List { family: None, limit } => families(context, limit).await,
-        Model::List { family: Some(family), limit } => versions(context, family, limit).await,
+        Model::List { family: None, limit, live } => families(context, limit, live).await,
+        Model::List { family: Some(family), limit, live } => {
+            versions(context, family, limit, live).await
+        }
         Model::Show { model } => show(context, &model).await,
         Model::Lineage(args) => lineage(context, args).await,
         Model::Compare { left, right } => compare(context, &left, &right).await,
@@ -76,28 +81,32 @@ async fn register(context: &Context, args: Register) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
-async fn families(context: &Context, limit: u32) -> Result<Exit, Fault> {
+async fn families(context: &Context, limit: u32, live: Live) -> Result<Exit, Fault> {
     let query = v1::FamiliesQuery { after: String::new(), limit };
-    let answer: Answer<Vec<FamilyView>> =
-        context.client.registry_query(What::Families(query)).await?;
-    context.mark(answer.log_index);
-    let list = Families { families: answer.value, log_index: answer.log_index };
-    context.output.show("models", &list, |style| render::model::families(style, &list))?;
-    Ok(Exit::Ok)
+    live::show(context, live, live::registry(What::Families(query)), |answer| {
+        let list = Families { families: answer.value, log_index: answer.log_index };
+        context.output.show("models", &list, |style| render::model::families(style, &list))
+    })
+    .await
 }
 
-async fn versions(context: &Context, family: String, limit: u32) -> Result<Exit, Fault> {
+async fn versions(
+    context: &Context,
+    family: String,
+    limit: u32,
+    live: Live,
+) -> Result<Exit, Fault> {
     let query = v1::VersionsQuery { family: family.clone(), first: 1, limit };
-    let answer: Answer<Vec<ModelView>> =
-        context.client.registry_query(What::Versions(query)).await?;
-    context.mark(answer.log_index);
-    if answer.value.is_empty() {
-        let fault = Fault::not_found(format!("there is no model family `{family}`"));
-        return Err(fault.hint("assay model list"));
-    }
-    let list = Versions { versions: answer.value, log_index: answer.log_index };
-    context.output.show("model_versions", &list, |style| render::model::versions(style, &list))?;
-    Ok(Exit::Ok)
+    let show = |answer: Answer<Vec<ModelView>>| {
+        if answer.value.is_empty() {
+            let fault = Fault::not_found(format!("there is no model family `{family}`"));
+            return Err(fault.hint("assay model list"));
+        }
+        let list = Versions { versions: answer.value, log_index: answer.log_index };
+        let text = |style| render::model::versions(style, &list);
+        context.output.show("model_versions", &list, text)
+    };
+    live::show(context, live, live::registry(What::Versions(query)), show).await
 }
 
 async fn show(context: &Context, word: &str) -> Result<Exit, Fault> {

@@ -2,7 +2,7 @@
 
 use crate::{
     args::{
-        Cli, Global,
+        Cli, Command, Global,
         backup::Restore,
         process::{Agent, Configured},
     },
@@ -33,6 +33,8 @@ use tracing_subscriber::EnvFilter;
 const CACHE_MAX: Bytes = Bytes(64 << 30);
 /// The server's program.
 const SERVER: &str = "assay-server";
+/// The program of what runs on a node.
+const NODE: &str = "assay-agent";
 
 /// Completes on SIGTERM or Ctrl-C.
 pub async fn stop_signal() {
@@ -53,11 +55,47 @@ pub async fn stop_signal() {
     }
 }
 
+/// `assay agent`, `assay supervisor`, `assay burn-in`: becomes the program of nodes, which stands
+/// beside this one, with the words of this command line.
+///
+/// It is a program of its own because it loads the vendor's library of GPUs as it runs, which a
+/// program without shared libraries cannot (ADR 73).
+///
+/// # Errors
+/// When that program cannot be run.
+pub fn become_node() -> Result<Exit, Fault> {
+    let program = this_program()?.with_file_name(NODE);
+    let fault = process::Command::new(&program).args(env::args_os().skip(1)).exec();
+    Err(not_beside(&program, &fault))
+}
+
+/// What `assay-agent` does: one of the commands that run on nodes.
+///
+/// # Errors
+/// When it is another command, or that command cannot go on.
+pub fn node(command: Command) -> Result<Exit, Fault> {
+    match command {
+        Command::Agent(args) => runtime().map_err(no_runtime)?.block_on(agent(&args)),
+        // It makes its own event loop after it has left the agent's session.
+        Command::Supervisor(args) => supervisor(&args.dir),
+        Command::BurnIn => burn_in(),
+        _ => Err(Fault::usage("command", "`assay-agent` runs what belongs to a node only")
+            .hint("every other command is one of `assay`")),
+    }
+}
+
+/// The fault of a program that does not stand beside this one.
+fn not_beside(program: &Path, fault: &io::Error) -> Fault {
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Fault::file(program, fault)
+        .hint(format!("`{name}` belongs beside `assay`: install both of one release"))
+}
+
 /// `assay burn-in`: as a task of a check, whose folder and GPUs its environment names.
 ///
 /// # Errors
 /// When it is no task, or the machine gives back other words than were written.
-pub fn burn_in() -> Result<Exit, Fault> {
+fn burn_in() -> Result<Exit, Fault> {
     let output = env::var_os("ASSAY_OUTPUT_DIR").ok_or_else(|| {
         Fault::usage("burn_in", "ASSAY_OUTPUT_DIR is not set")
             .hint("the cluster runs it: assay node accept NODE")
@@ -92,8 +130,7 @@ fn log_to_stderr() {
 pub fn server(path: &Path) -> Result<Exit, Fault> {
     let program = this_program()?.with_file_name(SERVER);
     let fault = process::Command::new(&program).arg("--config").arg(path).exec();
-    Err(Fault::file(&program, &fault)
-        .hint("`assay-server` belongs beside `assay`: install both of one release"))
+    Err(not_beside(&program, &fault))
 }
 
 /// `assay restore DIR --config FILE`: the server's own program does it.
@@ -111,8 +148,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<Exit, Fault> {
         command.arg("--json");
     }
     let fault = command.exec();
-    Err(Fault::file(&program, &fault)
-        .hint("`assay-server` belongs beside `assay`: install both of one release"))
+    Err(not_beside(&program, &fault))
 }
 
 /// The arguments of `assay-server`.
@@ -220,7 +256,7 @@ fn this_program() -> Result<PathBuf, Fault> {
 ///
 /// # Errors
 /// When the configuration is wrong, or the agent cannot run or go on.
-pub async fn agent(args: &Agent) -> Result<Exit, Fault> {
+async fn agent(args: &Agent) -> Result<Exit, Fault> {
     let config = agent::load(&args.config)?;
     log_to_stderr();
     let read = |path: &PathBuf| fs::read_to_string(path).map_err(|fault| Fault::file(path, &fault));
@@ -274,7 +310,7 @@ fn told(fault: &dyn std::error::Error) -> String {
 ///
 /// # Errors
 /// When the folder cannot be used or is served already.
-pub fn supervisor(dir: &Path) -> Result<Exit, Fault> {
+fn supervisor(dir: &Path) -> Result<Exit, Fault> {
     supervisor::run(dir).map_err(|fault| stopped("supervisor", &fault))?;
     Ok(Exit::Ok)
 }

@@ -1,8 +1,11 @@
 //! `assay promotion` and `assay approver`.
 
-use super::{Context, model};
+use super::{Context, live, model};
 use crate::{
-    args::registry::{Approver, Promotion as Args, Request, Stake, Target},
+    args::{
+        registry::{Approver, Promotion as Args, Request, Stake, Target},
+        user::Live,
+    },
     client::{Answer, follow::Documents},
     exit::Exit,
     fault::{Fault, Kind},
@@ -28,7 +31,7 @@ use std::{path::Path, time::Duration};
 pub async fn run(context: &Context, what: Args) -> Result<Exit, Fault> {
     match what {
         Args::Request(args) => request(context, args).await,
-        Args::List { limit } => list(context, limit).await,
+        Args::List { limit, live } => list(context, limit, live).await,
         Args::Show { id } => {
             let promotion = one(context, id).await?.value;
             context.output.show("promotion", &promotion, |style| {
@@ -60,14 +63,13 @@ async fn one(context: &Context, id: PromotionId) -> Result<Answer<Promotion>, Fa
     answer.map_err(|fault| fault.hint_if_none("assay promotion list"))
 }
 
-async fn list(context: &Context, limit: u32) -> Result<Exit, Fault> {
+async fn list(context: &Context, limit: u32, live: Live) -> Result<Exit, Fault> {
     let query = v1::PromotionsQuery { before: 0, limit };
-    let answer: Answer<Vec<Promotion>> =
-        context.client.registry_query(What::Promotions(query)).await?;
-    context.mark(answer.log_index);
-    let list = Promotions { promotions: answer.value, log_index: answer.log_index };
-    context.output.show("promotions", &list, |style| render::promotion::list(style, &list))?;
-    Ok(Exit::Ok)
+    live::show(context, live, live::registry(What::Promotions(query)), |answer| {
+        let list = Promotions { promotions: answer.value, log_index: answer.log_index };
+        context.output.show("promotions", &list, |style| render::promotion::list(style, &list))
+    })
+    .await
 }
 
 async fn request(context: &Context, args: Request) -> Result<Exit, Fault> {
@@ -186,19 +188,21 @@ pub async fn approver(context: &Context, what: Approver) -> Result<Exit, Fault> 
             let said = format!("{required} of {of} approvers have to agree");
             (Change::Quorum(v1::SetQuorum { required, of }), said)
         }
-        Approver::List => {
-            let query = What::Approvers(v1::ApproversQuery {});
-            let all: ApproversView = context.client.registry_query(query).await?.value;
-            context
-                .output
-                .show("approvers", &all, |style| render::promotion::approvers(style, &all))?;
-            return Ok(Exit::Ok);
-        }
+        Approver::List(live) => return approvers(context, live).await,
         // Answered without a cluster.
         Approver::NewKey { file } => return new_key(&context.output, &file),
     };
     let done = context.client.registry(change).await?;
     super::change::done(context, done.at, &said)
+}
+
+async fn approvers(context: &Context, live: Live) -> Result<Exit, Fault> {
+    let query = What::Approvers(v1::ApproversQuery {});
+    live::show(context, live, live::registry(query), |answer| {
+        let all: ApproversView = answer.value;
+        context.output.show("approvers", &all, |style| render::promotion::approvers(style, &all))
+    })
+    .await
 }
 
 /// `assay approver new-key`.

@@ -116,11 +116,11 @@ pub async fn changes(
 ) -> Result<Answers<v1::Document>, Status> {
     let who = Identity::of(&request)?;
     let what = query::asked(who, request.get_ref().what.clone())?;
-    if matches!(what, What::Cluster(_) | What::Keys(_) | What::AuditProof(_) | What::Whatif(_)) {
+    if matches!(what, What::AuditProof(_) | What::Whatif(_)) {
         let why = "this document is not pushed";
         return Err(error::status("invalid", why, "ask for it once", false));
     }
-    let first = query::read(&context, what.clone(), request.get_ref().stale).await?;
+    let first = query::current(&context, what.clone(), request.get_ref().stale).await?;
     let (out, answers) = mpsc::channel(QUEUE);
     tokio::spawn(push(context, what, request.get_ref().stale, first, out));
     Ok(Box::pin(ReceiverStream::new(answers)))
@@ -160,7 +160,7 @@ async fn push(
             () = out.closed() => return,
         }
         // What it has applied is enough: a document never goes back, and the next is soon here.
-        news = match query::read(&context, what.clone(), true).await {
+        news = match query::current(&context, what.clone(), true).await {
             Ok(document) if document.json == last => None,
             Ok(document) => {
                 last.clone_from(&document.json);

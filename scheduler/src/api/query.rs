@@ -56,12 +56,26 @@ pub async fn query(
     let who = Identity::of(&request)?;
     let request = request.into_inner();
     match asked(who.clone(), request.what)? {
-        What::Cluster(_) => cluster(context).await,
-        What::Keys(_) => keys(context, request.stale).await,
         What::AuditProof(asked) => proof::of(context, asked.event, request.stale).await,
         What::Why(id) => foreseeing::why(context, id, request.stale).await,
         What::Whatif(asked) => foreseeing::whatif(context, who, asked, request.stale).await,
-        what => read(context, what, request.stale).await,
+        what => current(context, what, request.stale).await,
+    }
+}
+
+/// A document that is made from what is replicated, and from what this server knows itself.
+///
+/// # Errors
+/// When what is asked for is not there, or this server cannot answer now.
+pub(super) async fn current(
+    context: &Context,
+    what: What,
+    stale: bool,
+) -> Result<v1::Document, Status> {
+    match what {
+        What::Cluster(_) => cluster(context).await,
+        What::Keys(_) => keys(context, stale).await,
+        what => read(context, what, stale).await,
     }
 }
 

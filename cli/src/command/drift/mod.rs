@@ -10,6 +10,7 @@ use crate::{
         Global, Noun,
         debug::{Correct, DriftScore},
         drift::{Drift, Page, Words},
+        user::Live,
     },
     exit::Exit,
     fault::{Fault, Kind},
@@ -52,7 +53,7 @@ struct Features {
 /// When a file holds no samples, windows cannot be compared, a rule forbids it, or nobody answers.
 pub async fn run(global: &Global, words: Words) -> Result<Exit, Fault> {
     let context = || Context::new(global);
-    match words.verb.unwrap_or(Drift::List(Page { limit: 50 })) {
+    match words.verb.unwrap_or(Drift::List(Page { limit: 50, live: Live::default() })) {
         Drift::Score(args) => compare_files(&super::output(global), &args),
         Drift::Monitor(Noun { verb }) => watch::monitor(&context()?, verb).await,
         Drift::Observe(args) => watch::observe(&context()?, args).await,

@@ -1,7 +1,7 @@
 //! `assay drift` with a cluster: monitors, windows, episodes, retrains.
 
 use super::{
-    super::{Context, change::done},
+    super::{Context, change::done, live},
     windows,
 };
 use crate::{
@@ -160,12 +160,11 @@ async fn observed(context: &Context, model: &str, changed: Done) -> Result<Exit,
 /// When nobody answers.
 pub async fn list(context: &Context, page: &Page) -> Result<Exit, Fault> {
     let query = v1::MonitorsQuery { after: String::new(), limit: page.limit };
-    let answer: Answer<Vec<MonitorView>> =
-        context.client.registry_query(What::Monitors(query)).await?;
-    context.mark(answer.log_index);
-    let all = Monitors { monitors: answer.value, log_index: answer.log_index };
-    context.output.show("drift_monitors", &all, |style| render::drift::monitors(style, &all))?;
-    Ok(Exit::Ok)
+    live::show(context, page.live, live::registry(What::Monitors(query)), |answer| {
+        let all = Monitors { monitors: answer.value, log_index: answer.log_index };
+        context.output.show("drift_monitors", &all, |style| render::drift::monitors(style, &all))
+    })
+    .await
 }
 
 /// `assay drift alerts`.
@@ -174,12 +173,11 @@ pub async fn list(context: &Context, page: &Page) -> Result<Exit, Fault> {
 /// When nobody answers.
 pub async fn alerts(context: &Context, page: &Page) -> Result<Exit, Fault> {
     let query = v1::EpisodesQuery { before: 0, limit: page.limit };
-    let answer: Answer<Vec<EpisodeView>> =
-        context.client.registry_query(What::Episodes(query)).await?;
-    context.mark(answer.log_index);
-    let all = Episodes { episodes: answer.value, log_index: answer.log_index };
-    context.output.show("drift_episodes", &all, |style| render::drift::episodes(style, &all))?;
-    Ok(Exit::Ok)
+    live::show(context, page.live, live::registry(What::Episodes(query)), |answer| {
+        let all = Episodes { episodes: answer.value, log_index: answer.log_index };
+        context.output.show("drift_episodes", &all, |style| render::drift::episodes(style, &all))
+    })
+    .await
 }
 
 /// `assay drift show`.
