@@ -100,7 +100,7 @@ enum Command {
     /// Submits through the command by eight shells, beside sbatch.
     Shells {
         /// Submits of each shell.
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 300)]
         turns: u64,
     },
     /// Arrays of 1,000 and of 100,000.

@@ -1,5 +1,5 @@
 //! Five real processes on loopback, fifty jobs, and SIGKILL for the leader, a follower and an
-//! agent while they run: every job is sealed, exactly once.
+//! agent while they run, whom and when at random: every job is sealed, exactly once.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod harness;
@@ -65,11 +65,74 @@ impl Dev {
         println!("{name}: {}", if found.is_empty() { "down already" } else { "killed" });
     }
 
-    /// The leader's number, and a follower's.
-    fn roles(&self) -> (String, String) {
-        let leader = self.leader().replace('r', "");
-        let follower = if leader == "1" { "2" } else { "1" };
-        (leader, follower.to_owned())
+    /// The leader's number, or that of one of its two followers.
+    fn server(&self, victim: Victim) -> u64 {
+        let leader = self.until("there is a leader", |user| {
+            let leader = user.json(&["cluster", "status"])?["leader"].as_str()?.to_owned();
+            leader.strip_prefix('r')?.parse::<u64>().ok()
+        });
+        let nth = match victim {
+            Victim::Follower(nth) => nth,
+            Victim::Leader | Victim::Agent(_) => return leader,
+        };
+        let mut followers = (1..=3).filter(|id| *id != leader);
+        followers.nth(usize::from(nth)).unwrap()
+    }
+
+    fn strike(&self, victim: Victim) {
+        match victim {
+            Victim::Agent(name) => self.kill("agent", name),
+            Victim::Leader | Victim::Follower(_) => {
+                self.kill("server", &format!("server-{}", self.server(victim)));
+            }
+        }
+    }
+}
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victim {
+    Leader,
+    /// The first or the second by number.
+    Follower(u8),
+    Agent(&'static str),
+}
+
+/// Draws after how many submits who is killed: a leader, a follower, an agent, and one more, not
+/// two of them at once. One number gives the same again.
+fn draw(seed: u64) -> Vec<(usize, Victim)> {
+    let mut state = seed;
+    let mut below = move |bound: u64| {
+        // splitmix64 (Steele, Lea, Flood 2014).
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    };
+    let mut victims = vec![
+        Victim::Leader,
+        Victim::Follower(below(2) as u8),
+        Victim::Agent(["node-a", "node-b"][below(2) as usize]),
+    ];
+    victims.push(victims[below(3) as usize]);
+    let mut at = 2;
+    let mut drawn = Vec::new();
+    while !victims.is_empty() {
+        at += 4 + below(8) as usize;
+        drawn.push((at, victims.remove(below(victims.len() as u64) as usize)));
+    }
+    drawn
+}
+
+/// `ASSAY_KILLS=N` replays the kills that a failed run printed.
+fn seed() -> u64 {
+    match std::env::var("ASSAY_KILLS") {
+        Ok(given) => given.parse().expect("ASSAY_KILLS is a number"),
+        Err(_) => {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            u64::from(now.subsec_nanos())
+        }
     }
 }
 
@@ -118,16 +181,15 @@ fn strangers_agree(dev: &Dev) {
 
 #[test]
 fn every_job_is_sealed_exactly_once_though_leader_follower_and_agent_are_killed() {
+    let seed = seed();
+    let kills = draw(seed);
+    println!("again: ASSAY_KILLS={seed} cargo test -p cli --test end_to_end; {kills:?}");
+    assert!(kills.iter().all(|(at, _)| *at < JOBS), "all happen while jobs come: {kills:?}");
     let dev = Dev::start();
     for number in 0..JOBS {
         submit(&dev, number);
-        match number {
-            10 => dev.kill("server", &format!("server-{}", dev.roles().0)),
-            20 => dev.kill("agent", "node-a"),
-            30 => dev.kill("server", &format!("server-{}", dev.roles().1)),
-            40 => dev.kill("server", &format!("server-{}", dev.roles().0)),
-            _ => {}
-        }
+        let now = kills.iter().filter(|(at, _)| *at == number);
+        now.for_each(|(_, victim)| dev.strike(*victim));
     }
     let jobs = dev.until("all jobs have ended", |dev| {
         let jobs = dev.json(&["jobs"])?["jobs"].as_array()?.clone();

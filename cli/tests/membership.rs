@@ -128,7 +128,7 @@ fn a_server_that_was_removed_says_so_and_may_not_come_back() {
     lead(&cluster.user, "r2");
     let refused = cluster.user.fails(3, &["cluster", "remove", "r2"]);
     assert!(refused.contains("cluster transfer"), "{refused}");
-    let refused = cluster.user.fails(3, &["cluster", "transfer", "r9"]);
+    let refused = cluster.user.fails(4, &["cluster", "transfer", "r9"]);
     assert!(refused.contains("r9"), "{refused}");
     cluster.user.ok(&["cluster", "remove", "r3"]);
     cluster.wait("server-3");

@@ -48,7 +48,11 @@ pub async fn change(
         }
         Err(fault) => {
             let unknown = matches!(fault, ChangeError::Unknown);
-            let code = if unknown { "unavailable" } else { "refused" };
+            let code = match fault {
+                ChangeError::Unknown => "unavailable",
+                ChangeError::NoSuch { .. } => "not_found",
+                _ => "refused",
+            };
             let hint = "`assay cluster status` shows the servers";
             Err(error::status(code, fault.to_string(), hint, unknown))
         }
@@ -108,7 +112,8 @@ async fn transfer(context: &Context, to: ReplicaId) -> Result<v1::DoneReply, Sta
     if !voters.contains(&to) {
         let known: Vec<_> = voters.iter().map(ToString::to_string).collect();
         let why = format!("{to} cannot lead: those with a vote are {}", known.join(", "));
-        return Err(error::status("refused", why, "name one of them", false));
+        let kind = if status.members.contains_key(&to) { "refused" } else { "not_found" };
+        return Err(error::status(kind, why, "name one of them", false));
     }
     context.node.transfer(to).await;
     let mut changes = context.node.status_changes();
