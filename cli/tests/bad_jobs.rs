@@ -52,6 +52,16 @@ fn each_fault_of_a_job_is_named_with_what_to_do() {
     let why = user.ok(&["why", "j1"]);
     assert!(why.contains("99") && why.contains("never, as the cluster is"), "{why}");
     assert!(why.contains("lower `gpus` to 8"), "{why}");
+    for words in [
+        &["watch", "j1", "--timeout", "5s"][..],
+        &["wait", "j1", "--timeout", "5s"],
+        &["submit", "--timeout", "5s", "--follow", "--gpus", "99", "--", "true"],
+    ] {
+        let output = user.assay(words);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &said(&output);
+        assert_eq!(output.status.code(), Some(124), "{words:?}: {text}");
+        assert!(text.contains("never, as the cluster is") && text.contains("assay why"), "{text}");
+    }
 
     let (code, text) = run(user, "exit 3");
     assert_eq!(code, Some(3), "the job's own code: {text}");

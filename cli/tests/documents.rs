@@ -5,36 +5,13 @@
 mod harness;
 
 use expect_test::expect;
-use harness::{User, cluster::Cluster, said};
-use serde_json::{Value, json};
-
-/// A document without its values: each is the name of its kind. The schema stays.
-fn shape(value: &Value) -> Value {
-    match value {
-        Value::Null => json!("null"),
-        Value::Bool(_) => json!("bool"),
-        Value::Number(_) => json!("number"),
-        Value::String(_) => json!("string"),
-        Value::Array(all) => all.first().map_or(json!([]), |first| json!([shape(first)])),
-        Value::Object(all) => {
-            let kept = |(key, value): (&String, &Value)| {
-                let kind = if key == "schema" { value.clone() } else { shape(value) };
-                (key.clone(), kind)
-            };
-            Value::Object(all.iter().map(kept).collect())
-        }
-    }
-}
-
-fn lines(document: &Value) -> String {
-    serde_json::to_string_pretty(&shape(document)).unwrap() + "\n"
-}
-
-/// The shape of what a command answers with.
-fn document(user: &User, words: &[&str]) -> String {
-    let text = user.ok(&[&["--json"], words].concat());
-    lines(&serde_json::from_str(&text).unwrap())
-}
+use harness::{
+    User,
+    cluster::Cluster,
+    said,
+    shape::{document, lines},
+};
+use serde_json::Value;
 
 fn keys_keep_their_form(user: &User, file: &str, new: &str) {
     expect![[r#"

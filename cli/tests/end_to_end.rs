@@ -163,6 +163,11 @@ fn strangers_agree(dev: &Dev) {
     let keys = format!("{to}/model.pub.pem");
     let offline = || dev.assay(&["verify", "--offline", to, "--keys", &keys]).status.code();
     assert_eq!(offline(), Some(0));
+    // One of its files stands for it; a file that lies elsewhere has no signature near.
+    let answer = format!("{to}/model/answer");
+    let of_file = |file: &str| dev.assay(&["verify", file, "--offline", "--keys", &keys]);
+    assert_eq!(of_file(&answer).status.code(), Some(0), "a file of it");
+    assert_eq!(of_file(&keys).status.code(), Some(2), "no file of a model");
     std::fs::write(export.join("model/.gitignore"), "*.tmp").unwrap();
     assert_eq!(verdict(), Some(0), "files of a version control are no part of a model");
     assert_eq!(offline(), Some(0), "nor are they for us");

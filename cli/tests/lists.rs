@@ -47,6 +47,42 @@ fn a_watched_list_shows_each_change_also_after_the_leaders_death() {
 }
 
 #[test]
+fn every_list_stays_with_watch() {
+    let cluster = Cluster::start();
+    for words in [
+        &["jobs"][..],
+        &["artifacts"],
+        &["nodes"],
+        &["queue", "list"],
+        &["reservation", "list"],
+        &["cluster", "status"],
+        &["audit", "list"],
+        &["key", "list"],
+        &["dataset", "list"],
+        &["dataset", "licences"],
+        &["model", "list"],
+        &["promotion", "list"],
+        &["approver", "list"],
+        &["drift", "list"],
+        &["drift", "alerts"],
+    ] {
+        let mut watch = Command::new("timeout")
+            .args(["60", ASSAY, "--jsonl"])
+            .args(words)
+            .arg("--watch")
+            .env("ASSAY_PROFILE", cluster.dir())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let first = BufReader::new(watch.stdout.take().unwrap()).lines().next();
+        let first: Value = serde_json::from_str(&first.expect("a list is shown").unwrap()).unwrap();
+        assert!(first["schema"].is_string(), "{words:?}: {first}");
+        process::signal(watch.id(), "-INT");
+        assert_eq!(watch.wait().unwrap().code(), Some(130), "{words:?} stayed until Ctrl-C");
+    }
+}
+
+#[test]
 fn a_shell_completes_ids_that_live_in_the_cluster() {
     let cluster = Cluster::start();
     cluster.user.run_job("resnet");

@@ -205,12 +205,13 @@ pub struct Fetch {
 // `assay verify`.
 #[derive(Args, Debug)]
 pub struct Verify {
-    /// Artifact (a3) or the job that made it (j7, last)
-    #[arg(value_name = "ID", required_unless_present = "offline", conflicts_with = "offline")]
-    pub which: Option<Selector>,
-    /// An exported folder, checked without any cluster
-    #[arg(long, value_name = "DIR", requires = "keys")]
-    pub offline: Option<PathBuf>,
+    /// Artifact (a3) or the job that made it (j7, last); with --offline an exported folder, or a
+    /// file in one
+    #[arg(value_name = "WHAT", required_unless_present = "offline")]
+    pub which: Option<String>,
+    /// Without any cluster: an exported folder, or a file in one
+    #[arg(long, value_name = "PATH", requires = "keys", num_args = 0..=1)]
+    pub offline: Option<Option<PathBuf>>,
     /// The keys that you trust: public keys in PEM, or what `assay key export` wrote
     #[arg(long, value_name = "FILE", requires = "offline")]
     pub keys: Option<PathBuf>,

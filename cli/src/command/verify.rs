@@ -22,7 +22,10 @@ use registry::seal::{
     verify::{Check, verify_export, verify_model},
 };
 use serde::Serialize;
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// All points of a verification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,13 +58,23 @@ impl Report {
 /// # Errors
 /// When there is nothing to verify, or nobody answers.
 pub async fn run(global: &Global, args: user::Verify) -> Result<Exit, Fault> {
-    let report = match (&args.offline, &args.keys, &args.which) {
-        (Some(dir), Some(keys), _) => offline(dir, keys, args.signature.as_deref())?,
-        (_, _, Some(which)) => online(&Context::new(global)?, which).await?,
-        _ => {
-            return Err(Fault::usage("nothing", "nothing to verify is named")
-                .hint("assay verify a3, or: assay verify --offline DIR --keys FILE"));
+    let nothing = || {
+        Fault::usage("what", "one thing to verify has to be named")
+            .hint("assay verify a3, or: assay verify --offline PATH --keys FILE")
+    };
+    let report = match (args.offline, &args.keys, args.which) {
+        (Some(Some(path)), Some(keys), None) => offline(&path, keys, args.signature.as_deref())?,
+        (Some(None), Some(keys), Some(path)) => {
+            offline(Path::new(&path), keys, args.signature.as_deref())?
         }
+        (None, _, Some(which)) => {
+            let which: Selector = which.parse().map_err(|why| {
+                Fault::usage("selector", format!("`{which}`: {why}"))
+                    .hint("a file is checked with --offline --keys FILE")
+            })?;
+            online(&Context::new(global)?, &which).await?
+        }
+        _ => return Err(nothing()),
     };
     show(&super::output(global), &report)?;
     Ok(report.exit())
@@ -76,25 +89,46 @@ pub fn show(output: &Output, report: &Report) -> Result<(), Fault> {
 }
 
 /// Verifies an exported folder, or one that another tool signed, with trusted keys and nothing
-/// else.
+/// else. A file stands for the export that it lies in: its digest is signed with those of all.
 ///
 /// # Errors
 /// When the keys cannot be read, or there is no such folder.
-pub fn offline(dir: &Path, keys: &Path, signature: Option<&Path>) -> Result<Report, Fault> {
+pub fn offline(path: &Path, keys: &Path, signature: Option<&Path>) -> Result<Report, Fault> {
     let text = fs::read_to_string(keys).map_err(|fault| Fault::file(keys, &fault))?;
     let trust = Trust::parse(&text).map_err(|why| {
         Fault::file(keys, &why)
             .hint("write one: assay key export FILE, or give a public key in PEM")
     })?;
-    if !dir.is_dir() {
-        let detail = format!("{} is no folder", dir.display());
-        return Err(Fault::usage("folder", detail).hint("assay artifact export ID DIR"));
-    }
-    let checks = match signature {
-        Some(signature) => verify_model(dir, signature, &trust),
-        None => verify_export(dir, &trust),
+    let dir = if path.is_dir() { path.to_owned() } else { export_around(path, signature)? };
+    let mut checks = match signature {
+        Some(signature) => verify_model(&dir, signature, &trust),
+        None => verify_export(&dir, &trust),
     };
-    Ok(Report::new(dir.display().to_string(), checks, Vec::new()))
+    if !path.is_dir() {
+        let detail = format!("{} is one of the files of {}", path.display(), dir.display());
+        checks.push(Check { name: "file", ok: true, detail });
+    }
+    Ok(Report::new(path.display().to_string(), checks, Vec::new()))
+}
+
+/// The export in which a file lies among the files of the model; where another tool's signature is
+/// named, the file's folder.
+fn export_around(file: &Path, signature: Option<&Path>) -> Result<PathBuf, Fault> {
+    let whole = fs::canonicalize(file).map_err(|fault| Fault::file(file, &fault))?;
+    let mut above = whole.ancestors().skip(1);
+    let found = match signature {
+        Some(_) => above.next(),
+        None => {
+            above.find(|dir| dir.ends_with("model") && dir.with_file_name("model.sig").is_file())
+        }
+    };
+    let export = found.and_then(|dir| if signature.is_some() { Some(dir) } else { dir.parent() });
+    export.map(Path::to_owned).ok_or_else(|| {
+        let detail = format!("{} lies in no export: no `model.sig` is near", file.display());
+        Fault::usage("folder", detail).hint(
+            "assay artifact export ID DIR; of a folder that another tool signed: --signature FILE",
+        )
+    })
 }
 
 /// Verifies an artifact of the registry: all of its bytes, and its place in the record.
