@@ -111,6 +111,7 @@ impl Assay {
             let path = table[name].as_str().context("the profile names its files")?;
             Ok(fs::read(dir.join(path))?)
         };
+        proto::cipher::prefer_sha256();
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(file("ca")?))
             .identity(Identity::from_pem(file("cert")?, file("key")?));

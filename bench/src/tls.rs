@@ -60,6 +60,7 @@ impl Tls {
     /// # Errors
     /// When a file cannot be read.
     pub fn client(&self) -> Result<ClientTlsConfig> {
+        proto::cipher::prefer_sha256();
         Ok(ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(fs::read(&self.ca)?))
             .identity(Identity::from_pem(fs::read(&self.cert)?, fs::read(&self.key)?)))

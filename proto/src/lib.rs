@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chunks;
+pub mod cipher;
 pub mod convert;
 pub mod frame;
 pub mod transfer;

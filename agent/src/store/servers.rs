@@ -71,6 +71,7 @@ pub(crate) fn channel(
         .http2_keep_alive_interval(Duration::from_secs(2))
         .keep_alive_timeout(Duration::from_secs(3));
     if let Some(tls) = tls {
+        proto::cipher::prefer_sha256();
         let mut config = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(&tls.ca))
             .identity(Identity::from_pem(&tls.cert, &tls.key));

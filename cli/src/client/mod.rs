@@ -3,7 +3,6 @@
 pub mod backup;
 pub mod blobs;
 pub mod change;
-mod cipher;
 pub mod follow;
 pub mod registry;
 pub mod reserve;
@@ -269,7 +268,7 @@ fn service(channel: &Channel) -> AssayClient<Channel> {
 }
 
 fn tls(ca: &Path, cert: &Path, key: &Path) -> Result<ClientTlsConfig, Fault> {
-    cipher::prefer_sha256();
+    proto::cipher::prefer_sha256();
     let read = |path: &Path| {
         std::fs::read(path).map_err(|fault| {
             Fault::file(path, &fault).hint("the profile names this file; is the cluster set up?")

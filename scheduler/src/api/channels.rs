@@ -76,6 +76,7 @@ impl Tls {
     /// # Errors
     /// When a file cannot be read.
     pub fn client(&self) -> Result<ClientTlsConfig, TlsError> {
+        proto::cipher::prefer_sha256();
         Ok(ClientTlsConfig::new()
             .identity(Identity::from_pem(read(&self.cert)?, read(&self.key)?))
             .ca_certificate(Certificate::from_pem(read(&self.ca)?)))

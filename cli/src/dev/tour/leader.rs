@@ -66,7 +66,21 @@ pub async fn unnoticed(
     let steps =
         format!("trained on: checkpoint {} then, {} now", before.last_step, after.last_step);
     guide.holds(&steps, further)?;
-    let leader = cluster::status(context).await?.leader;
-    let shown = leader.map_or_else(|| "none".into(), |leader| leader.to_string());
-    guide.holds(&format!("{shown} leads, {old} is started again"), leader != Some(old))
+    let (leader, back) = returned(context, old).await?;
+    let shown = leader.map_or_else(|| "nobody".into(), |leader| leader.to_string());
+    let holds = back && leader.is_some_and(|leader| leader != old);
+    guide.holds(&format!("{shown} leads, {old} is started again and hears the others"), holds)
+}
+
+/// Who leads, and whether the server that was killed is heard again; it is given a while.
+async fn returned(context: &Context, old: ReplicaId) -> Result<(Option<ReplicaId>, bool), Fault> {
+    let start = Instant::now();
+    loop {
+        let view = cluster::status(context).await?;
+        let back = view.replicas.iter().any(|replica| replica.id == old && replica.active);
+        if back || start.elapsed() > PATIENCE {
+            return Ok((view.leader, back));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }

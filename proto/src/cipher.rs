@@ -2,10 +2,11 @@
 
 use tokio_rustls::rustls::{CipherSuite, crypto::ring};
 
-/// Asks servers for the suite whose hash this machine computes in hardware.
+/// Has this process ask servers for the suite whose hash processors compute.
 ///
 /// rustls prefers AES-256 with SHA-384. Both keep a connection safe; SHA-384 in software takes a
-/// fortieth of a handshake on each side, and a short command is little else.
+/// fortieth of a handshake on each side, and a short command is little else. A longer key costs
+/// each record more. Call it before the first connection.
 pub fn prefer_sha256() {
     let mut provider = ring::default_provider();
     let first = CipherSuite::TLS13_AES_128_GCM_SHA256;
