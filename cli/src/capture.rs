@@ -7,7 +7,7 @@ use domain::{
     tree::Tree,
 };
 use proto::transfer::Source;
-use registry::seal::walk;
+use registry::files::walk;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod blob;
 pub mod drift;
+pub mod files;
 pub mod gate;
 pub mod ledger;
 pub mod pii;

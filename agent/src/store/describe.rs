@@ -9,10 +9,12 @@ use domain::{
     observed::RankFacts,
     tree::Tree,
 };
-use registry::seal::{
-    node, recipe,
-    statement::{self, Provenance},
-    walk::{self, WalkError},
+use registry::{
+    files::walk::{self, WalkError},
+    seal::{
+        node, recipe,
+        statement::{self, Provenance},
+    },
 };
 use std::{collections::BTreeMap, path::Path};
 

@@ -11,7 +11,7 @@ use domain::{
 };
 use registry::{
     blob::chunks::{Cutter, Piece},
-    seal::walk,
+    files::walk,
 };
 use sha2::Digest as _;
 use std::{

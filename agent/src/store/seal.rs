@@ -14,7 +14,7 @@ use domain::{
     observed::RankFacts,
     tree::Tree,
 };
-use registry::seal::{node::NodeKey, tensors};
+use registry::{files::tensors, seal::node::NodeKey};
 use std::{
     fs,
     io::{self, Read},

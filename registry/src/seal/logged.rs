@@ -1,15 +1,15 @@
 //! That a seal is in the audit log: the proof that an export carries.
 
 use super::{
+    place::Place,
     tlog::{NoteKey, Proof},
     trust::Trust,
-    verify::{Found, read},
+    verify::Found,
 };
 use crate::ledger::parse_rfc3339;
 use domain::{Digest, Millis};
 use ed25519_dalek::VerifyingKey;
 use serde_json::Value;
-use std::path::Path;
 
 /// The event's canonical payload: the entry that is proved.
 pub const EVENT: &str = "audit.event.json";
@@ -18,13 +18,13 @@ pub const PROOF: &str = "audit.tlog-proof";
 /// The delegation of the key that signed the head.
 pub const DELEGATION: &str = "audit.delegation.dsse.json";
 
-fn text(dir: &Path, name: &str) -> Result<String, String> {
-    String::from_utf8(read(&dir.join(name))?).map_err(|_| format!("{name} is not UTF-8"))
+fn text(dir: &(impl Place + ?Sized), name: &str) -> Result<String, String> {
+    String::from_utf8(dir.read(name)?).map_err(|_| format!("{name} is not UTF-8"))
 }
 
 /// Checks the event, its proof and the key of the log. Returns when the seal entered the log.
 pub(super) fn check(
-    dir: &Path,
+    dir: &(impl Place + ?Sized),
     trust: &Trust,
     found: Option<&Found>,
 ) -> Result<(Millis, String), String> {
@@ -38,7 +38,7 @@ pub(super) fn check(
     let payload = text(dir, EVENT)?;
     let head = proof.verify(payload.as_bytes(), &key).map_err(|fault| fault.to_string())?;
     let event: Value = serde_json::from_str(&payload).map_err(|fault| fault.to_string())?;
-    let digest = |name: &str| read(&dir.join(name)).map(|bytes| Digest::of(&bytes).to_string());
+    let digest = |name: &str| dir.read(name).map(|bytes| Digest::of(&bytes).to_string());
     let wanted = [
         ("eventType", "registry.artifact.registered".to_owned()),
         ("artifactRoot", found.root.to_string()),

@@ -10,6 +10,7 @@ pub mod logged;
 pub mod manifest;
 pub mod metrics;
 pub mod node;
+pub mod place;
 pub mod provenance;
 pub mod recipe;
 pub mod statement;
@@ -17,4 +18,5 @@ pub mod tensors;
 pub mod tlog;
 pub mod trust;
 pub mod verify;
-pub mod walk;
+
+pub use crate::files::walk;

@@ -1,8 +1,8 @@
 //! Checking an exported artifact point by point, with a public key and nothing else.
 
 use super::{
-    bundle, bundle::Bundle, canonical, dsse, dsse::Envelope, logged, node, statement::is_under,
-    tensors, trust::Trust, walk,
+    bundle, bundle::Bundle, canonical, dsse, dsse::Envelope, logged, node, place::Place,
+    statement::is_under, tensors, trust::Trust,
 };
 use domain::{Digest, node::build_key, tree::Tree};
 use p256::{
@@ -11,7 +11,7 @@ use p256::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 /// One point of a verification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,17 +43,17 @@ impl Report {
     }
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|fault| format!("cannot read {}: {fault}", path.display()))
-}
-
 /// Checks a signed folder: every file, the signature, and that its key is trusted.
 ///
 /// Accepts what other tools of the OpenSSF format have signed.
 #[must_use]
-pub fn verify_model(model: &Path, signature: &Path, trust: &Trust) -> Vec<Check> {
+pub fn verify_model(
+    model: &(impl Place + ?Sized),
+    signature: &(impl Place + ?Sized),
+    trust: &Trust,
+) -> Vec<Check> {
     let mut report = Report::default();
-    if let Some(found) = model_checks(&mut report, model, signature, trust)
+    if let Some(found) = model_checks(&mut report, (model, ""), (signature, ""), trust)
         && trust.is_timed()
     {
         let checked = trust.check(&found.kid, None);
@@ -65,14 +65,14 @@ pub fn verify_model(model: &Path, signature: &Path, trust: &Trust) -> Vec<Check>
 /// Checks an export: `model/`, `model.sig`, `model.pub.pem`, `provenance.dsse.json`, and the proof
 /// that the log has its seal.
 #[must_use]
-pub fn verify_export(dir: &Path, trust: &Trust) -> Vec<Check> {
+pub fn verify_export(dir: &(impl Place + ?Sized), trust: &Trust) -> Vec<Check> {
     let mut report = Report::default();
-    let found = model_checks(&mut report, &dir.join("model"), &dir.join("model.sig"), trust);
+    let found = model_checks(&mut report, (dir, "model"), (dir, "model.sig"), trust);
     let provenance = provenance_checks(&mut report, dir, found.as_ref());
     if let Some(provenance) = &provenance {
         let signed = node::check(provenance, trust.authorities());
         report.add("node's own statement", signed.map(|detail| ((), detail)));
-        let told = tensors::check(provenance, &dir.join("model"));
+        let told = dir.tensors("model").and_then(|marks| tensors::check(provenance, &marks));
         report.add("safetensors", told.map(|detail| ((), detail)));
     }
     let sealed = report.add("audit proof", logged::check(dir, trust, found.as_ref()));
@@ -96,16 +96,16 @@ pub(super) struct Found {
 
 fn model_checks(
     report: &mut Report,
-    model: &Path,
-    signature: &Path,
+    model: (&(impl Place + ?Sized), &str),
+    signature: (&(impl Place + ?Sized), &str),
     trust: &Trust,
 ) -> Option<Found> {
-    let opened = report.add("signature file", open_bundle(signature))?;
+    let opened = report.add("signature file", open_bundle(signature.0, signature.1))?;
     let (hint, payload, sig) = opened;
     let key = report.add("trusted key", trusted(&hint, trust))?;
     report.add("signature", check_signature(&key, &payload, &sig));
     let listed = report.add("statement", parse_statement(&payload))?;
-    let tree = report.add("files readable", hash(model, &listed.ignored))?;
+    let tree = report.add("files readable", hash(model.0.tree(model.1), &listed.ignored))?;
     report.add("files", compare(&listed.files, &tree));
     let root = tree.root();
     report.add(
@@ -120,9 +120,9 @@ fn model_checks(
 
 type Opened = (String, Vec<u8>, Vec<u8>);
 
-fn open_bundle(path: &Path) -> Result<(Opened, String), String> {
-    let bundle: Bundle = serde_json::from_slice(&read(path)?)
-        .map_err(|fault| format!("{} is no sigstore bundle: {fault}", path.display()))?;
+fn open_bundle(place: &(impl Place + ?Sized), name: &str) -> Result<(Opened, String), String> {
+    let bundle: Bundle = serde_json::from_slice(&place.read(name)?)
+        .map_err(|fault| format!("{} is no sigstore bundle: {fault}", place.shown(name)))?;
     if bundle.media_type != bundle::MEDIA_TYPE {
         return Err(format!(
             "media type `{}`, expected `{}`",
@@ -183,8 +183,8 @@ fn parse_statement(payload: &[u8]) -> Result<(Listed, String), String> {
 }
 
 /// The folder's files without those that the signed statement says it leaves out.
-fn hash(model: &Path, ignored: &[String]) -> Result<(Tree, String), String> {
-    let mut tree = walk::hash_tree(model).map_err(|fault| fault.to_string())?;
+fn hash(tree: Result<Tree, String>, ignored: &[String]) -> Result<(Tree, String), String> {
+    let mut tree = tree?;
     let all = tree.files.len();
     tree.files.retain(|file| !is_under(&file.path, ignored.iter().map(String::as_str)));
     let mut detail = format!("{} files, {}", tree.files.len(), tree.size());
@@ -212,8 +212,12 @@ fn compare(listed: &BTreeMap<String, String>, tree: &Tree) -> Result<((), String
     Ok(((), format!("all {} as signed", listed.len())))
 }
 
-fn provenance_checks(report: &mut Report, dir: &Path, found: Option<&Found>) -> Option<Value> {
-    let opened = open_envelope(&dir.join("provenance.dsse.json"));
+fn provenance_checks(
+    report: &mut Report,
+    dir: &(impl Place + ?Sized),
+    found: Option<&Found>,
+) -> Option<Value> {
+    let opened = open_envelope(dir, "provenance.dsse.json");
     let (payload, sig) = report.add("provenance file", opened)?;
     match found {
         Some(it) => report.add("provenance signature", check_signature(&it.key, &payload, &sig)),
@@ -229,9 +233,9 @@ fn provenance_checks(report: &mut Report, dir: &Path, found: Option<&Found>) -> 
 /// A payload and its signature, with what was found.
 type Enveloped = ((Vec<u8>, Vec<u8>), String);
 
-fn open_envelope(path: &Path) -> Result<Enveloped, String> {
-    let envelope: Envelope = serde_json::from_slice(&read(path)?)
-        .map_err(|fault| format!("{} is no DSSE envelope: {fault}", path.display()))?;
+fn open_envelope(place: &(impl Place + ?Sized), name: &str) -> Result<Enveloped, String> {
+    let envelope: Envelope = serde_json::from_slice(&place.read(name)?)
+        .map_err(|fault| format!("{} is no DSSE envelope: {fault}", place.shown(name)))?;
     let opened = envelope.open().map_err(|fault| fault.to_string())?;
     Ok((opened, "DSSE envelope".into()))
 }
@@ -281,95 +285,5 @@ fn check_build_key(value: &Value) -> Result<((), String), String> {
         Ok(((), computed.to_string()))
     } else {
         Err(format!("states {stated}, recipe, contract and class give {computed}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        seal::statement::model_statement,
-        sign::local::{LocalSigner, create_model},
-    };
-    use domain::port::Signer;
-
-    fn pem(signer: &LocalSigner) -> String {
-        signer.public_pem().unwrap()
-    }
-
-    fn trust(pem: &str) -> Trust {
-        Trust::parse(pem).unwrap()
-    }
-
-    fn good(checks: &[Check]) -> bool {
-        checks.iter().all(|check| check.ok)
-    }
-
-    #[test]
-    fn what_another_tool_signed_is_accepted_and_one_flipped_bit_is_not() {
-        let example =
-            Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("tests/data/oms-example");
-        let keys = trust(&std::fs::read_to_string(example.join("pub.pem")).unwrap());
-        let checks = verify_model(&example.join("model"), &example.join("model.sig"), &keys);
-        assert!(good(&checks), "{checks:#?}");
-
-        let dir = tempfile::tempdir().unwrap();
-        let copy = dir.path().join("model");
-        std::fs::create_dir_all(copy.join("tokenizer")).unwrap();
-        for name in ["config.json", "empty.txt", "tokenizer/vocab.txt", "weights.bin"] {
-            std::fs::copy(example.join("model").join(name), copy.join(name)).unwrap();
-        }
-        let path = copy.join("weights.bin");
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[100] ^= 1;
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, bytes).unwrap();
-        let checks = verify_model(&copy, &example.join("model.sig"), &keys);
-        let failed = checks.iter().find(|check| !check.ok).unwrap();
-        assert_eq!(failed.name, "files");
-        assert!(failed.detail.contains("weights.bin"), "{}", failed.detail);
-    }
-
-    #[test]
-    fn what_the_signer_left_out_may_stand_in_the_folder_and_nothing_else_may() {
-        let dir = tempfile::tempdir().unwrap();
-        let model = dir.path().join("model");
-        std::fs::create_dir_all(model.join(".git")).unwrap();
-        std::fs::write(model.join("weights"), "w").unwrap();
-        let signer = create_model(&dir.path().join("a.pem")).unwrap();
-        let payload = model_statement("m", &walk::hash_tree(&model).unwrap());
-        let sig = signer.sign(&dsse::pae(&payload)).unwrap();
-        let (file, pem) = (dir.path().join("model.sig"), pem(&signer));
-        std::fs::write(&file, bundle::model_bundle(&payload, &sig, &pem)).unwrap();
-
-        std::fs::write(model.join(".git/HEAD"), "ref").unwrap();
-        std::fs::write(model.join(".gitattributes"), "* binary").unwrap();
-        let checks = verify_model(&model, &file, &trust(&pem));
-        assert!(good(&checks), "{checks:#?}");
-        let readable = checks.iter().find(|check| check.name == "files readable").unwrap();
-        assert!(readable.detail.contains("2 left out as signed"), "{}", readable.detail);
-        std::fs::create_dir(model.join("sub")).unwrap();
-        std::fs::write(model.join("sub/.gitattributes"), "* binary").unwrap();
-        let checks = verify_model(&model, &file, &trust(&pem));
-        let failed = checks.iter().find(|check| !check.ok).unwrap();
-        assert!(failed.detail.contains("sub/.gitattributes` is in the folder but not signed"));
-    }
-
-    #[test]
-    fn a_key_that_is_not_trusted_is_refused_by_its_hint() {
-        let dir = tempfile::tempdir().unwrap();
-        let model = dir.path().join("model");
-        std::fs::create_dir(&model).unwrap();
-        std::fs::write(model.join("weights"), "w").unwrap();
-        let signer = create_model(&dir.path().join("a.pem")).unwrap();
-        let other = create_model(&dir.path().join("b.pem")).unwrap();
-        let payload = model_statement("m", &walk::hash_tree(&model).unwrap());
-        let sig = signer.sign(&dsse::pae(&payload)).unwrap();
-        let file = dir.path().join("model.sig");
-        let pem = pem(&signer);
-        std::fs::write(&file, bundle::model_bundle(&payload, &sig, &pem)).unwrap();
-        assert!(good(&verify_model(&model, &file, &trust(&pem))));
-        let checks = verify_model(&model, &file, &trust(&super::tests::pem(&other)));
-        assert_eq!(checks.last().map(|check| (check.name, check.ok)), Some(("trusted key", false)));
     }
 }

@@ -83,7 +83,8 @@ pub use place::gpu_matches;
 
 use command::{Command, Entry, Reply, Request};
 use domain::{
-    Digest, LogIndex,
+    Digest, LogIndex, NodeId,
+    link::Report,
     port::RowRead,
     scratch::{Scratch, SetHash},
 };
@@ -235,13 +236,7 @@ impl Cluster {
             }
             Command::ConfirmDead { lease } => sched.confirm_dead(step, actor, lease),
             Command::Place { plan } => sched.place(step, actor, plan),
-            Command::Report { node, report } => {
-                #[cfg(feature = "planted")]
-                if self.planted.stale_lease_accepted {
-                    sched.accept_stale(step, node, &report);
-                }
-                sched.report(step, actor, node, report)
-            }
+            Command::Report { node, report } => self.hear(step, actor, node, report),
             Command::CompleteSeal { ticket, signature, provenance, signer, copies } => {
                 let completion = Completion { ticket, signature, provenance, signer, copies };
                 sched.complete_seal(step, ledger, actor, completion)
@@ -278,5 +273,19 @@ impl Cluster {
             }
             Command::Reserve(command) => sched.reserve(step, actor, command),
         }
+    }
+
+    fn hear<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        node: NodeId,
+        report: Report,
+    ) -> Reply {
+        #[cfg(feature = "planted")]
+        if self.planted.stale_lease_accepted {
+            self.sched.accept_stale(step, node, &report);
+        }
+        self.sched.report(step, actor, node, report)
     }
 }

@@ -1,0 +1,7 @@
+//! What the seal needs of disks: folders hashed on all cores, proofs written into files.
+
+mod place;
+pub mod tensors;
+#[cfg(test)]
+mod verify_test;
+pub mod walk;
