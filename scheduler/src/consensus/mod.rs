@@ -9,6 +9,7 @@ pub mod overlay;
 mod propose;
 pub mod replica;
 pub mod rows;
+mod scrub;
 pub mod shell;
 pub mod snapshot;
 pub mod store;
@@ -20,8 +21,8 @@ pub use machine::Machine;
 pub use membership::{ChangeError, MemberChange, Membership};
 pub use overlay::Overlay;
 pub use replica::{
-    Input, Output, Planted, ProposeError, ReadError, Received, Replica, ReplicaConfig, Role,
-    StopReason,
+    Damage, Input, Output, Planted, ProposeError, ReadError, Received, Replica, ReplicaConfig,
+    Role, StopReason,
 };
 pub use rows::RocksRows;
 pub use store::{Identity, Store, StoreError};
