@@ -29,6 +29,8 @@ pub use store::{Identity, Store, StoreError};
 pub use write::{AppliedMark, HardState, Install, LogStart, SnapshotMark, StoredEntry, WriteOp};
 
 #[cfg(test)]
+mod golden_test;
+#[cfg(test)]
 mod replica_test;
 #[cfg(test)]
 mod shell_test;
