@@ -31,6 +31,7 @@ test-v2:
 
 simulate: setup
 	cargo run --locked -q -p simulations --bin assay-sim -- run --seeds $(SEEDS) --seconds $(SECONDS)
+	cargo run --locked -q -p simulations --bin assay-sim -- kept
 	cargo run --locked -q -p simulations --bin assay-sim -- replay --clean $(SEEDS) --flipped $(SEEDS)
 
 bench: setup

@@ -14,7 +14,9 @@ use harness::{
 };
 use scheduler::consensus::{Identity, Store, StoredEntry, WriteOp};
 use std::{
+    collections::BTreeSet,
     fs,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -131,6 +133,62 @@ fn a_damaged_row_log_entry_or_file_stops_the_server_which_says_how_to_replace_it
         let own = members.find(|member| member["id"] == victim.id.to_string())?;
         (own["matched"].as_u64() >= status["commit"].as_u64()).then_some(())
     });
+}
+
+/// Tables of rows on a server's disk that hold these bytes. Each names its column family.
+fn tables_with(victim: &Victim, wanted: &[u8]) -> Vec<PathBuf> {
+    let files = fs::read_dir(victim.data.join("log")).unwrap().flatten().map(|file| file.path());
+    let tables = files.filter(|path| path.extension().is_some_and(|e| e == "sst"));
+    let holds = |path: &PathBuf| {
+        // A table may be gone by now: another took its place.
+        let bytes = fs::read(path).unwrap_or_default();
+        find(&bytes, b"rows-").is_some() && find(&bytes, wanted).is_some()
+    };
+    tables.filter(holds).collect()
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+#[test]
+fn a_byte_that_changes_on_the_disk_of_a_running_server_is_found_and_the_server_stops() {
+    let mut cluster = Cluster::set_up();
+    for name in SERVERS {
+        let path = cluster.path(&format!("config/{name}.toml"));
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("scrub_every = \"1s\"\n{text}")).unwrap();
+    }
+    cluster.start_all();
+    cluster.user.run_job("seldom-read");
+    let victim = Victim::of(&cluster);
+    let name = victim.name();
+    cluster.user.until("whole rows are scrubbed", |_| {
+        cluster.log(&name).contains("all as they were written").then_some(())
+    });
+
+    // Each scrub has what is in memory written to tables, which are merged now and then: the byte
+    // is changed in every one that comes to hold it, once.
+    let mut changed = BTreeSet::new();
+    cluster.user.until("the scrub finds it", |_| {
+        for path in tables_with(&victim, b"seldom-read") {
+            if changed.insert(path.clone())
+                && let Ok(bytes) = fs::read(&path)
+                && let Some(at) = find(&bytes, b"seldom-read")
+            {
+                let file = fs::File::options().write(true).open(&path);
+                // In place: the scrub's own copy is a link to the same file.
+                file.and_then(|file| file.write_at(b"S", at as u64)).unwrap();
+            }
+        }
+        cluster.log(&name).contains("must not serve").then_some(())
+    });
+    assert!(!cluster.wait(&name), "it ends, and not well");
+    let words = cluster.log(&name);
+    assert!(words.contains("assay cluster remove"), "how to replace it: {words}");
+    let output = cluster.run_to_end(&name);
+    assert!(!output.status.success(), "it stays down: {}", said(&output));
+    cluster.user.run_job("after");
 }
 
 /// Every large blob of a server.

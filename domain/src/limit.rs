@@ -217,6 +217,15 @@ pub const DIGEST_EVERY: u64 = 1_024;
 pub const LOG_KEPT: u64 = 10_000;
 /// Bytes of log kept in memory at most before a compaction.
 pub const LOG_KEPT_BYTES: Bytes = Bytes(64 << 20);
+/// Time between two scrubs of a server's rows, where its configuration says nothing else.
+pub const SCRUB_EVERY: Millis = Millis(3_600_000);
+/// Least and longest time between two scrubs.
+pub const SCRUB_EVERY_BOUNDS: (Millis, Millis) = (Millis(1_000), Millis(30 * 86_400_000));
+/// Longest wait for the first scrub after a start, which has just read all rows.
+pub const SCRUB_FIRST: Millis = Millis(60_000);
+/// Bytes of rows that a scrub reads in a second: a fiftieth of what a disk gives, and a hundredth
+/// of what a core hashes.
+pub const SCRUB_RATE: Bytes = Bytes(16 << 20);
 /// Longest wait of a client's call for an answer.
 pub const CALL_TIMEOUT: Millis = Millis(10_000);
 /// Servers that must hold a blob before it counts as stored.
@@ -320,3 +329,4 @@ const _: () = assert!(NOTICE_MAX.0 + 2 * LEASE_TTL.0 < PREEMPTION_MAX.0);
 const _: () = assert!(REFERENCE_MAX.0 < PROPOSAL_MAX.0);
 const _: () = assert!(16 * SKETCH_BUCKETS_MAX as u64 <= REFERENCE_MAX.0);
 const _: () = assert!(METRICS_FILE_MAX.0 + EVALUATION_TREE_MAX.0 < PROPOSAL_MAX.0 / 2);
+const _: () = assert!(SCRUB_FIRST.0 >= SCRUB_EVERY_BOUNDS.0.0 && SCRUB_FIRST.0 <= SCRUB_EVERY.0);

@@ -10,6 +10,7 @@ pub mod damage;
 pub mod disk;
 pub mod event;
 pub mod fault;
+pub mod kept;
 pub mod law;
 pub mod machine;
 pub mod near;

@@ -9,6 +9,7 @@ use simulations::{
     bits::Bits,
     coverage::{self, Coverage},
     damage,
+    kept::KEPT,
     law::Broken,
     machine::{self, Bug},
     workload::command as workload,
@@ -18,7 +19,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -47,6 +48,8 @@ enum Command {
         #[arg(long)]
         trace: bool,
     },
+    /// Run the seeds that once failed, each twice.
+    Kept,
     /// Run with planted bugs, each of which must be caught.
     Planted {
         /// Seeds for each bug at most.
@@ -122,53 +125,78 @@ fn run_seed(seed: u64, seconds: u64, trace: bool) -> Result<Ran, String> {
     }
 }
 
-fn run(seeds: u64, first: u64, seconds: u64, trace: bool) -> Result<()> {
-    println!("seeds {first} to {}, {seconds} virtual seconds with faults each", first + seeds - 1);
-    let started = Instant::now();
-    let next = AtomicU64::new(first);
-    let failed = Mutex::new(Vec::new());
-    let total = Mutex::new((Coverage::default(), 0u64));
+/// What many seeds came to.
+#[derive(Default)]
+struct Total {
+    coverage: Coverage,
+    virtual_ms: u64,
+    failed: Vec<u64>,
+}
+
+/// Runs seeds, each for so many seconds, on all cores.
+fn run_all(seeds: &[(u64, u64)], trace: bool) -> Total {
+    let next = AtomicUsize::new(0);
+    let total = Mutex::new(Total::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + seeds {
-                        return;
-                    }
-                    match run_seed(seed, seconds, trace) {
+                while let Some(&(seed, seconds)) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let ran = run_seed(seed, seconds, trace);
+                    let mut total = total.lock().expect("no panics inside");
+                    match ran {
                         Ok(ran) => {
-                            let mut total = total.lock().expect("no panics inside");
-                            total.0.add(&ran.coverage);
-                            total.1 += ran.virtual_ms;
+                            total.coverage.add(&ran.coverage);
+                            total.virtual_ms += ran.virtual_ms;
                         }
                         Err(why) => {
                             println!("seed {seed} FAILED {why}");
-                            failed.lock().expect("no panics inside").push(seed);
+                            total.failed.push(seed);
                         }
                     }
                 }
             });
         }
     });
-    let (coverage, virtual_ms) = *total.lock().expect("no panics inside");
-    print!("{}", coverage::table(&coverage));
-    let wall = started.elapsed().as_secs_f64();
+    let mut total = total.into_inner().expect("no panics inside");
+    total.failed.sort_unstable();
+    total
+}
+
+/// Says how to replay the first seed that failed, if any did.
+fn judge(total: &Total, seeds: &[(u64, u64)]) -> Result<()> {
+    let Some(first) = total.failed.first() else { return Ok(()) };
+    let seconds = seeds.iter().find(|(seed, _)| seed == first).map_or(0, |(_, seconds)| *seconds);
+    println!(
+        "replay with: cargo run -p simulations --bin assay-sim -- run --first {first} --seeds 1 \
+         --seconds {seconds} --trace"
+    );
+    bail!("{} of {} seeds failed: {:?}", total.failed.len(), seeds.len(), total.failed)
+}
+
+fn run(seeds: u64, first: u64, seconds: u64, trace: bool) -> Result<()> {
+    println!("seeds {first} to {}, {seconds} virtual seconds with faults each", first + seeds - 1);
+    let started = Instant::now();
+    let all: Vec<(u64, u64)> = (first..first + seeds).map(|seed| (seed, seconds)).collect();
+    let total = run_all(&all, trace);
+    print!("{}", coverage::table(&total.coverage));
+    let (wall, virtual_s) = (started.elapsed().as_secs_f64(), total.virtual_ms as f64 / 1_000.0);
     // Each seed runs twice.
-    let speed = 2.0 * virtual_ms as f64 / 1_000.0 / wall;
-    println!("{:.0} virtual s in {wall:.1} s: {speed:.0} a second", virtual_ms as f64 / 1_000.0);
-    let mut failed = failed.into_inner().expect("no panics inside");
-    failed.sort_unstable();
-    if let Some(seed) = failed.first() {
-        println!(
-            "replay with: cargo run -p simulations --bin assay-sim -- run --first {seed} --seeds 1 \
-             --seconds {seconds} --trace"
-        );
-        bail!("{} of {seeds} seeds failed: {failed:?}", failed.len());
-    }
+    println!("{virtual_s:.0} virtual s in {wall:.1} s: {:.0} a second", 2.0 * virtual_s / wall);
+    judge(&total, &all)?;
     println!("{seeds} seeds passed, each replayed to the same bytes");
     Ok(())
+}
+
+/// Runs the seeds that once failed.
+fn run_kept() -> Result<()> {
+    let all = KEPT.map(|kept| (kept.seed, kept.seconds));
+    let total = run_all(&all, false);
+    for kept in &KEPT {
+        let word = if total.failed.contains(&kept.seed) { "FAILED" } else { "passed" };
+        println!("kept seed {} {word}; it once found: {}", kept.seed, kept.found);
+    }
+    judge(&total, &all)
 }
 
 /// A bug, as it is named here, in the replica or in the state.
@@ -244,6 +272,10 @@ fn main() -> Result<()> {
         Command::Run { seeds, first, seconds, trace } => {
             hide_expected_panics();
             run(seeds, first, seconds, trace)
+        }
+        Command::Kept => {
+            hide_expected_panics();
+            run_kept()
         }
         Command::Replay { clean, flipped, seconds } => {
             hide_expected_panics();

@@ -2,7 +2,8 @@
 //! witness by which histories are judged.
 
 use crate::law::{
-    near_kept, needed_kept::NeededKept, preemption_used::PreemptionUsed, quota_kept, window_kept,
+    each_entry::EachEntry, near_kept, needed_kept::NeededKept, preemption_used::PreemptionUsed,
+    quota_kept, window_kept,
 };
 use domain::{
     Digest, JobId, LogIndex, RequestKey,
@@ -36,6 +37,7 @@ pub struct Record {
     preemptions: BTreeMap<u64, PreemptRecord>,
     used: PreemptionUsed,
     needed: NeededKept,
+    each: EachEntry,
     /// Plans that were made again.
     pub replans: u64,
     /// Gangs that started near each other, as their jobs required.
@@ -86,6 +88,9 @@ impl Record {
         let after = After { rows, changes: changes(&applied.rows) };
         if let Some(what) = self.needed.look(&machine.view(), &after, at, entry) {
             self.broken.get_or_insert(what);
+        }
+        if let Err(broken) = self.each.look(&machine.view(), &after, &applied.rows) {
+            self.broken.get_or_insert(format!("{} (entry {at})", broken.into_words()));
         }
         for job in changed(applied) {
             let Some(document) = machine.view().job(&after, job) else { continue };

@@ -44,6 +44,9 @@ async fn serve(config: assay::ServerConfig, stop: assay::BoxedStop) -> Result<()
         collect_after: Duration::from_millis(
             config.collect_after.unwrap_or(domain::limit::COLLECT_AFTER).0,
         ),
+        scrub_every: Duration::from_millis(
+            config.scrub_every.unwrap_or(domain::limit::SCRUB_EVERY).0,
+        ),
         gates: GateConfig {
             rules: config.gates.rules,
             engine: config.gates.engine,

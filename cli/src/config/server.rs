@@ -13,14 +13,14 @@ use crate::{
     fault::Fault,
     quantity,
 };
-use domain::{Millis, ReplicaId, retain::Retain};
+use domain::{Millis, ReplicaId, limit, retain::Retain};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "admins",
     "advertise",
     "ca",
@@ -38,8 +38,11 @@ const KEYS: [&str; 18] = [
     "policy_ca",
     "policy_engine",
     "rest",
+    "scrub_every",
     "signer",
 ];
+
+const A_DAY: &str = "give a duration such as \"24h\"";
 
 /// What a server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub struct Server {
     pub rest: Option<SocketAddr>,
     /// Time after which the files of collected results are deleted here, if not the usual one.
     pub collect_after: Option<Millis>,
+    /// Time between two scrubs of its rows, if not the usual one.
+    pub scrub_every: Option<Millis>,
 }
 
 impl Server {
@@ -100,6 +105,9 @@ impl Server {
         if let Some(time) = self.collect_after {
             out.push_str(&format!("collect_after = \"{}\"\n", Retain::For(time)));
         }
+        if let Some(time) = self.scrub_every {
+            out.push_str(&format!("scrub_every = \"{}\"\n", Retain::For(time)));
+        }
         if self.join {
             out.push_str("join = true\n");
         } else {
@@ -122,7 +130,7 @@ pub fn load(path: &Path) -> Result<Server, Fault> {
 fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
     let mut texts = BTreeMap::new();
     let (mut id, mut listen, mut members, mut join) = (None, None, None, false);
-    let mut collect_after = None;
+    let (mut collect_after, mut scrub_every) = (None, None);
     let (mut gates, mut signer, mut rest) = (Gates::default(), Draft::default(), None);
     for entry in reader.table(Field { name: "server", node }) {
         let field = Field { name: &entry.key, node: &entry.node };
@@ -132,10 +140,8 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
             "rest" => rest = address(reader, field),
             "members" => members = Some(read_members(reader, field)),
             "join" => join = read_join(reader, field),
-            "collect_after" => {
-                let remedy = "give a duration such as \"24h\"";
-                collect_after = reader.quantity(field, quantity::duration, remedy);
-            }
+            "collect_after" => collect_after = reader.quantity(field, quantity::duration, A_DAY),
+            "scrub_every" => scrub_every = read_scrub(reader, field),
             "signer" => signer.read(reader, field),
             name if gates::KEYS.contains(&name) => gates.read(reader, field, base),
             name if KEYS.contains(&name) => {
@@ -177,6 +183,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
         gates,
         rest,
         collect_after,
+        scrub_every,
     })
 }
 
@@ -186,6 +193,18 @@ fn read_join(reader: &mut Reader, field: Field<'_>) -> bool {
     }
     reader.fault(field.node.line, "join", "is no boolean".into(), "write true or false");
     false
+}
+
+fn read_scrub(reader: &mut Reader, field: Field<'_>) -> Option<Millis> {
+    let (least, most) = limit::SCRUB_EVERY_BOUNDS;
+    let remedy = "give a duration from \"1s\" to \"30d\", such as \"1h\"";
+    let (name, line) = (field.name, field.node.line);
+    let time = reader.quantity(field, quantity::duration, remedy)?;
+    if !(least..=most).contains(&time) {
+        reader.fault(line, name, format!("is {} ms", time.0), remedy);
+        return None;
+    }
+    Some(time)
 }
 
 fn address(reader: &mut Reader, field: Field<'_>) -> Option<SocketAddr> {
@@ -268,8 +287,18 @@ r1 = "127.0.0.1:7601"
         let gated = Server { gates, ..founder.clone() };
         let open = Server { rest: Some(([0, 0, 0, 0], 7611).into()), ..founder.clone() };
         let hasty = Server { collect_after: Some(Millis(90_000)), ..founder.clone() };
-        for server in [founder, joiner, gated, open, hasty] {
+        let careful = Server { scrub_every: Some(Millis(600_000)), ..founder.clone() };
+        for server in [founder, joiner, gated, open, hasty, careful] {
             assert_eq!(of(&server.to_toml()).unwrap(), server);
+        }
+    }
+
+    #[test]
+    fn a_scrub_that_never_ends_or_never_comes_is_refused() {
+        for time in ["10ms", "31d", "soon"] {
+            let detail = of(&format!("scrub_every = \"{time}\"\n{GOOD}")).unwrap_err().detail;
+            assert!(detail.contains("line 1: scrub_every: is "), "{detail}");
+            assert!(detail.contains("from \"1s\" to \"30d\""), "{detail}");
         }
     }
 

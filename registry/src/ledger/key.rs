@@ -3,15 +3,15 @@
 use domain::{ArtifactId, Digest, ElementId, PromotionId, dataset::DatasetRef, model::ModelRef};
 
 const META: u8 = 0x80;
-const ARTIFACT: u8 = 0x81;
+pub const ARTIFACT: u8 = 0x81;
 const OF_ELEMENT: u8 = 0x82;
 const OF_BUILD: u8 = 0x83;
-const EVENT: u8 = 0x84;
+pub const EVENT: u8 = 0x84;
 const LINEAGE: u8 = 0x85;
 const TREE: u8 = 0x86;
 const NODE: u8 = 0x87;
-const FAMILY: u8 = 0x88;
-const MODEL: u8 = 0x89;
+pub const FAMILY: u8 = 0x88;
+pub const MODEL: u8 = 0x89;
 const MODEL_OF: u8 = 0x8a;
 const CHILD: u8 = 0x8b;
 const REVOKED: u8 = 0x8c;
@@ -20,7 +20,7 @@ const APPROVER: u8 = 0x8e;
 const APPROVER_KEY: u8 = 0x8f;
 const QUORUM: u8 = 0x90;
 const PROMOTIONS: u8 = 0x91;
-const PROMOTION: u8 = 0x92;
+pub const PROMOTION: u8 = 0x92;
 const OPEN: u8 = 0x93;
 const OPEN_OF: u8 = 0x94;
 const DATASET: u8 = 0x98;

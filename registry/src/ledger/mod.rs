@@ -13,6 +13,7 @@ pub mod promotion;
 pub mod retain;
 mod seal;
 pub mod signing_key;
+mod touched;
 mod tree;
 pub mod view;
 
@@ -20,6 +21,7 @@ pub use chain::{Head, LedgerRefusal, event_hash, parse_rfc3339, rfc3339};
 pub use command::RegistryCommand;
 pub use promotion::{OpenPromotion, Phase};
 pub use seal::SealInput;
+pub use touched::{Touched, touched};
 pub use tree::{EventProof, prove};
 
 use crate::seal::tlog::Frontier;

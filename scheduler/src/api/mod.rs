@@ -123,6 +123,8 @@ pub struct ServerConfig {
     pub rest: Option<SocketAddr>,
     /// Time after which the files of collected results are deleted here.
     pub collect_after: Duration,
+    /// Time between two scrubs of its rows.
+    pub scrub_every: Duration,
 }
 
 /// A server that cannot start, or must not go on.
@@ -187,8 +189,7 @@ pub async fn serve(
     config: ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let server_tls = config.tls.server()?;
-    let client_tls = config.tls.client()?;
+    let (server_tls, client_tls) = (config.tls.server()?, config.tls.client()?);
     let authority = config.tls.authority()?;
     restoring::check_finished(&config.dir)?;
     let gates = Gatekeeper::open(&config.gates, &config.tls)?;
@@ -203,6 +204,7 @@ pub async fn serve(
         address: config.advertise.clone(),
         peers: Arc::new(transport),
         replica: ReplicaConfig::new(config.id),
+        scrub_every: config.scrub_every,
     })?;
     let (events, heard) = mpsc::channel(EVENTS);
     let (forwarder, forwarding) =

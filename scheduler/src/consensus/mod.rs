@@ -9,6 +9,7 @@ pub mod overlay;
 mod propose;
 pub mod replica;
 pub mod rows;
+mod scrub;
 pub mod shell;
 pub mod snapshot;
 pub mod store;
@@ -20,13 +21,15 @@ pub use machine::Machine;
 pub use membership::{ChangeError, MemberChange, Membership};
 pub use overlay::Overlay;
 pub use replica::{
-    Input, Output, Planted, ProposeError, ReadError, Received, Replica, ReplicaConfig, Role,
-    StopReason,
+    Damage, Input, Output, Planted, ProposeError, ReadError, Received, Replica, ReplicaConfig,
+    Role, StopReason,
 };
 pub use rows::RocksRows;
 pub use store::{Identity, Store, StoreError};
 pub use write::{AppliedMark, HardState, Install, LogStart, SnapshotMark, StoredEntry, WriteOp};
 
+#[cfg(test)]
+mod golden_test;
 #[cfg(test)]
 mod replica_test;
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod apply;
 mod change;
+mod damage;
 mod divergence;
 mod io;
 mod planted;
@@ -18,7 +19,7 @@ mod storage;
 mod turn;
 mod writes;
 
-pub use io::{Input, Output, ProposeError, ReadError, Received, Role, StopReason};
+pub use io::{Damage, Input, Output, ProposeError, ReadError, Received, Role, StopReason};
 pub use planted::Planted;
 
 use super::{
@@ -288,6 +289,7 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
             Input::SnapshotReceived { from, message, received } => {
                 self.snapshot_received(from, &message, received, out);
             }
+            Input::Damaged(damage) => self.damaged(damage),
         }
     }
 
@@ -425,6 +427,8 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
             StopReason::Diverged { .. }
             | StopReason::LostLog { .. }
             | StopReason::Snapshot { .. }
+            | StopReason::Rows { .. }
+            | StopReason::Unreadable { .. }
             | StopReason::Removed => true,
             StopReason::NoMajority { .. } | StopReason::Entry { .. } => false,
         };

@@ -384,6 +384,29 @@ fn a_replica_whose_state_differs_stops_for_good_and_the_others_go_on() {
 }
 
 #[test]
+fn a_leader_whose_rows_are_damaged_gives_its_leadership_away_and_stops_for_good() {
+    let mut cluster = Cluster::new(19, 3, small);
+    let wrong = cluster.settle();
+    let id = cluster.servers[wrong].id;
+    let [stored, found] = [b"written", b"in fact"].map(|bytes| domain::Digest::of(bytes));
+    let damage = Damage::Differs { at: 7, stored, found };
+    cluster.input(wrong, Input::Damaged(damage));
+    assert_eq!(cluster.servers[wrong].stopped, None, "not before another may lead");
+    let token = cluster.propose(wrong, 1, "a");
+    let refused = cluster.answer(token);
+    assert!(matches!(refused, Output::Rejected { .. }), "it takes nothing in: {refused:?}");
+    cluster.run(2_000);
+    let stopped = cluster.servers[wrong].stopped.clone();
+    assert_eq!(stopped, Some(StopReason::Rows { server: id, at: 7, stored, found }));
+    let condemned = cluster.servers[wrong].durable.boot().unwrap_err();
+    assert!(matches!(condemned, BootError::Condemned { .. }));
+    let leader = cluster.settle();
+    assert_ne!(leader, wrong);
+    let token = cluster.propose(leader, 2, "b");
+    assert!(matches!(cluster.answer(token), Output::Reply { .. }));
+}
+
+#[test]
 fn a_replica_that_lost_what_it_acknowledged_stops() {
     let mut cluster = Cluster::new(20, 3, small);
     let leader = cluster.settle();

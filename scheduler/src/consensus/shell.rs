@@ -8,6 +8,7 @@ mod desk;
 mod mail;
 mod persist;
 mod pump;
+mod scrub;
 mod space;
 mod status;
 
@@ -80,6 +81,8 @@ pub struct Start {
     pub peers: Arc<dyn Peers>,
     /// What is particular to its replica.
     pub replica: ReplicaConfig,
+    /// Time between two scrubs of its rows.
+    pub scrub_every: Duration,
 }
 
 struct Shared<M> {
@@ -90,6 +93,7 @@ struct Shared<M> {
     peers: Arc<dyn Peers>,
     store: Store,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    scrub: Mutex<Option<scrub::Leash>>,
 }
 
 /// A handle on a server's replica. Clones share it.
@@ -175,8 +179,11 @@ impl<M: Machine + Send + 'static> Node<M> {
         let own = move || pump::guard("replica", || desk.own(Box::new(pump)));
         let owner = std::thread::Builder::new().name("replica".into()).spawn(own);
         let owner = owner.map_err(refused("a thread"))?;
-        let threads = Mutex::new(vec![owner, writer]);
-        let shared = Shared { mail, status, applied, ended, peers: start.peers, store, threads };
+        let (leash, scrubber) = scrub::start(store.clone(), mail.clone(), start.scrub_every)
+            .map_err(refused("a thread"))?;
+        let threads = Mutex::new(vec![owner, writer, scrubber]);
+        let (scrub, peers) = (Mutex::new(Some(leash)), start.peers);
+        let shared = Shared { mail, status, applied, ended, peers, store, threads, scrub };
         Ok((Self { shared: Arc::new(shared) }, Effects { stream, missed }))
     }
 
@@ -346,6 +353,7 @@ impl<M: Machine + Send + 'static> Node<M> {
     pub async fn stop(&self) {
         self.hand_over().await;
         self.shared.mail.post(Mail::Stop);
+        self.shared.scrub.lock().unwrap_or_else(PoisonError::into_inner).take();
         let threads = std::mem::take(
             &mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner),
         );

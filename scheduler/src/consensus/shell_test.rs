@@ -8,7 +8,10 @@ use super::{
     transport::Transport,
 };
 use crate::state::command::Reply;
-use domain::{ReplicaId, port::RowRead};
+use domain::{
+    ReplicaId,
+    port::{RowChange, RowRead},
+};
 use proto::v1::{
     Ack, ForwardReply, ForwardRequest, Frame, SnapshotAck, SnapshotChunk,
     peer_server::{Peer, PeerServer},
@@ -79,6 +82,8 @@ impl Server {
             address: bound.clone(),
             peers: Arc::new(Transport::new(ReplicaId(id), "test".into(), None)),
             replica: ReplicaConfig { log_kept: 10, ..ReplicaConfig::new(ReplicaId(id)) },
+            // Often: what is whole is never to be taken for damaged, whatever goes on.
+            scrub_every: Duration::from_millis(50),
         })
         .expect("it starts");
         let serving = tonic::transport::Server::builder()
@@ -230,7 +235,40 @@ async fn a_condemned_disk_starts_nothing() {
         address: String::new(),
         peers: Arc::new(Transport::new(ReplicaId(1), "test".into(), None)),
         replica: ReplicaConfig::new(ReplicaId(1)),
+        scrub_every: Duration::from_secs(3_600),
     });
     let Err(StoreError::Boot(fault)) = started.map(|_| ()) else { panic!("it must not serve") };
     assert!(fault.to_string().starts_with("its state differs: this server must not serve"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_changes_under_a_running_server_is_found_and_ends_it_for_good() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let founders = founders(1).await;
+    let server = Server::start(dir.path(), 1, &founders).await;
+    leader(&server.node).await;
+    for key in 0..20 {
+        propose(std::slice::from_ref(&server), key, &format!("a{key}")).await;
+    }
+    // Below the replica, as a disk would that changes what it holds.
+    let store = server.node.store().clone();
+    let (key, mut value) = store.rows().range(b"v", b"w", 1).remove(0);
+    value[0] ^= 1;
+    let rows = vec![RowChange { key, value: Some(value) }];
+    store.write([&WriteOp { rows, sync: true, ..WriteOp::default() }]).expect("it is written");
+    drop(store);
+
+    let ended = tokio::time::timeout(Duration::from_secs(60), server.node.ended()).await;
+    let why = ended.expect("within a minute").expect("it says why");
+    for part in ["scrub: the rows of r1 at entry", "must not serve", "assay cluster remove r1"] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    let node = server.node.clone();
+    server.stop().await;
+    assert_eq!(node.propose(request(99, "x")).await, Err(ProposeError::Stopped));
+    drop(node);
+    let identity = Identity { cluster: "test".into(), id: ReplicaId(1) };
+    let store = Store::open(&dir.path().join("1"), &identity, &WriteOp::default());
+    let again = store.expect("it opens").boot().expect_err("it starts nothing any more");
+    assert!(again.to_string().starts_with(&why), "{again}");
 }

@@ -5,11 +5,11 @@ use domain::{AttemptNo, CheckId, Digest, ElementId, JobId, LeaseId, Millis, Node
 
 const META: u8 = 0x01;
 /// What a job was submitted as; never changes.
-const JOB_SPEC: u8 = 0x02;
+pub const JOB_SPEC: u8 = 0x02;
 /// How far a job is.
-const JOB: u8 = 0x03;
-const ELEMENT: u8 = 0x04;
-const ATTEMPT: u8 = 0x05;
+pub const JOB: u8 = 0x03;
+pub const ELEMENT: u8 = 0x04;
+pub const ATTEMPT: u8 = 0x05;
 const CHECKPOINT: u8 = 0x06;
 const NODE: u8 = 0x07;
 const LEASE: u8 = 0x08;

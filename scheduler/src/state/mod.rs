@@ -36,6 +36,7 @@ mod seal;
 mod step;
 mod submit;
 mod tie;
+mod touched;
 pub mod usage;
 pub mod view;
 mod waits;
@@ -80,6 +81,7 @@ mod waits_test;
 
 pub use command::Applied;
 pub use place::gpu_matches;
+pub use touched::{Touched, touched};
 
 use command::{Command, Entry, Reply, Request};
 use domain::{

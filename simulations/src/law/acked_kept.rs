@@ -2,6 +2,40 @@
 
 use super::{Broken, leader};
 use crate::world::World;
+use domain::JobId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Jobs as the log took them in, and those that have ended: nothing takes that back.
+#[derive(Default)]
+pub struct Taken {
+    names: BTreeMap<JobId, String>,
+    ended: BTreeSet<JobId>,
+}
+
+impl Taken {
+    /// A job's submission was written under a name, or removed.
+    pub fn submitted(&mut self, job: JobId, name: Option<&str>) -> Result<(), Broken> {
+        let Some(name) = name else {
+            return Err(Broken::new(format!("acked_kept: {job} is removed")));
+        };
+        let first = self.names.entry(job).or_insert_with(|| name.to_owned());
+        match *first == name {
+            true => Ok(()),
+            false => Err(Broken::new(format!("acked_kept: {job} `{first}` becomes `{name}`"))),
+        }
+    }
+
+    /// The end of a job was written, or taken back.
+    pub fn ended(&mut self, job: JobId, ended: bool) -> Result<(), Broken> {
+        match ended || !self.ended.contains(&job) {
+            true => {
+                self.ended.insert(job);
+                Ok(())
+            }
+            false => Err(Broken::new(format!("acked_kept: {job} had ended and goes on"))),
+        }
+    }
+}
 
 /// Every acknowledged job is known, and every acknowledged cancellation has ended its job.
 pub fn check(world: &World) -> Result<(), Broken> {
@@ -30,4 +64,20 @@ pub fn check(world: &World) -> Result<(), Broken> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_vanishes_changes_or_goes_on_after_its_end_breaks_it() {
+        let mut law = Taken::default();
+        assert!(law.submitted(JobId(1), Some("a")).is_ok());
+        assert!(law.submitted(JobId(1), Some("a")).is_ok());
+        assert!(law.submitted(JobId(1), Some("b")).is_err());
+        assert!(law.submitted(JobId(1), None).is_err());
+        assert!(law.ended(JobId(1), true).is_ok());
+        assert!(law.ended(JobId(1), false).is_err());
+    }
 }

@@ -27,6 +27,36 @@ impl Heads {
     }
 }
 
+/// The chain as it grows, event by event.
+#[derive(Default)]
+pub struct Chain {
+    hashes: Vec<Digest>,
+}
+
+impl Chain {
+    /// The row of an event was written, or removed.
+    pub fn event(&mut self, seq: u64, event: Option<&AuditEvent>) -> Result<(), Broken> {
+        let broken = |what| Err(Broken::new(format!("audit_chained: event {seq} {what}")));
+        let Some(event) = event else { return broken("is removed") };
+        let known = self.hashes.len() as u64;
+        let before = |seq: u64| self.hashes.get(usize::try_from(seq).ok()?.checked_sub(1)?);
+        if let Some(first) = before(seq) {
+            // A signature was attached.
+            return match *first == event.hash {
+                true => Ok(()),
+                false => broken("has changed"),
+            };
+        }
+        let prev = before(known).copied();
+        let follows = seq == known + 1 && event.seq == seq && event.prev == prev;
+        if !follows || event.hash != event_hash(&event.payload, prev) {
+            return broken("does not follow");
+        }
+        self.hashes.push(event.hash);
+        Ok(())
+    }
+}
+
 /// Walks the chain from genesis.
 pub fn check(world: &World) -> Result<(), Broken> {
     let server = leader(world)?;
@@ -37,14 +67,8 @@ pub fn check(world: &World) -> Result<(), Broken> {
 }
 
 fn walk(events: &[AuditEvent], head: u64) -> Result<(), Broken> {
-    let mut prev: Option<Digest> = None;
-    for (seq, event) in (1..).zip(events) {
-        if event.seq != seq || event.prev != prev || event.hash != event_hash(&event.payload, prev)
-        {
-            return Err(Broken::new(format!("audit_chained: event {seq} does not follow")));
-        }
-        prev = Some(event.hash);
-    }
+    let mut chain = Chain::default();
+    (1..).zip(events).try_for_each(|(seq, event)| chain.event(seq, Some(event)))?;
     if events.len() as u64 != head {
         return Err(Broken::new(format!("audit_chained: {} of {head} events", events.len())));
     }
@@ -69,5 +93,26 @@ mod tests {
         assert!(walk(std::slice::from_ref(&event), 1).is_ok());
         assert!(walk(&[], 1).is_err());
         assert!(walk(&[AuditEvent { payload: "[]".into(), ..event }], 1).is_err());
+    }
+
+    #[test]
+    fn it_grows_one_event_at_a_time_and_no_event_changes() {
+        let event = |seq, prev, payload: &str| AuditEvent {
+            seq,
+            payload: payload.into(),
+            prev,
+            hash: event_hash(payload, prev),
+            ts_us: seq,
+            signature: None,
+        };
+        let first = event(1, None, "{}");
+        let mut chain = Chain::default();
+        assert!(chain.event(2, Some(&event(2, None, "{}"))).is_err(), "a gap");
+        assert!(chain.event(1, Some(&first)).is_ok());
+        assert!(chain.event(1, Some(&first)).is_ok(), "a signature comes later");
+        assert!(chain.event(1, Some(&event(1, None, "[]"))).is_err(), "a change");
+        assert!(chain.event(2, Some(&event(2, None, "{}"))).is_err(), "a fork");
+        assert!(chain.event(2, Some(&event(2, Some(first.hash), "{}"))).is_ok());
+        assert!(chain.event(2, None).is_err(), "a removal");
     }
 }

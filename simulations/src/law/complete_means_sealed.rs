@@ -2,7 +2,29 @@
 
 use super::{Broken, leader};
 use crate::world::World;
-use domain::{JobId, job::ElementState, limit};
+use domain::{ElementId, JobId, job::ElementState, limit, port::RowRead};
+use scheduler::state::view::View;
+
+/// Looks at an element whose row an entry has changed.
+pub fn look(
+    view: &View<'_>,
+    rows: &impl RowRead,
+    job: JobId,
+    position: u32,
+    state: &ElementState,
+) -> Result<(), Broken> {
+    let ElementState::Completed { artifact } = state else { return Ok(()) };
+    let own = |of: &ElementId| of.job == job && of.index.is_none_or(|index| index == position);
+    let sealed = view.artifact(rows, *artifact).map(|found| found.artifact);
+    match sealed.is_some_and(|it| own(&it.ticket.element) && it.copies.len() >= limit::BLOB_COPIES)
+    {
+        true => Ok(()),
+        false => Err(Broken::new(format!(
+            "complete_means_sealed: element {position} of {job} becomes complete without a whole \
+             {artifact}"
+        ))),
+    }
+}
 
 /// Looks at every job that ever was.
 pub fn check(world: &World) -> Result<(), Broken> {

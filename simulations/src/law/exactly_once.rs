@@ -5,6 +5,23 @@ use crate::world::World;
 use domain::JobId;
 use std::collections::BTreeMap;
 
+/// The jobs that came of each request: clients and duties never use a name twice.
+#[derive(Default)]
+pub struct Names {
+    jobs: BTreeMap<String, JobId>,
+}
+
+impl Names {
+    /// A job was taken in.
+    pub fn submitted(&mut self, job: JobId, name: &str) -> Result<(), Broken> {
+        let first = *self.jobs.entry(name.to_owned()).or_insert(job);
+        match first == job {
+            true => Ok(()),
+            false => Err(Broken::new(format!("exactly_once: `{name}` is {first} and {job}"))),
+        }
+    }
+}
+
 /// No two jobs have come of one request.
 pub fn check(world: &World) -> Result<(), Broken> {
     let server = leader(world)?;
@@ -17,14 +34,9 @@ pub fn check(world: &World) -> Result<(), Broken> {
     unique(names)
 }
 
-fn unique(names: impl Iterator<Item = (JobId, String)>) -> Result<(), Broken> {
-    let mut seen = BTreeMap::new();
-    for (id, name) in names {
-        if let Some(first) = seen.insert(name.clone(), id) {
-            return Err(Broken::new(format!("exactly_once: `{name}` is {first} and {id}")));
-        }
-    }
-    Ok(())
+fn unique(mut names: impl Iterator<Item = (JobId, String)>) -> Result<(), Broken> {
+    let mut seen = Names::default();
+    names.try_for_each(|(id, name)| seen.submitted(id, &name))
 }
 
 #[cfg(test)]

@@ -6,29 +6,79 @@ use crate::world::World;
 use domain::{
     JobId, PromotionId,
     model::{ModelRef, Stage},
+    port::RowRead,
     promotion::{GateResult, Promotion, PromotionState},
 };
 use registry::seal::manifest;
+use scheduler::state::view::View;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Looks at every promotion, every version and every alias. Gives the number of promotions that
-/// were applied.
+/// Promotions that were applied, with what they led to.
+#[derive(Default)]
+pub struct Gates {
+    applied: BTreeSet<PromotionId>,
+    cleared: BTreeSet<(ModelRef, Stage)>,
+}
+
+impl Gates {
+    /// Looks at promotions that an entry has changed, and at all models if it changed any.
+    pub fn look(
+        &mut self,
+        view: &View<'_>,
+        rows: &impl RowRead,
+        promotions: &[PromotionId],
+        models: bool,
+    ) -> Result<(), Broken> {
+        for promotion in promotions.iter().filter_map(|id| view.promotion(rows, *id)) {
+            if applied(&promotion) && self.applied.insert(promotion.id) {
+                clear(&promotion, &keys(view, rows))?;
+                self.cleared.insert((promotion.model, promotion.to));
+            }
+        }
+        if models { staged(view, rows, &self.cleared) } else { Ok(()) }
+    }
+
+    /// `fail_closed`, of a job that an attempt was made of.
+    pub fn tried(view: &View<'_>, rows: &impl RowRead, job: JobId) -> Result<(), Broken> {
+        match view.training_decision(rows, job).is_some_and(|it| !it.allows()) {
+            true => Err(Broken::new(format!("fail_closed: {job} was denied, and runs"))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Looks at every promotion, every version and every alias.
 pub fn check(world: &World) -> Result<(), Broken> {
     let server = leader(world)?;
     let Some(replica) = &server.replica else { return Ok(()) };
     let (machine, rows) = replica.view();
     let view = machine.0.view();
-    let people = view.approvers(rows).approvers;
-    let keys: BTreeMap<String, String> = people.into_iter().map(|it| (it.name, it.key)).collect();
+    let keys = keys(&view, rows);
     let mut cleared: BTreeSet<(ModelRef, Stage)> = BTreeSet::new();
     for promotion in view.promotions(rows, PromotionId(0), 100_000) {
-        let applied =
-            matches!(promotion.state, PromotionState::Applied | PromotionState::Unratified { .. });
-        if applied {
+        if applied(&promotion) {
             clear(&promotion, &keys)?;
             cleared.insert((promotion.model.clone(), promotion.to));
         }
     }
+    staged(&view, rows, &cleared)?;
+    fail_closed(world)
+}
+
+fn applied(promotion: &Promotion) -> bool {
+    matches!(promotion.state, PromotionState::Applied | PromotionState::Unratified { .. })
+}
+
+fn keys(view: &View<'_>, rows: &impl RowRead) -> BTreeMap<String, String> {
+    view.approvers(rows).approvers.into_iter().map(|it| (it.name, it.key)).collect()
+}
+
+/// Whatever is in a stage was cleared for it, and each alias names what is in its stage.
+fn staged(
+    view: &View<'_>,
+    rows: &impl RowRead,
+    cleared: &BTreeSet<(ModelRef, Stage)>,
+) -> Result<(), Broken> {
     for family in view.families(rows, "", 1_000) {
         for found in view.versions(rows, &family.family, 1, 100_000) {
             let version = found.version;
@@ -47,7 +97,7 @@ pub fn check(world: &World) -> Result<(), Broken> {
             }
         }
     }
-    fail_closed(world)
+    Ok(())
 }
 
 fn broken(what: String) -> Broken {

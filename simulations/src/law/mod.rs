@@ -6,6 +6,7 @@ mod audit_chained;
 mod bounded;
 mod checkpoint_monotone;
 mod complete_means_sealed;
+pub mod each_entry;
 mod exactly_once;
 mod gang_whole;
 mod gate_before_stage;
@@ -58,6 +59,12 @@ impl Broken {
         Self { at_ms, ..self }
     }
 
+    /// Its words, without the time.
+    #[must_use]
+    pub fn into_words(self) -> String {
+        self.what
+    }
+
     /// The law's name.
     #[must_use]
     pub fn law(&self) -> &str {
@@ -82,6 +89,7 @@ pub struct Laws {
     audit: audit_chained::Heads,
     gangs: gang_whole::GangWhole,
     history: history_linearizable::History,
+    contacts: self_fence::Contacts,
 }
 
 impl Laws {
@@ -98,6 +106,7 @@ impl Laws {
             audit: Default::default(),
             gangs: Default::default(),
             history: Default::default(),
+            contacts: Default::default(),
         }
     }
 
@@ -159,6 +168,28 @@ impl Laws {
         let node = nodes[at].id().unwrap_or(domain::NodeId(0));
         let held = nodes[at].tasks.get(&lease).map(|running| &running.wanted.lease);
         held.map_or(Ok(()), |held| self.gangs.started(node, held, self.checkpoints.knows(lease)))
+    }
+
+    /// A node sends a heartbeat.
+    pub fn beats(&mut self, node: &Node, seq: u64, now: u64) {
+        if let Some((link, _)) = node.link {
+            self.contacts.sent(node.at, link, seq, now);
+        }
+    }
+
+    /// A node hears that a heartbeat was covered by a quorum.
+    pub fn contact(&mut self, node: &Node, seq: u64) {
+        if let Some((link, _)) = node.link.filter(|_| node.machine.is_some()) {
+            self.contacts.answered(node.at, link, seq);
+        }
+    }
+
+    /// Time has passed for the tasks of a node.
+    ///
+    /// # Errors
+    /// When one lives that the lease time should have ended.
+    pub fn worked(&self, node: &Node, now: u64) -> Result<(), Broken> {
+        self.contacts.check(node, now)
     }
 
     /// A client asks for something under a key.

@@ -2,7 +2,20 @@
 
 use super::{Broken, leader};
 use crate::world::World;
-use domain::ArtifactId;
+use domain::{ArtifactId, port::RowRead, view::ArtifactView};
+use scheduler::state::view::View;
+
+/// Looks at an artifact whose row an entry has changed.
+pub fn look(view: &View<'_>, rows: &impl RowRead, id: ArtifactId) -> Result<(), Broken> {
+    view.artifact(rows, id).map_or(Ok(()), |artifact| judge(&artifact))
+}
+
+fn judge(artifact: &ArtifactView) -> Result<(), Broken> {
+    artifact.differs_from.first().map_or(Ok(()), |other| {
+        let id = artifact.artifact.id;
+        Err(Broken::new(format!("recipe_function: {id} and {other} of one build key differ")))
+    })
+}
 
 /// Looks at every artifact.
 pub fn check(world: &World) -> Result<(), Broken> {
@@ -10,13 +23,5 @@ pub fn check(world: &World) -> Result<(), Broken> {
     let Some(replica) = &server.replica else { return Ok(()) };
     let (machine, rows) = replica.view();
     let view = machine.0.view();
-    for artifact in view.artifacts(rows, ArtifactId(0), 100_000) {
-        if let Some(other) = artifact.differs_from.first() {
-            return Err(Broken::new(format!(
-                "recipe_function: {} and {other} of one build key differ",
-                artifact.artifact.id
-            )));
-        }
-    }
-    Ok(())
+    view.artifacts(rows, ArtifactId(0), 100_000).iter().try_for_each(judge)
 }

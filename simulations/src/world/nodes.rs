@@ -3,7 +3,10 @@
 use super::World;
 use crate::{event::Event, law::Broken, node};
 use agent::machine::Input as NodeInput;
-use domain::{Digest, LeaseId, limit};
+use domain::{
+    Digest, LeaseId, limit,
+    link::{Down, Up},
+};
 
 impl World {
     pub(super) fn node_input(&mut self, at: usize, input: NodeInput) -> Result<(), Broken> {
@@ -11,6 +14,9 @@ impl World {
             (&input, self.nodes[at].id())
         {
             self.laws.prepared(id, *lease);
+        }
+        if let NodeInput::Down(Down::Contact { seq }) = &input {
+            self.laws.contact(&self.nodes[at], *seq);
         }
         let asks = self.nodes[at].input(input, self.now);
         for ask in asks {
@@ -23,6 +29,9 @@ impl World {
         let life = self.nodes[at].life;
         match ask {
             node::Ask::Send(up) => {
+                if let Up::Heartbeat { seq, .. } = &up {
+                    self.laws.beats(&self.nodes[at], *seq, self.now);
+                }
                 let Some((link, server)) = self.nodes[at].link else { return Ok(()) };
                 if self.cut.contains(&(1_000 + at as u64, server as u64 + 1)) {
                     self.after(800, Event::Broken { node: at, link });
@@ -93,6 +102,7 @@ impl World {
             return Ok(());
         }
         let heard = self.nodes[at].work(self.now);
+        self.laws.worked(&self.nodes[at], self.now)?;
         for input in heard {
             self.node_input(at, input)?;
         }

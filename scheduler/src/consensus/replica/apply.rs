@@ -146,7 +146,7 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         }
     }
 
-    fn end_after_handover(&mut self, reason: StopReason) {
+    pub(super) fn end_after_handover(&mut self, reason: StopReason) {
         if self.ending.is_some() {
             return;
         }

@@ -90,6 +90,28 @@ pub enum Input {
         /// The rows.
         received: Received,
     },
+    /// A scrub has found the disk damaged under this replica: it gives its leadership away, then
+    /// stops.
+    Damaged(Damage),
+}
+
+/// What a scrub may find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The rows give another digest than was stored beside them.
+    Differs {
+        /// The newest entry in them.
+        at: u64,
+        /// What was stored.
+        stored: domain::Digest,
+        /// What they give.
+        found: domain::Digest,
+    },
+    /// They cannot be read.
+    Unreadable {
+        /// The database's words.
+        why: String,
+    },
 }
 
 /// Rows of a snapshot that were received whole.
@@ -337,6 +359,36 @@ pub enum StopReason {
         named: domain::Digest,
         /// What the rows give.
         found: domain::Digest,
+    },
+    /// A scrub found other rows than were written.
+    #[error(
+        "scrub: the rows of {server} at entry {at} have digest {found}, {stored} was stored: its \
+         disk or memory is at fault and it must not serve; remove it with `assay cluster remove \
+         {server}`, then add a new one with a new id and an empty disk"
+    )]
+    Rows {
+        /// This server.
+        server: ReplicaId,
+        /// The newest entry in the rows.
+        at: u64,
+        /// What was stored.
+        stored: domain::Digest,
+        /// What the rows give.
+        found: domain::Digest,
+    },
+    /// A scrub could not read the rows.
+    #[error(
+        "scrub: the rows of {server}, which has come to entry {at}, cannot be read ({why}): its \
+         disk is at fault and it must not serve; remove it with `assay cluster remove {server}`, \
+         then add a new one with a new id and an empty disk"
+    )]
+    Unreadable {
+        /// This server.
+        server: ReplicaId,
+        /// The newest entry that it has applied.
+        at: u64,
+        /// The database's words.
+        why: String,
     },
     /// It was removed from the cluster.
     #[error("this server was removed from the cluster; its data directory may be deleted")]

@@ -6,7 +6,9 @@ use crate::consensus::{
     write::SnapshotMark,
 };
 use domain::port::Row;
-use rocksdb::{Direction, IteratorMode, WriteBatch, WriteOptions, checkpoint::Checkpoint};
+use rocksdb::{
+    Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint,
+};
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -159,7 +161,11 @@ impl Checkpointed {
         let family = db.cf_handle(&self.rows).ok_or_else(missing)?;
         let mut page = Vec::new();
         let mut gathered = 0;
-        for row in db.iterator_cf(&family, IteratorMode::From(from, Direction::Forward)) {
+        // Each row is read once: what others read often is not to make room for it.
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let start = IteratorMode::From(from, Direction::Forward);
+        for row in db.iterator_cf_opt(&family, options, start) {
             let (key, value) = row.map_err(failed)?;
             gathered += key.len() + value.len();
             page.push((key.into_vec(), value.into_vec()));
