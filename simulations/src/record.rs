@@ -2,7 +2,8 @@
 //! witness by which histories are judged.
 
 use crate::law::{
-    near_kept, needed_kept::NeededKept, preemption_used::PreemptionUsed, quota_kept, window_kept,
+    near_kept, needed_kept::NeededKept, preemption_used::PreemptionUsed, quota_kept,
+    seal_key::SealKey, window_kept,
 };
 use domain::{
     Digest, JobId, LogIndex, RequestKey,
@@ -36,6 +37,8 @@ pub struct Record {
     preemptions: BTreeMap<u64, PreemptRecord>,
     used: PreemptionUsed,
     needed: NeededKept,
+    /// Keys, and what was sealed with them.
+    pub seals: SealKey,
     /// Plans that were made again.
     pub replans: u64,
     /// Gangs that started near each other, as their jobs required.
@@ -85,6 +88,9 @@ impl Record {
         }
         let after = After { rows, changes: changes(&applied.rows) };
         if let Some(what) = self.needed.look(&machine.view(), &after, at, entry) {
+            self.broken.get_or_insert(what);
+        }
+        if let Some(what) = self.seals.look(&machine.view(), &after, at, entry, applied) {
             self.broken.get_or_insert(what);
         }
         for job in changed(applied) {

@@ -5,6 +5,7 @@ mod collecting;
 mod copying;
 mod damage;
 mod healing;
+mod keys;
 mod nodes;
 mod operator;
 mod people;
@@ -89,6 +90,7 @@ pub struct World {
     pub coverage: Coverage,
     operator: operator::Operator,
     people: people::People,
+    keys: keys::Keys,
     laws: Laws,
     faults: Faults,
     net: Chance,
@@ -153,6 +155,7 @@ impl World {
             forever: BTreeSet::new(),
             operator: operator::Operator::new(&root),
             people: people::People::new(&root),
+            keys: keys::Keys::new(&root),
             loss: 0,
             slow_disk: None,
             old_reports: Vec::new(),
@@ -183,6 +186,7 @@ impl World {
         world.after(5_000, Event::Fault);
         world.after(7_000, Event::Operate);
         world.after(4_000, Event::People);
+        world.after(1_000, Event::Keys);
         world
     }
 
@@ -252,6 +256,7 @@ impl World {
                 }
             }
             Event::Seal { server, life, ticket } => self.seal(server, life, ticket)?,
+            Event::Signed { server, life, command } => self.signed(server, life, *command)?,
             Event::CheckCopies { server, life, after } => self.check_copies(server, life, after)?,
             Event::Collect { server, life } => self.collect(server, life)?,
             other => return self.happen_outside(other),
@@ -288,6 +293,7 @@ impl World {
             Event::CutForever => self.cut_forever(),
             Event::Operate => self.operate()?,
             Event::People => self.people()?,
+            Event::Keys => self.keep_keys()?,
             Event::MustLead => law::must_lead(self)?,
             Event::MustRelease { node } => law::must_release(self, node)?,
             Event::Fault => self.fault(),
@@ -311,6 +317,7 @@ impl World {
             | Event::SnapshotReported { .. }
             | Event::SnapshotBuilt { .. }
             | Event::Seal { .. }
+            | Event::Signed { .. }
             | Event::CheckCopies { .. }
             | Event::Collect { .. } => unreachable!("these happen to servers"),
         }

@@ -38,6 +38,8 @@ mod registry_calls;
 mod reserving;
 mod rest;
 mod restoring;
+mod seal_reasons;
+mod seal_waits;
 mod sealing;
 mod service;
 mod sessions;
@@ -78,6 +80,7 @@ use registry::blob::{
     chunks::{ChunkFault, ChunkStore},
     local::{BlobError, BlobStore},
 };
+use seal_waits::SealWaits;
 use sessions::Sessions;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -220,6 +223,7 @@ pub async fn serve(
         channels,
         forwarder,
         keyring: Keyring::new(config.signers, config.dir.join("event.key.pem")),
+        seal_waits: SealWaits::default(),
         authority,
         sessions: Sessions::default(),
         admins: config.admins,
