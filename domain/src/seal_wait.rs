@@ -65,9 +65,9 @@ pub struct SealWait {
     /// When it first did.
     pub since: Millis,
     /// When it last did.
-    pub last: Millis,
-    /// When it tries again; none while it is about to be known.
-    pub next: Option<Millis>,
+    pub last_try: Millis,
+    /// When it tries again; none while that is about to be known.
+    pub next_try: Option<Millis>,
     /// When it told so. All these times are of its clock.
     pub told: Millis,
 }

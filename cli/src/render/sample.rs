@@ -223,8 +223,8 @@ pub fn why_seal() -> WhyView {
             server: ReplicaId(2),
             tries: 6,
             since: now.minus(Millis(25_000)),
-            last: now.minus(Millis(3_000)),
-            next: Some(now.plus(Millis(2_000))),
+            last_try: now.minus(Millis(3_000)),
+            next_try: Some(now.plus(Millis(2_000))),
             told: now,
         }],
     }

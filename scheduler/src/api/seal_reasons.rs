@@ -34,7 +34,7 @@ pub(super) fn nobody() -> ReasonView {
 
 fn one(group: &[&SealWait], keys: &KeysView) -> Option<ReasonView> {
     // What was said last is what counts now.
-    let newest = group.iter().max_by_key(|wait| wait.last)?;
+    let newest = group.iter().max_by_key(|wait| wait.last_try)?;
     let results = match group.len() {
         1 => String::new(),
         count => format!("{count} results: "),
@@ -96,13 +96,13 @@ fn times(group: &[&SealWait], newest: &SealWait) -> String {
     let told = newest.told;
     let since = group.iter().map(|wait| wait.since).min().unwrap_or(told);
     let tries = group.iter().map(|wait| wait.tries).max().unwrap_or(0);
-    let next = match group.iter().filter_map(|wait| wait.next).min() {
+    let next = match group.iter().filter_map(|wait| wait.next_try).min() {
         Some(next) if next > told => format!("the next in {}", span(next.minus(told))),
         Some(_) => "the next is being made".to_owned(),
         None => "the next follows".to_owned(),
     };
     let count = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
-    let (first, last) = (span(told.minus(since)), span(told.minus(newest.last)));
+    let (first, last) = (span(told.minus(since)), span(told.minus(newest.last_try)));
     format!("{count} by server {} in {first}, the last {last} ago, {next}", newest.server)
 }
 

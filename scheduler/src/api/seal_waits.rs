@@ -192,8 +192,8 @@ impl SealWaits {
                 server,
                 tries: held.tries,
                 since: held.since,
-                last: held.last,
-                next: held.next,
+                last_try: held.last,
+                next_try: held.next,
                 told: now,
             })
         };

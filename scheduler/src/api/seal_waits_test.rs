@@ -106,20 +106,32 @@ fn a_key_that_stands_by_is_offered_and_a_revoked_one_is_named() {
     let standby = keys(vec![key("now", Some(0)), key("next", None)]);
     let gone = keys(vec![revoked.clone(), key("next", None)]);
     let alone = keys(vec![revoked]);
-    check(vec![Delay::sign(&fault("kms:m", down), Some(Custody::Kms))], &standby, expect![[r#"
+    check(
+        vec![Delay::sign(&fault("kms:m", down), Some(Custody::Kms))],
+        &standby,
+        expect![[r#"
         key: AWS KMS key `m` is out of reach: connection refused; 2 tries by server r2 in 25 s, the last 3 s ago, the next in 2 s
           -> check the way from the servers to KMS (`region`, `endpoint`, network) and AWS's state; or seal with one that stands by: `assay key rotate c6c1c9a9c854`; it is sealed by itself then
-    "#]]);
-    check(vec![Delay::no_key(&gone)], &gone, expect![[r#"
+    "#]],
+    );
+    check(
+        vec![Delay::no_key(&gone)],
+        &gone,
+        expect![[r#"
         key: no key seals: AWS KMS key `76f75e6129fe` was revoked: laptop stolen (ada); 2 tries by server r2 in 25 s, the last 3 s ago, the next in 2 s
           -> put another key into use: `assay key rotate c6c1c9a9c854`; it is sealed by itself then
-    "#]]);
-    check(vec![Delay::no_key(&alone), Delay::no_key(&keys(vec![]))], &alone, expect![[r#"
+    "#]],
+    );
+    check(
+        vec![Delay::no_key(&alone), Delay::no_key(&keys(vec![]))],
+        &alone,
+        expect![[r#"
         key: no key seals: AWS KMS key `76f75e6129fe` was revoked: laptop stolen (ada); 2 tries by server r2 in 25 s, the last 3 s ago, the next in 2 s
           -> put another key into use: add one to the servers' `[signer]`, then `assay key rotate KEY`; it is sealed by itself then
         key: no key seals: no server has shown yet that it can sign with a key; 2 tries by server r2 in 25 s, the last 3 s ago, the next in 2 s
           -> check `[signer]` in the servers' configuration; their logs say `signing keys are not in order` and why; it is sealed by itself then
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
