@@ -74,6 +74,8 @@ pub enum Event {
     People,
     /// Somebody looks after the keys.
     Keys,
+    /// The key that seals is put out of use, while it signs.
+    KeyOut,
     /// The next fault.
     Fault,
     /// A server is reached again.

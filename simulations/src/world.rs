@@ -294,6 +294,7 @@ impl World {
             Event::Operate => self.operate()?,
             Event::People => self.people()?,
             Event::Keys => self.keep_keys()?,
+            Event::KeyOut => self.put_key_out()?,
             Event::MustLead => law::must_lead(self)?,
             Event::MustRelease { node } => law::must_release(self, node)?,
             Event::Fault => self.fault(),

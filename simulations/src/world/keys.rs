@@ -29,6 +29,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Keys of one run at most: while there is room, some are revoked.
 const MADE_MAX: usize = 24;
 
+/// Why keys are revoked.
+const COPIED: &str = "it was copied";
+
 /// The store of the keys, and who looks after it.
 pub(super) struct Keys {
     chance: Chance,
@@ -141,7 +144,6 @@ impl Keys {
         if healing {
             return None;
         }
-        let reason = "it was copied".to_owned();
         let may_revoke = self.made.len() < MADE_MAX;
         match self.chance.below(8) {
             0 if may_revoke => Some(self.make()),
@@ -149,15 +151,28 @@ impl Keys {
                 let overlap = [0, 500, 5_000, 60_000][self.chance.below(4) as usize];
                 self.draw(&models).map(|to| rotate(to, overlap))
             }
-            3 if may_revoke => Some(C::RevokeKey { kid: active.clone(), since: None, reason }),
+            3 => self.put_out(view),
             4 if may_revoke => {
                 let ago = Millis(self.chance.below(5_000));
                 let since = self.chance.one_in(4).then(|| view.now.minus(ago));
                 let kid = self.draw(&models)?.kid.clone();
-                Some(C::RevokeKey { kid, since, reason })
+                Some(C::RevokeKey { kid, since, reason: COPIED.into() })
             }
             _ => None,
         }
+    }
+
+    /// What puts the key that seals out of use at once.
+    fn put_out(&mut self, view: &KeysView) -> Option<C> {
+        let active = view.active.as_ref()?;
+        if self.made.len() < MADE_MAX && self.chance.one_in(2) {
+            let (kid, reason) = (active.clone(), COPIED.to_owned());
+            return Some(C::RevokeKey { kid, since: None, reason });
+        }
+        let next = view.keys.iter().find(|key| {
+            key.purpose == KeyPurpose::Model && key.revoked.is_none() && key.from.is_none()
+        });
+        next.map(|to| rotate(to, 0))
     }
 }
 
@@ -173,11 +188,32 @@ impl World {
             self.coverage.key_outages += 1;
             self.keys.out_until = self.now + self.keys.chance.between(200, 15_000);
         }
-        let Some(at) = self.leader() else { return Ok(()) };
-        let Some(replica) = &self.servers[at].replica else { return Ok(()) };
-        let (machine, rows) = replica.view();
-        let view = machine.0.view().keys(rows);
-        let Some(command) = self.keys.next(&view, self.healing) else { return Ok(()) };
+        let Some((at, view)) = self.keys_of_leader() else { return Ok(()) };
+        match self.keys.next(&view, self.healing) {
+            Some(command) => self.tell_keys(at, command),
+            None => Ok(()),
+        }
+    }
+
+    /// Somebody puts the key that seals out of use, by another or by a revocation.
+    pub(super) fn put_key_out(&mut self) -> Result<(), Broken> {
+        if self.healing {
+            return Ok(());
+        }
+        let Some((at, view)) = self.keys_of_leader() else { return Ok(()) };
+        match self.keys.put_out(&view) {
+            Some(command) => self.tell_keys(at, command),
+            None => Ok(()),
+        }
+    }
+
+    fn keys_of_leader(&self) -> Option<(usize, KeysView)> {
+        let at = self.leader()?;
+        let (machine, rows) = self.servers[at].replica.as_ref()?.view();
+        Some((at, machine.0.view().keys(rows)))
+    }
+
+    fn tell_keys(&mut self, at: usize, command: C) -> Result<(), Broken> {
         let (actor, command) = ("user:admin".to_owned(), Command::Registry(command));
         self.with_server(at, |server, now, asks| {
             server.propose(Caller::Duty, Request { key: None, actor, command }, now, asks);

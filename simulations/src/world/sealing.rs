@@ -37,6 +37,9 @@ impl World {
                 // A key store takes its time, in which a key may be put out of use.
                 let slow = !self.healing && self.net.one_in(6);
                 let wait = if slow { self.net.between(200, 3_000) } else { self.net.below(20) };
+                if slow && self.net.one_in(3) {
+                    self.after(wait / 2, WorldEvent::KeyOut);
+                }
                 self.after(wait, WorldEvent::Signed { server: at, life, command });
                 Ok(())
             }
