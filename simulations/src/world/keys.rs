@@ -106,9 +106,17 @@ impl Keys {
         self.out_until = 0;
     }
 
-    fn make(&mut self) -> C {
-        self.made.push(Made::new(self.made.len()));
-        self.made[self.made.len() - 1].introduction()
+    /// Introduces a key that the log does not know: an old one, whose introduction was lost, or
+    /// a new one.
+    fn introduce(&mut self, view: &KeysView) -> C {
+        let lost = self.made.iter().find(|made| view.of(&made.kid).is_none());
+        if let Some(lost) = lost {
+            return lost.introduction();
+        }
+        let new = Made::new(self.made.len());
+        let said = new.introduction();
+        self.made.push(new);
+        said
     }
 
     fn draw<'a>(&mut self, from: &[&'a SigningKey]) -> Option<&'a SigningKey> {
@@ -120,11 +128,7 @@ impl Keys {
         let models: Vec<&SigningKey> =
             view.keys.iter().filter(|key| key.purpose == KeyPurpose::Model).collect();
         if models.is_empty() {
-            // Repeated until it is in the log.
-            return Some(match self.made.first() {
-                Some(first) => first.introduction(),
-                None => self.make(),
-            });
+            return Some(self.introduce(view));
         }
         let free = |key: &&&SigningKey| {
             key.revoked.is_none() && (key.from.is_none() || key.check(view.now).is_ok())
@@ -134,7 +138,7 @@ impl Keys {
             return match others.first() {
                 Some(next) if healing || self.chance.one_in(2) => Some(rotate(next, 0)),
                 Some(_) => None,
-                None => Some(self.make()),
+                None => Some(self.introduce(view)),
             };
         };
         if view.keys.len() == models.len() {
@@ -146,7 +150,7 @@ impl Keys {
         }
         let may_revoke = self.made.len() < MADE_MAX;
         match self.chance.below(8) {
-            0 if may_revoke => Some(self.make()),
+            0 if may_revoke => Some(self.introduce(view)),
             1 | 2 => {
                 let overlap = [0, 500, 5_000, 60_000][self.chance.below(4) as usize];
                 self.draw(&models).map(|to| rotate(to, overlap))
