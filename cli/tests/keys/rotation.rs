@@ -95,7 +95,7 @@ fn an_old_result_is_verified_by_the_key_that_counted_when_it_was_sealed() {
     assert!(user.ok(&["key", "list"]).contains("revoked"));
     let why = user.until("`why` names the revoked key", |user| {
         let text = user.ok(&["why", "late"]);
-        text.contains("no key seals").then_some(text)
+        text.contains("counts no more").then_some(text)
     });
     assert!(why.contains(&second[..12]) && why.contains("its file was copied"), "{why}");
     assert!(why.contains("assay key rotate"), "{why}");

@@ -199,14 +199,7 @@ pub async fn serve(
     let (hub, store, chunks) = stores(&config.dir)?;
     let channels = Channels::new(client_tls.clone());
     let transport = Transport::new(config.id, config.cluster.clone(), client_tls);
-    let (node, effects) = Node::start(Start {
-        dir: config.dir.join("log"),
-        identity: Identity { cluster: config.cluster.clone(), id: config.id },
-        founders: if config.join { BTreeMap::new() } else { config.members.clone() },
-        address: config.advertise.clone(),
-        peers: Arc::new(transport),
-        replica: ReplicaConfig::new(config.id),
-    })?;
+    let (node, effects) = Node::start(start(&config, transport))?;
     let (events, heard) = mpsc::channel(EVENTS);
     let (forwarder, forwarding) =
         Forwarder::start(config.cluster.clone(), node.clone(), channels.clone());
@@ -246,6 +239,18 @@ pub async fn serve(
     duties.iter().for_each(tokio::task::JoinHandle::abort);
     forwarding.abort();
     result
+}
+
+/// What a server's replica is.
+fn start(config: &ServerConfig, transport: Transport) -> Start {
+    Start {
+        dir: config.dir.join("log"),
+        identity: Identity { cluster: config.cluster.clone(), id: config.id },
+        founders: if config.join { BTreeMap::new() } else { config.members.clone() },
+        address: config.advertise.clone(),
+        peers: Arc::new(transport),
+        replica: ReplicaConfig::new(config.id),
+    }
 }
 
 /// What stands on a server's disk beside the log: output of jobs, blobs, checkpoints.

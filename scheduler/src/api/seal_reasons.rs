@@ -62,7 +62,7 @@ pub(super) fn phrase(
     let key = signer.map_or_else(|| "the key".to_owned(), |name| named(name, custody));
     match fault {
         SealTrouble::NoKey => format!("no key seals: {said}"),
-        SealTrouble::Revoked => format!("no key seals: {key} was revoked: {said}"),
+        SealTrouble::Revoked => format!("{key} counts no more: {said}"),
         SealTrouble::Down => format!("{key} is out of reach: {said}"),
         SealTrouble::Slow => format!("{key} is too slow: {said}"),
         SealTrouble::Throttled => format!("{key} is throttled: {said}"),

@@ -80,7 +80,10 @@ impl Delay {
                 fault: SealTrouble::Revoked,
                 signer: Some(key.kid.clone()),
                 custody: Some(key.custody),
-                said: shortened(&format!("{} ({})", word.reason, word.by)),
+                said: shortened(&format!(
+                    "{} revoked it ({}), and no other was put into use",
+                    word.by, word.reason
+                )),
             },
             None => Self {
                 fault: SealTrouble::NoKey,

@@ -118,7 +118,7 @@ fn a_key_that_stands_by_is_offered_and_a_revoked_one_is_named() {
         vec![Delay::no_key(&gone)],
         &gone,
         expect![[r#"
-        key: no key seals: AWS KMS key `76f75e6129fe` was revoked: laptop stolen (ada); 2 tries by server r2 in 25 s, the last 3 s ago, the next in 2 s
+        key: AWS KMS key `76f75e6129fe` counts no more: ada revoked it (laptop stolen), and no other was put into use; 2 tries by server r2 in 25 s, the last 3 s ago, the next in 2 s
           -> put another key into use: `assay key rotate c6c1c9a9c854`; it is sealed by itself then
     "#]],
     );
@@ -126,7 +126,7 @@ fn a_key_that_stands_by_is_offered_and_a_revoked_one_is_named() {
         vec![Delay::no_key(&alone), Delay::no_key(&keys(vec![]))],
         &alone,
         expect![[r#"
-        key: no key seals: AWS KMS key `76f75e6129fe` was revoked: laptop stolen (ada); 2 tries by server r2 in 25 s, the last 3 s ago, the next in 2 s
+        key: AWS KMS key `76f75e6129fe` counts no more: ada revoked it (laptop stolen), and no other was put into use; 2 tries by server r2 in 25 s, the last 3 s ago, the next in 2 s
           -> put another key into use: add one to the servers' `[signer]`, then `assay key rotate KEY`; it is sealed by itself then
         key: no key seals: no server has shown yet that it can sign with a key; 2 tries by server r2 in 25 s, the last 3 s ago, the next in 2 s
           -> check `[signer]` in the servers' configuration; their logs say `signing keys are not in order` and why; it is sealed by itself then
