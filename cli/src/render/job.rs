@@ -189,7 +189,8 @@ pub fn next(view: &JobView) -> String {
     match view.line.state.as_str() {
         "waiting" => format!("assay why {id}"),
         _ if view.spec.array.is_some() => format!("assay job {id}[0]"),
-        "running" | "sealing" => format!("assay logs -f {id}"),
+        "running" => format!("assay logs -f {id}"),
+        "sealing" => format!("assay why {id}"),
         "completed" => format!("assay artifact show {id}"),
         _ => format!("assay logs {id}"),
     }
