@@ -63,12 +63,15 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
             (false, before) => {
                 if before.is_some() {
                     context.sessions.wake_all();
-                    context.seal_waits.clear();
                 }
                 continue;
             }
             (true, Some((of, duties))) if of == term => Some(duties),
-            (true, _) => None,
+            (true, _) => {
+                // What another term found out may be over.
+                context.seal_waits.clear();
+                None
+            }
         };
         let Some(duties) = consult(&context, duties, event, now).await else { return };
         let duties = match changed {

@@ -170,7 +170,7 @@ impl SealWaits {
         self.held().remove(&ticket);
     }
 
-    /// This server leads no more.
+    /// This server leads anew.
     pub(super) fn clear(&self) {
         self.held().clear();
     }
