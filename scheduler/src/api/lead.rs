@@ -68,7 +68,6 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
             }
             (true, Some((of, duties))) if of == term => Some(duties),
             (true, _) => {
-                // What another term found out may be over.
                 context.seal_waits.clear();
                 None
             }

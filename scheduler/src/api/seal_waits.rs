@@ -170,7 +170,7 @@ impl SealWaits {
         self.held().remove(&ticket);
     }
 
-    /// This server leads anew.
+    /// This server leads anew: what another term found out may be over.
     pub(super) fn clear(&self) {
         self.held().clear();
     }
