@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result, bail};
 use proto::v1::{
-    Ack, ForwardReply, ForwardRequest, Frame, SnapshotAck, SnapshotChunk,
+    Ack, ForwardReply, ForwardRequest, Frame, SealsReply, SealsRequest, SnapshotAck, SnapshotChunk,
     peer_client::PeerClient,
     peer_server::{Peer, PeerServer},
 };
@@ -148,6 +148,10 @@ impl Peer for Bare {
         &self,
         _: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<SnapshotAck>, Status> {
+        Err(Status::unimplemented("bare"))
+    }
+
+    async fn seals(&self, _: Request<SealsRequest>) -> Result<Response<SealsReply>, Status> {
         Err(Status::unimplemented("bare"))
     }
 }

@@ -4,7 +4,7 @@ use crate::{Kms, TIMEOUT, pem};
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_kms::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     primitives::Blob,
     types::{MessageType, SigningAlgorithmSpec},
 };
@@ -61,6 +61,20 @@ pub(crate) async fn open(config: &Kms) -> Vec<Arc<dyn Signer>> {
     config.keys.iter().map(key).collect()
 }
 
+/// A fault with its causes, each once.
+fn chain(fault: &dyn std::error::Error) -> String {
+    let mut parts = vec![fault.to_string()];
+    let mut next = fault.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !parts.iter().any(|part| part.contains(&said)) {
+            parts.push(said);
+        }
+        next = cause.source();
+    }
+    parts.join(": ")
+}
+
 impl KmsKey {
     fn fault<E>(&self, fault: &SdkError<E>) -> SignError
     where
@@ -69,7 +83,7 @@ impl KmsKey {
     {
         let code = fault.as_service_error().and_then(ProvideErrorMetadata::code);
         let said = fault.as_service_error().and_then(ProvideErrorMetadata::message);
-        let said = said.map_or_else(|| DisplayErrorContext(fault).to_string(), str::to_owned);
+        let said = said.map_or_else(|| chain(fault), str::to_owned);
         let said: String = said.chars().take(300).collect();
         let status = fault.raw_response().map_or(0, |response| response.status().as_u16());
         let why = match (fault, code) {

@@ -37,6 +37,7 @@ pub mod reservation;
 pub mod resource;
 pub mod retain;
 pub mod scratch;
+pub mod seal_wait;
 pub mod signing;
 pub mod topology;
 pub mod tree;

@@ -201,6 +201,9 @@ pub struct WhyView {
     /// When it is likely to start, if it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<crate::foresee::StartView>,
+    /// Its results whose seal did not succeed yet, as the server that seals tells it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seals: Vec<crate::seal_wait::SealWait>,
 }
 
 /// One reason for waiting.
@@ -208,7 +211,7 @@ pub struct WhyView {
 pub struct ReasonView {
     /// Its one word: gpus, gpu_model, cpu, memory, gang, ahead, share, queue, user, budget,
     /// health, array, lease, held, after, pause, isolation, network, policy, reservation, topology;
-    /// of what runs: idle, hung.
+    /// of what runs: idle, hung; of what has run and is not sealed: key, servers.
     pub kind: String,
     /// What is asked and what there is.
     pub detail: String,

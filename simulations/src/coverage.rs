@@ -112,6 +112,16 @@ coverage! {
     named = "GPUs named",
     /// Gangs that required nearness, when they started.
     near = "gangs kept near",
+    /// Times the store of the keys was out.
+    key_outages = "outages of keys",
+    /// Changes of the key that seals.
+    key_rotations = "keys rotated",
+    /// Keys whose word was taken back.
+    key_revocations = "keys revoked",
+    /// Results whose seal had to wait for a key.
+    key_waits = "seals that waited for a key",
+    /// Seals that came too late for their key.
+    seals_refused = "seals refused for their key",
 }
 
 /// The counts as lines of a few each.

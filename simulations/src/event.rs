@@ -9,7 +9,7 @@ use domain::{
 };
 use scheduler::{
     consensus::disk::Rows,
-    state::command::{Reply, Request},
+    state::command::{Command, Reply, Request},
 };
 
 #[expect(missing_docs, reason = "fields say by their names what they are")]
@@ -30,6 +30,8 @@ pub enum Event {
     SnapshotBuilt { server: usize, life: u64, to: ReplicaId },
     /// A seal duty has done its checks.
     Seal { server: usize, life: u64, ticket: LeaseId },
+    /// A key has signed for a seal duty, which proposes this.
+    Signed { server: usize, life: u64, command: Box<Command> },
     /// A leader looks at the copies of results.
     CheckCopies { server: usize, life: u64, after: ArtifactId },
     /// A server looks at what was collected, in one of its lives.
@@ -70,6 +72,10 @@ pub enum Event {
     Operate,
     /// Somebody does something at the registry.
     People,
+    /// Somebody looks after the keys.
+    Keys,
+    /// The key that seals is put out of use, while it signs.
+    KeyOut,
     /// The next fault.
     Fault,
     /// A server is reached again.

@@ -30,6 +30,8 @@ pub enum Bug {
     TimeForgotten,
     /// What jobs were given is forgotten before they end.
     InputsForgotten,
+    /// A seal counts whose key's word does not.
+    RevokedKeySigns,
 }
 
 thread_local! {
@@ -75,6 +77,7 @@ impl Machine for Planted {
             cluster.planted.room_wasted = bug == Bug::RoomWasted;
             cluster.planted.time_forgotten = bug == Bug::TimeForgotten;
             cluster.planted.inputs_forgotten = bug == Bug::InputsForgotten;
+            cluster.planted.revoked_key_signs = bug == Bug::RevokedKeySigns;
         }
         Self(cluster, RECORD.with_borrow(Rc::clone), Cell::new(false))
     }

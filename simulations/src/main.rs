@@ -200,7 +200,7 @@ fn run_kept() -> Result<()> {
 }
 
 /// A bug, as it is named here, in the replica or in the state.
-const BUGS: [(&str, Planted, Bug); 10] = [
+const BUGS: [(&str, Planted, Bug); 11] = [
     ("no duplicate check", Planted::Nothing, Bug::NoDuplicateCheck),
     ("unsynced tail lost", Planted::UnsyncedAcknowledged, Bug::Nothing),
     ("vote not persisted", Planted::VoteForgotten, Bug::Nothing),
@@ -211,6 +211,7 @@ const BUGS: [(&str, Planted, Bug); 10] = [
     ("room wasted", Planted::Nothing, Bug::RoomWasted),
     ("time forgotten", Planted::Nothing, Bug::TimeForgotten),
     ("inputs forgotten", Planted::Nothing, Bug::InputsForgotten),
+    ("revoked key still signs", Planted::Nothing, Bug::RevokedKeySigns),
 ];
 
 fn planted(seeds: u64, seconds: u64) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use crate::law::{
     each_entry::EachEntry, near_kept, needed_kept::NeededKept, preemption_used::PreemptionUsed,
-    quota_kept, window_kept,
+    quota_kept, seal_key::SealKey, window_kept,
 };
 use domain::{
     Digest, JobId, LogIndex, RequestKey,
@@ -38,6 +38,8 @@ pub struct Record {
     used: PreemptionUsed,
     needed: NeededKept,
     each: EachEntry,
+    /// Keys, and what was sealed with them.
+    pub seals: SealKey,
     /// Plans that were made again.
     pub replans: u64,
     /// Gangs that started near each other, as their jobs required.
@@ -91,6 +93,9 @@ impl Record {
         }
         if let Err(broken) = self.each.look(&machine.view(), &after, &applied.rows) {
             self.broken.get_or_insert(format!("{} (entry {at})", broken.into_words()));
+        }
+        if let Some(what) = self.seals.look(&machine.view(), &after, at, entry, applied) {
+            self.broken.get_or_insert(what);
         }
         for job in changed(applied) {
             let Some(document) = machine.view().job(&after, job) else { continue };

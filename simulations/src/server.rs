@@ -16,7 +16,12 @@ use crate::{
     session::{Caller, Session, Sessions},
 };
 use bytes::Bytes;
-use domain::{ArtifactId, LeaseId, ReplicaId, audit::EventSignature, link::Down};
+use domain::{
+    ArtifactId, LeaseId, ReplicaId,
+    audit::EventSignature,
+    link::Down,
+    signing::{KeyPurpose, SigningKey},
+};
 use scheduler::{
     consensus::{Input, MemberChange, Output, Replica, ReplicaConfig, Role, StopReason},
     leader::duties::{Duties, Duty, Event},
@@ -408,15 +413,29 @@ impl Server {
                 duty @ (Duty::DecideTraining { .. }
                 | Duty::DecidePromotion { .. }
                 | Duty::SignPromotion { .. }) => self.gate(duty, now, asks),
-                Duty::Sign { first, count } => {
-                    let signature =
-                        EventSignature { signer: "sim".into(), bytes: vec![first as u8; 64] };
-                    let signatures = vec![signature; count as usize];
-                    let command = Command::SignEvents { first, signatures };
-                    self.propose(Caller::Duty, self.own(command), now, asks);
-                }
+                Duty::Sign { first, count } => match self.event_key() {
+                    Some(signer) => {
+                        let signature = EventSignature { signer, bytes: vec![first as u8; 64] };
+                        let signatures = vec![signature; count as usize];
+                        let command = Command::SignEvents { first, signatures };
+                        self.propose(Caller::Duty, self.own(command), now, asks);
+                    }
+                    None => self.duty(Event::SignFailed, now, asks),
+                },
             }
         }
+    }
+
+    /// The key that signs events: any, until the log knows of keys.
+    fn event_key(&self) -> Option<String> {
+        let (machine, rows) = self.replica.as_ref()?.view();
+        let view = machine.0.view().keys(rows);
+        if view.keys.is_empty() {
+            return Some("sim".into());
+        }
+        let counts =
+            |key: &&SigningKey| key.purpose == KeyPurpose::Event && key.check(view.now).is_ok();
+        view.keys.iter().find(counts).map(|key| key.kid.clone())
     }
 
     /// A request of this server's own.

@@ -5,6 +5,7 @@ mod collecting;
 mod copying;
 mod damage;
 mod healing;
+mod keys;
 mod nodes;
 mod operator;
 mod people;
@@ -89,6 +90,7 @@ pub struct World {
     pub coverage: Coverage,
     operator: operator::Operator,
     people: people::People,
+    keys: keys::Keys,
     laws: Laws,
     faults: Faults,
     net: Chance,
@@ -153,6 +155,7 @@ impl World {
             forever: BTreeSet::new(),
             operator: operator::Operator::new(&root),
             people: people::People::new(&root),
+            keys: keys::Keys::new(&root),
             loss: 0,
             slow_disk: None,
             old_reports: Vec::new(),
@@ -170,20 +173,26 @@ impl World {
             rest_index: 0,
             stream_at: BTreeMap::new(),
         };
-        for at in 0..world.servers.len() {
-            world.after(0, Event::Boot { server: at });
-        }
-        for at in 0..world.nodes.len() {
-            world.after(10, Event::StartAgent { node: at, life: 0 });
-        }
-        for at in 0..world.clients.len() {
-            world.after(2_000, Event::Client { client: at, call: 0 });
-            world.after(2_000, Event::Look { client: at });
-        }
-        world.after(5_000, Event::Fault);
-        world.after(7_000, Event::Operate);
-        world.after(4_000, Event::People);
+        world.begin();
         world
+    }
+
+    /// All that is up starts, and all that acts by itself has its first turn.
+    fn begin(&mut self) {
+        for at in 0..self.servers.len() {
+            self.after(0, Event::Boot { server: at });
+        }
+        for at in 0..self.nodes.len() {
+            self.after(10, Event::StartAgent { node: at, life: 0 });
+        }
+        for at in 0..self.clients.len() {
+            self.after(2_000, Event::Client { client: at, call: 0 });
+            self.after(2_000, Event::Look { client: at });
+        }
+        self.after(5_000, Event::Fault);
+        self.after(7_000, Event::Operate);
+        self.after(4_000, Event::People);
+        self.after(1_000, Event::Keys);
     }
 
     /// Makes an event due.
@@ -252,6 +261,7 @@ impl World {
                 }
             }
             Event::Seal { server, life, ticket } => self.seal(server, life, ticket)?,
+            Event::Signed { server, life, command } => self.signed(server, life, *command)?,
             Event::CheckCopies { server, life, after } => self.check_copies(server, life, after)?,
             Event::Collect { server, life } => self.collect(server, life)?,
             other => return self.happen_outside(other),
@@ -288,6 +298,8 @@ impl World {
             Event::CutForever => self.cut_forever(),
             Event::Operate => self.operate()?,
             Event::People => self.people()?,
+            Event::Keys => self.keep_keys()?,
+            Event::KeyOut => self.put_key_out()?,
             Event::MustLead => law::must_lead(self)?,
             Event::MustRelease { node } => law::must_release(self, node)?,
             Event::Fault => self.fault(),
@@ -311,6 +323,7 @@ impl World {
             | Event::SnapshotReported { .. }
             | Event::SnapshotBuilt { .. }
             | Event::Seal { .. }
+            | Event::Signed { .. }
             | Event::CheckCopies { .. }
             | Event::Collect { .. } => unreachable!("these happen to servers"),
         }

@@ -3,7 +3,7 @@
 use super::{
     draft::{DataSource, Draft, array},
     interrupt::read_preemptible,
-    keeping, retain, topology, verify, waits,
+    keeping, place, retain, topology, verify, waits,
 };
 use crate::{
     document::{
@@ -58,9 +58,9 @@ pub const KEYS: [&str; 33] = [
     "verify",
     "warn_before",
 ];
-const RESOURCES: [&str; 5] = ["cpus", "disk", "gpu_model", "gpus", "memory"];
-const ARRAY: [&str; 2] = ["at_once_max", "count"];
-const DATASET: [&str; 2] = ["path", "sha256"];
+pub(super) const RESOURCES: [&str; 5] = ["cpus", "disk", "gpu_model", "gpus", "memory"];
+pub(super) const ARRAY: [&str; 2] = ["at_once_max", "count"];
+pub(super) const DATASET: [&str; 2] = ["path", "sha256"];
 
 /// The words of `outputs`.
 pub const OUTPUTS: [(&str, Outputs); 2] =
@@ -131,7 +131,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
                 "is not for the file to say".into(),
                 "remove it; the certificate of the profile names the user",
             ),
-            _ => reader.unknown(entry, "", &KEYS),
+            _ => place::unknown(reader, entry, "", &KEYS),
         }
     }
     draft
@@ -163,7 +163,7 @@ fn read_resources(reader: &mut Reader, field: Field<'_>, draft: &mut Draft) {
                 let remedy = "give a size such as \"512MiB\"";
                 draft.memory = reader.quantity(field, quantity::size, remedy);
             }
-            _ => reader.unknown(entry, "resources.", &RESOURCES),
+            _ => place::unknown(reader, entry, "resources", &RESOURCES),
         }
     }
 }
@@ -180,7 +180,7 @@ fn read_array(reader: &mut Reader, field: Field<'_>) -> Option<Array> {
                     "at_once_max" => {
                         read.at_once_max = reader.whole(field, "give a whole number from 1")?;
                     }
-                    _ => reader.unknown(entry, "array.", &ARRAY),
+                    _ => place::unknown(reader, entry, "array", &ARRAY),
                 }
             }
             Some(read)
@@ -249,7 +249,7 @@ fn read_dataset(reader: &mut Reader, field: Field<'_>, base: &Path) -> Option<Da
                 Ok(digest) => sha256 = Some(digest),
                 Err(fault) => reader.fault(inner.node.line, &name, fault.to_string(), ""),
             },
-            _ => reader.unknown(entry, &format!("{}.", field.name), &DATASET),
+            _ => place::unknown(reader, entry, field.name, &DATASET),
         }
     }
     if path.is_none() {

@@ -1,12 +1,13 @@
 //! What a job file says of its checkpoints.
 
+use super::place;
 use crate::{
     document::reader::{Field, Reader},
     quantity,
 };
 use domain::checkpoint::CheckpointRule;
 
-const CHECKPOINT: [&str; 2] = ["keep", "max_age"];
+pub(super) const CHECKPOINT: [&str; 2] = ["keep", "max_age"];
 
 /// Reads `checkpoint = { keep = 3, max_age = "7d" }`.
 pub fn read(reader: &mut Reader, field: Field<'_>) -> CheckpointRule {
@@ -20,7 +21,7 @@ pub fn read(reader: &mut Reader, field: Field<'_>) -> CheckpointRule {
                 let remedy = "give a duration such as \"7d\"";
                 rule.max_age = reader.quantity(field, quantity::duration, remedy);
             }
-            _ => reader.unknown(entry, "checkpoint.", &CHECKPOINT),
+            _ => place::unknown(reader, entry, "checkpoint", &CHECKPOINT),
         }
     }
     rule

@@ -5,6 +5,7 @@ pub mod form;
 pub mod graph;
 pub mod interrupt;
 mod keeping;
+mod place;
 pub mod retain;
 pub mod sbatch;
 pub mod script;

@@ -1,12 +1,13 @@
 //! What a job file says of how near the parts of its gang have to be.
 
+use super::place;
 use crate::document::{
     node::Value,
     reader::{Field, Reader},
 };
 use domain::topology::{Layout, Level, Topology};
 
-const TOPOLOGY: [&str; 3] = ["layout", "prefer", "require"];
+pub(super) const TOPOLOGY: [&str; 3] = ["layout", "prefer", "require"];
 
 /// Reads `topology = { require = "rack", prefer = "node" }`, or the same as a flag has it,
 /// `topology = "rack,prefer:node"`.
@@ -28,7 +29,7 @@ pub fn read(reader: &mut Reader, field: Field<'_>) -> Option<Topology> {
             "require" => read.require = reader.word(field, &Level::WORDS),
             "prefer" => read.prefer = reader.word(field, &Level::WORDS),
             "layout" => read.layout = reader.word(field, &Layout::WORDS).unwrap_or_default(),
-            _ => reader.unknown(entry, "topology.", &TOPOLOGY),
+            _ => place::unknown(reader, entry, "topology", &TOPOLOGY),
         }
     }
     Some(read)

@@ -1,6 +1,6 @@
 //! What a job file says of other jobs and of retries.
 
-use super::draft::Draft;
+use super::{draft::Draft, place};
 use crate::{
     document::{
         node::{Node, Value},
@@ -23,10 +23,13 @@ pub const RETRY_ON: [(&str, RetryOn); 7] = [
     ("seal", RetryOn::Seal),
     ("limit", RetryOn::Limit),
 ];
-const RETRY: [&str; 2] = ["backoff", "on"];
+pub(super) const RETRY: [&str; 2] = ["backoff", "on"];
 
 const AFTER: [(&str, When); 3] =
     [("ok", When::Completed), ("any", When::Ended), ("failed", When::Failed)];
+
+/// The keys of a table `after`.
+pub(super) const AFTER_KEYS: [&str; 3] = [AFTER[0].0, AFTER[1].0, AFTER[2].0];
 
 /// A job that is waited for by its name in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +59,7 @@ pub fn read_after(reader: &mut Reader, field: Field<'_>, when: When, draft: &mut
             Some((_, when)) => {
                 read_jobs(reader, Field { name: &name, node: &entry.node }, *when, draft);
             }
-            None => reader.unknown(entry, "after.", &AFTER.map(|(word, _)| word)),
+            None => place::unknown(reader, entry, "after", &AFTER_KEYS),
         }
     }
 }
@@ -119,7 +122,7 @@ pub fn read_retry(reader: &mut Reader, field: Field<'_>) -> RetryRule {
                     rule.on.extend(reader.word(Field { name: &name, node }, &RETRY_ON));
                 }
             }
-            _ => reader.unknown(entry, "retry.", &RETRY),
+            _ => place::unknown(reader, entry, "retry", &RETRY),
         }
     }
     rule

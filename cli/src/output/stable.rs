@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Fields that hold a time, in ms since the Unix epoch.
-const TIMES: [&str; 18] = [
+const TIMES: [&str; 21] = [
     "drained_at",
     "due",
     "ended",
@@ -15,6 +15,8 @@ const TIMES: [&str; 18] = [
     "first_at",
     "from_time",
     "granted",
+    "last_try",
+    "next_try",
     "opened",
     "p50",
     "p90",
@@ -25,6 +27,7 @@ const TIMES: [&str; 18] = [
     "since",
     "starts",
     "submitted",
+    "told",
 ];
 
 /// Fields that hold an amount, and the name that carries its unit.

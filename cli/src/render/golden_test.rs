@@ -34,6 +34,7 @@ fn documents_keep_their_form() {
     assert_json_snapshot!("jobs.json", stable::document("jobs", &jobs()));
     assert_json_snapshot!("job.json", stable::document("job", &job));
     assert_json_snapshot!("why.json", stable::document("why", &sample::why()));
+    assert_json_snapshot!("why_seal.json", stable::document("why", &sample::why_seal()));
     assert_json_snapshot!("nodes.json", stable::document("nodes", &nodes()));
     assert_json_snapshot!("node.json", stable::document("node", &node()));
     assert_json_snapshot!("artifacts.json", stable::document("artifacts", &artifacts()));
@@ -49,6 +50,7 @@ fn screens_keep_their_form() {
     assert_snapshot!("job.txt", job::text(style, &sample::job()));
     assert_snapshot!("array.txt", job::text(style, &sample::array()));
     assert_snapshot!("why.txt", why::text(style, &sample::why()));
+    assert_snapshot!("why_seal.txt", why::text(style, &sample::why_seal()));
     assert_snapshot!("nodes.txt", node::text(style, &nodes()));
     assert_snapshot!("node.txt", node::detail(style, &node().node));
     assert_snapshot!("artifacts.txt", artifact::list(style, &artifacts()));

@@ -187,9 +187,9 @@ fn attempt_line(style: Style, attempt: &AttemptView) -> String {
 pub fn next(view: &JobView) -> String {
     let id = view.line.id;
     match view.line.state.as_str() {
-        "waiting" => format!("assay why {id}"),
+        "waiting" | "sealing" => format!("assay why {id}"),
         _ if view.spec.array.is_some() => format!("assay job {id}[0]"),
-        "running" | "sealing" => format!("assay logs -f {id}"),
+        "running" => format!("assay logs -f {id}"),
         "completed" => format!("assay artifact show {id}"),
         _ => format!("assay logs {id}"),
     }

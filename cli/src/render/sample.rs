@@ -11,6 +11,8 @@ use domain::{
     lease::{Member, Phase, TaskPlace},
     node::{Inventory, NodeState},
     resource::{Gpu, TaskResources},
+    seal_wait::{SealTrouble, SealWait},
+    signing::Custody,
     topology::{GpuSite, NodeTopology},
     tree::{Tree, TreeFile},
     view::{
@@ -188,6 +190,43 @@ pub fn why() -> WhyView {
         ],
         not_reasons: vec!["priority: nobody ahead wants these GPUs".into()],
         start: None,
+        seals: Vec::new(),
+    }
+}
+
+/// A job that has ended well, and whose key store is busy.
+pub fn why_seal() -> WhyView {
+    let lease = LeaseId { index: 40, ordinal: 0 };
+    let now = Millis(1_760_000_030_000);
+    WhyView {
+        job: JobId(12),
+        state: "sealing".into(),
+        reasons: vec![ReasonView {
+            kind: "key".into(),
+            detail: "AWS KMS key `alias/models` is throttled: ThrottlingException; 6 tries by \
+                     server r2 in 25 s, the last 3 s ago, the next in 2 s"
+                .into(),
+            remedy: "have the account's request quota of KMS raised, or wait; it is sealed by \
+                     itself then"
+                .into(),
+            never: false,
+        }],
+        not_reasons: Vec::new(),
+        start: None,
+        seals: vec![SealWait {
+            element: JobId(12).into(),
+            lease,
+            fault: SealTrouble::Throttled,
+            signer: Some("kms:alias/models".into()),
+            custody: Some(Custody::Kms),
+            said: "ThrottlingException".into(),
+            server: ReplicaId(2),
+            tries: 6,
+            since: now.minus(Millis(25_000)),
+            last_try: now.minus(Millis(3_000)),
+            next_try: Some(now.plus(Millis(2_000))),
+            told: now,
+        }],
     }
 }
 

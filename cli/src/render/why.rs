@@ -12,6 +12,9 @@ pub fn text(style: Style, why: &WhyView) -> String {
         _ if why.reasons.iter().all(|it| ["idle", "hung"].contains(&it.kind.as_str())) => {
             format!("{} is {}, and does nothing with what it holds\n", why.job, why.state)
         }
+        _ if why.state == "sealing" => {
+            format!("{} is done and holds no GPU; its result waits for its seal\n", why.job)
+        }
         n => format!("{} waits for {}\n", why.job, count(n as u64, "reason")),
     };
     let kind_width = why.reasons.iter().map(|reason| reason.kind.len()).max().unwrap_or(0);

@@ -53,7 +53,9 @@ fn a_kms_that_is_down_busy_or_slow_delays_seals_and_nothing_is_lost_or_signed_tw
     cluster.kill(&leader);
     cluster.run(&leader);
     user.ready(2);
+    the_key_fault_is_named(user, "down", "is out of reach");
     proxy.set(Mood::Throttling);
+    the_key_fault_is_named(user, "throttled", "is throttled: ThrottlingException");
     until_found("calls were throttled", || (proxy.met("throttling") > 3).then_some(()));
     submit(user, "three");
     until(user, &["three"], "sealing");
@@ -64,6 +66,7 @@ fn a_kms_that_is_down_busy_or_slow_delays_seals_and_nothing_is_lost_or_signed_tw
 
     proxy.set(Mood::Awake);
     until(user, &["one", "two", "three"], "completed");
+    assert_eq!(user.json(&["why", "two"]).unwrap().get("seals"), None, "nothing is waited for");
     for artifact in ["a1", "a2", "a3", "a4"] {
         user.ok(&["verify", artifact]);
     }
@@ -77,6 +80,28 @@ fn a_kms_that_is_down_busy_or_slow_delays_seals_and_nothing_is_lost_or_signed_tw
     // A model's statement and its provenance, for four results, are among them.
     assert!(signed.len() >= 8, "{signed:?}");
     assert_eq!(events(user, "registry.artifact.registered").len(), 4);
+}
+
+/// Waits until `assay why` names the key and this fault, and looks at what it says: to whichever
+/// server is asked.
+fn the_key_fault_is_named(user: &crate::harness::User, fault: &str, words: &str) {
+    let why = user.until(&format!("`why` says that the key is {fault}"), |user| {
+        let why = user.json(&["why", "two"])?;
+        (why["seals"][0]["fault"] == fault).then_some(why)
+    });
+    let (wait, reason) = (&why["seals"][0], &why["reasons"][0]);
+    assert_eq!((&why["state"], &reason["kind"]), (&"sealing".into(), &"key".into()), "{why}");
+    assert!(wait["signer"].as_str().unwrap().starts_with("kms:"), "{why}");
+    assert_eq!(wait["custody"], "kms");
+    // Times are texts that sort as the times do.
+    let time = |name: &str| wait[name].as_str().unwrap();
+    assert!(wait["tries"].as_u64().unwrap() > 0 && time("since") <= time("last_try"), "{why}");
+    assert!(time("last_try") <= time("told"), "{why}");
+    let text = user.ok(&["why", "two"]);
+    assert!(text.contains("holds no GPU") && text.contains("AWS KMS key `"), "{text}");
+    assert!(text.contains(words) && text.contains("by server r"), "{text}");
+    assert!(text.contains("it is sealed by itself then"), "{text}");
+    assert!(text.len() < 1_000, "it reads well: {text}");
 }
 
 #[test]
@@ -120,6 +145,13 @@ fn keys_of_a_kms_are_rotated_and_a_disabled_one_is_named() {
             .any(|name| cluster.log(name).contains("DisabledException"))
             .then_some(())
     });
+    let why = user.until("`why` says that the key is refused", |user| {
+        let why = user.json(&["why", "late"])?;
+        (why["seals"][0]["fault"] == "refused").then_some(why)
+    });
+    let reason = &why["reasons"][0];
+    assert!(reason["detail"].as_str().unwrap().contains("DisabledException"), "{why}");
+    assert!(reason["remedy"].as_str().unwrap().contains("enable the key"), "{why}");
     for key in [&first, &second] {
         emulator.call("EnableKey", &serde_json::json!({ "KeyId": key }));
     }

@@ -93,6 +93,12 @@ fn an_old_result_is_verified_by_the_key_that_counted_when_it_was_sealed() {
     submit(user, "late");
     until(user, &["late"], "sealing");
     assert!(user.ok(&["key", "list"]).contains("revoked"));
+    let why = user.until("`why` names the revoked key", |user| {
+        let text = user.ok(&["why", "late"]);
+        text.contains("counts no more").then_some(text)
+    });
+    assert!(why.contains(&second[..12]) && why.contains("its file was copied"), "{why}");
+    assert!(why.contains("assay key rotate"), "{why}");
     user.fails(3, &["key", "rotate", &first]);
     user.ok(&["key", "new", &path("keys/model-3.key.pem")]);
     for name in SERVERS {

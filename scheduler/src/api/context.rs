@@ -13,6 +13,7 @@ use super::{
     keyring::Keyring,
     log_hub::LogHub,
     metrics::Metrics,
+    seal_waits::SealWaits,
     sessions::Sessions,
 };
 use crate::{
@@ -59,6 +60,8 @@ pub struct Context {
     pub forwarder: Forwarder,
     /// The signing proxy.
     pub keyring: Keyring,
+    /// Results whose seal did not succeed yet, while this server leads.
+    pub seal_waits: SealWaits,
     /// The cluster's authority: certificates in PEM.
     pub authority: String,
     /// Agents that are connected here.

@@ -8,8 +8,8 @@ use super::{
     context::{Context, wall_clock},
     error,
     identity::Identity,
-    idle,
-    query::{absent, job_id, json, unreadable},
+    query::{job_id, json, unreadable},
+    seal_waits,
 };
 use crate::{
     consensus::shell::Rows,
@@ -250,15 +250,7 @@ pub(super) async fn why(
     stale: bool,
 ) -> Result<v1::Document, Status> {
     let job = job_id(&id)?;
-    let hub = context.hub.clone();
-    let answer = move |cluster: &Cluster, rows: &Rows| {
-        let view = cluster.view();
-        (idle::why(&view, rows, &hub, job), view.applied())
-    };
-    let read =
-        if stale { context.node.read_local(answer).await } else { context.node.read(answer).await };
-    let (why, LogIndex(log_index)) = read.map_err(|fault| unreadable(&fault))?;
-    let Some(mut why) = why else { return Err(absent(&format!("job {id}"), "jobs")) };
+    let (mut why, LogIndex(log_index)) = seal_waits::why(context, &id, stale).await?;
     if may_start(&why) {
         let start = tokio::time::timeout(WHY_PATIENCE, start_of(context, job));
         // What takes longer is there with the next question.

@@ -57,6 +57,8 @@ pub struct Keyring {
     path: PathBuf,
     /// Model keys whose public half is known: by id, its place and PEM text.
     known: Mutex<BTreeMap<String, (usize, String)>>,
+    /// What keys said that were asked for their public half in vain, by their places.
+    unheard: Mutex<BTreeMap<usize, SignError>>,
     /// The key for events that the log knows of.
     event: Mutex<Option<EventKey>>,
     made: Mutex<Made>,
@@ -82,6 +84,7 @@ impl Keyring {
             signers,
             path,
             known: Mutex::default(),
+            unheard: Mutex::default(),
             event: Mutex::default(),
             made: Mutex::default(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
@@ -108,9 +111,13 @@ impl Keyring {
             let asked = signer.clone();
             match self.ask(signer, move || asked.public_pem()).await {
                 Ok(pem) => {
+                    held(&self.unheard).remove(&place);
                     held(&self.known).insert(bundle::hint(&pem), (place, pem));
                 }
-                Err(why) => fault = fault.or(Some(why)),
+                Err(why) => {
+                    held(&self.unheard).insert(place, why.clone());
+                    fault = fault.or(Some(why));
+                }
             }
         }
         let known = held(&self.known).clone();
@@ -127,10 +134,7 @@ impl Keyring {
     /// When the key is not here, or cannot be used after a few tries.
     pub async fn sign_model(&self, kid: &str, message: Vec<u8>) -> Result<Vec<u8>, SignError> {
         let found = held(&self.known).get(kid).cloned();
-        let Some((place, pem)) = found else {
-            let why = "this server has not reached a key of this id".to_owned();
-            return Err(SignError { key: kid.to_owned(), why: SignFault::Unreachable(why) });
-        };
+        let Some((place, pem)) = found else { return Err(self.not_known(kid)) };
         let name = (kid.to_owned(), Digest::of(&message));
         if let Some(made) = held(&self.made).by_message.get(&name) {
             return Ok(made.clone());
@@ -155,6 +159,26 @@ impl Keyring {
         }
         held(&self.made).keep(name, signature.clone());
         Ok(signature)
+    }
+
+    /// Why this server cannot sign with the key of an id that it does not know.
+    fn not_known(&self, kid: &str) -> SignError {
+        let key = kid.to_owned();
+        // One that has not told its public half may be the one.
+        if let Some(fault) = held(&self.unheard).values().next() {
+            return fault.clone();
+        }
+        let why = match held(&self.known).len() >= self.signers.models.len() {
+            true => SignFault::Wrong("no key of this server's configuration has this id".into()),
+            false => SignFault::Unreachable("it was not asked for its public half yet".into()),
+        };
+        SignError { key, why }
+    }
+
+    /// Where the key of this name is; none where the configuration names none so.
+    #[must_use]
+    pub fn custody_of(&self, name: &str) -> Option<Custody> {
+        self.signers.models.iter().find(|it| it.name() == name).map(|it| it.custody())
     }
 
     /// Asks a key on a thread that may wait. A device that never answers keeps its thread, and

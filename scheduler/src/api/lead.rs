@@ -1,6 +1,8 @@
 //! The shell around the leader's duties: hears effects, time and contacts; performs duties.
 
-use super::{context::Context, context::wall_clock, copying, promoting, sealing, training};
+use super::{
+    context::Context, context::wall_clock, copying, promoting, seal_waits::Delay, sealing, training,
+};
 use crate::{
     consensus::shell::{Effects, Status as ReplicaStatus},
     leader::duties::{Duties, Duty, Event},
@@ -65,7 +67,10 @@ pub async fn run(context: Arc<Context>, mut effects: Effects, mut events: mpsc::
                 continue;
             }
             (true, Some((of, duties))) if of == term => Some(duties),
-            (true, _) => None,
+            (true, _) => {
+                context.seal_waits.clear();
+                None
+            }
         };
         let Some(duties) = consult(&context, duties, event, now).await else { return };
         let duties = match changed {
@@ -95,6 +100,10 @@ async fn consult(
     now: Millis,
 ) -> Option<Duties> {
     let asks = context.gates.is_configured();
+    let failed = match &event {
+        Event::SealFailed { ticket } => Some(*ticket),
+        _ => None,
+    };
     let read = context.node.read_local(move |cluster, _| {
         let view = cluster.view();
         let mut duties = duties.unwrap_or_else(|| Duties::new(now, &view).asking(asks));
@@ -102,6 +111,11 @@ async fn consult(
         (duties, todo)
     });
     let (duties, todo) = read.await.ok()?;
+    if let Some(ticket) = failed
+        && let Some(due) = duties.seal_due(ticket)
+    {
+        context.seal_waits.due(ticket, wall_clock().plus(due.minus(now)));
+    }
     for duty in todo {
         perform(context, duty);
     }
@@ -198,20 +212,21 @@ async fn propose(context: &Context, command: Command) {
 }
 
 async fn seal(context: &Context, ticket: LeaseId) {
-    let failed = match sealing::seal(context, ticket).await {
-        Ok(None) => return,
+    let delay = match sealing::seal(context, ticket).await {
+        Ok(None) => return context.seal_waits.over(ticket),
         Ok(Some(command)) => match context.node.propose(context.own(command)).await {
             Ok(Reply::Sealed { artifact }) => {
                 tracing::info!(lease = %ticket, %artifact, "artifact sealed");
-                return;
+                return context.seal_waits.over(ticket);
             }
-            Ok(Reply::Refused(refusal)) => refusal.to_string(),
-            Ok(_) => return,
-            Err(fault) => fault.to_string(),
+            Ok(Reply::Refused(refusal)) => Delay::refused(&refusal),
+            Ok(_) => return context.seal_waits.over(ticket),
+            Err(fault) => Delay::servers(fault.to_string()),
         },
-        Err(status) => status.message().to_owned(),
+        Err(delay) => delay,
     };
-    tracing::warn!(lease = %ticket, error = failed, "seal ticket is tried again");
+    tracing::warn!(lease = %ticket, error = %delay, "seal ticket is tried again");
+    context.seal_waits.failed(ticket, delay, wall_clock());
     let _ = context.events.send(Event::SealFailed { ticket }).await;
 }
 

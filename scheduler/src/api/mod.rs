@@ -38,6 +38,8 @@ mod registry_calls;
 mod reserving;
 mod rest;
 mod restoring;
+mod seal_reasons;
+mod seal_waits;
 mod sealing;
 mod service;
 mod sessions;
@@ -78,6 +80,7 @@ use registry::blob::{
     chunks::{ChunkFault, ChunkStore},
     local::{BlobError, BlobStore},
 };
+use seal_waits::SealWaits;
 use sessions::Sessions;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -197,15 +200,7 @@ pub async fn serve(
     let (hub, store, chunks) = stores(&config.dir)?;
     let channels = Channels::new(client_tls.clone());
     let transport = Transport::new(config.id, config.cluster.clone(), client_tls);
-    let (node, effects) = Node::start(Start {
-        dir: config.dir.join("log"),
-        identity: Identity { cluster: config.cluster.clone(), id: config.id },
-        founders: if config.join { BTreeMap::new() } else { config.members.clone() },
-        address: config.advertise.clone(),
-        peers: Arc::new(transport),
-        replica: ReplicaConfig::new(config.id),
-        scrub_every: config.scrub_every,
-    })?;
+    let (node, effects) = Node::start(start(&config, transport))?;
     let (events, heard) = mpsc::channel(EVENTS);
     let (forwarder, forwarding) =
         Forwarder::start(config.cluster.clone(), node.clone(), channels.clone());
@@ -222,6 +217,7 @@ pub async fn serve(
         channels,
         forwarder,
         keyring: Keyring::new(config.signers, config.dir.join("event.key.pem")),
+        seal_waits: SealWaits::default(),
         authority,
         sessions: Sessions::default(),
         admins: config.admins,
@@ -244,6 +240,19 @@ pub async fn serve(
     duties.iter().for_each(tokio::task::JoinHandle::abort);
     forwarding.abort();
     result
+}
+
+/// What a server's replica is.
+fn start(config: &ServerConfig, transport: Transport) -> Start {
+    Start {
+        dir: config.dir.join("log"),
+        identity: Identity { cluster: config.cluster.clone(), id: config.id },
+        founders: if config.join { BTreeMap::new() } else { config.members.clone() },
+        address: config.advertise.clone(),
+        peers: Arc::new(transport),
+        replica: ReplicaConfig::new(config.id),
+        scrub_every: config.scrub_every,
+    }
 }
 
 /// What stands on a server's disk beside the log: output of jobs, blobs, checkpoints.

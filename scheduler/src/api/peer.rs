@@ -1,10 +1,11 @@
 //! What servers say to each other.
 
-use super::{context::Context, error, forward, identity::Identity};
+use super::{context::Context, error, forward, identity::Identity, seal_waits};
 use crate::consensus::snapshot::{Incoming, SnapshotError};
 use domain::ReplicaId;
 use proto::v1::{
-    Ack, ForwardReply, ForwardRequest, Frame, SnapshotAck, SnapshotChunk, peer_server::Peer,
+    Ack, ForwardReply, ForwardRequest, Frame, SealsReply, SealsRequest, SnapshotAck, SnapshotChunk,
+    peer_server::Peer,
 };
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
@@ -28,6 +29,15 @@ impl PeerService {
         } else {
             return Ok(());
         };
+        Err(error::status("refused", fault, CHECK, false))
+    }
+
+    fn same_cluster(&self, asked: &str) -> Result<(), Status> {
+        let mine = &self.0.cluster;
+        if asked == mine {
+            return Ok(());
+        }
+        let fault = format!("request of cluster `{asked}` came to `{mine}`");
         Err(error::status("refused", fault, CHECK, false))
     }
 }
@@ -83,12 +93,16 @@ impl Peer for PeerService {
     ) -> Result<Response<ForwardReply>, Status> {
         Identity::of(&request)?.server()?;
         let request = request.into_inner();
-        if request.cluster != self.0.cluster {
-            let fault =
-                format!("request of cluster `{}` came to `{}`", request.cluster, self.0.cluster);
-            return Err(error::status("refused", fault, CHECK, false));
-        }
+        self.same_cluster(&request.cluster)?;
         let replies = forward::answer(&self.0.node, &request.requests).await;
         Ok(Response::new(ForwardReply { replies: replies.into() }))
+    }
+
+    async fn seals(&self, request: Request<SealsRequest>) -> Result<Response<SealsReply>, Status> {
+        Identity::of(&request)?.server()?;
+        let request = request.into_inner();
+        self.same_cluster(&request.cluster)?;
+        let waits = seal_waits::answer(&self.0, &request.tickets)?;
+        Ok(Response::new(SealsReply { waits }))
     }
 }

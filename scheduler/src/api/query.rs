@@ -1,6 +1,6 @@
 //! Documents: what the system shows, as JSON.
 
-use super::{context::Context, error, foreseeing, identity::Identity, idle, proof};
+use super::{context::Context, error, foreseeing, identity::Identity, proof, seal_waits};
 use crate::{
     consensus::shell::{ReadError, Rows},
     state::{
@@ -98,6 +98,10 @@ pub(super) async fn read(
     what: What,
     stale: bool,
 ) -> Result<v1::Document, Status> {
+    if let What::Why(id) = what {
+        let (why, LogIndex(log_index)) = seal_waits::why(context, &id, stale).await?;
+        return Ok(v1::Document { json: json(&why)?.into(), log_index });
+    }
     let hub = context.hub.clone();
     let answer = move |cluster: &Cluster, rows: &Rows| {
         let view = cluster.view();
@@ -157,10 +161,6 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
             Some(document) => json(&document),
             None => Err(absent(&format!("job {id}"), "jobs")),
         },
-        What::Why(id) => match idle::why(view, rows, hub, job_id(&id)?) {
-            Some(document) => json(&document),
-            None => Err(absent(&format!("job {id}"), "jobs")),
-        },
         What::Nodes(_) => json(&view.nodes(rows)),
         What::Artifacts(asked) => {
             json(&view.artifacts(rows, domain::ArtifactId(asked.after), page(asked.limit)))
@@ -188,7 +188,7 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
         What::Usage(asked) => super::usage::document(view, rows, asked),
         What::Reservations(asked) => super::reserving::document(view, &asked.name),
         What::Registry(asked) => super::registry_calls::document(view, rows, asked),
-        What::Cluster(_) | What::Keys(_) | What::AuditProof(_) | What::Whatif(_) => {
+        What::Cluster(_) | What::Keys(_) | What::AuditProof(_) | What::Whatif(_) | What::Why(_) => {
             Err(error::status("internal", "answered elsewhere", "report this", false))
         }
     }

@@ -1,8 +1,11 @@
 //! The signing proxy: signs what an open seal ticket names, once enough servers hold the bytes.
 
-use super::{blobs::BlobService, context::Context, error};
+use super::{blobs::BlobService, context::Context, error, seal_waits::Delay};
 use crate::state::command::Command;
-use domain::{Digest, LeaseId, ReplicaId, artifact::SealTicket, job::EndCause, limit, tree::Tree};
+use domain::{
+    Digest, LeaseId, ReplicaId, artifact::SealTicket, job::EndCause, limit, signing::KeysView,
+    tree::Tree,
+};
 use proto::{
     transfer,
     v1::{PullRequest, blobs_client::BlobsClient},
@@ -31,6 +34,20 @@ impl From<Status> for SealFault {
     }
 }
 
+/// Why a ticket's seal is not complete.
+enum Stop {
+    /// What it consists of.
+    Fault(SealFault),
+    /// A key.
+    Key(Delay),
+}
+
+impl<T: Into<SealFault>> From<T> for Stop {
+    fn from(fault: T) -> Self {
+        Self::Fault(fault.into())
+    }
+}
+
 /// What can never be sealed or copied.
 pub(super) fn damaged(detail: String) -> SealFault {
     SealFault::Never(EndCause::Seal { detail })
@@ -48,21 +65,22 @@ pub(super) struct Peer {
 ///
 /// # Errors
 /// When it has to be tried again later.
-pub async fn seal(context: &Context, lease: LeaseId) -> Result<Option<Command>, Status> {
+pub async fn seal(context: &Context, lease: LeaseId) -> Result<Option<Command>, Delay> {
     let found = context.node.read_local(move |cluster, rows| {
         let view = cluster.view();
         let ticket = view.ticket(lease)?.clone();
         let name = view.job_name(ticket.element.job)?;
         let node = view.node_name(ticket.node)?;
-        Some(Open { ticket, name, node, key: view.keys(rows).active })
+        Some(Open { ticket, name, node, keys: view.keys(rows) })
     });
-    let Some(open) = found.await.map_err(|fault| super::query::unreadable(&fault))? else {
+    let Some(open) = found.await.map_err(|fault| Delay::servers(fault.to_string()))? else {
         return Ok(None);
     };
     match complete(context, &open).await {
         Ok(command) => Ok(Some(command)),
-        Err(SealFault::Later(status)) => Err(status),
-        Err(SealFault::Never(cause)) => {
+        Err(Stop::Key(delay)) => Err(delay),
+        Err(Stop::Fault(SealFault::Later(status))) => Err(Delay::servers(status.message())),
+        Err(Stop::Fault(SealFault::Never(cause))) => {
             tracing::warn!(%lease, %cause, "seal ticket given up");
             Ok(Some(Command::AbandonSeal { ticket: lease, cause }))
         }
@@ -76,11 +94,11 @@ struct Open {
     name: String,
     /// The name of the node that opened it.
     node: String,
-    /// The model key that seals now.
-    key: Option<String>,
+    /// The keys, with the model key that seals now.
+    keys: KeysView,
 }
 
-async fn complete(context: &Context, open: &Open) -> Result<Command, SealFault> {
+async fn complete(context: &Context, open: &Open) -> Result<Command, Stop> {
     let Open { ticket, name, .. } = open;
     let mut peers = peers(context);
     let output = &ticket.output;
@@ -89,10 +107,11 @@ async fn complete(context: &Context, open: &Open) -> Result<Command, SealFault> 
     let tree = Tree::decode(&read(&context.blobs, output.tree)?)
         .map_err(|fault| damaged(fault.to_string()))?;
     if tree.root() != output.root {
-        return Err(damaged(format!("root is {}, declared {}", tree.root(), output.root)));
+        return Err(damaged(format!("root is {}, declared {}", tree.root(), output.root)).into());
     }
     if let Some(file) = tree.files.iter().find(|file| statement::is_left_out(&file.path)) {
-        return Err(damaged(format!("`{}` is no part of a model: verifiers skip it", file.path)));
+        let why = format!("`{}` is no part of a model: verifiers skip it", file.path);
+        return Err(damaged(why).into());
     }
     let mut needed: Vec<Digest> = tree.files.iter().map(|file| file.digest).collect();
     needed.extend([output.tree, output.statement, output.provenance, output.log]);
@@ -103,7 +122,7 @@ async fn complete(context: &Context, open: &Open) -> Result<Command, SealFault> 
 
     let model_payload = read(&context.blobs, output.statement)?;
     if model_payload != statement::model_statement(name, &tree) {
-        return Err(damaged("model statement does not describe the declared files".into()));
+        return Err(damaged("model statement does not describe the declared files".into()).into());
     }
     let provenance_payload = read(&context.blobs, output.provenance)?;
     statement::check_provenance(&provenance_payload, ticket).map_err(damaged)?;
@@ -114,7 +133,7 @@ async fn complete(context: &Context, open: &Open) -> Result<Command, SealFault> 
     // The bytes are safe on enough servers before a key is asked for anything.
     let holders = spread(context, peers, &needed).await?;
     let Signed { signer, signature, envelope } =
-        sign(context, open.key.as_deref(), &model_payload, &provenance_payload).await?;
+        sign(context, &open.keys, &model_payload, &provenance_payload).await?;
     let (signature_digest, envelope_digest) = (Digest::of(&signature), Digest::of(&envelope));
     let own = vec![(signature_digest, signature.clone()), (envelope_digest, envelope.clone())];
     context.blobs.put_small(own).await?;
@@ -147,19 +166,14 @@ struct Signed {
 
 async fn sign(
     context: &Context,
-    key: Option<&str>,
+    keys: &KeysView,
     model_payload: &[u8],
     provenance_payload: &[u8],
-) -> Result<Signed, SealFault> {
-    let unavailable = |why: String, hint: &str| error::status("unavailable", why, hint, true);
-    let kid = key.ok_or_else(|| {
-        unavailable("no key seals now".into(), "an admin puts one into use: assay key rotate KEY")
-    })?;
+) -> Result<Signed, Stop> {
+    let kid = keys.active.as_deref().ok_or_else(|| Stop::Key(Delay::no_key(keys)))?;
     let signer: Digest = kid.parse().map_err(|_| damaged(format!("`{kid}` is no key's id")))?;
-    let later = |fault: domain::port::SignError| {
-        unavailable(fault.to_string(), "check the signer in the servers' configuration")
-    };
     let keyring = &context.keyring;
+    let later = |fault| Stop::Key(Delay::sign(&fault, keyring.custody_of(&fault.key)));
     let signed = keyring.sign_model(kid, dsse::pae(model_payload)).await.map_err(later)?;
     let signature = bundle::model_bundle_of(model_payload, &signed, kid);
     let signed = keyring.sign_model(kid, dsse::pae(provenance_payload)).await.map_err(later)?;

@@ -13,7 +13,7 @@ use domain::{
     port::{RowChange, RowRead},
 };
 use proto::v1::{
-    Ack, ForwardReply, ForwardRequest, Frame, SnapshotAck, SnapshotChunk,
+    Ack, ForwardReply, ForwardRequest, Frame, SealsReply, SealsRequest, SnapshotAck, SnapshotChunk,
     peer_server::{Peer, PeerServer},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
@@ -55,6 +55,10 @@ impl Peer for Receiver {
 
     async fn forward(&self, _: Request<ForwardRequest>) -> Result<Response<ForwardReply>, Status> {
         Err(Status::unimplemented("callers go to the leader"))
+    }
+
+    async fn seals(&self, _: Request<SealsRequest>) -> Result<Response<SealsReply>, Status> {
+        Err(Status::unimplemented("nothing is sealed here"))
     }
 }
 

@@ -183,6 +183,12 @@ impl Duties {
         duties
     }
 
+    /// When an open ticket is tried next, by this replica's own monotonic clock.
+    #[must_use]
+    pub fn seal_due(&self, ticket: LeaseId) -> Option<Millis> {
+        self.sealing.due(ticket)
+    }
+
     fn hear(&mut self, effects: Vec<Effect>, now: Millis) {
         for effect in effects {
             match effect {

@@ -92,6 +92,11 @@ impl Sealing {
         duties
     }
 
+    /// When a ticket is tried next.
+    pub fn due(&self, ticket: LeaseId) -> Option<Millis> {
+        self.tries.get(&ticket).map(|(due, _)| *due)
+    }
+
     fn put(&mut self, ticket: LeaseId, due: Millis, pause: Millis) {
         self.due.insert((due, ticket));
         self.tries.insert(ticket, (due, pause));

@@ -37,7 +37,8 @@ pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Opti
     let count = submitted.spec.elements();
     let state = progress.word(count).to_owned();
     let (reasons, others) = (Vec::new(), Vec::new());
-    let mut document = WhyView { job: id, state, reasons, not_reasons: others, start: None };
+    let mut document =
+        WhyView { job: id, state, reasons, not_reasons: others, start: None, seals: Vec::new() };
     if let Some(policy) = gated::reason_of(view, rows, id) {
         document.reasons.push(policy);
         return Some(document);

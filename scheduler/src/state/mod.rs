@@ -156,6 +156,8 @@ impl Cluster {
             told: BTreeSet::new(),
             events: Events::default(),
             kept: Vec::new(),
+            #[cfg(feature = "planted")]
+            planted: self.planted,
         };
         self.sched.end_pauses(&mut step);
         self.sched.release_due(&mut step);

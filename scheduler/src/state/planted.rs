@@ -16,6 +16,8 @@ pub struct Planted {
     pub time_forgotten: bool,
     /// What jobs were given is forgotten before they end.
     pub inputs_forgotten: bool,
+    /// A seal counts whose key was revoked, or whose time is over.
+    pub revoked_key_signs: bool,
 }
 
 impl Sched {

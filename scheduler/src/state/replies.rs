@@ -95,6 +95,8 @@ mod tests {
             told: BTreeSet::new(),
             events: Events::default(),
             kept: Vec::new(),
+            #[cfg(feature = "planted")]
+            planted: Default::default(),
         };
         for (age, time) in [(0, Millis(0)), (1, now)] {
             let keys = vec![RequestKey([age as u8; 16]), RequestKey([age as u8 + 2; 16])];

@@ -27,6 +27,9 @@ pub struct Step<'a, R: RowRead> {
     pub events: Events,
     /// Keys under which this entry has kept a reply.
     pub kept: Vec<RequestKey>,
+    /// Bugs that a test has planted.
+    #[cfg(feature = "planted")]
+    pub planted: super::planted::Planted,
 }
 
 impl<R: RowRead> Step<'_, R> {

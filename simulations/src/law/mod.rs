@@ -22,6 +22,7 @@ pub mod preemption_used;
 pub mod quota_kept;
 mod reason_true;
 mod recipe_function;
+pub mod seal_key;
 mod self_fence;
 mod state_digest;
 mod state_laws;
@@ -142,6 +143,9 @@ impl Laws {
         coverage.near = self.record.borrow().near;
         (coverage.preemptions, coverage.preempted) = self.record.borrow().preempted();
         coverage.collected = self.record.borrow().collected();
+        coverage.key_rotations = self.record.borrow().seals.rotated;
+        coverage.key_revocations = self.record.borrow().seals.revoked;
+        coverage.seals_refused = self.record.borrow().seals.refused;
         Ok(digest)
     }
 
@@ -238,6 +242,7 @@ impl Laws {
         exactly_once::check(world)?;
         complete_means_sealed::check(world)?;
         recipe_function::check(world)?;
+        self.record.borrow().seals.settled(world.waited_for_keys())?;
         named_right::check(world)?;
         gate_before_stage::check(world)?;
         bounded::check(world)?;

@@ -19,6 +19,7 @@ impl World {
         self.cut.clear();
         self.loss = 0;
         self.slow_disk = None;
+        self.keys.heal();
         for at in 0..self.servers.len() {
             self.resume(at);
             self.after(0, Event::Boot { server: at });
@@ -63,6 +64,7 @@ impl World {
             | Event::SnapshotReported { server, .. }
             | Event::SnapshotBuilt { server, .. }
             | Event::Seal { server, .. }
+            | Event::Signed { server, .. }
             | Event::CheckCopies { server, .. }
             | Event::Collect { server, .. }
             | Event::Ask { server, .. }
