@@ -48,6 +48,9 @@ pub fn text(style: Style, view: &JobView) -> String {
     }
     field("command", view.spec.command.join(" "));
     field("needs", needs(&view.spec));
+    for (name, dataset) in &view.spec.registered {
+        field("data", format!("{name} is {dataset}"));
+    }
     field("recipe", view.recipe.to_string());
     if let Some(policy) = &view.policy {
         field("policy", format!("{} by {}: {}", policy.decision, policy.engine, policy.rationale));

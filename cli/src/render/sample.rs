@@ -67,6 +67,7 @@ pub fn spec() -> JobSpec {
         reservation: None,
         retain: None,
         topology: Default::default(),
+        registered: Default::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A job on the wire.
 
-use super::{after, digest, topology};
+use super::{after, digest, registered, topology};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
@@ -109,6 +109,7 @@ impl From<&JobSpec> for v1::Job {
             topology_require: spec.topology.require.map_or("", Level::word).into(),
             topology_prefer: spec.topology.prefer.map_or("", Level::word).into(),
             topology_layout: topology::layout_word(spec.topology.layout).into(),
+            registered_datasets: registered::to_wire(&spec.registered),
         }
     }
 }
@@ -276,6 +277,7 @@ impl v1::Job {
             reservation: (!self.reservation.is_empty()).then_some(self.reservation),
             retain: self.retain_ms.map(Retain::from_wire),
             topology,
+            registered: registered::from_wire(self.registered_datasets)?,
         })
     }
 }
@@ -348,6 +350,7 @@ mod tests {
             reservation: Some("demo".into()),
             retain: Some(Retain::Forever),
             topology: "rack,prefer:node".parse().unwrap(),
+            registered: [("digits".to_owned(), "digits@3".parse().unwrap())].into(),
         }
     }
 

@@ -78,6 +78,7 @@ fn inherit(before: JobSpec, wanted: &RetrainWanted) -> Result<JobSpec, String> {
     let mut spec = before.clone();
     for (name, input) in &wanted.data {
         let name = place_of(&spec, name)?;
+        spec.registered.insert(name.clone(), input.dataset.clone());
         spec.datasets.insert(name, captured(input));
     }
     let trees = |spec: &JobSpec| spec.datasets.values().map(|set| set.tree).collect::<Vec<_>>();
