@@ -45,7 +45,8 @@ impl Sched {
             Ok(job) => ledger.retrain_placed(&mut step.rows, step.now, actor, &wanted, job),
             Err(refusal) if wanted.by_hand => return Reply::Refused(refusal),
             Err(refusal) => {
-                Ledger::retrain_held(&mut step.rows, wanted.episode, refusal.to_string());
+                let why = refusal.to_string();
+                ledger.retrain_held(&mut step.rows, step.now, wanted.episode, why);
             }
         }
         reply

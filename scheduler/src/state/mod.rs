@@ -46,6 +46,8 @@ mod config_test;
 #[cfg(test)]
 mod dataset_test;
 #[cfg(test)]
+mod drift_hold_test;
+#[cfg(test)]
 mod drift_test;
 #[cfg(test)]
 mod evaluation_test;
