@@ -70,6 +70,8 @@ pub enum Event {
     Operate,
     /// Somebody does something at the registry.
     People,
+    /// A model in use sends a window, is measured, or is looked after.
+    Drift,
     /// The next fault.
     Fault,
     /// A server is reached again.

@@ -30,6 +30,10 @@ pub enum Bug {
     TimeForgotten,
     /// What jobs were given is forgotten before they end.
     InputsForgotten,
+    /// A monitor's cool-down counts for nothing.
+    CoolDownForgotten,
+    /// A window that is sent twice is another one.
+    TriggerForgotten,
 }
 
 thread_local! {
@@ -75,6 +79,8 @@ impl Machine for Planted {
             cluster.planted.room_wasted = bug == Bug::RoomWasted;
             cluster.planted.time_forgotten = bug == Bug::TimeForgotten;
             cluster.planted.inputs_forgotten = bug == Bug::InputsForgotten;
+            cluster.planted.cool_down_forgotten = bug == Bug::CoolDownForgotten;
+            cluster.planted.trigger_forgotten = bug == Bug::TriggerForgotten;
         }
         Self(cluster, RECORD.with_borrow(Rc::clone), Cell::new(false))
     }

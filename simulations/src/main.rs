@@ -172,7 +172,7 @@ fn run(seeds: u64, first: u64, seconds: u64, trace: bool) -> Result<()> {
 }
 
 /// A bug, as it is named here, in the replica or in the state.
-const BUGS: [(&str, Planted, Bug); 10] = [
+const BUGS: [(&str, Planted, Bug); 12] = [
     ("no duplicate check", Planted::Nothing, Bug::NoDuplicateCheck),
     ("unsynced tail lost", Planted::UnsyncedAcknowledged, Bug::Nothing),
     ("vote not persisted", Planted::VoteForgotten, Bug::Nothing),
@@ -183,6 +183,8 @@ const BUGS: [(&str, Planted, Bug); 10] = [
     ("room wasted", Planted::Nothing, Bug::RoomWasted),
     ("time forgotten", Planted::Nothing, Bug::TimeForgotten),
     ("inputs forgotten", Planted::Nothing, Bug::InputsForgotten),
+    ("cool-down forgotten", Planted::Nothing, Bug::CoolDownForgotten),
+    ("trigger forgotten", Planted::Nothing, Bug::TriggerForgotten),
 ];
 
 fn planted(seeds: u64, seconds: u64) -> Result<()> {

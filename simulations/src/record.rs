@@ -2,7 +2,8 @@
 //! witness by which histories are judged.
 
 use crate::law::{
-    near_kept, needed_kept::NeededKept, preemption_used::PreemptionUsed, quota_kept, window_kept,
+    near_kept, needed_kept::NeededKept, preemption_used::PreemptionUsed, quota_kept,
+    retrain_once::RetrainOnce, window_kept,
 };
 use domain::{
     Digest, JobId, LogIndex, RequestKey,
@@ -36,6 +37,7 @@ pub struct Record {
     preemptions: BTreeMap<u64, PreemptRecord>,
     used: PreemptionUsed,
     needed: NeededKept,
+    drift: RetrainOnce,
     /// Plans that were made again.
     pub replans: u64,
     /// Gangs that started near each other, as their jobs required.
@@ -86,6 +88,9 @@ impl Record {
         let after = After { rows, changes: changes(&applied.rows) };
         if let Some(what) = self.needed.look(&machine.view(), &after, at, entry) {
             self.broken.get_or_insert(what);
+        }
+        if let Some(what) = self.drift.look(&after, entry, applied) {
+            self.broken.get_or_insert(format!("{what} at entry {at}"));
         }
         for job in changed(applied) {
             let Some(document) = machine.view().job(&after, job) else { continue };
@@ -141,6 +146,12 @@ impl Record {
     #[must_use]
     pub fn collected(&self) -> u64 {
         self.needed.count()
+    }
+
+    /// What became of models in use.
+    #[must_use]
+    pub fn drift(&self) -> &RetrainOnce {
+        &self.drift
     }
 
     /// Takes the first law that was broken.

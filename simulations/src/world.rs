@@ -4,6 +4,7 @@ mod clients;
 mod collecting;
 mod copying;
 mod damage;
+mod drifting;
 mod healing;
 mod nodes;
 mod operator;
@@ -89,6 +90,7 @@ pub struct World {
     pub coverage: Coverage,
     operator: operator::Operator,
     people: people::People,
+    drifting: drifting::Drifting,
     laws: Laws,
     faults: Faults,
     net: Chance,
@@ -153,6 +155,7 @@ impl World {
             forever: BTreeSet::new(),
             operator: operator::Operator::new(&root),
             people: people::People::new(&root),
+            drifting: drifting::Drifting::new(&root),
             loss: 0,
             slow_disk: None,
             old_reports: Vec::new(),
@@ -183,6 +186,7 @@ impl World {
         world.after(5_000, Event::Fault);
         world.after(7_000, Event::Operate);
         world.after(4_000, Event::People);
+        world.after(8_000, Event::Drift);
         world
     }
 
@@ -288,6 +292,7 @@ impl World {
             Event::CutForever => self.cut_forever(),
             Event::Operate => self.operate()?,
             Event::People => self.people()?,
+            Event::Drift => self.drift()?,
             Event::MustLead => law::must_lead(self)?,
             Event::MustRelease { node } => law::must_release(self, node)?,
             Event::Fault => self.fault(),

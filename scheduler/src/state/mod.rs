@@ -46,6 +46,8 @@ mod config_test;
 #[cfg(test)]
 mod dataset_test;
 #[cfg(test)]
+mod drift_compare_test;
+#[cfg(test)]
 mod drift_hold_test;
 #[cfg(test)]
 mod drift_test;
@@ -274,7 +276,11 @@ impl Cluster {
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
             Command::Registry(command) => registry_step::step(step, sched, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),
-            Command::Drift(command) => sched.drift(step, ledger, actor, command),
+            Command::Drift(command) => {
+                #[cfg(feature = "planted")]
+                let command = self.planted.hears(command);
+                sched.drift(step, ledger, actor, command)
+            }
             Command::SubmitTied { parts, jobs, ties } => {
                 sched.submit_tied(step, actor, &parts, jobs, &ties)
             }

@@ -1,7 +1,8 @@
 //! Bugs that the simulator must catch. Compiled only with the feature `planted`.
 
 use super::{command::Effect, key, sched::Sched, step::Step};
-use domain::{NodeId, link::Report, port::RowRead};
+use domain::{Millis, NodeId, link::Report, port::RowRead};
+use registry::ledger::drift::DriftCommand;
 
 /// Which bugs are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,28 @@ pub struct Planted {
     pub time_forgotten: bool,
     /// What jobs were given is forgotten before they end.
     pub inputs_forgotten: bool,
+    /// A monitor's cool-down counts for nothing.
+    pub cool_down_forgotten: bool,
+    /// A window that is sent twice is another one.
+    pub trigger_forgotten: bool,
+}
+
+impl Planted {
+    /// A command about drift as a ledger with these bugs hears it.
+    pub(super) fn hears(self, mut command: DriftCommand) -> DriftCommand {
+        match &mut command {
+            DriftCommand::SetMonitor { policy, .. } if self.cool_down_forgotten => {
+                policy.cool_down = Millis(0);
+            }
+            DriftCommand::Observe { seen, .. } | DriftCommand::Alert { seen, .. }
+                if self.trigger_forgotten =>
+            {
+                seen.trigger = None;
+            }
+            _ => {}
+        }
+        command
+    }
 }
 
 impl Sched {

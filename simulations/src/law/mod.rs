@@ -21,6 +21,7 @@ pub mod preemption_used;
 pub mod quota_kept;
 mod reason_true;
 mod recipe_function;
+pub mod retrain_once;
 mod self_fence;
 mod state_digest;
 mod state_laws;
@@ -133,6 +134,7 @@ impl Laws {
         coverage.near = self.record.borrow().near;
         (coverage.preemptions, coverage.preempted) = self.record.borrow().preempted();
         coverage.collected = self.record.borrow().collected();
+        self.record.borrow().drift().count(coverage);
         Ok(digest)
     }
 
@@ -209,6 +211,7 @@ impl Laws {
         recipe_function::check(world)?;
         named_right::check(world)?;
         gate_before_stage::check(world)?;
+        retrain_once::settled(world)?;
         bounded::check(world)?;
         ledger_balances::check(world)?;
         let mut whole = world.servers.iter().filter(|server| world.is_whole(server));

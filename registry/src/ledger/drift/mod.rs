@@ -12,6 +12,7 @@ mod trigger;
 mod view;
 
 pub use command::{DriftCommand, Seen};
+pub use compare::MeasureWanted;
 pub(super) use resume::load_held;
 pub use retrain::{DataInput, RetrainWanted};
 pub use view::{episode, episodes, monitor, monitors, reference};
