@@ -38,6 +38,8 @@ pub struct Record {
     used: PreemptionUsed,
     needed: NeededKept,
     drift: RetrainOnce,
+    /// The newest job, whoever submitted it.
+    newest: u64,
     /// Plans that were made again.
     pub replans: u64,
     /// Gangs that started near each other, as their jobs required.
@@ -92,7 +94,13 @@ impl Record {
         if let Some(what) = self.drift.look(&after, entry, applied) {
             self.broken.get_or_insert(format!("{what} at entry {at}"));
         }
-        for job in changed(applied) {
+        let mut changed = changed(applied);
+        // Some jobs the cluster submits itself, and tells nobody.
+        while machine.view().job(&after, JobId(self.newest + 1)).is_some() {
+            self.newest += 1;
+            changed.insert(JobId(self.newest));
+        }
+        for job in changed {
             let Some(document) = machine.view().job(&after, job) else { continue };
             self.lines.entry(job).or_default().insert(at.0, line_digest(&document.line));
             self.documents.entry(job).or_default().insert(at.0, job_digest(document));

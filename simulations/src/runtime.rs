@@ -67,7 +67,7 @@ pub const MEASURES: &str = "measures";
 /// what ran knows what was measured.
 #[must_use]
 pub fn metrics(build_key: Digest) -> String {
-    let [one, two] = [build_key.0[3], build_key.0[4]].map(|byte| 10 + byte % 4);
+    let [one, two] = [build_key.0[3], build_key.0[4]].map(|byte| 60 + byte % 4);
     format!("{{\"accuracy\": 0.{one}, \"val_loss\": 0.{two}}}")
 }
 

@@ -173,21 +173,26 @@ impl World {
             rest_index: 0,
             stream_at: BTreeMap::new(),
         };
-        for at in 0..world.servers.len() {
-            world.after(0, Event::Boot { server: at });
-        }
-        for at in 0..world.nodes.len() {
-            world.after(10, Event::StartAgent { node: at, life: 0 });
-        }
-        for at in 0..world.clients.len() {
-            world.after(2_000, Event::Client { client: at, call: 0 });
-            world.after(2_000, Event::Look { client: at });
-        }
-        world.after(5_000, Event::Fault);
-        world.after(7_000, Event::Operate);
-        world.after(4_000, Event::People);
-        world.after(8_000, Event::Drift);
+        world.begin();
         world
+    }
+
+    /// What everybody does first.
+    fn begin(&mut self) {
+        for at in 0..self.servers.len() {
+            self.after(0, Event::Boot { server: at });
+        }
+        for at in 0..self.nodes.len() {
+            self.after(10, Event::StartAgent { node: at, life: 0 });
+        }
+        for at in 0..self.clients.len() {
+            self.after(2_000, Event::Client { client: at, call: 0 });
+            self.after(2_000, Event::Look { client: at });
+        }
+        self.after(5_000, Event::Fault);
+        self.after(7_000, Event::Operate);
+        self.after(4_000, Event::People);
+        self.after(8_000, Event::Drift);
     }
 
     /// Makes an event due.

@@ -230,8 +230,7 @@ impl v1::Job {
         let confinement = self.confinement()?;
         let checkpoint = self.checkpoint();
         let framework = framework(&self.framework)?;
-        let image = self.image()?;
-        let interrupt = self.interrupt()?;
+        let (image, interrupt) = (self.image()?, self.interrupt()?);
         let topology = self.topology()?;
         let datasets = self
             .datasets

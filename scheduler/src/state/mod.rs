@@ -226,6 +226,8 @@ impl Cluster {
         actor: &str,
         command: Command,
     ) -> Reply {
+        #[cfg(feature = "planted")]
+        let command = self.planted.hears(command);
         let (sched, ledger) = (&mut self.sched, &mut self.ledger);
         match command {
             Command::Submit { jobs } => sched.submit(step, actor, jobs),
@@ -276,11 +278,7 @@ impl Cluster {
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
             Command::Registry(command) => registry_step::step(step, sched, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),
-            Command::Drift(command) => {
-                #[cfg(feature = "planted")]
-                let command = self.planted.hears(command);
-                sched.drift(step, ledger, actor, command)
-            }
+            Command::Drift(command) => sched.drift(step, ledger, actor, command),
             Command::SubmitTied { parts, jobs, ties } => {
                 sched.submit_tied(step, actor, &parts, jobs, &ties)
             }

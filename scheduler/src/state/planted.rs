@@ -1,6 +1,11 @@
 //! Bugs that the simulator must catch. Compiled only with the feature `planted`.
 
-use super::{command::Effect, key, sched::Sched, step::Step};
+use super::{
+    command::{Command, Effect},
+    key,
+    sched::Sched,
+    step::Step,
+};
 use domain::{Millis, NodeId, link::Report, port::RowRead};
 use registry::ledger::drift::DriftCommand;
 
@@ -25,16 +30,14 @@ pub struct Planted {
 
 impl Planted {
     /// A command about drift as a ledger with these bugs hears it.
-    pub(super) fn hears(self, mut command: DriftCommand) -> DriftCommand {
+    pub(super) fn hears(self, mut command: Command) -> Command {
         match &mut command {
-            DriftCommand::SetMonitor { policy, .. } if self.cool_down_forgotten => {
+            Command::Drift(DriftCommand::SetMonitor { policy, .. }) if self.cool_down_forgotten => {
                 policy.cool_down = Millis(0);
             }
-            DriftCommand::Observe { seen, .. } | DriftCommand::Alert { seen, .. }
-                if self.trigger_forgotten =>
-            {
-                seen.trigger = None;
-            }
+            Command::Drift(
+                DriftCommand::Observe { seen, .. } | DriftCommand::Alert { seen, .. },
+            ) if self.trigger_forgotten => seen.trigger = None,
             _ => {}
         }
         command

@@ -14,7 +14,7 @@ use domain::{
     dataset::{DatasetFacts, DatasetRef, PiiScan},
     drift::{Dispatch, Episode, MonitorView, Retrain, RetrainPolicy},
     job::{Captured, JobSpec},
-    model::{ModelRef, ModelVersion},
+    model::ModelVersion,
     port::RowRead,
     topology::Topology,
     view::ArtifactView,
@@ -222,18 +222,20 @@ impl Drifting {
 
     /// Records what some job measured; now and then something better than that.
     fn record<R: RowRead>(&mut self, sight: &Sight<'_, R>) -> Option<RegistryCommand> {
-        let measures = |it: &&ArtifactView| {
-            let spec = sight.spec(it);
-            spec.is_some_and(|spec| spec.command.last().is_some_and(|word| word == MEASURES))
-        };
+        let mut trees: Vec<(&ModelVersion, Digest)> = Vec::new();
+        for version in &sight.models {
+            if let Some(found) = sight.artifact(version.artifact) {
+                trees.push((version, found.artifact.ticket.output.tree));
+            }
+        }
         let mut open = Vec::new();
-        for found in sight.artifacts.iter().filter(measures) {
-            let spec = sight.spec(found)?;
-            let reads = |it: &&ModelVersion| {
-                let made = sight.artifact(it.artifact).map(captured).map(|it| it.tree);
-                spec.datasets.values().any(|set| Some(set.tree) == made)
-            };
-            for version in sight.models.iter().filter(reads) {
+        for found in &sight.artifacts {
+            let Some(spec) = sight.spec(found) else { continue };
+            if spec.command.last().is_none_or(|word| word != MEASURES) {
+                continue;
+            }
+            let reads = |tree: &Digest| spec.datasets.values().any(|set| set.tree == *tree);
+            for (version, _) in trees.iter().filter(|(_, tree)| reads(tree)) {
                 let known = evaluation::of_version(sight.rows, &version.model);
                 if known.iter().all(|it| it.evaluation.artifact != found.artifact.id) {
                     open.push((version.model.clone(), &found.artifact));
