@@ -221,3 +221,23 @@ mod tests {
         assert_eq!(sources.collect::<Vec<_>>(), [("accuracy", Some(3)), ("loss", None)]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_says_by_its_last_word_which_way_is_better() {
+        for (name, way) in [
+            ("accuracy", Some(Bound::Min)),
+            ("macro-F1", Some(Bound::Min)),
+            ("val_loss", Some(Bound::Max)),
+            ("eval/rmse", Some(Bound::Max)),
+            ("loss_weight", None),
+            ("samples", None),
+            ("", None),
+        ] {
+            assert_eq!(better(name), way, "{name}");
+        }
+    }
+}
