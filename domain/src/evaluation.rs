@@ -154,7 +154,7 @@ impl Metrics<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{id::JobId, promotion::Bound};
+    use crate::id::JobId;
 
     fn evaluation(number: u64, accuracy: &str, method: &str) -> EvaluationView {
         let evaluation = Evaluation {
@@ -220,11 +220,6 @@ mod tests {
         let sources = all.iter().map(|(name, it)| (name.as_str(), it.evaluation.map(|id| id.0)));
         assert_eq!(sources.collect::<Vec<_>>(), [("accuracy", Some(3)), ("loss", None)]);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_metric_says_by_its_last_word_which_way_is_better() {
