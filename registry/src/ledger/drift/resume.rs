@@ -1,4 +1,4 @@
-//! Retrains whose hold is over: they start by themselves, at the time at which the policy allows it.
+//! Retrains whose hold is over: they start by themselves, as soon as the policy allows it.
 
 use super::{
     super::{Ledger, command::Act},
