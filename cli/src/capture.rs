@@ -1,8 +1,12 @@
 //! Code and data as they stood at submit: hashed, described, and ready to be uploaded.
 
-use crate::{fault::Fault, jobfile::draft::Draft};
+use crate::{
+    fault::Fault,
+    jobfile::draft::{DataSource, Draft},
+};
 use domain::{
     Bytes, Digest, JobId,
+    dataset::DatasetVersion,
     job::{Captured, JobSpec},
     tree::Tree,
 };
@@ -12,6 +16,21 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
+
+/// Registered versions by the word that names each.
+pub type Registered = BTreeMap<String, DatasetVersion>;
+
+fn of_version(version: &DatasetVersion) -> Captured {
+    let facts = &version.facts;
+    let origin = version.dataset.to_string();
+    Captured { tree: facts.tree, files: facts.files, size: facts.size, origin }
+}
+
+/// Where no cluster is asked, names stand for nothing.
+fn not_here(name: &str, word: &str) -> Fault {
+    let detail = format!("data set `{name}` is the registered `{word}`, which is not known here");
+    Fault::usage("registered_data", detail).hint("name a file or a folder: `./PATH`")
+}
 
 /// A tree with the folder in which its files stand.
 #[derive(Clone, Debug)]
@@ -34,6 +53,18 @@ impl Capture {
     /// # Errors
     /// When something cannot be read, changes while it is read, or has another digest than said.
     pub fn of(draft: &Draft, reproduces: Option<JobId>) -> Result<Self, Fault> {
+        Self::with(draft, reproduces, &Registered::new())
+    }
+
+    /// The same, with the registered versions that the draft names.
+    ///
+    /// # Errors
+    /// As above, and when one of them is not among those that were looked up.
+    pub fn with(
+        draft: &Draft,
+        reproduces: Option<JobId>,
+        known: &Registered,
+    ) -> Result<Self, Fault> {
         let mut stood = Vec::new();
         let code = match (&draft.code, &draft.program) {
             (Some(dir), _) => Some(folder(dir)?),
@@ -47,16 +78,25 @@ impl Capture {
             stood.push(tree);
             captured
         });
-        let mut datasets = BTreeMap::new();
+        let (mut datasets, mut registered) = (BTreeMap::new(), BTreeMap::new());
         for (name, source) in &draft.datasets {
-            let tree = data(&source.path)?;
-            if let Some(wanted) = source.sha256 {
-                check_digest(name, &source.path, &tree.tree, wanted)?;
+            match source {
+                DataSource::Files { path, sha256 } => {
+                    let tree = data(path)?;
+                    if let Some(wanted) = *sha256 {
+                        check_digest(name, path, &tree.tree, wanted)?;
+                    }
+                    datasets.insert(name.clone(), captured(&tree.tree, path.display().to_string()));
+                    stood.push(tree);
+                }
+                DataSource::Registered(word) => {
+                    let version = known.get(word).ok_or_else(|| not_here(name, word))?;
+                    datasets.insert(name.clone(), of_version(version));
+                    registered.insert(name.clone(), version.dataset.clone());
+                }
             }
-            datasets.insert(name.clone(), captured(&tree.tree, source.path.display().to_string()));
-            stood.push(tree);
         }
-        let spec = draft.spec(code, datasets, reproduces);
+        let spec = JobSpec { registered, ..draft.spec(code, datasets, reproduces) };
         if let Err(faults) = spec.check() {
             let all: Vec<_> = faults.iter().map(ToString::to_string).collect();
             return Err(Fault::usage("job_file", all.join("\n")));

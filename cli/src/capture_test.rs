@@ -8,7 +8,8 @@ fn draft(dir: &Path, sha256: Option<Digest>) -> Draft {
     Draft {
         command: Some(vec!["./train".into()]),
         code: Some(dir.join("code")),
-        datasets: [("d".to_owned(), DataSource { path: dir.join("data.csv"), sha256 })].into(),
+        datasets: [("d".to_owned(), DataSource::Files { path: dir.join("data.csv"), sha256 })]
+            .into(),
         ..Draft::default()
     }
 }

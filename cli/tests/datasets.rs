@@ -149,3 +149,50 @@ fn a_job_that_waits_is_not_started_with_data_that_was_blocked_meanwhile() {
     user.ok(&["release", "j2"]);
     user.ok(&["wait", "j2"]);
 }
+
+#[test]
+fn a_job_names_a_version_and_is_recorded_by_its_digest() {
+    let cluster = with_data();
+    let user = &cluster.user;
+    register(user, &cluster, "reviews", "plain", &[]);
+    let write = |name: &str, line: &str| {
+        let text = format!(
+            "name = \"{name}\"\ncommand = [\"sh\", \"-c\", \"cp $ASSAY_DATASET_TRAIN/table.csv \
+             $ASSAY_OUTPUT_DIR/model\"]\n{line}\n"
+        );
+        let file = cluster.path(&format!("{name}.toml"));
+        fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let named = write("named", "datasets.train = \"reviews@1\"");
+    // The folder that it came from is not needed any more.
+    let files = cluster.path("plain").display().to_string();
+    let by_files = write("files", &format!("datasets.train = \"{files}\""));
+    let dry = |file: &str| user.json(&["submit", file, "--dry-run"]).unwrap();
+    let (one, other) = (dry(&named), dry(&by_files));
+    assert_eq!(one["recipe"], other["recipe"], "the name is no part of the recipe");
+    assert_eq!(one["spec"]["registered"]["train"], "reviews@1");
+    fs::remove_dir_all(cluster.path("plain")).unwrap();
+    let done = user.json(&["submit", &named, "--wait"]).unwrap();
+    assert_eq!(done["spec"]["registered"]["train"], "reviews@1", "{done}");
+    assert!(user.ok(&["job", "j1"]).contains("train is reviews@1"));
+    // Known by its digest: under the newest's name it is the same, and nothing is to run.
+    let newest = write("newest", "datasets.train = { dataset = \"reviews\" }");
+    assert!(user.ok(&["submit", &newest]).contains("nothing to run: a1 has this recipe"));
+    let flag = ["--dataset", "train=reviews@1", "--outputs", "none", "--wait"];
+    user.ok(&[&["submit"][..], &flag, &["--", "test", "-d", "/"]].concat());
+    assert!(user.ok(&["job", "j2"]).contains("train is reviews@1"));
+
+    let refused = |code: i32, line: &str, part: &str| {
+        let said = user.fails(code, &["submit", &write("bad", line)]);
+        assert!(said.contains(part), "{part}: {said}");
+    };
+    refused(4, "datasets.train = \"reveiws@1\"", "did you mean `reviews`?");
+    refused(4, "datasets.train = \"reviews@7\"", "`reviews` has version 1 alone");
+    register(user, &cluster, "mails", "mails", &[]);
+    let blocked = "datasets.train = \"mails@1\"";
+    refused(3, blocked, "data set mails@1 is blocked: it holds personal data");
+    refused(3, blocked, "nobody may clear it yet");
+    approver(&cluster, "bob");
+    refused(3, blocked, "ask bob");
+}

@@ -69,8 +69,17 @@ fn events(user: &User) -> Vec<String> {
     all.filter(|kind| kind.starts_with("drift.")).collect()
 }
 
-fn jobs(user: &User) -> usize {
-    user.states().len()
+/// Retrains that were started so far.
+fn retrains(user: &User) -> usize {
+    events(user).iter().filter(|kind| *kind == "drift.retrain.dispatched").count()
+}
+
+/// A job file that measures a version: `digits@1` gets 0.91, what is made of `corpus@2` 0.94.
+fn measuring(cluster: &Cluster) -> String {
+    let script = "set -- $(cat $ASSAY_DATASET_MODEL/model); \
+                  echo \"{\\\"accuracy\\\": 0.9$1, \\\"items\\\": 3}\" > $ASSAY_OUTPUT_DIR/metrics.json";
+    let text = json!({ "name": "measure", "command": ["sh", "-c", script] }).to_string();
+    file(cluster, "measure.json", &text)
 }
 
 #[test]
@@ -78,6 +87,7 @@ fn what_has_shifted_is_told_once_retrained_once_and_compared() {
     let mut cluster = trained(&["--metric", "accuracy=0.91"]);
     let user = &User { profile: cluster.user.profile.clone() };
     let [was, now] = files(&cluster);
+    user.ok(&["model", "evaluate", "digits@1", "--job", &measuring(&cluster)]);
     set(user, &was, &["--dispatch", "auto"]);
     let calm = user.ok(&observe(&was, &[]));
     assert!(calm.contains("no drift"), "{calm}");
@@ -105,21 +115,34 @@ fn what_has_shifted_is_told_once_retrained_once_and_compared() {
     assert!(reused.contains("was sent before with other content"), "{reused}");
     // Another window of the same episode starts no second job.
     assert_eq!(seen(&observe(&now, &["--data", "train=corpus@2"])), 4);
-    assert_eq!(jobs(user), 2);
-    assert!(user.fails(3, &["drift", "retrain", "e1"]).contains("has its retrain, job j2"));
+    assert_eq!(retrains(user), 1);
+    assert!(user.fails(3, &["drift", "retrain", "e1"]).contains("has its retrain, job j3"));
 
-    user.ok(&["wait", "j2"]);
+    user.ok(&["wait", "j3"]);
     let shown = user.json(&["drift", "show", "e1"]).unwrap();
-    assert_eq!(shown["retrain"]["job"], "j2");
-    assert_eq!(shown["comparison"]["artifact"], "a2");
-    assert_eq!(shown["comparison"]["same_bits"], false);
-    assert!(shown["comparison"]["suggested_seq"].is_null(), "its metrics are not known yet");
-    let spec = user.json(&["job", "j2"]).unwrap();
-    assert!(spec.to_string().contains("corpus@2"), "{spec}");
-    let metrics = ["--metric", "accuracy=0.95", "--parent", "digits@1"];
-    user.ok(&[&["model", "register", "digits", "--artifact", "a2"][..], &metrics].concat());
+    let compared = &shown["comparison"];
+    assert_eq!(shown["retrain"]["job"], "j3");
+    assert_eq!((&compared["artifact"], &compared["same_bits"]), (&"a3".into(), &false.into()));
+    let spec = user.json(&["job", "j3"]).unwrap();
+    assert_eq!(spec["spec"]["registered"]["train"], "corpus@2", "{spec}");
+    // It is measured as the version was, without being asked; what is claimed suggests nothing.
+    assert_eq!(compared["measured_by"], "j4");
+    let metrics = ["--metric", "accuracy=0.999", "--parent", "digits@1"];
+    user.ok(&[&["model", "register", "digits", "--artifact", "a3"][..], &metrics].concat());
     let shown = user.ok(&["drift", "show", "e1"]);
-    assert!(shown.contains("accuracy: 0.91 before, 0.95 after"), "{shown}");
+    assert!(shown.contains("accuracy: 0.91 before, 0.999 after"), "{shown}");
+    assert!(shown.contains("next: assay model evaluate digits@2 --artifact j4"), "{shown}");
+    let suggested = |user: &User| {
+        let shown = user.json(&["drift", "show", "e1"]).unwrap();
+        shown["comparison"]["suggested_seq"].is_u64()
+    };
+    assert!(!suggested(user));
+    user.ok(&["wait", "j4"]);
+    user.ok(&["model", "evaluate", "digits@2", "--artifact", "j4"]);
+    assert!(suggested(user));
+    let shown = user.ok(&["drift", "show", "e1"]);
+    assert!(shown.contains("by a2 and a4, method"), "{shown}");
+    assert!(shown.contains("accuracy: 0.91 before, 0.94 after"), "{shown}");
     assert!(shown.contains("next: assay promotion request digits@2"), "{shown}");
     let stage = user.json(&["model", "show", "digits@2"]).unwrap()["stage"].clone();
     assert_eq!(stage, "draft", "suggested, never applied");
@@ -129,7 +152,7 @@ fn what_has_shifted_is_told_once_retrained_once_and_compared() {
     user.ok(&observe(&was, &["--slice", "german"]));
     let held = user.ok(&observe(&now, &["--data", "corpus@2"]));
     assert!(held.contains("cool-down") && held.contains("e2"), "{held}");
-    assert_eq!(jobs(user), 2);
+    assert_eq!(retrains(user), 1);
     let list = user.json(&["drift", "alerts"]).unwrap();
     assert_eq!(list["episodes"].as_array().unwrap().len(), 2);
     assert_eq!(user.json(&["drift"]).unwrap()["monitors"][0]["open"], "e2");
@@ -162,11 +185,42 @@ fn a_person_starts_what_is_suggested_and_others_may_raise_alerts() {
     assert!(started.contains("started") && started.contains("by user:eve"), "{started}");
     user.ok(&["wait", "j2"]);
     let shown = user.json(&["drift", "show", "e1"]).unwrap();
-    assert!(shown["comparison"]["suggested_seq"].is_u64(), "digests are all there is: {shown}");
+    assert_eq!(shown["comparison"]["same_bits"], false);
+    assert!(shown["comparison"]["suggested_seq"].is_null(), "nothing sealed says so: {shown}");
     user.ok(&["drift", "close", "e1", "--reason", "the new one is on its way"]);
     user.fails(3, &["drift", "close", "e1", "--reason", "again"]);
     user.ok(&["drift", "monitor", "remove", "digits", "--reason", "retired"]);
     user.fails(4, &["drift", "show", "digits"]);
+}
+
+#[test]
+fn what_a_policy_held_starts_by_itself_when_the_hold_is_over() {
+    let mut cluster = trained(&[]);
+    let user = &User { profile: cluster.user.profile.clone() };
+    let [was, now] = files(&cluster);
+    set(user, &was, &["--dispatch", "auto"]);
+    let drifts = observe(&now, &["--data", "corpus@2"]);
+    assert!(user.ok(&drifts).contains("by policy"));
+    user.ok(&["drift", "close", "e1", "--reason", "looked at"]);
+    assert!(user.ok(&drifts).contains("cool-down"));
+    // Servers that have all died meanwhile know of it; no window comes any more.
+    for name in SERVERS {
+        cluster.kill(name);
+    }
+    for name in SERVERS {
+        cluster.run(name);
+    }
+    user.ready(2);
+    assert_eq!(user.json(&["drift", "show", "e2"]).unwrap()["retrain"]["state"], "held");
+    set(user, &was, &["--dispatch", "auto", "--cool-down", "0s"]);
+    user.until("the retrain that was held has started", |user| {
+        let shown = user.json(&["drift", "show", "e2"])?;
+        (shown["retrain"]["state"] == "dispatched").then_some(())
+    });
+    let shown = user.json(&["drift", "show", "e2"]).unwrap();
+    assert_eq!(shown["retrain"]["by"], "policy");
+    assert_eq!(retrains(user), 2);
+    user.ok(&["audit", "verify"]);
 }
 
 #[test]

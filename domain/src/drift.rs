@@ -4,8 +4,10 @@ use crate::{
     dataset::DatasetRef,
     decimal::Decimal,
     digest::Digest,
+    evaluation::better,
     id::{ArtifactId, EpisodeId, JobId},
     model::ModelRef,
+    promotion::Bound,
     unit::Millis,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -300,6 +302,63 @@ pub struct Comparison {
     pub since: Millis,
     /// Sequence number of the audit event that suggests a promotion.
     pub suggested_seq: Option<u64>,
+    /// The job that measures what was made, as the version was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_by: Option<JobId>,
+    /// What sealed evaluations say of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measurement>,
+}
+
+/// What two sealed evaluations say, one of each version, that measured in one way.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Measurement {
+    /// How they measured: the recipe of both jobs, without the version's files.
+    pub method: Digest,
+    /// The evaluation of the version that drifted.
+    pub before: ArtifactId,
+    /// That of what was made anew.
+    pub after: ArtifactId,
+    /// What they found.
+    pub metrics: BTreeMap<String, MetricPair>,
+    /// Metrics that say which way is better, and got no better value or an equal one: worse, or
+    /// not measured any more.
+    pub worse: Vec<String>,
+    /// Metrics that say which way is better, and are not worse.
+    pub held: Vec<String>,
+}
+
+impl Measurement {
+    /// Compares what both measured.
+    #[must_use]
+    pub fn of(
+        method: Digest,
+        before: (ArtifactId, &BTreeMap<String, Decimal>),
+        after: (ArtifactId, &BTreeMap<String, Decimal>),
+    ) -> Self {
+        let names = before.1.keys().chain(after.1.keys());
+        let pair = |name: &String| MetricPair {
+            before: before.1.get(name).copied(),
+            after: after.1.get(name).copied(),
+        };
+        let metrics: BTreeMap<_, _> = names.map(|name| (name.clone(), pair(name))).collect();
+        let (mut worse, mut held) = (Vec::new(), Vec::new());
+        for (name, pair) in &metrics {
+            let (Some(way), Some(was)) = (better(name), pair.before) else { continue };
+            let holds = pair.after.is_some_and(|is| match way {
+                Bound::Min => is >= was,
+                Bound::Max => is <= was,
+            });
+            if holds { held.push(name.clone()) } else { worse.push(name.clone()) }
+        }
+        Self { method, before: before.0, after: after.0, metrics, worse, held }
+    }
+
+    /// Whether what was made anew is not worse, as far as names of metrics say what worse is.
+    #[must_use]
+    pub fn not_worse(&self) -> bool {
+        self.worse.is_empty() && !self.held.is_empty()
+    }
 }
 
 /// Why an episode is over.

@@ -4,7 +4,7 @@ use crate::{
     decimal::Decimal,
     digest::Digest,
     id::{ArtifactId, ElementId},
-    promotion::{EvaluationGate, GateResult},
+    promotion::{Bound, EvaluationGate, GateResult},
     unit::Millis,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -13,6 +13,49 @@ use std::collections::BTreeMap;
 
 /// The file of an evaluation's output that holds its metrics.
 pub const METRICS_FILE: &str = "metrics.json";
+
+/// Words at the end of a metric's name that say that more is better.
+const MORE: [&str; 12] = [
+    "accuracy",
+    "acc",
+    "auc",
+    "auroc",
+    "f1",
+    "precision",
+    "recall",
+    "r2",
+    "score",
+    "bleu",
+    "iou",
+    "map",
+];
+/// Words at the end of a metric's name that say that less is better.
+const LESS: [&str; 12] = [
+    "loss",
+    "error",
+    "err",
+    "mae",
+    "mse",
+    "rmse",
+    "mape",
+    "wer",
+    "cer",
+    "perplexity",
+    "brier",
+    "nll",
+];
+
+/// Which way a metric gets better, where its name says so: by its last word, whatever stands
+/// before it (`val_loss`, `macro-f1`).
+#[must_use]
+pub fn better(metric: &str) -> Option<Bound> {
+    let last = metric.rsplit(['_', '-', '.', '/', ' ']).next()?.to_ascii_lowercase();
+    match (MORE.contains(&last.as_str()), LESS.contains(&last.as_str())) {
+        (true, _) => Some(Bound::Min),
+        (_, true) => Some(Bound::Max),
+        (false, false) => None,
+    }
+}
 
 /// What a sealed job measured of a version. Never changes.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -111,7 +154,7 @@ impl Metrics<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{id::JobId, promotion::Bound};
+    use crate::id::JobId;
 
     fn evaluation(number: u64, accuracy: &str, method: &str) -> EvaluationView {
         let evaluation = Evaluation {
@@ -176,5 +219,20 @@ mod tests {
         let all = Metrics { claimed: &claimed, evaluations: &evaluations }.all();
         let sources = all.iter().map(|(name, it)| (name.as_str(), it.evaluation.map(|id| id.0)));
         assert_eq!(sources.collect::<Vec<_>>(), [("accuracy", Some(3)), ("loss", None)]);
+    }
+
+    #[test]
+    fn a_metric_says_by_its_last_word_which_way_is_better() {
+        for (name, way) in [
+            ("accuracy", Some(Bound::Min)),
+            ("macro-F1", Some(Bound::Min)),
+            ("val_loss", Some(Bound::Max)),
+            ("eval/rmse", Some(Bound::Max)),
+            ("loss_weight", None),
+            ("samples", None),
+            ("", None),
+        ] {
+            assert_eq!(better(name), way, "{name}");
+        }
     }
 }

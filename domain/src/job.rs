@@ -10,6 +10,7 @@ use crate::{
     after::{After, RetryRule},
     check::{CheckRun, Verify},
     checkpoint::CheckpointRule,
+    dataset::DatasetRef,
     digest::Digest,
     framework::Framework,
     id::{ElementId, JobId},
@@ -125,6 +126,10 @@ pub struct JobSpec {
     /// How near the parts of its gang have to be.
     #[serde(default, skip_serializing_if = "Topology::is_default")]
     pub topology: Topology,
+    /// Data that was named by a registered version, by the job's name for it: what a reader is
+    /// told, and no part of the recipe, which has the digest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub registered: BTreeMap<String, DatasetRef>,
 }
 
 /// A specification that no cluster could run.
@@ -251,6 +256,10 @@ impl JobSpec {
                 let why = format!("has the name `{name}`");
                 fault("datasets", why, "use letters, digits and `_`, since it names a variable");
             }
+        }
+        for name in self.registered.keys().filter(|name| !self.datasets.contains_key(*name)) {
+            let why = format!("has no files for `{name}`, which names a registered version");
+            fault("datasets", why, "give the version's digest, or leave the name out");
         }
     }
 }

@@ -305,6 +305,28 @@ pub enum RegistryRefusal {
         /// By which rule.
         rule: String,
     },
+    /// No data set of this name, or no such version of it.
+    #[error("there is no data set `{asked}`: {known}")]
+    UnknownDataset {
+        /// What was asked for.
+        asked: String,
+        /// What there is that is near.
+        known: String,
+    },
+    /// Files that are said to be a version, and are others.
+    #[error(
+        "data set {dataset} is tree {}, the job has tree {} under its name; leave the digest to \
+         the name, or the name out",
+        tree.short(), said.short()
+    )]
+    DatasetDiffers {
+        /// The version.
+        dataset: DatasetRef,
+        /// Digest of its tree.
+        tree: Digest,
+        /// What the job has.
+        said: Digest,
+    },
 }
 
 impl RegistryRefusal {
@@ -313,13 +335,16 @@ impl RegistryRefusal {
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::Invalid(_) => RefusalKind::Invalid,
-            Self::NotFound { .. } | Self::Parent(_) => RefusalKind::NotFound,
+            Self::NotFound { .. } | Self::Parent(_) | Self::UnknownDataset { .. } => {
+                RefusalKind::NotFound
+            }
             Self::NotApprover(_) | Self::Own { .. } | Self::OwnDataset { .. } => {
                 RefusalKind::NotAuthorised
             }
             Self::Forged { .. }
             | Self::ForgedClearance { .. }
             | Self::NotSealed { .. }
+            | Self::DatasetDiffers { .. }
             | Self::KeyUnproven { .. } => RefusalKind::Mismatch,
             Self::NotDue(_) | Self::MonitorChanged { .. } => RefusalKind::NotYet,
             Self::Full { .. }

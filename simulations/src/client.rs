@@ -218,6 +218,7 @@ impl Client {
             reservation: None,
             retain: draw_retain(&mut self.keeping),
             topology: Topology::default(),
+            registered: Default::default(),
         };
         let mut spec = self.bits.shape(spec, &mut self.checks);
         spec.topology = near::draw(&mut self.near, &spec);

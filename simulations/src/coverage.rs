@@ -108,6 +108,18 @@ coverage! {
     preempted = "preemptions used",
     /// Segments that were run again and came to a finding.
     replays = "segments run again",
+    /// Windows of models that were recorded.
+    windows = "windows of models",
+    /// Retrains that a policy or a person started.
+    retrains = "retrains started",
+    /// Of these, those that were held for a time first.
+    resumed = "retrains after a hold",
+    /// Triggers that came twice.
+    triggers = "triggers twice",
+    /// Evaluations that were recorded.
+    evaluations = "evaluations",
+    /// Promotions that sealed evaluations suggested.
+    suggested = "promotions suggested",
     /// GPUs that were named for wrong bits.
     named = "GPUs named",
     /// Gangs that required nearness, when they started.

@@ -76,6 +76,8 @@ pub enum Event {
     Keys,
     /// The key that seals is put out of use, while it signs.
     KeyOut,
+    /// A model in use sends a window, is measured, or is looked after.
+    Drift,
     /// The next fault.
     Fault,
     /// A server is reached again.

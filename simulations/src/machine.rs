@@ -32,6 +32,10 @@ pub enum Bug {
     InputsForgotten,
     /// A seal counts whose key's word does not.
     RevokedKeySigns,
+    /// A monitor's cool-down counts for nothing.
+    CoolDownForgotten,
+    /// A window that is sent twice is another one.
+    TriggerForgotten,
 }
 
 thread_local! {
@@ -78,6 +82,8 @@ impl Machine for Planted {
             cluster.planted.time_forgotten = bug == Bug::TimeForgotten;
             cluster.planted.inputs_forgotten = bug == Bug::InputsForgotten;
             cluster.planted.revoked_key_signs = bug == Bug::RevokedKeySigns;
+            cluster.planted.cool_down_forgotten = bug == Bug::CoolDownForgotten;
+            cluster.planted.trigger_forgotten = bug == Bug::TriggerForgotten;
         }
         Self(cluster, RECORD.with_borrow(Rc::clone), Cell::new(false))
     }

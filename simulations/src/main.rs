@@ -200,7 +200,7 @@ fn run_kept() -> Result<()> {
 }
 
 /// A bug, as it is named here, in the replica or in the state.
-const BUGS: [(&str, Planted, Bug); 11] = [
+const BUGS: [(&str, Planted, Bug); 13] = [
     ("no duplicate check", Planted::Nothing, Bug::NoDuplicateCheck),
     ("unsynced tail lost", Planted::UnsyncedAcknowledged, Bug::Nothing),
     ("vote not persisted", Planted::VoteForgotten, Bug::Nothing),
@@ -212,6 +212,8 @@ const BUGS: [(&str, Planted, Bug); 11] = [
     ("time forgotten", Planted::Nothing, Bug::TimeForgotten),
     ("inputs forgotten", Planted::Nothing, Bug::InputsForgotten),
     ("revoked key still signs", Planted::Nothing, Bug::RevokedKeySigns),
+    ("cool-down forgotten", Planted::Nothing, Bug::CoolDownForgotten),
+    ("trigger forgotten", Planted::Nothing, Bug::TriggerForgotten),
 ];
 
 fn planted(seeds: u64, seconds: u64) -> Result<()> {

@@ -3,7 +3,7 @@
 use crate::{
     chance::Chance,
     near,
-    runtime::{Running, Tasks, Work, checkpoint_root, output_root},
+    runtime::{Running, Tasks, Work, checkpoint_root, output_root, output_tree},
     world::{documents_of, file_of},
 };
 use agent::machine::{AgentMachine, Boot, Config, Exit, Input, Output};
@@ -263,8 +263,7 @@ impl Node {
         let part = |name: &str| Digest::of_value(&(name, root, lease));
         let output = OutputDigests {
             root,
-            // The same bits are the same files.
-            tree: Digest::of_value(&("tree", root)),
+            tree: output_tree(&wanted.spec, wanted.lease.build_key),
             statement: part("statement"),
             provenance: part("provenance"),
             log: part("log"),

@@ -3,7 +3,7 @@
 
 use crate::law::{
     each_entry::EachEntry, near_kept, needed_kept::NeededKept, preemption_used::PreemptionUsed,
-    quota_kept, seal_key::SealKey, window_kept,
+    quota_kept, retrain_once::RetrainOnce, seal_key::SealKey, window_kept,
 };
 use domain::{
     Digest, JobId, LogIndex, RequestKey,
@@ -40,6 +40,9 @@ pub struct Record {
     each: EachEntry,
     /// Keys, and what was sealed with them.
     pub seals: SealKey,
+    drift: RetrainOnce,
+    /// The newest job, whoever submitted it.
+    newest: u64,
     /// Plans that were made again.
     pub replans: u64,
     /// Gangs that started near each other, as their jobs required.
@@ -97,7 +100,16 @@ impl Record {
         if let Some(what) = self.seals.look(&machine.view(), &after, at, entry, applied) {
             self.broken.get_or_insert(what);
         }
-        for job in changed(applied) {
+        if let Some(what) = self.drift.look(&after, entry, applied) {
+            self.broken.get_or_insert(format!("{what} at entry {at}"));
+        }
+        let mut changed = changed(applied);
+        // Some jobs the cluster submits itself, and tells nobody.
+        while machine.view().job(&after, JobId(self.newest + 1)).is_some() {
+            self.newest += 1;
+            changed.insert(JobId(self.newest));
+        }
+        for job in changed {
             let Some(document) = machine.view().job(&after, job) else { continue };
             self.lines.entry(job).or_default().insert(at.0, line_digest(&document.line));
             self.documents.entry(job).or_default().insert(at.0, job_digest(document));
@@ -151,6 +163,12 @@ impl Record {
     #[must_use]
     pub fn collected(&self) -> u64 {
         self.needed.count()
+    }
+
+    /// What became of models in use.
+    #[must_use]
+    pub fn drift(&self) -> &RetrainOnce {
+        &self.drift
     }
 
     /// Takes the first law that was broken.

@@ -4,6 +4,7 @@ mod clients;
 mod collecting;
 mod copying;
 mod damage;
+mod drifting;
 mod healing;
 mod keys;
 mod nodes;
@@ -91,6 +92,7 @@ pub struct World {
     operator: operator::Operator,
     people: people::People,
     keys: keys::Keys,
+    drifting: drifting::Drifting,
     laws: Laws,
     faults: Faults,
     net: Chance,
@@ -156,6 +158,7 @@ impl World {
             operator: operator::Operator::new(&root),
             people: people::People::new(&root),
             keys: keys::Keys::new(&root),
+            drifting: drifting::Drifting::new(&root),
             loss: 0,
             slow_disk: None,
             old_reports: Vec::new(),
@@ -193,6 +196,7 @@ impl World {
         self.after(7_000, Event::Operate);
         self.after(4_000, Event::People);
         self.after(1_000, Event::Keys);
+        self.after(8_000, Event::Drift);
     }
 
     /// Makes an event due.
@@ -300,6 +304,7 @@ impl World {
             Event::People => self.people()?,
             Event::Keys => self.keep_keys()?,
             Event::KeyOut => self.put_key_out()?,
+            Event::Drift => self.drift()?,
             Event::MustLead => law::must_lead(self)?,
             Event::MustRelease { node } => law::must_release(self, node)?,
             Event::Fault => self.fault(),

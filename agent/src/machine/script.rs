@@ -67,6 +67,7 @@ pub(super) fn spec() -> JobSpec {
         reservation: None,
         retain: None,
         topology: Default::default(),
+        registered: Default::default(),
     }
 }
 

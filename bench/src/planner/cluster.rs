@@ -86,6 +86,7 @@ pub fn job(number: usize, asks: Asks) -> JobSpec {
         reservation: None,
         retain: None,
         topology: Default::default(),
+        registered: Default::default(),
     }
 }
 

@@ -61,7 +61,8 @@ pub struct SpecFlags {
     /// Folder of code, captured by digest; also the working folder
     #[arg(long, value_name = "DIR")]
     pub code: Option<PathBuf>,
-    /// Data set, captured by digest: a file or a folder; may be repeated
+    /// Data set: a file or a folder, captured by digest, or a registered version such as
+    /// reviews@3; may be repeated
     #[arg(long, value_name = "NAME=PATH", value_parser = pair)]
     pub dataset: Vec<(String, String)>,
     /// Hyperparameter; may be repeated
@@ -151,9 +152,8 @@ impl SpecFlags {
     /// The draft that the flags describe. Paths are taken relative to `base`.
     #[must_use]
     pub fn draft(&self, base: &Path) -> Draft {
-        let source = |(name, path): &(String, String)| {
-            (name.clone(), DataSource { path: base.join(path), sha256: None })
-        };
+        let source =
+            |(name, text): &(String, String)| (name.clone(), DataSource::of_text(text, base));
         Draft {
             name: self.name.clone(),
             command: None,

@@ -1,6 +1,6 @@
 //! `assay model evaluate`: a job that measures a version, and its word in the record.
 
-use super::{Context, artifact, find, follow, model, progress, submit};
+use super::{Context, artifact, find, follow, model, named, progress, submit};
 use crate::{
     args::{registry::Evaluate, selector::Selector},
     capture::Capture,
@@ -103,7 +103,8 @@ async fn capture(
         return Err(Fault::usage("job_file", detail).hint("keep the one job in a file of its own"));
     }
     let draft = jobfile::check(jobfile::load(file)?, Some(file))?;
-    let mut capture = Capture::of(&draft, None)?;
+    let known = named::known(&context.client, [&draft]).await?;
+    let mut capture = Capture::with(&draft, None, &known)?;
     if capture.spec.array.is_some() {
         let detail = format!("{} is an array; its elements measure apart", file.display());
         return Err(Fault::usage("array", detail).hint("leave `array` out of the job file"));

@@ -1,6 +1,6 @@
 //! `assay submit` of a file with several jobs.
 
-use super::{Context, follow};
+use super::{Context, follow, named};
 use crate::{
     args::{Global, selector::Selector, user},
     capture::Capture,
@@ -60,8 +60,8 @@ pub async fn run(
 ) -> Result<Exit, Fault> {
     let output = super::output(global);
     refuse_flags(args, file)?;
-    let captures: Vec<Capture> =
-        parts.iter().map(|part| Capture::of(&part.draft, None)).collect::<Result<_, _>>()?;
+    let drafts: Vec<&Draft> = parts.iter().map(|part| &part.draft).collect();
+    let captures = named::capture(global, &drafts).await?;
     let lines = |ids: &[JobId], dry: bool| -> Vec<Line<'_>> {
         let all = parts.iter().zip(&captures).enumerate();
         all.map(|(at, (part, capture))| Line {

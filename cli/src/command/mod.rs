@@ -19,6 +19,7 @@ pub mod key;
 pub mod list;
 pub mod live;
 pub mod model;
+mod named;
 pub mod pii;
 pub mod process;
 pub mod progress;

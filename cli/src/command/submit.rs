@@ -1,13 +1,13 @@
 //! `assay submit`.
 
-use super::{Context, follow, graph, progress, whatif};
+use super::{Context, follow, graph, named, progress, whatif};
 use crate::{
     args::{Global, user},
     capture::Capture,
     client::change::{Submitted, Taken},
     exit::Exit,
     fault::{Fault, Kind},
-    jobfile::{self, Read},
+    jobfile::{self, Read, draft::Draft},
     output::{Form, Output},
     quantity::show_size,
     render::{self, count},
@@ -102,7 +102,8 @@ pub async fn run(global: &Global, args: user::Submit) -> Result<Exit, Fault> {
         return graph::run(global, &args, file, &parts).await;
     }
     let output = super::output(global);
-    let capture = capture(&args, &output)?;
+    let draft = draft(&args, &output)?;
+    let capture = named::capture(global, &[&draft]).await?.remove(0);
     if args.dry_run {
         return try_out(global, &output, &capture).await;
     }
@@ -158,8 +159,8 @@ async fn after(context: &Context, args: &user::Submit, job: JobId) -> Result<Exi
     Ok(Exit::Ok)
 }
 
-/// Reads what the arguments name and captures it.
-fn capture(args: &user::Submit, output: &crate::output::Output) -> Result<Capture, Fault> {
+/// Reads the job that the arguments name.
+fn draft(args: &user::Submit, output: &crate::output::Output) -> Result<Draft, Fault> {
     let here = Path::new(".");
     let mut read = match &args.file {
         Some(file) => jobfile::load(file)?,
@@ -176,8 +177,7 @@ fn capture(args: &user::Submit, output: &crate::output::Output) -> Result<Captur
     for note in std::mem::take(&mut read.notes) {
         output.note(&format!("note: {note}"));
     }
-    let draft = jobfile::check(read, args.file.as_deref())?;
-    Capture::of(&draft, None)
+    jobfile::check(read, args.file.as_deref())
 }
 
 /// Uploads what a job needs and submits it.

@@ -1,6 +1,6 @@
 //! `assay whatif`.
 
-use super::Context;
+use super::{Context, named};
 use crate::{
     args::whatif::{Gpus, Quota, Whatif as Args},
     capture::Capture,
@@ -36,7 +36,10 @@ pub async fn run(context: &Context, args: &Args) -> Result<Exit, Fault> {
             "name one or more: --drain NODE, --quota QUEUE=+32, --submit FILE, --policy FILE",
         ));
     }
-    let job = args.submit.as_deref().map(spec).transpose()?;
+    let job = match args.submit.as_deref() {
+        Some(file) => Some(spec(context, file).await?),
+        None => None,
+    };
     let config = args.policy.as_deref().map(clusterfile::load).transpose()?;
     let query = WhatifQuery {
         drain: args.drain.clone(),
@@ -64,8 +67,10 @@ pub async fn start(context: &Context, spec: &JobSpec) -> Result<Option<StartView
     Ok(answer.value)
 }
 
-fn spec(file: &Path) -> Result<JobSpec, Fault> {
-    Ok(Capture::of(&jobfile::check(jobfile::load(file)?, Some(file))?, None)?.spec)
+async fn spec(context: &Context, file: &Path) -> Result<JobSpec, Fault> {
+    let draft = jobfile::check(jobfile::load(file)?, Some(file))?;
+    let known = named::known(&context.client, [&draft]).await?;
+    Ok(Capture::with(&draft, None, &known)?.spec)
 }
 
 fn change(quota: &Quota) -> QuotaChange {

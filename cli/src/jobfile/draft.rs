@@ -6,6 +6,7 @@ use domain::{
     after::{After, RetryRule},
     check::Verify,
     checkpoint::CheckpointRule,
+    dataset::DatasetRef,
     framework::Framework,
     image::ImageRef,
     interrupt::{Interrupt, Preemptible},
@@ -15,7 +16,10 @@ use domain::{
     retain::Retain,
     topology::Topology,
 };
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// The queue of a job that names none.
 pub const DEFAULT_QUEUE: &str = "default";
@@ -24,13 +28,30 @@ pub const DEFAULT_CPU: CpuMillis = CpuMillis(1_000);
 /// Memory of a task that names none.
 pub const DEFAULT_MEMORY: Bytes = Bytes(256 << 20);
 
-/// A data set to be captured.
+/// Where a data set comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataSource {
-    /// A file or a folder.
-    pub path: PathBuf,
-    /// What it must hash to: a file's SHA-256, or a folder's tree digest.
-    pub sha256: Option<Digest>,
+pub enum DataSource {
+    /// It is captured.
+    Files {
+        /// A file or a folder.
+        path: PathBuf,
+        /// What it must hash to: a file's SHA-256, or a folder's tree digest.
+        sha256: Option<Digest>,
+    },
+    /// It is a registered version: `reviews@3`, or `reviews` for the newest.
+    Registered(String),
+}
+
+impl DataSource {
+    /// What one text stands for. `reviews@3` is a registered version; a file of that name is
+    /// `./reviews@3`.
+    #[must_use]
+    pub fn of_text(text: &str, base: &Path) -> Self {
+        match text.parse::<DatasetRef>() {
+            Ok(_) => Self::Registered(text.to_owned()),
+            Err(_) => Self::Files { path: base.join(text), sha256: None },
+        }
+    }
 }
 
 /// A job with paths instead of digests. What is not said is none.
@@ -170,6 +191,14 @@ impl Draft {
         }
     }
 
+    /// Registered versions that it names.
+    pub fn registered(&self) -> impl Iterator<Item = &str> {
+        self.datasets.values().filter_map(|source| match source {
+            DataSource::Registered(word) => Some(word.as_str()),
+            DataSource::Files { .. } => None,
+        })
+    }
+
     /// The specification, once code and data are captured.
     #[must_use]
     pub fn spec(
@@ -226,6 +255,7 @@ impl Draft {
             retain: self.retain,
             reservation: self.reservation.clone(),
             topology: self.topology.unwrap_or_default(),
+            registered: BTreeMap::new(),
         }
     }
 

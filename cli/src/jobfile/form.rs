@@ -60,7 +60,7 @@ pub const KEYS: [&str; 33] = [
 ];
 pub(super) const RESOURCES: [&str; 5] = ["cpus", "disk", "gpu_model", "gpus", "memory"];
 pub(super) const ARRAY: [&str; 2] = ["at_once_max", "count"];
-pub(super) const DATASET: [&str; 2] = ["path", "sha256"];
+pub(super) const DATASET: [&str; 3] = ["path", "sha256", "dataset"];
 
 /// The words of `outputs`.
 pub const OUTPUTS: [(&str, Outputs); 2] =
@@ -237,14 +237,15 @@ fn read_datasets(
 
 fn read_dataset(reader: &mut Reader, field: Field<'_>, base: &Path) -> Option<DataSource> {
     let Value::Table(entries) = &field.node.value else {
-        return reader.text(field).map(|path| DataSource { path: base.join(path), sha256: None });
+        return reader.text(field).map(|text| DataSource::of_text(&text, base));
     };
-    let (mut path, mut sha256) = (None, None);
+    let (mut path, mut sha256, mut dataset) = (None, None, None);
     for entry in entries {
         let name = format!("{}.{}", field.name, entry.key);
         let inner = Field { name: &name, node: &entry.node };
         match entry.key.as_str() {
             "path" => path = reader.text(inner),
+            "dataset" => dataset = reader.text(inner),
             "sha256" => match reader.text(inner)?.parse::<Digest>() {
                 Ok(digest) => sha256 = Some(digest),
                 Err(fault) => reader.fault(inner.node.line, &name, fault.to_string(), ""),
@@ -252,9 +253,18 @@ fn read_dataset(reader: &mut Reader, field: Field<'_>, base: &Path) -> Option<Da
             _ => place::unknown(reader, entry, field.name, &DATASET),
         }
     }
-    if path.is_none() {
-        let remedy = "add `path = \"...\"`";
-        reader.fault(field.node.line, field.name, "names no path".into(), remedy);
+    let line = field.node.line;
+    if let Some(dataset) = dataset {
+        if path.is_some() || sha256.is_some() {
+            let why = "names a registered version, and files beside it".into();
+            let remedy = "leave `path` and `sha256` out: a version never changes";
+            reader.fault(line, field.name, why, remedy);
+        }
+        return Some(DataSource::Registered(dataset));
     }
-    Some(DataSource { path: base.join(path?), sha256 })
+    if path.is_none() {
+        let remedy = "add `path = \"...\"`, or `dataset = \"NAME@VERSION\"`";
+        reader.fault(line, field.name, "names no path".into(), remedy);
+    }
+    Some(DataSource::Files { path: base.join(path?), sha256 })
 }

@@ -37,7 +37,7 @@ OMP_NUM_THREADS = 4
               line 4: time_limit: is "soon"; give a duration such as "2h30m"
               line 5: outputs: is "maybe"; use "required" or "none"
               line 6: seed: is "seven"; give a whole number from 0
-              line 7: datasets.digits: names no path; add `path = "..."`
+              line 7: datasets.digits: names no path; add `path = "..."`, or `dataset = "NAME@VERSION"`
               line 7: datasets.digits.sha256: `xyz` is not a SHA-256 digest; give 64 hex digits
               line 10: resources.gpu: is not a known key; did you mean `resources.gpus`?
               line 11: resources.memory: is "lots"; give a size such as "512MiB"
@@ -124,4 +124,21 @@ fn a_script_is_its_own_code() {
     assert_eq!(read.draft.gpus, Some(2));
     assert_eq!(read.draft.command.unwrap(), ["./run.sh"]);
     assert_eq!(read.draft.program.unwrap(), Path::new("dir/run.sh"));
+}
+
+#[test]
+fn data_is_files_or_a_registered_version() {
+    let text = "command = [\"true\"]\ndatasets.a = \"reviews@3\"\n\
+                datasets.b = { dataset = \"reviews\" }\ndatasets.c = \"./reviews@3\"\n";
+    let draft = read(Path::new("job.toml"), text).draft;
+    assert_eq!(draft.registered().collect::<Vec<_>>(), ["reviews@3", "reviews"]);
+    let path = PathBuf::from("././reviews@3");
+    assert_eq!(draft.datasets["c"], DataSource::Files { path, sha256: None });
+    faults(
+        "job.toml",
+        "command = [\"true\"]\ndatasets.a = { dataset = \"reviews@3\", path = \"x\" }\n",
+        expect![[r#"
+            job.toml: 1 fault, nothing was submitted
+              line 2: datasets.a: names a registered version, and files beside it; leave `path` and `sha256` out: a version never changes"#]],
+    );
 }

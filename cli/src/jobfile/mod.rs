@@ -22,7 +22,7 @@ use crate::{
     fault::Fault,
 };
 use domain::job::SpecError;
-use draft::Draft;
+use draft::{DataSource, Draft};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -184,7 +184,9 @@ fn faults_of(mut read: Read) -> Result<Draft, Vec<FieldFault>> {
         found("code", code, "a folder");
     }
     for (name, source) in &draft.datasets {
-        found(&format!("datasets.{name}"), &source.path, "a file or a folder");
+        if let DataSource::Files { path, .. } = source {
+            found(&format!("datasets.{name}"), path, "a file or a folder");
+        }
     }
     let said: Vec<_> = read.faults.iter().map(|fault| fault.field.clone()).collect();
     for SpecError::Field { field, fault, remedy } in

@@ -251,14 +251,24 @@ fn compared(found: &Comparison) -> Vec<(&'static str, String)> {
     let bits = if found.same_bits { "the same bits as" } else { "other bits than" };
     let mut fields =
         vec![("made", format!("{new}: {bits} {old} ({} / {})", found.root, found.root_before))];
+    let text = |it: Option<domain::Decimal>, none: &str| {
+        it.map_or_else(|| none.to_owned(), |it| it.to_string())
+    };
+    if let Some(measured) = &found.measured {
+        let (before, after) = (measured.before, measured.after);
+        let short: String = measured.method.to_string().chars().take(12).collect();
+        fields.push(("measured", format!("by {before} and {after}, method {short}")));
+        for (name, pair) in &measured.metrics {
+            let (was, is) = (text(pair.before, "not measured"), text(pair.after, "not measured"));
+            let worse = if measured.worse.contains(name) { ": worse" } else { "" };
+            fields.push(("metric", format!("{name}: {was} before, {is} after{worse}")));
+        }
+    } else if let Some(job) = found.measured_by {
+        fields.push(("measured", format!("by {job}, as {old} was")));
+    }
     for (name, pair) in &found.metrics {
-        let text = |it: Option<domain::Decimal>| {
-            it.map_or_else(|| "not measured".to_owned(), |it| it.to_string())
-        };
-        fields.push((
-            "metric",
-            format!("{name}: {} before, {} after", text(pair.before), text(pair.after)),
-        ));
+        let (was, is) = (text(pair.before, "nothing"), text(pair.after, "nothing"));
+        fields.push(("claimed", format!("{name}: {was} before, {is} after")));
     }
     if let Some(seq) = found.suggested_seq {
         fields.push(("promotion", format!("suggested (audit event {seq})")));
@@ -270,10 +280,7 @@ fn next(view: &EpisodeView) -> String {
     let episode = &view.episode;
     let id = episode.id;
     let register = |model: &ModelRef, artifact: domain::ArtifactId| {
-        format!(
-            "assay model register {} --artifact {artifact} --parent {model} --metric NAME=VALUE",
-            model.family
-        )
+        format!("assay model register {} --artifact {artifact} --parent {model}", model.family)
     };
     if episode.closed.is_some() && episode.comparison.is_none() {
         return format!("assay drift show {}", episode.model);
@@ -282,7 +289,19 @@ fn next(view: &EpisodeView) -> String {
         (Some(found), _) if found.same_bits => format!("assay drift close {id} --reason TEXT"),
         (Some(found), _) => match &found.model {
             None => register(&episode.model, found.artifact),
-            Some(model) => format!("assay promotion request {model} --to staging --reason TEXT"),
+            Some(model) if found.suggested_seq.is_some() => {
+                format!("assay promotion request {model} --to staging --reason TEXT")
+            }
+            Some(model) if found.measured.is_some() => {
+                format!("assay model compare {} {model}", episode.model)
+            }
+            Some(model) => match found.measured_by {
+                Some(job) => format!("assay model evaluate {model} --artifact {job}"),
+                None => format!(
+                    "assay model evaluate {} --job FILE, and the same of {model}",
+                    episode.model
+                ),
+            },
         },
         (None, Retrain::Dispatched { job, .. }) => format!("assay watch {job}"),
         (None, Retrain::Off) => format!("assay drift close {id} --reason TEXT"),

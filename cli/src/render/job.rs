@@ -43,9 +43,7 @@ pub fn text(style: Style, view: &JobView) -> String {
     };
     field("who", format!("{}, queue {}, priority {}", line.user, line.queue, line.priority));
     field("submitted", format!("{} (log {})", show_time(line.submitted), view.submitted_at));
-    if let Some(ended) = line.ended {
-        field("ended", show_time(ended));
-    }
+    line.ended.into_iter().for_each(|ended| field("ended", show_time(ended)));
     field("command", view.spec.command.join(" "));
     field("needs", needs(&view.spec));
     field("recipe", view.recipe.to_string());
@@ -53,6 +51,7 @@ pub fn text(style: Style, view: &JobView) -> String {
         field("policy", format!("{} by {}: {}", policy.decision, policy.engine, policy.rationale));
     }
     let said = [
+        ("data", registered(&view.spec)),
         ("verify", view.spec.verify.map(|it| it.to_string())),
         ("retain", view.spec.retain.map(|it| it.to_string())),
         ("check", view.spec.check.as_ref().map(|run| run.check.to_string())),
@@ -89,6 +88,12 @@ pub fn text(style: Style, view: &JobView) -> String {
     }
     out.push_str(&style.faint(&format!("next: {}\n", next(view))));
     out
+}
+
+/// Names of registered data that a job was given by name.
+fn registered(spec: &JobSpec) -> Option<String> {
+    let all: Vec<_> = spec.registered.iter().map(|(name, it)| format!("{name} is {it}")).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 fn needs(spec: &JobSpec) -> String {

@@ -69,6 +69,7 @@ pub fn spec() -> JobSpec {
         reservation: None,
         retain: None,
         topology: Default::default(),
+        registered: Default::default(),
     }
 }
 

@@ -5,8 +5,8 @@ use domain::{
     dataset::DatasetRef,
     drift::{
         Closing, Comparison, CorrectionRule, DataSlice, Dispatch, DriftedFeature, Episode,
-        EpisodeView, Feature, FeatureFinding, MetricPair, Monitor, MonitorRules, MonitorView,
-        Observation, Retrain, RetrainPolicy, WHOLE,
+        EpisodeView, Feature, FeatureFinding, Measurement, MetricPair, Monitor, MonitorRules,
+        MonitorView, Observation, Retrain, RetrainPolicy, WHOLE,
     },
     model::ModelRef,
 };
@@ -104,6 +104,14 @@ pub fn monitor() -> MonitorView {
     }
 }
 
+/// What sealed evaluations say of both versions.
+fn measured() -> Measurement {
+    let metrics = |accuracy: &str| [("accuracy".to_owned(), number(accuracy))].into();
+    let (before, after) = (metrics("0.9"), metrics("0.93"));
+    let method = Digest::of(b"method");
+    Measurement::of(method, (ArtifactId(4), &before), (ArtifactId(5), &after))
+}
+
 /// An episode with its retrain's artifact beside the one before.
 pub fn episode() -> EpisodeView {
     let metric = MetricPair { before: Some(number("0.91")), after: Some(number("0.94")) };
@@ -139,6 +147,8 @@ pub fn episode() -> EpisodeView {
                 metrics: [("accuracy".to_owned(), metric)].into(),
                 since: START,
                 suggested_seq: Some(61),
+                measured_by: Some(JobId(11)),
+                measured: Some(measured()),
             }),
             closed: None,
             alert_seq: 52,

@@ -1,6 +1,6 @@
 //! A job on the wire.
 
-use super::{after, digest, topology};
+use super::{after, digest, registered, topology};
 use crate::v1;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
@@ -109,6 +109,7 @@ impl From<&JobSpec> for v1::Job {
             topology_require: spec.topology.require.map_or("", Level::word).into(),
             topology_prefer: spec.topology.prefer.map_or("", Level::word).into(),
             topology_layout: topology::layout_word(spec.topology.layout).into(),
+            registered_datasets: registered::to_wire(&spec.registered),
         }
     }
 }
@@ -229,8 +230,7 @@ impl v1::Job {
         let confinement = self.confinement()?;
         let checkpoint = self.checkpoint();
         let framework = framework(&self.framework)?;
-        let image = self.image()?;
-        let interrupt = self.interrupt()?;
+        let (image, interrupt) = (self.image()?, self.interrupt()?);
         let topology = self.topology()?;
         let datasets = self
             .datasets
@@ -276,6 +276,7 @@ impl v1::Job {
             reservation: (!self.reservation.is_empty()).then_some(self.reservation),
             retain: self.retain_ms.map(Retain::from_wire),
             topology,
+            registered: registered::from_wire(self.registered_datasets)?,
         })
     }
 }
@@ -348,6 +349,7 @@ mod tests {
             reservation: Some("demo".into()),
             retain: Some(Retain::Forever),
             topology: "rack,prefer:node".parse().unwrap(),
+            registered: [("digits".to_owned(), "digits@3".parse().unwrap())].into(),
         }
     }
 

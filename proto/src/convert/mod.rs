@@ -3,6 +3,7 @@
 mod after;
 mod job;
 mod queue;
+mod registered;
 mod reservation;
 mod topology;
 

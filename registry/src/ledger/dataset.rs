@@ -10,6 +10,7 @@ use crate::seal::clearance;
 use domain::{
     Digest,
     dataset::{Block, Clearance, DatasetFacts, DatasetRef, DatasetVersion, DatasetView, LegalHold},
+    job::JobSpec,
     limit,
     model::check_family,
     port::RowRead,
@@ -303,6 +304,38 @@ pub fn resolve(rows: &impl RowRead, word: &str) -> Option<DatasetRef> {
     let key = key::dataset_newest(word);
     let version: u64 = rows.get(&key).map(|bytes| scratch::decode(&key, &bytes))?;
     Some(DatasetRef { name: word.to_owned(), version })
+}
+
+/// Names of data sets, ascending.
+#[must_use]
+pub fn names(rows: &impl RowRead, max: usize) -> Vec<String> {
+    let (from, to) = key::datasets_after("");
+    let name = |(key, _): &(Vec<u8>, Vec<u8>)| {
+        std::str::from_utf8(key.get(1..)?).ok().map(ToOwned::to_owned)
+    };
+    rows.range(&from, &to, max).iter().filter_map(name).collect()
+}
+
+/// Whether the versions that a job names are registered, and have the files that it is given.
+///
+/// # Errors
+/// The first name that does not hold.
+pub fn check_names(rows: &impl RowRead, spec: &JobSpec) -> Result<(), RegistryRefusal> {
+    let named = spec.registered.iter();
+    for (dataset, set) in named.filter_map(|(name, it)| Some((it, spec.datasets.get(name)?))) {
+        let Some(version) = version(rows, dataset) else {
+            return Err(RegistryRefusal::UnknownDataset {
+                asked: dataset.to_string(),
+                known: "`assay dataset list` shows what there is".into(),
+            });
+        };
+        let (tree, said) = (version.facts.tree, set.tree);
+        if tree != said {
+            let dataset = dataset.clone();
+            return Err(RegistryRefusal::DatasetDiffers { dataset, tree, said });
+        }
+    }
+    Ok(())
 }
 
 /// One version in full.

@@ -101,6 +101,7 @@ impl Ledger {
         });
         row.audit_seq = self.event(act, "registry.model.evaluated", body);
         act.rows.put_new(at, &row);
+        self.retrain_measured(act, &version);
         Ok(said.model.version)
     }
 }

@@ -26,7 +26,7 @@ pub use tree::{EventProof, prove};
 
 use crate::seal::tlog::Frontier;
 use borsh::{BorshDeserialize, BorshSerialize};
-use domain::{PromotionId, port::RowRead, scratch};
+use domain::{EpisodeId, Millis, PromotionId, port::RowRead, scratch};
 use std::collections::BTreeMap;
 
 /// Events without a signature beyond which the cluster is told to look at its signer.
@@ -47,6 +47,9 @@ pub struct Ledger {
     /// Promotions that something may still happen to, which have rows of their own.
     #[borsh(skip)]
     open: BTreeMap<PromotionId, OpenPromotion>,
+    /// Retrains that are held for a time, with its end; their episodes have rows of their own.
+    #[borsh(skip)]
+    held: BTreeMap<EpisodeId, Millis>,
 }
 
 impl Ledger {
@@ -56,7 +59,7 @@ impl Ledger {
         let key = key::meta();
         let meta: Option<Self> = rows.get(&key).map(|bytes| scratch::decode(&key, &bytes));
         let (tree, open) = (Self::load_tree(rows), Self::load_open(rows));
-        Self { tree, open, ..meta.unwrap_or_default() }
+        Self { tree, open, held: drift::load_held(rows), ..meta.unwrap_or_default() }
     }
 
     /// The newest event of the chain.
@@ -69,6 +72,12 @@ impl Ledger {
     #[must_use]
     pub fn open(&self) -> &BTreeMap<PromotionId, OpenPromotion> {
         &self.open
+    }
+
+    /// Retrains that are held for a time, with its end.
+    #[must_use]
+    pub fn held_retrains(&self) -> &BTreeMap<EpisodeId, Millis> {
+        &self.held
     }
 
     /// Sequence number of the newest signed event; all before it are signed too.

@@ -329,6 +329,7 @@ mod tests {
             reservation: None,
             retain: None,
             topology: Default::default(),
+            registered: Default::default(),
         }
     }
 

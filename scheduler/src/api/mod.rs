@@ -30,6 +30,7 @@ mod log_merge;
 mod measured;
 mod membership;
 mod metrics;
+mod named;
 mod peer;
 mod promoting;
 mod proof;

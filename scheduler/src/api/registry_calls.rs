@@ -4,12 +4,13 @@ use super::{
     context::{Context, keyed, wall_clock},
     datasets, drift, error, evaluations,
     identity::Identity,
+    named,
     query::{absent, json, page},
 };
 use crate::{
     consensus::shell::Rows,
     state::{
-        command::{Command, Reply},
+        command::{Command, Refusal, Reply},
         view::View,
     },
 };
@@ -251,8 +252,9 @@ pub fn document(view: &View<'_>, rows: &Rows, query: v1::RegistryQuery) -> Resul
             json(&dataset::versions(rows, &asked.family, asked.first.max(1), page(asked.limit)))
         }
         What::Dataset(word) => {
-            let found = dataset::resolve(rows, &word).and_then(|it| dataset::view(rows, &it));
-            json(&found.ok_or_else(|| absent(&format!("data set `{word}`"), "dataset list"))?)
+            let found = named::find(rows, &word);
+            let found = found.map_err(|it| error::refused(&Refusal::Registry(it)))?;
+            json(&dataset::view(rows, &found.dataset))
         }
         What::Licences(_) => json(&dataset::licences(rows)),
         What::Gc(asked) => {

@@ -4,6 +4,7 @@ use super::{
     context::{Context, keyed},
     error,
     identity::Identity,
+    named,
 };
 use crate::{
     consensus::shell::Rows,
@@ -46,7 +47,7 @@ pub async fn submit(
     request: Request<v1::SubmitRequest>,
 ) -> Result<v1::SubmitReply, Status> {
     let user = Identity::of(&request)?.user()?;
-    let request = request.into_inner();
+    let mut request = request.into_inner();
     let key = convert::key(&request.key).map_err(|fault| invalid(&fault))?;
     if request.jobs.is_empty() || request.jobs.len() > limit::SUBMIT_BATCH_MAX {
         let why = format!("request has {} jobs", request.jobs.len());
@@ -58,6 +59,7 @@ pub async fn submit(
         let why = format!("request ties {} jobs to others", ties.len());
         return Err(error::status("invalid", why, "send several requests", false));
     }
+    named::resolve(context, &mut request.jobs).await?;
     let mut jobs = Vec::with_capacity(request.jobs.len());
     for wire in request.jobs {
         let spec = wire.into_spec(&user).map_err(|fault| invalid(&fault))?;

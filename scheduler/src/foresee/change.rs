@@ -115,7 +115,13 @@ pub(super) struct Begun {
 
 /// A job without its bytes, which do not decide when it starts.
 fn bare(spec: &JobSpec) -> JobSpec {
-    JobSpec { code: None, datasets: Default::default(), reproduces: None, ..spec.clone() }
+    JobSpec {
+        code: None,
+        datasets: Default::default(),
+        registered: Default::default(),
+        reproduces: None,
+        ..spec.clone()
+    }
 }
 
 fn said(replies: Vec<Reply>) -> Result<Vec<Reply>, Refusal> {

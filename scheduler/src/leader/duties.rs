@@ -2,7 +2,7 @@
 
 use super::{
     checking::Checking, contact::Contacts, copying::Copying, gating::Gating, gating::Training,
-    planning::Planning, sealing::Sealing, signing::Signing,
+    planning::Planning, retraining::Retraining, sealing::Sealing, signing::Signing,
 };
 use crate::state::{
     command::{Command, Effect},
@@ -114,6 +114,7 @@ pub struct Duties {
     gating: Gating,
     training: Training,
     checking: Checking,
+    retraining: Retraining,
 }
 
 impl Duties {
@@ -129,6 +130,7 @@ impl Duties {
             gating: Gating::new(now),
             training: Training::new(now),
             checking: Checking::new(now),
+            retraining: Retraining::new(now),
         }
     }
 
@@ -180,6 +182,8 @@ impl Duties {
         duties.extend(self.training.next(view, now));
         let checks = self.checking.next(view, now, wall, self.planning.is_on_its_way());
         duties.extend(checks.into_iter().map(|it| Duty::Propose(Command::Check(it))));
+        let retrains = self.retraining.next(view, now, wall);
+        duties.extend(retrains.into_iter().map(Duty::Propose));
         duties
     }
 

@@ -10,6 +10,7 @@ pub mod copying;
 pub mod duties;
 mod gating;
 mod planning;
+mod retraining;
 mod sealing;
 mod signing;
 

@@ -188,3 +188,26 @@ fn a_legal_hold_says_who_and_why_and_ends_once() {
     number(send(&mut script, hold(false)));
     assert_eq!(found(&script, "x").hold, None);
 }
+
+#[test]
+fn a_name_stands_for_the_files_of_its_version_or_the_job_is_refused() {
+    let mut script = with_approvers();
+    number(register(&mut script, "ada", "reviews", facts(1, "MIT", 0)));
+    let mut submit = |tree: u8, name: &str| {
+        let registered = [("train".to_owned(), name.parse().unwrap())].into();
+        let spec = JobSpec { registered, ..uses(tree) };
+        let recipe = registry::seal::recipe::recipe(&spec);
+        let plain = registry::seal::recipe::recipe(&uses(tree));
+        assert_eq!(recipe, plain, "the name is no part of the recipe");
+        let new = super::command::NewJob { recipe, spec };
+        match script.send(None, Command::Submit { jobs: vec![new] }) {
+            Reply::Submitted { .. } => Ok(()),
+            other => Err(refusal(other)),
+        }
+    };
+    assert_eq!(submit(1, "reviews@1"), Ok(()));
+    let unknown = submit(1, "reviews@2").unwrap_err();
+    assert!(matches!(unknown, R::UnknownDataset { .. }), "{unknown}");
+    let other = submit(2, "reviews@1").unwrap_err();
+    assert!(matches!(other, R::DatasetDiffers { .. }), "{other}");
+}

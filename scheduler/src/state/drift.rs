@@ -13,7 +13,7 @@ use domain::{
 use registry::{
     ledger::{
         Ledger,
-        drift::{DataInput, DriftCommand, RetrainWanted},
+        drift::{DataInput, DriftCommand, MeasureWanted, RetrainWanted},
     },
     seal::recipe::recipe,
 };
@@ -45,7 +45,8 @@ impl Sched {
             Ok(job) => ledger.retrain_placed(&mut step.rows, step.now, actor, &wanted, job),
             Err(refusal) if wanted.by_hand => return Reply::Refused(refusal),
             Err(refusal) => {
-                Ledger::retrain_held(&mut step.rows, wanted.episode, refusal.to_string());
+                let why = refusal.to_string();
+                ledger.retrain_held(&mut step.rows, step.now, wanted.episode, why);
             }
         }
         reply
@@ -70,14 +71,58 @@ impl Sched {
     }
 }
 
+impl Sched {
+    /// Submits the evaluation of what a retrain made. Where it cannot be, a person evaluates it:
+    /// nothing is suggested before.
+    pub(super) fn measure<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        ledger: &mut Ledger,
+        actor: &str,
+        (wanted, user): (&MeasureWanted, String),
+    ) {
+        let Some(submitted) = step.submitted(wanted.element.job) else { return };
+        let Some(spec) = measuring(submitted.spec, wanted, user) else { return };
+        let recipe = recipe(&spec);
+        if let Ok(job) = self.submit_own(step, actor, NewJob { spec, recipe }) {
+            ledger.measure_placed(&mut step.rows, step.now, actor, wanted, job);
+        }
+    }
+}
+
+/// The job that measured the version, over the files that were made anew.
+fn measuring(before: JobSpec, wanted: &MeasureWanted, user: String) -> Option<JobSpec> {
+    let mut spec = JobSpec { user, ..once_more(before) };
+    let inputs: Vec<_> = spec
+        .datasets
+        .iter()
+        .filter(|(_, set)| set.tree == wanted.before)
+        .map(|(name, _)| name.clone())
+        .collect();
+    if inputs.is_empty() || spec.array.is_some() {
+        return None;
+    }
+    for name in inputs {
+        spec.registered.remove(&name);
+        spec.datasets.insert(name, wanted.after.clone());
+    }
+    Some(spec)
+}
+
+/// A job without what it repeated, waited for or checked: that was for its run alone.
+fn once_more(before: JobSpec) -> JobSpec {
+    JobSpec { reproduces: None, after: Vec::new(), check: None, ..before }
+}
+
 /// The job before, with the new data in the place of the old.
 fn inherit(before: JobSpec, wanted: &RetrainWanted) -> Result<JobSpec, String> {
     if wanted.element.index.is_some() {
         return Err("it was an element of an array; submit a job of its own".into());
     }
-    let mut spec = before.clone();
+    let mut spec = once_more(before.clone());
     for (name, input) in &wanted.data {
         let name = place_of(&spec, name)?;
+        spec.registered.insert(name.clone(), input.dataset.clone());
         spec.datasets.insert(name, captured(input));
     }
     let trees = |spec: &JobSpec| spec.datasets.values().map(|set| set.tree).collect::<Vec<_>>();
@@ -90,10 +135,6 @@ fn inherit(before: JobSpec, wanted: &RetrainWanted) -> Result<JobSpec, String> {
         spec.name.push_str("-retrain");
     }
     spec.user.clone_from(&wanted.user);
-    // What it repeated, waited for or checked was for that run alone.
-    spec.reproduces = None;
-    spec.after = Vec::new();
-    spec.check = None;
     Ok(spec)
 }
 

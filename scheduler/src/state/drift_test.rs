@@ -23,17 +23,17 @@ use registry::{
 };
 use std::collections::BTreeMap;
 
-const HOUR: u64 = 3_600_000;
+pub(super) const HOUR: u64 = 3_600_000;
 
-fn model() -> ModelRef {
+pub(super) fn model() -> ModelRef {
     "llama@1".parse().unwrap()
 }
 
-fn ask(script: &mut Script, command: D) -> Reply {
+pub(super) fn ask(script: &mut Script, command: D) -> Reply {
     script.send(None, Command::Drift(command))
 }
 
-fn dataset(script: &mut Script, tree: u8) {
+pub(super) fn dataset(script: &mut Script, tree: u8) {
     let facts = DatasetFacts {
         tree: Digest([tree; 32]),
         root: Digest([tree; 32]),
@@ -52,14 +52,14 @@ fn dataset(script: &mut Script, tree: u8) {
 }
 
 /// Runs what waits to its sealed artifact, whose files are `of`.
-fn run(script: &mut Script, id: JobId, of: u8) {
+pub(super) fn run(script: &mut Script, id: JobId, of: u8) {
     script.plan();
     let lease = script.lease_of(&id.to_string());
     script.finish(lease, of);
     script.seal(lease);
 }
 
-fn register(script: &mut Script, artifact: u64, metrics: &[(&str, &str)]) -> Reply {
+pub(super) fn register(script: &mut Script, artifact: u64, metrics: &[(&str, &str)]) -> Reply {
     let metrics = metrics.iter().map(|(name, value)| ((*name).into(), value.parse().unwrap()));
     let command = C::RegisterModel {
         family: "llama".into(),
@@ -72,7 +72,7 @@ fn register(script: &mut Script, artifact: u64, metrics: &[(&str, &str)]) -> Rep
 }
 
 /// `llama@1`, made from `corpus@1`; `corpus@2` and `corpus@3` are there too.
-fn trained(metrics: &[(&str, &str)]) -> Script {
+pub(super) fn trained(metrics: &[(&str, &str)]) -> Script {
     let mut script = Script::new();
     script.register(machine("a", 1, "H100"));
     for tree in [1, 2, 3] {
@@ -86,12 +86,12 @@ fn trained(metrics: &[(&str, &str)]) -> Script {
     script
 }
 
-fn policy(dispatch: Dispatch) -> RetrainPolicy {
+pub(super) fn policy(dispatch: Dispatch) -> RetrainPolicy {
     let (cool_down, period) = (Millis(24 * HOUR), Millis(100 * HOUR));
     RetrainPolicy { dispatch, cool_down, budget: 2, period }
 }
 
-fn set(script: &mut Script, policy: RetrainPolicy) -> Reply {
+pub(super) fn set(script: &mut Script, policy: RetrainPolicy) -> Reply {
     let numbers: Vec<f64> = (0..40).map(f64::from).collect();
     let reference = ["inputs/age", "outputs/score"]
         .map(|name| (name.to_owned(), Sketched::of_numbers(&numbers).unwrap()));
@@ -99,14 +99,14 @@ fn set(script: &mut Script, policy: RetrainPolicy) -> Reply {
     ask(script, D::SetMonitor { model, rules, policy, reference: reference.into() })
 }
 
-fn watched(dispatch: Dispatch) -> Script {
+pub(super) fn watched(dispatch: Dispatch) -> Script {
     let mut script = trained(&[("accuracy", "0.91")]);
     number(set(&mut script, policy(dispatch)));
     script
 }
 
 /// What a window of a slice gave.
-fn seen(drifted: bool, slice: &str) -> Seen {
+pub(super) fn seen(drifted: bool, slice: &str) -> Seen {
     let finding = |name: &str, drifted| FeatureFinding {
         feature: name.into(),
         drifted,
@@ -123,31 +123,31 @@ fn seen(drifted: bool, slice: &str) -> Seen {
     }
 }
 
-fn with_data(version: u64, slice: &str) -> Seen {
+pub(super) fn with_data(version: u64, slice: &str) -> Seen {
     let corpus = DatasetRef { name: "corpus".into(), version };
     Seen { data: [(String::new(), corpus)].into(), ..seen(true, slice) }
 }
 
-fn observe(script: &mut Script, seen: Seen) -> Reply {
+pub(super) fn observe(script: &mut Script, seen: Seen) -> Reply {
     ask(script, D::Observe { model: model(), revision: 1, seen })
 }
 
-fn monitor(script: &Script) -> MonitorView {
+pub(super) fn monitor(script: &Script) -> MonitorView {
     drift::monitor(&script.rows, &model()).unwrap()
 }
 
-fn episode(script: &Script, id: u64) -> Episode {
+pub(super) fn episode(script: &Script, id: u64) -> Episode {
     drift::episode(&script.rows, EpisodeId(id)).unwrap()
 }
 
-fn dispatched(script: &Script, id: u64) -> JobId {
+pub(super) fn dispatched(script: &Script, id: u64) -> JobId {
     match episode(script, id).retrain {
         Retrain::Dispatched { job, .. } => job,
         other => panic!("not dispatched: {other:?}"),
     }
 }
 
-fn close(script: &mut Script, id: u64) {
+pub(super) fn close(script: &mut Script, id: u64) {
     number(ask(script, D::Close { episode: EpisodeId(id), reason: "looked at".into() }));
 }
 
@@ -196,8 +196,13 @@ fn the_entry_that_records_drift_submits_one_job_with_the_recipe_and_the_new_data
     let spec = script.view().job_rows(&script.rows, id).unwrap().0.spec;
     assert_eq!(spec.datasets["train"].tree, Digest([2; 32]));
     assert_eq!(spec.datasets["train"].origin, "corpus@2");
-    let alike =
-        JobSpec { datasets: before.datasets.clone(), name: before.name.clone(), ..spec.clone() };
+    assert_eq!(spec.registered["train"].to_string(), "corpus@2");
+    let alike = JobSpec {
+        datasets: before.datasets.clone(),
+        registered: before.registered.clone(),
+        name: before.name.clone(),
+        ..spec.clone()
+    };
     assert_eq!(alike, before, "everything else is inherited");
     assert_eq!((spec.name.as_str(), spec.user.as_str()), ("train-retrain", "ada"));
     number(observe(&mut script, with_data(3, "german")));
@@ -285,44 +290,6 @@ fn a_trigger_has_one_effect_however_often_it_is_sent() {
 }
 
 #[test]
-fn what_a_retrain_made_is_compared_before_a_promotion_is_suggested() {
-    let mut script = watched(Dispatch::Auto);
-    number(observe(&mut script, with_data(2, "")));
-    let id = dispatched(&script, 1);
-    let first = head(&script) + 1;
-    run(&mut script, id, 2);
-    let found = episode(&script, 1).comparison.unwrap();
-    assert_eq!((found.artifact, found.artifact_before), (ArtifactId(2), ArtifactId(1)));
-    assert!(!found.same_bits && found.recipe != found.recipe_before);
-    assert_eq!(found.suggested_seq, None, "its metrics are not known yet");
-    number(register(&mut script, 2, &[("accuracy", "0.94")]));
-    let found = episode(&script, 1).comparison.unwrap();
-    let accuracy = &found.metrics["accuracy"];
-    let text = |it: Option<domain::Decimal>| it.map(|it| it.to_string());
-    assert_eq!(text(accuracy.before).as_deref(), Some("0.91"));
-    assert_eq!(text(accuracy.after).as_deref(), Some("0.94"));
-    let told = kinds(&script, first);
-    let of_drift: Vec<_> = told.iter().filter(|kind| kind.starts_with("drift.")).collect();
-    let compared = "drift.retrain.compared";
-    assert_eq!(of_drift, [compared, compared, "drift.promotion.suggested"]);
-    assert!(!told.iter().any(|kind| kind.starts_with("registry.promotion")), "never applied");
-}
-
-#[test]
-fn without_metrics_digests_decide_and_the_same_bits_suggest_nothing() {
-    for (of, suggests) in [(2, true), (1, false)] {
-        let mut script = trained(&[]);
-        number(set(&mut script, policy(Dispatch::Auto)));
-        number(observe(&mut script, with_data(2, "")));
-        let id = dispatched(&script, 1);
-        run(&mut script, id, of);
-        let found = episode(&script, 1).comparison.unwrap();
-        assert_eq!(found.suggested_seq.is_some(), suggests);
-        assert_eq!(found.same_bits, !suggests);
-    }
-}
-
-#[test]
 fn what_is_wrong_is_refused_by_name_and_leaves_no_row() {
     let mut script = watched(Dispatch::Auto);
     let stranger =
@@ -397,6 +364,14 @@ fn a_blocked_data_set_or_a_queue_that_is_gone_holds_the_retrain() {
     assert!(matches!(taken, Reply::Submitted { .. }), "the cluster goes on");
 }
 
+/// Asks for what the leader would ask for now.
+pub(super) fn resume_due(script: &mut Script) {
+    let due: Vec<_> = script.view().held_retrains().filter(|(_, due)| *due <= script.now).collect();
+    for (episode, _) in due {
+        number(ask(script, D::Resume { episode }));
+    }
+}
+
 /// What may happen to a monitor.
 #[derive(Clone, Debug)]
 enum Happens {
@@ -440,6 +415,7 @@ fn let_happen(script: &mut Script, what: Happens) -> Option<Millis> {
             number(observe(script, Seen { data, ..seen(drifted, slice) }));
         }
     }
+    resume_due(script);
     let after = monitor(script).retrains;
     (after.len() > before.len()).then_some(script.now)
 }
@@ -455,6 +431,8 @@ proptest! {
         let mut started: Vec<Millis> = Vec::new();
         for what in story {
             started.extend(let_happen(&mut script, what));
+            let late = script.view().held_retrains().find(|(_, due)| *due <= script.now);
+            prop_assert_eq!(late, None, "what is due has started, or is held for longer");
             let all = drift::episodes(&script.rows, EpisodeId(0), 1_000);
             let open = all.iter().filter(|it| it.closed.is_none()).map(|it| it.id);
             prop_assert_eq!(open.collect::<Vec<_>>(), monitor(&script).open.into_iter().collect::<Vec<_>>());

@@ -22,7 +22,7 @@ use registry::ledger::RegistryCommand as C;
 const GOOD: &str = r#"{"accuracy": 0.93, "loss": "0.1"}"#;
 
 /// The stored list of an output with these files.
-fn listing(files: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn listing(files: &[(&str, &str)]) -> Vec<u8> {
     let file = |(path, text): &(&str, &str)| TreeFile {
         digest: Digest::of(text.as_bytes()),
         executable: false,
@@ -33,7 +33,7 @@ fn listing(files: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// Runs a job that reads these trees to its sealed output with these files.
-fn evaluate(script: &mut Script, reads: &[Digest], files: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn evaluate(script: &mut Script, reads: &[Digest], files: &[(&str, &str)]) -> Vec<u8> {
     let captured = |tree| Captured { tree, files: 1, size: Bytes(1), origin: "data".into() };
     let named = reads.iter().enumerate().map(|(at, tree)| (format!("d{at}"), captured(*tree)));
     let id = script.submit(JobSpec { datasets: named.collect(), ..job(1, 1) });

@@ -266,6 +266,7 @@ fn submitted(id: JobId, brief: &Brief) -> Submitted {
         interrupt: brief.interrupt,
         verify: brief.verify,
         topology: brief.topology,
+        registered: Default::default(),
         check: brief.check.as_deref().cloned(),
         reservation: brief.reservation.as_deref().map(str::to_owned),
         retain: None,

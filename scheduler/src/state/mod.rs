@@ -47,6 +47,10 @@ mod config_test;
 #[cfg(test)]
 mod dataset_test;
 #[cfg(test)]
+mod drift_compare_test;
+#[cfg(test)]
+mod drift_hold_test;
+#[cfg(test)]
 mod drift_test;
 #[cfg(test)]
 mod evaluation_test;
@@ -227,6 +231,8 @@ impl Cluster {
         actor: &str,
         command: Command,
     ) -> Reply {
+        #[cfg(feature = "planted")]
+        let command = self.planted.hears(command);
         let (sched, ledger) = (&mut self.sched, &mut self.ledger);
         match command {
             Command::Submit { jobs } => sched.submit(step, actor, jobs),

@@ -1,7 +1,13 @@
 //! Bugs that the simulator must catch. Compiled only with the feature `planted`.
 
-use super::{command::Effect, key, sched::Sched, step::Step};
-use domain::{NodeId, link::Report, port::RowRead};
+use super::{
+    command::{Command, Effect},
+    key,
+    sched::Sched,
+    step::Step,
+};
+use domain::{Millis, NodeId, link::Report, port::RowRead};
+use registry::ledger::drift::DriftCommand;
 
 /// Which bugs are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +24,26 @@ pub struct Planted {
     pub inputs_forgotten: bool,
     /// A seal counts whose key was revoked, or whose time is over.
     pub revoked_key_signs: bool,
+    /// A monitor's cool-down counts for nothing.
+    pub cool_down_forgotten: bool,
+    /// A window that is sent twice is another one.
+    pub trigger_forgotten: bool,
+}
+
+impl Planted {
+    /// A command about drift as a ledger with these bugs hears it.
+    pub(super) fn hears(self, mut command: Command) -> Command {
+        match &mut command {
+            Command::Drift(DriftCommand::SetMonitor { policy, .. }) if self.cool_down_forgotten => {
+                policy.cool_down = Millis(0);
+            }
+            Command::Drift(
+                DriftCommand::Observe { seen, .. } | DriftCommand::Alert { seen, .. },
+            ) if self.trigger_forgotten => seen.trigger = None,
+            _ => {}
+        }
+        command
+    }
 }
 
 impl Sched {

@@ -73,6 +73,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         reservation: None,
         retain: None,
         topology: Default::default(),
+        registered: Default::default(),
     }
 }
 

@@ -80,7 +80,7 @@ impl Sched {
                 actor,
             },
         );
-        ledger.retrain_sealed(&mut step.rows, step.now, actor, &artifact);
+        let measure = ledger.retrain_sealed(&mut step.rows, step.now, actor, &artifact);
         self.tickets.remove(&completion.ticket);
         self.forget_account(step, completion.ticket);
         step.rows.remove(key::ticket(completion.ticket));
@@ -92,6 +92,9 @@ impl Sched {
             step.rows.put(key::element(id, position), &row);
             Some(())
         });
+        if let Some(wanted) = measure {
+            self.measure(step, ledger, actor, (&wanted, submitted.spec.user));
+        }
         Reply::Sealed { artifact: artifact.id }
     }
 

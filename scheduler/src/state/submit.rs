@@ -224,6 +224,7 @@ impl Sched {
 
 /// Whether all data sets of a job may be used.
 pub(super) fn check_data<R: RowRead>(step: &Step<'_, R>, spec: &JobSpec) -> Result<(), Refusal> {
+    dataset::check_names(&step.rows, spec).map_err(Refusal::Registry)?;
     let blocked = spec.datasets.values().find_map(|set| dataset::blocked(&step.rows, set.tree));
     blocked.map_or(Ok(()), |(dataset, blocks)| {
         Err(Refusal::Registry(RegistryRefusal::DatasetBlocked { dataset, blocks }))

@@ -22,6 +22,7 @@ pub mod preemption_used;
 pub mod quota_kept;
 mod reason_true;
 mod recipe_function;
+pub mod retrain_once;
 pub mod seal_key;
 mod self_fence;
 mod state_digest;
@@ -146,6 +147,7 @@ impl Laws {
         coverage.key_rotations = self.record.borrow().seals.rotated;
         coverage.key_revocations = self.record.borrow().seals.revoked;
         coverage.seals_refused = self.record.borrow().seals.refused;
+        self.record.borrow().drift().count(coverage);
         Ok(digest)
     }
 
@@ -245,6 +247,7 @@ impl Laws {
         self.record.borrow().seals.settled(world.waited_for_keys())?;
         named_right::check(world)?;
         gate_before_stage::check(world)?;
+        retrain_once::settled(world)?;
         bounded::check(world)?;
         ledger_balances::check(world)?;
         let mut whole = world.servers.iter().filter(|server| world.is_whole(server));

@@ -63,6 +63,11 @@ pub enum DriftCommand {
         /// Why.
         reason: String,
     },
+    /// What held the retrain of an episode is over: the leader asks for it to be decided anew.
+    Resume {
+        /// The episode.
+        episode: EpisodeId,
+    },
 }
 
 /// What was seen of a model.

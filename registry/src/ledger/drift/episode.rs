@@ -128,7 +128,7 @@ impl Ledger {
         observation.episode = Some(episode.id);
         take_in(&mut episode, observation);
         let wanted = self.suggest(act, row, &mut episode);
-        act.rows.put(key::episode(episode.id), &episode);
+        self.put_episode(act, &episode);
         wanted
     }
 
@@ -177,7 +177,7 @@ impl Ledger {
             }
         }
         let over = episode.slices.values().all(|drifts| !drifts);
-        act.rows.put(key::episode(episode.id), &episode);
+        self.put_episode(act, &episode);
         if over {
             row.open = None;
             self.close(act, episode.id, "every slice that drifted has come back".into());
@@ -210,17 +210,7 @@ impl Ledger {
         if matches!(episode.retrain, Retrain::Dispatched { .. }) {
             return None;
         }
-        episode.retrain = Retrain::Suggested;
-        if row.monitor.policy.dispatch != Dispatch::Auto {
-            return None;
-        }
-        match super::retrain::due(act, row, episode) {
-            Ok(wanted) => Some(wanted),
-            Err(held) => {
-                episode.retrain = held;
-                None
-            }
-        }
+        Self::decide(act, row, episode)
     }
 
     /// A person ends an episode.
@@ -262,6 +252,6 @@ impl Ledger {
         });
         self.event(act, "drift.episode.closed", body);
         episode.closed = Some(Closing { reason, by: act.user().to_owned(), since: act.now });
-        act.rows.put(at, &episode);
+        self.put_episode(act, &episode);
     }
 }

@@ -69,3 +69,8 @@ pub fn trigger_number(model: &ModelRef, number: u64) -> Vec<u8> {
 pub fn of_artifact(artifact: ArtifactId) -> Vec<u8> {
     numbered(WAY, 3, artifact.0)
 }
+
+/// The newest episode of a version whose retrain was sealed.
+pub fn compared(model: &ModelRef) -> Vec<u8> {
+    of_model(WAY, 4, model)
+}

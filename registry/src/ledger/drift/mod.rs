@@ -6,11 +6,14 @@ mod episode;
 mod key;
 mod monitor;
 mod observe;
+mod resume;
 mod retrain;
 mod trigger;
 mod view;
 
 pub use command::{DriftCommand, Seen};
+pub use compare::MeasureWanted;
+pub(super) use resume::load_held;
 pub use retrain::{DataInput, RetrainWanted};
 pub use view::{episode, episodes, monitor, monitors, reference};
 
@@ -101,6 +104,7 @@ impl Ledger {
             DriftCommand::Close { episode, reason } => {
                 self.close_by_hand(&mut act, episode, reason).map(Drifted::from)
             }
+            DriftCommand::Resume { episode } => self.resume(&mut act, episode),
         }
     }
 }

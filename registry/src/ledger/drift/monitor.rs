@@ -109,6 +109,7 @@ impl Ledger {
             },
         };
         act.rows.put(key::monitor(&row.monitor.model), &row);
+        self.reconsider(act, &row);
         Ok(revision)
     }
 

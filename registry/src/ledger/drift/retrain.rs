@@ -172,7 +172,7 @@ impl Ledger {
         });
         self.event(&mut act, "drift.retrain.dispatched", body);
         episode.retrain = Retrain::Dispatched { job, since: now, by: by.to_owned() };
-        act.rows.put(at, &episode);
+        self.put_episode(&mut act, &episode);
         act.rows.put_new(key::of_job(job), &episode.id);
         let monitor = key::monitor(&episode.model);
         if let Some(mut row) = act.rows.read::<MonitorRow>(&monitor) {
@@ -186,16 +186,18 @@ impl Ledger {
     /// Records why a retrain's job could not be submitted. It is tried again with the next
     /// observation of drift.
     pub fn retrain_held<R: RowRead>(
+        &mut self,
         rows: &mut Scratch<'_, R>,
+        now: Millis,
         episode: EpisodeId,
         mut why: String,
     ) {
-        let at = key::episode(episode);
-        if let Some(mut row) = rows.read::<Episode>(&at) {
+        let mut act = Act { rows, now, actor: "" };
+        if let Some(mut row) = act.rows.read::<Episode>(&key::episode(episode)) {
             let end = why.floor_char_boundary(limit::REASON_MAX);
             why.truncate(end);
             row.retrain = held(why, None);
-            rows.put(at, &row);
+            self.put_episode(&mut act, &row);
         }
     }
 }

@@ -122,7 +122,7 @@ pub fn image_digest(spec: &JobSpec) -> Option<String> {
 #[must_use]
 pub fn datasets(spec: &JobSpec) -> Vec<NamedDataset> {
     let named = |(name, set): (&String, &domain::job::Captured)| {
-        let version = set.origin.parse::<domain::dataset::DatasetRef>().ok();
+        let version = spec.registered.get(name).cloned();
         NamedDataset {
             dataset: version.as_ref().map_or_else(|| name.clone(), |it| it.name.clone()),
             checksum: Some(set.tree.to_string()),

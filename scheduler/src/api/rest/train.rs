@@ -208,9 +208,10 @@ async fn job(context: &Context, asked: Train) -> Result<v1::Job, Fault> {
         Some(code) => Some(code_of(context, code).await?),
         None => None,
     };
-    let mut datasets = BTreeMap::new();
+    let (mut datasets, mut registered) = (BTreeMap::new(), BTreeMap::new());
     for named in &asked.datasets {
         let (name, captured) = data_of(context, named).await?;
+        registered.insert(name.clone(), captured.origin.clone());
         if datasets.insert(name.clone(), captured).is_some() {
             let why = format!("two data sets would be laid out as `{name}`");
             return Err(Fault::unfit(why, "name each data set once"));
@@ -231,6 +232,7 @@ async fn job(context: &Context, asked: Train) -> Result<v1::Job, Fault> {
         env: asked.env.into_iter().collect(),
         code,
         datasets: datasets.into_iter().collect(),
+        registered_datasets: registered.into_iter().collect(),
         hyperparameters: hyperparameters.map(|(name, it)| (name.clone(), it.to_string())).collect(),
         seed: asked.seed,
         retries: retry.retries.unwrap_or_default(),

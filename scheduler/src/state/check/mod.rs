@@ -150,6 +150,7 @@ fn bundled() -> JobSpec {
         reservation: None,
         retain: None,
         topology: Default::default(),
+        registered: Default::default(),
     }
 }
 
@@ -175,6 +176,7 @@ fn as_run(spec: JobSpec, name: String, run: CheckRun) -> JobSpec {
         check: Some(run),
         reservation: None,
         topology: Default::default(),
+        registered: Default::default(),
         ..spec
     }
 }

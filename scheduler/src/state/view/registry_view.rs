@@ -2,7 +2,7 @@
 
 use super::View;
 use domain::{
-    ElementId, JobId, PromotionId,
+    ElementId, EpisodeId, JobId, Millis, PromotionId,
     model::{FamilyView, LineageView, ModelRef, ModelView},
     port::RowRead,
     promotion::{ApproversView, PolicyDecision, Promotion},
@@ -70,6 +70,11 @@ impl View<'_> {
     /// Promotions that something may still happen to.
     pub fn open_promotions(&self) -> impl Iterator<Item = (PromotionId, OpenPromotion)> + '_ {
         self.ledger.open().iter().map(|(id, open)| (*id, *open))
+    }
+
+    /// Retrains that are held for a time, with its end by the log's clock.
+    pub fn held_retrains(&self) -> impl Iterator<Item = (EpisodeId, Millis)> + '_ {
+        self.ledger.held_retrains().iter().map(|(id, due)| (*id, *due))
     }
 
     /// Whether jobs wait for a policy before training.
