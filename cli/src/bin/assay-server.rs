@@ -44,6 +44,7 @@ async fn serve(config: assay::ServerConfig, stop: assay::BoxedStop) -> Result<()
         collect_after: Duration::from_millis(
             config.collect_after.unwrap_or(domain::limit::COLLECT_AFTER).0,
         ),
+        replay_window: config.replay_window.unwrap_or(domain::limit::REPLAY_WINDOW),
         gates: GateConfig {
             rules: config.gates.rules,
             engine: config.gates.engine,

@@ -62,6 +62,7 @@ pub async fn run(global: &Global, args: ServerInit) -> Result<Exit, Fault> {
         gates: Default::default(),
         rest: None,
         collect_after: None,
+        replay_window: None,
     };
     let config = dir.join(format!("{NAME}.toml"));
     fs::write(&config, server.to_toml()).map_err(|fault| Fault::file(&config, &fault))?;

@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "admins",
     "advertise",
     "ca",
@@ -37,6 +37,7 @@ const KEYS: [&str; 18] = [
     "members",
     "policy_ca",
     "policy_engine",
+    "replay_window",
     "rest",
     "signer",
 ];
@@ -72,6 +73,8 @@ pub struct Server {
     pub rest: Option<SocketAddr>,
     /// Time after which the files of collected results are deleted here, if not the usual one.
     pub collect_after: Option<Millis>,
+    /// Log entries that it can go through again at least, if not as many as usual.
+    pub replay_window: Option<u64>,
 }
 
 impl Server {
@@ -100,6 +103,9 @@ impl Server {
         if let Some(time) = self.collect_after {
             out.push_str(&format!("collect_after = \"{}\"\n", Retain::For(time)));
         }
+        if let Some(entries) = self.replay_window {
+            out.push_str(&format!("replay_window = {entries}\n"));
+        }
         if self.join {
             out.push_str("join = true\n");
         } else {
@@ -122,7 +128,7 @@ pub fn load(path: &Path) -> Result<Server, Fault> {
 fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
     let mut texts = BTreeMap::new();
     let (mut id, mut listen, mut members, mut join) = (None, None, None, false);
-    let mut collect_after = None;
+    let (mut collect_after, mut replay_window) = (None, None);
     let (mut gates, mut signer, mut rest) = (Gates::default(), Draft::default(), None);
     for entry in reader.table(Field { name: "server", node }) {
         let field = Field { name: &entry.key, node: &entry.node };
@@ -135,6 +141,9 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
             "collect_after" => {
                 let remedy = "give a duration such as \"24h\"";
                 collect_after = reader.quantity(field, quantity::duration, remedy);
+            }
+            "replay_window" => {
+                replay_window = reader.whole(field, "give a number of log entries, 0 for none");
             }
             "signer" => signer.read(reader, field),
             name if gates::KEYS.contains(&name) => gates.read(reader, field, base),
@@ -177,6 +186,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
         gates,
         rest,
         collect_after,
+        replay_window,
     })
 }
 
@@ -268,7 +278,8 @@ r1 = "127.0.0.1:7601"
         let gated = Server { gates, ..founder.clone() };
         let open = Server { rest: Some(([0, 0, 0, 0], 7611).into()), ..founder.clone() };
         let hasty = Server { collect_after: Some(Millis(90_000)), ..founder.clone() };
-        for server in [founder, joiner, gated, open, hasty] {
+        let brief = Server { replay_window: Some(0), ..founder.clone() };
+        for server in [founder, joiner, gated, open, hasty, brief] {
             assert_eq!(of(&server.to_toml()).unwrap(), server);
         }
     }

@@ -188,6 +188,7 @@ impl Layout {
             gates: Gates { admins: [user.to_owned()].into(), ..Gates::default() },
             rest: Some(rest),
             collect_after: None,
+            replay_window: None,
         };
         server.to_toml()
     }

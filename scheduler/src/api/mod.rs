@@ -35,6 +35,7 @@ mod promoting;
 mod proof;
 mod query;
 mod registry_calls;
+mod replaying;
 mod reserving;
 mod rest;
 mod restoring;
@@ -52,7 +53,7 @@ pub use keyring::Signers;
 pub use restoring::{RestoreConfig, RestoreError, Restored, restore};
 
 use crate::consensus::{
-    Identity, ReplicaConfig, StoreError,
+    History, Identity, ReplicaConfig, StoreError, Window,
     shell::{Node, Start},
     transport::Transport,
 };
@@ -61,7 +62,7 @@ use blobs::BlobService;
 use chunks::ChunkService;
 use context::Context;
 use datasets::Scans;
-use domain::ReplicaId;
+use domain::{ReplicaId, limit};
 use explained::Explained;
 use foreseeing::Foreseer;
 use forward::Forwarder;
@@ -73,6 +74,7 @@ use metrics::Metrics;
 use proto::v1::{
     agents_server::AgentsServer, assay_server::AssayServer, backups_server::BackupsServer,
     blobs_server::BlobsServer, chunks_server::ChunksServer, peer_server::PeerServer,
+    replays_server::ReplaysServer,
 };
 use registry::blob::{
     chunks::{ChunkFault, ChunkStore},
@@ -123,6 +125,8 @@ pub struct ServerConfig {
     pub rest: Option<SocketAddr>,
     /// Time after which the files of collected results are deleted here.
     pub collect_after: Duration,
+    /// Log entries that it can go through again at least; 0 for none.
+    pub replay_window: u64,
 }
 
 /// A server that cannot start, or must not go on.
@@ -229,14 +233,18 @@ pub async fn serve(
         metrics: Arc::new(Metrics::begin(&node).await),
         events,
     });
+    let window = Window { entries: config.replay_window, bytes: limit::REPLAY_WINDOW_BYTES.0 };
+    let history = Arc::new(History::open(node.store().clone(), window));
     let duties = [
+        tokio::spawn(replaying::keep(context.clone(), history.clone())),
         tokio::spawn(lead::run(context.clone(), effects, heard)),
         tokio::spawn(keeping::run(context.clone())),
         tokio::spawn(sweeping::run(context.clone())),
         tokio::spawn(collecting::run(context.clone(), config.collect_after)),
     ];
     let rest = rest.map(|port| port.serve(context.clone()));
-    let result = listen(&context, config.listen, server_tls, shutdown).await;
+    let replays = replaying::ReplayService::new(context.clone(), history);
+    let result = listen((&context, replays), config.listen, server_tls, shutdown).await;
     futures::future::OptionFuture::from(rest.map(|rest| rest.stop())).await;
     node.stop().await;
     duties.iter().for_each(tokio::task::JoinHandle::abort);
@@ -270,7 +278,7 @@ fn public(context: &Arc<Context>) -> Measured<Explained<AssayServer<service::Pub
 }
 
 async fn listen(
-    context: &Arc<Context>,
+    (context, replays): (&Arc<Context>, replaying::ReplayService),
     listen: SocketAddr,
     tls: tonic::transport::ServerTlsConfig,
     shutdown: impl Future<Output = ()>,
@@ -291,7 +299,8 @@ async fn listen(
         .add_service(explained!(PeerServer::new(peer::PeerService(context.clone()))))
         .add_service(explained!(ChunksServer::new(context.chunks.clone())))
         .add_service(explained!(BlobsServer::new(context.blobs.clone())))
-        .add_service(explained!(BackupsServer::new(context.backups.clone())));
+        .add_service(explained!(BackupsServer::new(context.backups.clone())))
+        .add_service(explained!(ReplaysServer::new(replays)));
     let serving = router.serve_with_incoming_shutdown(door::open(listener), async {
         let _ = stopped.await;
     });
