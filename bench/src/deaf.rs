@@ -13,9 +13,7 @@ use proto::{
     frame,
     v1::{AgentFrame, agents_client::AgentsClient},
 };
-use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose,
-};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose};
 use std::{fs, path::Path, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},

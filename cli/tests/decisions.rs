@@ -94,7 +94,7 @@ fn what_is_outside_the_window_is_refused_by_name() {
     let early = replayed(user, 0, &["--on", "r1"]);
     user.run_job("early");
     let first = number(&early["kept_from"]);
-    // Each job is a good number of entries; the rows that were kept first go with the second window.
+    // Each job is a good number of entries; the first rows go with the second window.
     let mut kept = first;
     for number_of_job in 0..40 {
         if kept > first {

@@ -159,7 +159,8 @@ impl Replay {
             return Err(self.outside(from, "that entry is older", copies));
         }
         if to > self.applied {
-            let why = format!("entry {to} is not here yet: {} has applied {}", self.me, self.applied);
+            let why =
+                format!("entry {to} is not here yet: {} has applied {}", self.me, self.applied);
             return Err(error::status("unavailable", why, "wait, or ask for less", true));
         }
         if from > to.saturating_add(1) {

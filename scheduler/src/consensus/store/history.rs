@@ -305,7 +305,8 @@ impl Fork {
     /// When the disk refuses.
     pub fn change(&self, changes: &[RowChange]) -> Result<(), StoreError> {
         let db = self.db.as_ref().expect("an open fork has a database");
-        let missing = || StoreError::NoFamily { dir: self.dir.clone(), family: self.family.clone() };
+        let missing =
+            || StoreError::NoFamily { dir: self.dir.clone(), family: self.family.clone() };
         let family = db.cf_handle(&self.family).ok_or_else(missing)?;
         let mut batch = WriteBatch::default();
         for change in changes {
