@@ -113,9 +113,11 @@ fn verdict_when(tamper: impl FnOnce(&mut PlanRecord)) -> DecisionView {
     let mut log = life().log;
     tamper(first_plan(&mut log));
     let past = Past::of(&log);
-    let (told, end) = past.replay(1, past.last).unwrap();
+    let (mut told, end) = past.replay(1, past.last).unwrap();
     assert!(end.equal < end.decisions);
-    told.into_iter().find(|it| it.verdict != Verdict::Equal).expect("one differs")
+    // The record is in the audit chain: from there on the state is another.
+    told.sort_by_key(|it| it.entry);
+    told.remove(0)
 }
 
 #[test]
