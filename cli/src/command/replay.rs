@@ -170,10 +170,8 @@ mod tests {
     #[test]
     fn a_decision_that_differs_is_told_with_both_digests() {
         let lines = [Verdict::Equal, Verdict::Plan].map(|it| line(&decision(it), Style::PLAIN));
-        expect![[""]]
-        .assert_eq(&lines.concat());
-        expect![[""]]
-        .assert_eq(&summary(&document(None), Style::PLAIN));
+        expect![[""]].assert_eq(&lines.concat());
+        expect![[""]].assert_eq(&summary(&document(None), Style::PLAIN));
     }
 
     #[test]

@@ -138,13 +138,8 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
             "rest" => rest = address(reader, field),
             "members" => members = Some(read_members(reader, field)),
             "join" => join = read_join(reader, field),
-            "collect_after" => {
-                let remedy = "give a duration such as \"24h\"";
-                collect_after = reader.quantity(field, quantity::duration, remedy);
-            }
-            "replay_window" => {
-                replay_window = reader.whole(field, "give a number of log entries, 0 for none");
-            }
+            "collect_after" => collect_after = read_time(reader, field),
+            "replay_window" => replay_window = read_entries(reader, field),
             "signer" => signer.read(reader, field),
             name if gates::KEYS.contains(&name) => gates.read(reader, field, base),
             name if KEYS.contains(&name) => {
@@ -188,6 +183,14 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
         collect_after,
         replay_window,
     })
+}
+
+fn read_time(reader: &mut Reader, field: Field<'_>) -> Option<Millis> {
+    reader.quantity(field, quantity::duration, "give a duration such as \"24h\"")
+}
+
+fn read_entries(reader: &mut Reader, field: Field<'_>) -> Option<u64> {
+    reader.whole(field, "give a number of log entries, 0 for none")
 }
 
 fn read_join(reader: &mut Reader, field: Field<'_>) -> bool {

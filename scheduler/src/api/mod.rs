@@ -54,9 +54,10 @@ pub use restoring::{RestoreConfig, RestoreError, Restored, restore};
 
 use crate::consensus::{
     History, Identity, ReplicaConfig, StoreError, Window,
-    shell::{Node, Start},
+    shell::{Effects, Node, Start},
     transport::Transport,
 };
+use crate::state::Cluster;
 use backups::BackupService;
 use blobs::BlobService;
 use chunks::ChunkService;
@@ -200,14 +201,7 @@ pub async fn serve(
     let (hub, store, chunks) = stores(&config.dir)?;
     let channels = Channels::new(client_tls.clone());
     let transport = Transport::new(config.id, config.cluster.clone(), client_tls);
-    let (node, effects) = Node::start(Start {
-        dir: config.dir.join("log"),
-        identity: Identity { cluster: config.cluster.clone(), id: config.id },
-        founders: if config.join { BTreeMap::new() } else { config.members.clone() },
-        address: config.advertise.clone(),
-        peers: Arc::new(transport),
-        replica: ReplicaConfig::new(config.id),
-    })?;
+    let (node, effects) = replica(&config, transport)?;
     let (events, heard) = mpsc::channel(EVENTS);
     let (forwarder, forwarding) =
         Forwarder::start(config.cluster.clone(), node.clone(), channels.clone());
@@ -233,8 +227,7 @@ pub async fn serve(
         metrics: Arc::new(Metrics::begin(&node).await),
         events,
     });
-    let window = Window { entries: config.replay_window, bytes: limit::REPLAY_WINDOW_BYTES.0 };
-    let history = Arc::new(History::open(node.store().clone(), window));
+    let history = history(&node, config.replay_window);
     let duties = [
         tokio::spawn(replaying::keep(context.clone(), history.clone())),
         tokio::spawn(lead::run(context.clone(), effects, heard)),
@@ -243,13 +236,34 @@ pub async fn serve(
         tokio::spawn(collecting::run(context.clone(), config.collect_after)),
     ];
     let rest = rest.map(|port| port.serve(context.clone()));
-    let replays = replaying::ReplayService::new(context.clone(), history);
-    let result = listen((&context, replays), config.listen, server_tls, shutdown).await;
+    let parts = (&context, replaying::ReplayService::new(context.clone(), history));
+    let result = listen(parts, config.listen, server_tls, shutdown).await;
     futures::future::OptionFuture::from(rest.map(|rest| rest.stop())).await;
     node.stop().await;
     duties.iter().for_each(tokio::task::JoinHandle::abort);
     forwarding.abort();
     result
+}
+
+/// The replica, linked to the others.
+fn replica(
+    config: &ServerConfig,
+    transport: Transport,
+) -> Result<(Node<Cluster>, Effects), StoreError> {
+    Node::start(Start {
+        dir: config.dir.join("log"),
+        identity: Identity { cluster: config.cluster.clone(), id: config.id },
+        founders: if config.join { BTreeMap::new() } else { config.members.clone() },
+        address: config.advertise.clone(),
+        peers: Arc::new(transport),
+        replica: ReplicaConfig::new(config.id),
+    })
+}
+
+/// What this server keeps of its past.
+fn history(node: &Node<Cluster>, entries: u64) -> Arc<History> {
+    let window = Window { entries, bytes: limit::REPLAY_WINDOW_BYTES.0 };
+    Arc::new(History::open(node.store().clone(), window))
 }
 
 /// What stands on a server's disk beside the log: output of jobs, blobs, checkpoints.
