@@ -130,7 +130,6 @@ mod tests {
     use super::*;
     use crate::output::stable;
     use domain::{Digest, LogIndex, Millis, ReplicaId};
-    use expect_test::expect;
 
     fn decision(verdict: Verdict) -> DecisionView {
         let made = match verdict {
@@ -169,9 +168,16 @@ mod tests {
 
     #[test]
     fn a_decision_that_differs_is_told_with_both_digests() {
-        let lines = [Verdict::Equal, Verdict::Plan].map(|it| line(&decision(it), Style::PLAIN));
-        expect![[""]].assert_eq(&lines.concat());
-        expect![[""]].assert_eq(&summary(&document(None), Style::PLAIN));
+        let [plan, other] = [&b"plan"[..], b"other"].map(Digest::of);
+        let head = "entry       57  place        2 gangs  on       55  policy 6";
+        let shown = |verdict| line(&decision(verdict), Style::PLAIN);
+        assert_eq!(shown(Verdict::Equal), format!("{head}  {plan}  equal\n"));
+        let why = "differs: the leader did not plan by the rules";
+        let told = format!("{head}  recorded {plan}  made {other}  {why}\n");
+        assert_eq!(shown(Verdict::Plan), told);
+        let rows = "entries 2 to 80 on r2, from its rows as of entry 1 through 54 entries";
+        let told = format!("{rows}: 1 of 2 decisions are not equal\n");
+        assert_eq!(summary(&document(None), Style::PLAIN), told);
     }
 
     #[test]
