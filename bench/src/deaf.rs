@@ -91,7 +91,7 @@ impl Deaf {
             let endpoint = Endpoint::from_shared(format!("https://{leader}"))?;
             let endpoint = endpoint.tls_config(tls)?.tcp_nodelay(true);
             let (welcome, welcomed) = oneshot::channel();
-            playing.spawn(async move { play(endpoint, inventory, welcome).await });
+            playing.spawn(play(endpoint, inventory, welcome));
             welcomes.push(welcomed);
         }
         let mut deaf = Self(playing);
@@ -145,7 +145,10 @@ async fn play(endpoint: Endpoint, own: Inventory, welcome: oneshot::Sender<()>) 
             }
             heard = hear(&mut down) => match heard? {
                 Heard::Welcome => {
-                    welcome.take().map(|welcome| welcome.send(()));
+                    if let Some(welcome) = welcome.take() {
+                        // Whoever waited for it may have given up.
+                        let _ = welcome.send(());
+                    }
                 }
                 Heard::Other => {}
                 Heard::End => return Ok(()),

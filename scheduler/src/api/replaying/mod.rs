@@ -49,8 +49,8 @@ pub(super) async fn keep(context: Arc<Context>, history: Arc<History>) {
         let (applied, roomy) = (context.node.applied().borrow().0, context.node.has_room());
         let looks = Arc::clone(&history);
         match tokio::task::spawn_blocking(move || looks.turn(applied, roomy)).await {
-            Ok(Ok(made)) if made => tracing::debug!(applied, "rows kept for replays"),
-            Ok(Ok(_)) => {}
+            Ok(Ok(true)) => tracing::debug!(applied, "rows kept for replays"),
+            Ok(Ok(false)) => {}
             Ok(Err(fault)) => tracing::warn!(%fault, "what replays need is not kept"),
             Err(fault) => tracing::warn!(%fault, "what replays need is not kept"),
         }
