@@ -8,6 +8,7 @@ fn main() -> std::io::Result<()> {
         "v1/blob.proto",
         "v1/chunk.proto",
         "v1/backup.proto",
+        "v1/replay.proto",
     ];
     for file in files {
         println!("cargo:rerun-if-changed={file}");

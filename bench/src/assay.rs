@@ -140,6 +140,11 @@ impl Assay {
         self._dev.pid()
     }
 
+    /// The address of a server.
+    pub fn address(&self, server: usize) -> &str {
+        &self.servers[server % self.servers.len()]
+    }
+
     /// Number of servers.
     pub fn servers(&self) -> usize {
         self.servers.len()

@@ -11,6 +11,7 @@ mod checkpoint;
 mod child;
 mod cpu;
 mod crew;
+mod deaf;
 mod disk;
 mod elections;
 mod etcd;
@@ -21,6 +22,7 @@ mod load;
 mod logs;
 mod model_signing;
 mod noop;
+mod placements;
 mod planner;
 mod queued;
 mod registers;
@@ -184,6 +186,15 @@ enum Command {
         #[arg(long, default_value_t = 1_000_000)]
         decisions: usize,
     },
+    /// Durable placements on three replicas, beside what others published.
+    Placements {
+        /// Jobs.
+        #[arg(long, default_value_t = 100_000)]
+        jobs: usize,
+        /// Played nodes, which hold them all together.
+        #[arg(long, default_value_t = 200)]
+        nodes: usize,
+    },
     /// A gang over two nodes: from one rank's death, or a node's, to the death of the others.
     Gang {
         /// Ranks to kill.
@@ -250,6 +261,7 @@ impl Command {
             "queued",
             "queued --jobs 1000000",
             "planner",
+            "placements",
             "gang",
             "logs",
             "agent",
@@ -278,6 +290,7 @@ impl Command {
             Self::Start { .. } => "start",
             Self::Queued { .. } => "queued",
             Self::Planner { .. } => "planner",
+            Self::Placements { .. } => "placements",
             Self::Gang { .. } => "gang",
             Self::Logs { .. } => "logs",
             Self::Agent { .. } => "agent",
@@ -312,6 +325,7 @@ impl Command {
             Self::Start { samples } => start::run(samples).await,
             Self::Queued { jobs, seconds: time } => queued::run(jobs, seconds(time)).await,
             Self::Planner { decisions } => planner::run(decisions),
+            Self::Placements { jobs, nodes } => placements::run(jobs, nodes).await,
             Self::Gang { kills, nodes } => gang::run(kills, nodes).await,
             Self::Logs { rate, seconds: time } => logs::run(rate, seconds(time)).await,
             Self::Agent { seconds: time } => agent_rest::run(seconds(time)).await,

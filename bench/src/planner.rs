@@ -7,6 +7,7 @@ mod cluster;
 
 use crate::report::{self, Figure, Quantity, Target};
 use anyhow::{Result, anyhow, ensure};
+pub use cluster::node;
 use cluster::{Asks, Memory, job};
 use domain::{Millis, job::JobSpec};
 use std::time::{Duration, Instant};
@@ -151,6 +152,17 @@ fn small() -> Result<()> {
         ))
         .print();
     Ok(())
+}
+
+/// Placements a second of planner and state machine alone, onto nodes that hold them all: the
+/// bound of what one replica can take in. Proposals are as large as the servers' are.
+pub fn placements(nodes: usize, jobs: usize) -> f64 {
+    let mut memory = Memory::with_room(nodes, jobs.div_ceil(nodes));
+    let one = Asks { tasks: 1, gpus: 0, cores: 1 };
+    memory.submit((0..jobs).map(|number| job(number, one)));
+    let start = Instant::now();
+    let filled = memory.fill();
+    filled.placed as f64 / start.elapsed().as_secs_f64()
 }
 
 /// One gang of 128 whole nodes on 10,000, of which every seventh has something running.

@@ -33,6 +33,7 @@ pub mod port;
 pub mod promotion;
 pub mod queue;
 pub mod refusal;
+pub mod replay;
 pub mod reservation;
 pub mod resource;
 pub mod retain;

@@ -215,6 +215,13 @@ pub const GANG_GRACE: Millis = Millis(500);
 pub const DIGEST_EVERY: u64 = 1_024;
 /// Log entries kept after a compaction, for followers that lag.
 pub const LOG_KEPT: u64 = 10_000;
+/// Entries of the past from which a server can go through its log again, at least, if its
+/// configuration says nothing else. Source: ADR-0064.
+pub const REPLAY_WINDOW: u64 = 50_000;
+/// Bytes of log after which that past is cut shorter.
+pub const REPLAY_WINDOW_BYTES: Bytes = Bytes(256 << 20);
+/// Decisions that one question has made again at most. Unit: 128 bytes each while it lasts.
+pub const REPLAY_DECISIONS_MAX: usize = 1_000_000;
 /// Bytes of log kept in memory at most before a compaction.
 pub const LOG_KEPT_BYTES: Bytes = Bytes(64 << 20);
 /// Time between two scrubs of a server's rows, where its configuration says nothing else.

@@ -102,7 +102,7 @@ fn rack(number: usize) -> String {
 }
 
 /// A node of eight GPUs, 96 cores and 1 TiB.
-fn node(number: usize) -> Inventory {
+pub fn node(number: usize) -> Inventory {
     let name = format!("node-{number:05}");
     let gpu = |index| Gpu {
         index,
@@ -132,11 +132,22 @@ fn node(number: usize) -> Inventory {
 impl Memory {
     /// So many empty nodes.
     pub fn of_nodes(nodes: usize) -> Self {
+        Self::of((0..nodes).map(node))
+    }
+
+    /// So many empty nodes with so many cores and GiB each.
+    pub fn with_room(nodes: usize, room: usize) -> Self {
+        let room = room as u64;
+        let (cpu, memory) = (CpuMillis(room * 1_000), Bytes(room << 30));
+        Self::of((0..nodes).map(|number| Inventory { cpu, memory, ..node(number) }))
+    }
+
+    fn of(nodes: impl Iterator<Item = Inventory>) -> Self {
         let rows = BTreeMap::new();
         let cluster = Cluster::load(&rows);
         let mut memory = Self { cluster, rows, at: LogIndex(0), now: Millis(1_000_000) };
-        let register = |number| Command::Register { inventory: node(number), held: Vec::new() };
-        memory.send((0..nodes).map(register).collect());
+        let register = |inventory| Command::Register { inventory, held: Vec::new() };
+        memory.send(nodes.map(register).collect());
         memory
     }
 

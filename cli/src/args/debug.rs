@@ -1,6 +1,7 @@
-//! Arguments of the commands that need no cluster: scores of samples, and looks at documents.
+//! Arguments of the commands that look at things closely: scores of samples, documents, decisions.
 
 use clap::{Args, Subcommand, ValueEnum};
+use domain::ReplicaId;
 use std::path::PathBuf;
 
 // `assay drift score`.
@@ -58,4 +59,20 @@ pub enum Debug {
         #[arg(value_name = "FILE", default_value = "-")]
         file: PathBuf,
     },
+    /// Make plans that are on record again, and compare them byte for byte
+    Replay(Replay),
+}
+
+/// `assay debug replay`.
+#[derive(Args, Debug)]
+pub struct Replay {
+    /// First log entry whose plans are made again; by default the first that can be
+    #[arg(long, value_name = "INDEX", value_parser = clap::value_parser!(u64).range(1..))]
+    pub from: Option<u64>,
+    /// Last one; by default the newest
+    #[arg(long, value_name = "INDEX", value_parser = clap::value_parser!(u64).range(1..))]
+    pub to: Option<u64>,
+    /// The server that is to do it (`r2`); by default any
+    #[arg(long, value_name = "SERVER")]
+    pub on: Option<ReplicaId>,
 }

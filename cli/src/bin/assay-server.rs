@@ -47,6 +47,7 @@ async fn serve(config: assay::ServerConfig, stop: assay::BoxedStop) -> Result<()
         scrub_every: Duration::from_millis(
             config.scrub_every.unwrap_or(domain::limit::SCRUB_EVERY).0,
         ),
+        replay_window: config.replay_window.unwrap_or(domain::limit::REPLAY_WINDOW),
         gates: GateConfig {
             rules: config.gates.rules,
             engine: config.gates.engine,

@@ -5,6 +5,7 @@ pub mod blobs;
 pub mod change;
 pub mod follow;
 pub mod registry;
+pub mod replay;
 pub mod reserve;
 mod wire_fault;
 

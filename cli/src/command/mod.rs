@@ -25,6 +25,7 @@ pub mod process;
 pub mod progress;
 pub mod promotion;
 pub mod queue;
+pub mod replay;
 pub mod reproduce;
 pub mod reservation;
 pub mod server_init;
@@ -146,6 +147,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
             canonical::run(&output(global), &file)
         }
         Command::Debug(Noun { verb: Debug::Pii { file } }) => pii::run(&output(global), &file),
+        Command::Debug(Noun { verb: Debug::Replay(args) }) => replay::run(&context()?, &args).await,
         Command::Key(Noun { verb: args }) => key::run(global, args).await,
         Command::Dev(args) => crate::dev::run(global, args).await,
         Command::Server(args) => server(global, args).await,

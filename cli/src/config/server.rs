@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "admins",
     "advertise",
     "ca",
@@ -37,12 +37,12 @@ const KEYS: [&str; 19] = [
     "members",
     "policy_ca",
     "policy_engine",
+    "replay_window",
     "rest",
     "scrub_every",
     "signer",
 ];
 
-const A_DAY: &str = "give a duration such as \"24h\"";
 
 /// What a server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +77,8 @@ pub struct Server {
     pub collect_after: Option<Millis>,
     /// Time between two scrubs of its rows, if not the usual one.
     pub scrub_every: Option<Millis>,
+    /// Log entries that it can go through again at least, if not as many as usual.
+    pub replay_window: Option<u64>,
 }
 
 impl Server {
@@ -108,6 +110,9 @@ impl Server {
         if let Some(time) = self.scrub_every {
             out.push_str(&format!("scrub_every = \"{}\"\n", Retain::For(time)));
         }
+        if let Some(entries) = self.replay_window {
+            out.push_str(&format!("replay_window = {entries}\n"));
+        }
         if self.join {
             out.push_str("join = true\n");
         } else {
@@ -130,7 +135,7 @@ pub fn load(path: &Path) -> Result<Server, Fault> {
 fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
     let mut texts = BTreeMap::new();
     let (mut id, mut listen, mut members, mut join) = (None, None, None, false);
-    let (mut collect_after, mut scrub_every) = (None, None);
+    let (mut collect_after, mut scrub_every, mut replay_window) = (None, None, None);
     let (mut gates, mut signer, mut rest) = (Gates::default(), Draft::default(), None);
     for entry in reader.table(Field { name: "server", node }) {
         let field = Field { name: &entry.key, node: &entry.node };
@@ -140,8 +145,9 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
             "rest" => rest = address(reader, field),
             "members" => members = Some(read_members(reader, field)),
             "join" => join = read_join(reader, field),
-            "collect_after" => collect_after = reader.quantity(field, quantity::duration, A_DAY),
+            "collect_after" => collect_after = read_time(reader, field),
             "scrub_every" => scrub_every = read_scrub(reader, field),
+            "replay_window" => replay_window = read_entries(reader, field),
             "signer" => signer.read(reader, field),
             name if gates::KEYS.contains(&name) => gates.read(reader, field, base),
             name if KEYS.contains(&name) => {
@@ -184,7 +190,16 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
         rest,
         collect_after,
         scrub_every,
+        replay_window,
     })
+}
+
+fn read_time(reader: &mut Reader, field: Field<'_>) -> Option<Millis> {
+    reader.quantity(field, quantity::duration, "give a duration such as \"24h\"")
+}
+
+fn read_entries(reader: &mut Reader, field: Field<'_>) -> Option<u64> {
+    reader.whole(field, "give a number of log entries, 0 for none")
 }
 
 fn read_join(reader: &mut Reader, field: Field<'_>) -> bool {
@@ -288,7 +303,8 @@ r1 = "127.0.0.1:7601"
         let open = Server { rest: Some(([0, 0, 0, 0], 7611).into()), ..founder.clone() };
         let hasty = Server { collect_after: Some(Millis(90_000)), ..founder.clone() };
         let careful = Server { scrub_every: Some(Millis(600_000)), ..founder.clone() };
-        for server in [founder, joiner, gated, open, hasty, careful] {
+        let brief = Server { replay_window: Some(0), ..founder.clone() };
+        for server in [founder, joiner, gated, open, hasty, careful, brief] {
             assert_eq!(of(&server.to_toml()).unwrap(), server);
         }
     }

@@ -189,6 +189,7 @@ impl Layout {
             rest: Some(rest),
             collect_after: None,
             scrub_every: None,
+            replay_window: None,
         };
         server.to_toml()
     }

@@ -36,6 +36,7 @@ mod promoting;
 mod proof;
 mod query;
 mod registry_calls;
+mod replaying;
 mod reserving;
 mod rest;
 mod restoring;
@@ -55,16 +56,17 @@ pub use keyring::Signers;
 pub use restoring::{RestoreConfig, RestoreError, Restored, restore};
 
 use crate::consensus::{
-    Identity, ReplicaConfig, StoreError,
-    shell::{Node, Start},
+    History, Identity, ReplicaConfig, StoreError, Window,
+    shell::{Effects, Node, Start},
     transport::Transport,
 };
+use crate::state::Cluster;
 use backups::BackupService;
 use blobs::BlobService;
 use chunks::ChunkService;
 use context::Context;
 use datasets::Scans;
-use domain::ReplicaId;
+use domain::{ReplicaId, limit};
 use explained::Explained;
 use foreseeing::Foreseer;
 use forward::Forwarder;
@@ -76,6 +78,7 @@ use metrics::Metrics;
 use proto::v1::{
     agents_server::AgentsServer, assay_server::AssayServer, backups_server::BackupsServer,
     blobs_server::BlobsServer, chunks_server::ChunksServer, peer_server::PeerServer,
+    replays_server::ReplaysServer,
 };
 use registry::blob::{
     chunks::{ChunkFault, ChunkStore},
@@ -129,6 +132,8 @@ pub struct ServerConfig {
     pub collect_after: Duration,
     /// Time between two scrubs of its rows.
     pub scrub_every: Duration,
+    /// Log entries that it can go through again at least; 0 for none.
+    pub replay_window: u64,
 }
 
 /// A server that cannot start, or must not go on.
@@ -201,7 +206,7 @@ pub async fn serve(
     let (hub, store, chunks) = stores(&config.dir)?;
     let channels = Channels::new(client_tls.clone());
     let transport = Transport::new(config.id, config.cluster.clone(), client_tls);
-    let (node, effects) = Node::start(start(&config, transport))?;
+    let (node, effects) = replica(&config, transport)?;
     let (events, heard) = mpsc::channel(EVENTS);
     let (forwarder, forwarding) =
         Forwarder::start(config.cluster.clone(), node.clone(), channels.clone());
@@ -228,14 +233,17 @@ pub async fn serve(
         metrics: Arc::new(Metrics::begin(&node).await),
         events,
     });
+    let history = history(&node, config.replay_window);
     let duties = [
+        tokio::spawn(replaying::keep(context.clone(), history.clone())),
         tokio::spawn(lead::run(context.clone(), effects, heard)),
         tokio::spawn(keeping::run(context.clone())),
         tokio::spawn(sweeping::run(context.clone())),
         tokio::spawn(collecting::run(context.clone(), config.collect_after)),
     ];
     let rest = rest.map(|port| port.serve(context.clone()));
-    let result = listen(&context, config.listen, server_tls, shutdown).await;
+    let parts = (&context, replaying::ReplayService::new(context.clone(), history));
+    let result = listen(parts, config.listen, server_tls, shutdown).await;
     futures::future::OptionFuture::from(rest.map(|rest| rest.stop())).await;
     node.stop().await;
     duties.iter().for_each(tokio::task::JoinHandle::abort);
@@ -243,9 +251,12 @@ pub async fn serve(
     result
 }
 
-/// What a server's replica is.
-fn start(config: &ServerConfig, transport: Transport) -> Start {
-    Start {
+/// The replica, linked to the others.
+fn replica(
+    config: &ServerConfig,
+    transport: Transport,
+) -> Result<(Node<Cluster>, Effects), StoreError> {
+    Node::start(Start {
         dir: config.dir.join("log"),
         identity: Identity { cluster: config.cluster.clone(), id: config.id },
         founders: if config.join { BTreeMap::new() } else { config.members.clone() },
@@ -253,7 +264,13 @@ fn start(config: &ServerConfig, transport: Transport) -> Start {
         peers: Arc::new(transport),
         replica: ReplicaConfig::new(config.id),
         scrub_every: config.scrub_every,
-    }
+    })
+}
+
+/// What this server keeps of its past.
+fn history(node: &Node<Cluster>, entries: u64) -> Arc<History> {
+    let window = Window { entries, bytes: limit::REPLAY_WINDOW_BYTES.0 };
+    Arc::new(History::open(node.store().clone(), window))
 }
 
 /// What stands on a server's disk beside the log: output of jobs, blobs, checkpoints.
@@ -282,7 +299,7 @@ fn public(context: &Arc<Context>) -> Measured<Explained<AssayServer<service::Pub
 }
 
 async fn listen(
-    context: &Arc<Context>,
+    (context, replays): (&Arc<Context>, replaying::ReplayService),
     listen: SocketAddr,
     tls: tonic::transport::ServerTlsConfig,
     shutdown: impl Future<Output = ()>,
@@ -303,7 +320,8 @@ async fn listen(
         .add_service(explained!(PeerServer::new(peer::PeerService(context.clone()))))
         .add_service(explained!(ChunksServer::new(context.chunks.clone())))
         .add_service(explained!(BlobsServer::new(context.blobs.clone())))
-        .add_service(explained!(BackupsServer::new(context.backups.clone())));
+        .add_service(explained!(BackupsServer::new(context.backups.clone())))
+        .add_service(explained!(ReplaysServer::new(replays)));
     let serving = router.serve_with_incoming_shutdown(door::open(listener), async {
         let _ = stopped.await;
     });

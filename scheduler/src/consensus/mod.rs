@@ -25,7 +25,7 @@ pub use replica::{
     Role, StopReason,
 };
 pub use rows::RocksRows;
-pub use store::{Identity, Store, StoreError};
+pub use store::{History, Identity, Store, StoreError, Window};
 pub use write::{AppliedMark, HardState, Install, LogStart, SnapshotMark, StoredEntry, WriteOp};
 
 #[cfg(test)]

@@ -307,6 +307,12 @@ impl<M: Machine + Send + 'static> Node<M> {
         &self.shared.store
     }
 
+    /// Whether the disk has room for more than what must be written.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        matches!(self.shared.mail.space(), Space::Enough)
+    }
+
     /// What this replica is and knows.
     #[must_use]
     pub fn status(&self) -> Status {

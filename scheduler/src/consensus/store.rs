@@ -2,11 +2,13 @@
 
 mod error;
 mod family;
+pub mod history;
 mod options;
 mod restore;
 
 pub use error::StoreError;
 pub use family::Checkpointed;
+pub use history::{Fork, History, PastLog, Window};
 pub use restore::{RESTORED_AHEAD, Saved};
 
 use super::{
@@ -17,6 +19,7 @@ use super::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::ReplicaId;
+use history::Retained;
 use rocksdb::{Direction, IteratorMode, WriteBatch, WriteOptions};
 use std::{
     fs::{self, File},
@@ -55,6 +58,7 @@ pub struct Store {
     dir: PathBuf,
     rows: RocksRows,
     next_family: Arc<AtomicU64>,
+    retained: Arc<Retained>,
 }
 
 /// Stands in the directory while a disk is being made.
@@ -91,6 +95,9 @@ impl Store {
         let refused = |source| StoreError::Directory { dir: dir.to_owned(), source };
         let options = options::database();
         let fresh = begin(dir).map_err(refused)?;
+        if fresh {
+            history::forget(dir).map_err(refused)?;
+        }
         let names = match fresh {
             true => vec![LOG.to_owned(), RAFT.to_owned(), family_name(0)],
             false => Db::list_cf(&options, dir).map_err(failed)?,
@@ -101,7 +108,8 @@ impl Store {
         let next = newest.max().map_or(1, |family: u64| family + 1);
         let rows = RocksRows::new(Arc::clone(&db), 0);
         let next_family = Arc::new(AtomicU64::new(next));
-        let store = Self { db, dir: dir.to_owned(), rows, next_family };
+        let retained = Arc::new(Retained::of(dir));
+        let store = Self { db, dir: dir.to_owned(), rows, next_family, retained };
         store.claim(identity, genesis)?;
         if fresh {
             made(dir).map_err(refused)?;
@@ -220,9 +228,10 @@ impl Store {
         }
         for entry in &op.entries {
             batch.put_cf(&log, entry.index.to_be_bytes(), &entry.bytes);
+            self.retained.wrote(entry.bytes.len());
         }
         if let Some(start) = op.compact_to {
-            let end = (start.index + 1).to_be_bytes();
+            let end = (self.retained.compactable(start.index) + 1).to_be_bytes();
             batch.delete_range_cf(&log, 0u64.to_be_bytes(), end);
             self.put(batch, LOG_START, &start);
         }

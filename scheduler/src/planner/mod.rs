@@ -51,7 +51,7 @@ pub use fit::place_gang;
 pub use free::FreeNode;
 pub use pass::{HOLD_AFTER, Plan, plan};
 pub use reason::why;
-pub use replay::{ReplayFault, replay, replay_preemption};
+pub use replay::{Recorded, ReplayFault, remake, replay, replay_preemption};
 
 /// Version of the rules by which plans are made, recorded with each plan.
 pub const POLICY_VERSION: u32 = 6;

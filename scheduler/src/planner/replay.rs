@@ -2,7 +2,7 @@
 
 use super::{POLICY_VERSION, Plan, plan};
 use crate::state::{command::PlanRecord, preemption::PreemptRecord, view::View};
-use domain::{Digest, LogIndex};
+use domain::{Digest, LogIndex, Millis};
 
 /// Why a recorded plan could not be made again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +53,56 @@ pub enum ReplayFault {
     },
 }
 
+/// What makes a decision again: all that is on record of it but what was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The applied index of the view that it was made on.
+    pub base: LogIndex,
+    /// The `now` that the planner was given.
+    pub now: Millis,
+    /// The budget that the planner was given.
+    pub budget_steps: u64,
+    /// Version of the policy.
+    pub policy_version: u32,
+    /// Digest of the view.
+    pub view: Digest,
+    /// Digest of the decision.
+    pub plan: Digest,
+}
+
+impl From<&PlanRecord> for Recorded {
+    fn from(record: &PlanRecord) -> Self {
+        let &PlanRecord { base, now, budget_steps, policy_version, view, plan, .. } = record;
+        Self { base, now, budget_steps, policy_version, view, plan }
+    }
+}
+
+impl From<&PreemptRecord> for Recorded {
+    fn from(record: &PreemptRecord) -> Self {
+        let &PreemptRecord { base, now, budget_steps, policy_version, view, plan, .. } = record;
+        Self { base, now, budget_steps, policy_version, view, plan }
+    }
+}
+
+/// Plans again what a record's plan was made of: on the same view, by the same rules.
+///
+/// # Errors
+/// When view or rules are others.
+pub fn remake(view: &View<'_>, record: &Recorded) -> Result<Plan, ReplayFault> {
+    let base = record.base;
+    if view.applied() != base {
+        return Err(ReplayFault::Base { recorded: base, shown: view.applied() });
+    }
+    if view.digest() != record.view {
+        return Err(ReplayFault::View { base, recorded: record.view, shown: view.digest() });
+    }
+    if record.policy_version != POLICY_VERSION {
+        let recorded = record.policy_version;
+        return Err(ReplayFault::Policy { recorded, known: POLICY_VERSION });
+    }
+    Ok(plan(view, record.now, record.budget_steps))
+}
+
 /// Makes a plan again from what is on record of it, and compares, byte for byte.
 ///
 /// Source: rulings, 12; law `planner_replays`.
@@ -60,11 +110,10 @@ pub enum ReplayFault {
 /// # Errors
 /// The first thing that differs, with both values.
 pub fn replay(view: &View<'_>, record: &PlanRecord) -> Result<Plan, ReplayFault> {
-    let base = record.base;
-    matches(view, base, record.view, record.policy_version)?;
-    let made = plan(view, record.now, record.budget_steps);
+    let made = remake(view, &record.into())?;
     if made.record != *record {
-        return Err(ReplayFault::Plan { base, recorded: record.plan, made: made.record.plan });
+        let (base, recorded) = (record.base, record.plan);
+        return Err(ReplayFault::Plan { base, recorded, made: made.record.plan });
     }
     Ok(made)
 }
@@ -74,31 +123,11 @@ pub fn replay(view: &View<'_>, record: &PlanRecord) -> Result<Plan, ReplayFault>
 /// # Errors
 /// The first thing that differs, with both values.
 pub fn replay_preemption(view: &View<'_>, record: &PreemptRecord) -> Result<(), ReplayFault> {
-    let base = record.base;
-    matches(view, base, record.view, record.policy_version)?;
-    let made = plan(view, record.now, record.budget_steps).preempt;
+    let made = remake(view, &record.into())?.preempt;
     let digest = made.as_ref().map_or(Digest::default(), |made| made.plan);
     if made.as_ref() != Some(record) {
-        return Err(ReplayFault::Plan { base, recorded: record.plan, made: digest });
-    }
-    Ok(())
-}
-
-/// Whether a record was made on what `view` shows, by the rules that we know.
-fn matches(
-    view: &View<'_>,
-    base: LogIndex,
-    recorded: Digest,
-    policy: u32,
-) -> Result<(), ReplayFault> {
-    if view.applied() != base {
-        return Err(ReplayFault::Base { recorded: base, shown: view.applied() });
-    }
-    if view.digest() != recorded {
-        return Err(ReplayFault::View { base, recorded, shown: view.digest() });
-    }
-    if policy != POLICY_VERSION {
-        return Err(ReplayFault::Policy { recorded: policy, known: POLICY_VERSION });
+        let (base, recorded) = (record.base, record.plan);
+        return Err(ReplayFault::Plan { base, recorded, made: digest });
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::{
     command::{Effect, Placement, PlanRecord, Refusal, Reply},
     key,
     record::Kind,
-    row::AttemptRow,
+    row::{AttemptRow, Submitted},
     sched::{Job, Node, Sched},
     step::Step,
     submit::check_data,
@@ -18,8 +18,20 @@ use domain::{
     resource::{Gpu, TaskResources},
     topology::{self, Level},
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What the event of record says of a lease that was granted.
+#[derive(Serialize)]
+struct Granted {
+    attempt: u32,
+    #[serde(rename = "buildKey")]
+    build_key: String,
+    element: String,
+    lease: String,
+    nodes: Vec<String>,
+}
 
 /// Whether a GPU of this model is what a specification asks for.
 #[must_use]
@@ -56,9 +68,11 @@ impl Sched {
         let evidence = evidence(&plan);
         for placement in plan.placements {
             let Some(class) = self.still_holds(&placement, step.now) else { continue };
-            match self.may_be_used(step, placement.element.job) {
-                true => self.grant(step, actor, placement, class),
-                false => self.hold_for_data(step, placement.element.job),
+            let id = placement.element.job;
+            let submitted = step.submitted(id);
+            match submitted.as_ref().is_none_or(|job| check_data(step, &job.spec).is_ok()) {
+                true => self.grant_of(step, actor, (placement, submitted), class),
+                false => self.hold_for_data(step, id),
             }
         }
         if step.ordinal > granted {
@@ -132,12 +146,24 @@ impl Sched {
         placement: Placement,
         class: String,
     ) {
+        let submitted = step.submitted(placement.element.job);
+        self.grant_of(step, actor, (placement, submitted), class);
+    }
+
+    /// As [`Self::grant`], with what the job was submitted as: a plan has thousands.
+    fn grant_of<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        (placement, submitted): (Placement, Option<Submitted>),
+        class: String,
+    ) {
         let id = LeaseId { index: step.at.0, ordinal: step.ordinal };
         step.ordinal += 1;
         let element = placement.element;
         let lease = self.alter(step, element.job, |job, step| {
             let position = job.position(element)?;
-            let submitted = step.submitted(element.job)?;
+            let submitted = submitted?;
             let recipe = submitted.recipe_of(element);
             let contract = contract::digest(submitted.spec.framework);
             if !job.unqueue(position) {
@@ -201,17 +227,16 @@ fn record_grant<R: RowRead>(step: &mut Step<'_, R>, actor: &str, position: u32, 
         ended: None,
         cause: None,
     };
-    step.rows.put(key::attempt(lease.element.job, position, lease.attempt), &attempt);
-    step.rows.put(key::lease(lease.id), lease);
-    let nodes: Vec<_> = lease.members.iter().map(|member| member.node.to_string()).collect();
-    let member = json!({
-        "attempt": lease.attempt.0,
-        "buildKey": lease.build_key.to_string(),
-        "element": lease.element.to_string(),
-        "lease": lease.id.to_string(),
-        "nodes": nodes,
-    });
-    step.events.add(Kind::LeaseGranted, actor, &member);
+    step.rows.put_new(key::attempt(lease.element.job, position, lease.attempt), &attempt);
+    step.rows.put_new(key::lease(lease.id), lease);
+    let member = Granted {
+        attempt: lease.attempt.0,
+        build_key: lease.build_key.to_string(),
+        element: lease.element.to_string(),
+        lease: lease.id.to_string(),
+        nodes: lease.members.iter().map(|member| member.node.to_string()).collect(),
+    };
+    step.events.add_in_order(Kind::LeaseGranted, actor, &member);
     for member in &lease.members {
         step.effect(Effect::Wanted { node: member.node });
     }

@@ -19,8 +19,8 @@ static CHECKPOINTS: AtomicU64 = AtomicU64::new(1);
 
 /// A frozen copy of the store, on hard links, gone when dropped.
 pub struct Checkpointed {
-    db: Option<Db>,
-    dir: PathBuf,
+    pub(super) db: Option<Db>,
+    pub(super) dir: PathBuf,
     rows: String,
     mark: SnapshotMark,
 }
@@ -38,16 +38,22 @@ impl Store {
         let _ = std::fs::remove_dir_all(self.checkpoints());
     }
 
-    /// Freezes the store as it is now. The mark is read within the copy, so rows and mark agree.
-    ///
-    /// # Errors
-    /// When the copy cannot be made or read.
-    pub fn checkpoint(&self) -> Result<Checkpointed, StoreError> {
+    /// A place for a copy, where nothing is.
+    pub(super) fn fresh_checkpoint(&self) -> Result<PathBuf, StoreError> {
         let parent = self.checkpoints();
         std::fs::create_dir_all(&parent)
             .map_err(|source| StoreError::Directory { dir: parent.clone(), source })?;
         let dir = parent.join(CHECKPOINTS.fetch_add(1, Ordering::Relaxed).to_string());
         let _ = std::fs::remove_dir_all(&dir);
+        Ok(dir)
+    }
+
+    /// Freezes the store as it is now. The mark is read within the copy, so rows and mark agree.
+    ///
+    /// # Errors
+    /// When the copy cannot be made or read.
+    pub fn checkpoint(&self) -> Result<Checkpointed, StoreError> {
+        let dir = self.fresh_checkpoint()?;
         Checkpoint::new(&*self.db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(&dir))
             .map_err(|fault| StoreError::new(&self.dir, fault))?;

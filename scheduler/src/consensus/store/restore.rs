@@ -1,7 +1,9 @@
 //! Makes a server's disk from rows that were saved.
 
 use super::{
-    Db, Identity, LOG, RAFT, RocksRows, Store, StoreError, begin, family_name, made, options,
+    Db, Identity, LOG, RAFT, RocksRows, Store, StoreError, begin, family_name,
+    history::{self, Retained},
+    made, options,
 };
 use crate::consensus::{
     membership::Membership,
@@ -67,7 +69,9 @@ impl Store {
         let db = Arc::new(db);
         let rows = RocksRows::new(Arc::clone(&db), 0);
         let next_family = Arc::new(AtomicU64::new(1));
-        let store = Self { db, dir: dir.to_owned(), rows, next_family };
+        history::forget(dir).map_err(refused)?;
+        let retained = Arc::new(Retained::of(dir));
+        let store = Self { db, dir: dir.to_owned(), rows, next_family, retained };
         for page in pages {
             store.fill(0, &page?)?;
         }
