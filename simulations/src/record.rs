@@ -75,6 +75,30 @@ impl Record {
                 self.answers.entry(key).or_insert_with(|| (at.0, reply.clone()));
             }
         }
+        let after = After { rows, changes: changes(&applied.rows) };
+        self.hold(machine, &after, at, entry, applied);
+        let mut changed = changed(applied);
+        // Some jobs the cluster submits itself, and tells nobody.
+        while machine.view().job(&after, JobId(self.newest + 1)).is_some() {
+            self.newest += 1;
+            changed.insert(JobId(self.newest));
+        }
+        for job in changed {
+            let Some(document) = machine.view().job(&after, job) else { continue };
+            self.lines.entry(job).or_default().insert(at.0, line_digest(&document.line));
+            self.documents.entry(job).or_default().insert(at.0, job_digest(document));
+        }
+    }
+
+    /// Holds the entry to the laws that look at each.
+    fn hold<R: RowRead>(
+        &mut self,
+        machine: &Cluster,
+        after: &After<'_, R>,
+        at: LogIndex,
+        entry: &Entry,
+        applied: &Applied,
+    ) {
         if let Some(what) = quota_kept::broken(&machine.view(), at, entry) {
             self.broken.get_or_insert(what);
         }
@@ -90,29 +114,17 @@ impl Record {
         if let Some(what) = self.used.look(&machine.view(), at) {
             self.broken.get_or_insert(what);
         }
-        let after = After { rows, changes: changes(&applied.rows) };
-        if let Some(what) = self.needed.look(&machine.view(), &after, at, entry) {
+        if let Some(what) = self.needed.look(&machine.view(), after, at, entry) {
             self.broken.get_or_insert(what);
         }
-        if let Err(broken) = self.each.look(&machine.view(), &after, &applied.rows) {
+        if let Err(broken) = self.each.look(&machine.view(), after, &applied.rows) {
             self.broken.get_or_insert(format!("{} (entry {at})", broken.into_words()));
         }
-        if let Some(what) = self.seals.look(&machine.view(), &after, at, entry, applied) {
+        if let Some(what) = self.seals.look(&machine.view(), after, at, entry, applied) {
             self.broken.get_or_insert(what);
         }
-        if let Some(what) = self.drift.look(&after, entry, applied) {
+        if let Some(what) = self.drift.look(after, entry, applied) {
             self.broken.get_or_insert(format!("{what} at entry {at}"));
-        }
-        let mut changed = changed(applied);
-        // Some jobs the cluster submits itself, and tells nobody.
-        while machine.view().job(&after, JobId(self.newest + 1)).is_some() {
-            self.newest += 1;
-            changed.insert(JobId(self.newest));
-        }
-        for job in changed {
-            let Some(document) = machine.view().job(&after, job) else { continue };
-            self.lines.entry(job).or_default().insert(at.0, line_digest(&document.line));
-            self.documents.entry(job).or_default().insert(at.0, job_digest(document));
         }
     }
 

@@ -17,6 +17,8 @@ const CALLS: &[(&str, &[&str], &str)] = &[
             "scheduler/src/state/fork",
             // What the simulated replica is given for its machine passes the call on.
             "simulations/src/machine",
+            // A fork of the past, in which recorded plans are made again and which nobody else sees.
+            "scheduler/src/api/replaying/walk",
             // The planner's benchmark has a cluster without a log.
             "bench/src/planner/cluster",
         ],
@@ -27,7 +29,12 @@ const CALLS: &[(&str, &[&str], &str)] = &[
 /// Who may name a concrete adapter of another's making: crate, where, why.
 const ADAPTERS: &[(&str, &[&str], &str)] = &[
     ("rocksdb::", &["scheduler/src/consensus", "bench/src"], "rows and log are behind `consensus`"),
-    ("raft::", &["scheduler/src/consensus"], "raft-rs is behind `consensus`"),
+    (
+        "raft::",
+        // Which entries of a kept log are commands.
+        &["scheduler/src/consensus", "scheduler/src/api/replaying/walk"],
+        "raft-rs is behind `consensus`",
+    ),
     ("nvml_wrapper::", &["agent/src/driver/gpu"], "GPUs are behind their port"),
     ("object_store::", &["cli/src/s3"], "S3 is behind `s3`"),
     ("aws_sdk_kms::", &["custody/src"], "key stores are behind `Signer`"),
@@ -104,6 +111,10 @@ const SHOWN: &[(&str, &[&str])] = &[
     ("keeping", &["scheduler/src/api/sweeping"]),
     // Why a recorded plan preempted, to be compared with the same plan made again.
     ("preemption", &["simulations/src/record"]),
+    // Which jobs, results and promotions an entry changed, to be held to the laws at once.
+    ("touched", &["simulations/src/law/each_entry"]),
+    ("Touched", &["simulations/src/law/each_entry"]),
+    ("row", &["simulations/src/law/each_entry"]),
 ];
 
 /// Checks one file's code and the paths in it.

@@ -43,7 +43,6 @@ const KEYS: [&str; 20] = [
     "signer",
 ];
 
-
 /// What a server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -169,18 +168,16 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
     let tls = || Some((ca.clone()?, cert.clone()?, key.clone()?));
     let signer = signer.complete(reader, base, keys, tls().unwrap_or_default());
     let (id, listen) = (reader.wanted("id", id), reader.wanted("listen", listen));
+    // A server that joins learns the members from the log.
+    let members = members.or_else(|| join.then(BTreeMap::new));
+    let members = reader.wanted("members", members);
     Some(Server {
         id: id?,
         cluster: cluster?,
         dir: dir?,
         listen: listen?,
         advertise: advertise?,
-        // A server that joins learns the members from the log.
-        members: if join {
-            members.unwrap_or_default()
-        } else {
-            reader.wanted("members", members)?
-        },
+        members: members?,
         join,
         ca: ca?,
         cert: cert?,

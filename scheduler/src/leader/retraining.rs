@@ -3,7 +3,7 @@
 use crate::state::{command::Command, view::View};
 use domain::{EpisodeId, Millis};
 use registry::ledger::drift::DriftCommand;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// Time between two looks at what is held.
 const LOOK_EVERY: Millis = Millis(1_000);
@@ -41,8 +41,8 @@ impl Retraining {
             if commands.len() >= AT_ONCE {
                 break;
             }
-            if !self.asked.contains_key(&episode) {
-                self.asked.insert(episode, (end, now.plus(PATIENCE)));
+            if let Entry::Vacant(free) = self.asked.entry(episode) {
+                free.insert((end, now.plus(PATIENCE)));
                 commands.push(Command::Drift(DriftCommand::Resume { episode }));
             }
         }

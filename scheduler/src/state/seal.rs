@@ -33,6 +33,13 @@ pub(super) struct Completion {
     pub copies: Vec<ReplicaId>,
 }
 
+/// The committed checkpoints of an element whose digests are kept.
+fn checkpoints(rows: &impl RowRead, job: domain::JobId, position: u32) -> Vec<Checkpoint> {
+    let (from, to) = key::checkpoints(job, position);
+    let found = rows.range(&from, &to, limit::CHECKPOINT_DIGESTS_KEPT);
+    found.iter().map(|(key, value)| scratch::decode(key, value)).collect()
+}
+
 impl Sched {
     /// Makes artifact, completion and event one step.
     pub(super) fn complete_seal<R: RowRead>(
@@ -62,10 +69,7 @@ impl Sched {
         let Some(position) = submitted.brief().position(ticket.element) else {
             return step.done();
         };
-        let (from, to) = key::checkpoints(id, position);
-        let found = step.rows.range(&from, &to, limit::CHECKPOINT_DIGESTS_KEPT);
-        let checkpoints: Vec<Checkpoint> =
-            found.iter().map(|(key, value)| scratch::decode(key, value)).collect();
+        let checkpoints = checkpoints(&step.rows, id, position);
         let artifact: Artifact = ledger.seal(
             &mut step.rows,
             SealInput {

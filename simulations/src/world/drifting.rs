@@ -159,7 +159,7 @@ impl Drifting {
 
     /// Watches a version, or one that is watched in another way.
     fn watch<R: RowRead>(&mut self, sight: &Sight<'_, R>) -> Option<DriftCommand> {
-        let model = (*self.one(&sight.trainable())?).model.clone();
+        let model = self.one(&sight.trainable())?.model.clone();
         // A few are enough, and have a longer history.
         let known = sight.monitors.iter().any(|it| it.monitor.model == model);
         if sight.monitors.len() >= 3 && !known {

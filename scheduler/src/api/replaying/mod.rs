@@ -199,7 +199,7 @@ impl Replay {
             decisions.iter().copied().partition(|decision| decision.base() < base);
         // Without `--from`, what was made before the oldest rows is nobody's question.
         let oldest = self.history.copies().first().is_none_or(|oldest| *oldest >= at);
-        if !old.is_empty() && !(self.asked.from == 0 && oldest) {
+        if !old.is_empty() && (self.asked.from != 0 || !oldest) {
             return Ok(false);
         }
         let to = head.to.0;
