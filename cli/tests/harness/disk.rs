@@ -4,7 +4,7 @@
 //! it is started within that namespace.
 
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -87,12 +87,14 @@ impl Disk {
         figures.f_bavail * figures.f_frsize
     }
 
-    /// Takes space until `mib` are left, or all of it.
+    /// Takes space until `mib` are left, or all of it; called again, what was freed meanwhile.
     pub fn leave(&self, mib: u64) {
         let take = self.free().saturating_sub(mib * MIB);
-        let file = File::create(self.path.join("ballast")).unwrap();
+        let file = OpenOptions::new().append(true).create(true).open(self.path.join("ballast"));
+        let file = file.unwrap();
+        let had = file.metadata().unwrap().len();
         if take > 0 {
-            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, take).unwrap();
+            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), had, take).unwrap();
         }
     }
 

@@ -66,7 +66,7 @@ fn a_kms_that_is_down_busy_or_slow_delays_seals_and_nothing_is_lost_or_signed_tw
 
     proxy.set(Mood::Awake);
     until(user, &["one", "two", "three"], "completed");
-    assert_eq!(user.json(&["why", "two"]).unwrap().get("seals"), None, "nothing is waited for");
+    assert_eq!(user.json(&["why", "name=two"]).unwrap().get("seals"), None, "nothing is waited for");
     for artifact in ["a1", "a2", "a3", "a4"] {
         user.ok(&["verify", artifact]);
     }
@@ -86,7 +86,7 @@ fn a_kms_that_is_down_busy_or_slow_delays_seals_and_nothing_is_lost_or_signed_tw
 /// server is asked.
 fn the_key_fault_is_named(user: &crate::harness::User, fault: &str, words: &str) {
     let why = user.until(&format!("`why` says that the key is {fault}"), |user| {
-        let why = user.json(&["why", "two"])?;
+        let why = user.json(&["why", "name=two"])?;
         (why["seals"][0]["fault"] == fault).then_some(why)
     });
     let (wait, reason) = (&why["seals"][0], &why["reasons"][0]);
@@ -97,7 +97,7 @@ fn the_key_fault_is_named(user: &crate::harness::User, fault: &str, words: &str)
     let time = |name: &str| wait[name].as_str().unwrap();
     assert!(wait["tries"].as_u64().unwrap() > 0 && time("since") <= time("last_try"), "{why}");
     assert!(time("last_try") <= time("told"), "{why}");
-    let text = user.ok(&["why", "two"]);
+    let text = user.ok(&["why", "name=two"]);
     assert!(text.contains("holds no GPU") && text.contains("AWS KMS key `"), "{text}");
     assert!(text.contains(words) && text.contains("by server r"), "{text}");
     assert!(text.contains("it is sealed by itself then"), "{text}");
@@ -146,7 +146,7 @@ fn keys_of_a_kms_are_rotated_and_a_disabled_one_is_named() {
             .then_some(())
     });
     let why = user.until("`why` says that the key is refused", |user| {
-        let why = user.json(&["why", "late"])?;
+        let why = user.json(&["why", "name=late"])?;
         (why["seals"][0]["fault"] == "refused").then_some(why)
     });
     let reason = &why["reasons"][0];

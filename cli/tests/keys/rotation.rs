@@ -94,7 +94,7 @@ fn an_old_result_is_verified_by_the_key_that_counted_when_it_was_sealed() {
     until(user, &["late"], "sealing");
     assert!(user.ok(&["key", "list"]).contains("revoked"));
     let why = user.until("`why` names the revoked key", |user| {
-        let text = user.ok(&["why", "late"]);
+        let text = user.ok(&["why", "name=late"]);
         text.contains("counts no more").then_some(text)
     });
     assert!(why.contains(&second[..12]) && why.contains("its file was copied"), "{why}");
