@@ -1,7 +1,7 @@
 //! An emulator of AWS KMS as a process of its own. It proves our code over the SDK's real HTTP
 //! path, not AWS.
 
-use crate::harness::{cluster::free_port, process, until};
+use crate::harness::{alone, cluster::free_port, process, until};
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
@@ -24,6 +24,8 @@ impl Drop for Emulator {
 impl Emulator {
     /// Starts it, installing it first where it is missing.
     pub fn start() -> Self {
+        // Until it listens, a cluster of another test may be given the same port.
+        let _alone = alone();
         let port = free_port();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/kms-emulator");
         let mut command = Command::new(script);

@@ -66,7 +66,11 @@ fn a_kms_that_is_down_busy_or_slow_delays_seals_and_nothing_is_lost_or_signed_tw
 
     proxy.set(Mood::Awake);
     until(user, &["one", "two", "three"], "completed");
-    assert_eq!(user.json(&["why", "name=two"]).unwrap().get("seals"), None, "nothing is waited for");
+    assert_eq!(
+        user.json(&["why", "name=two"]).unwrap().get("seals"),
+        None,
+        "nothing is waited for"
+    );
     for artifact in ["a1", "a2", "a3", "a4"] {
         user.ok(&["verify", artifact]);
     }
