@@ -10,7 +10,7 @@ use crate::{
 use agent::store::{beside::Beside, chunks::Chunks, restore::restore, seal};
 use anyhow::{Context as _, Result, bail};
 use domain::{LeaseId, checkpoint::Checkpoint};
-use registry::{blob::chunks::ChunkStore, seal::walk};
+use registry::{blob::chunks::ChunkStore, files::walk};
 use std::{
     fs::{self, File},
     io::Write,

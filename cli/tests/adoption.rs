@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{ASSAY, cluster::Cluster, process};
+use harness::{cluster::Cluster, process};
 use std::{
     fs::{self, OpenOptions},
     io::Write,
@@ -14,10 +14,13 @@ use std::{
 const LINES: usize = 300;
 const EACH: usize = 50;
 
+/// The agent's program.
+const AGENT: &str = env!("CARGO_BIN_EXE_assay-agent");
+
 /// Another build of the program at `path`: other bytes, the same behaviour.
 fn install(path: &Path, build: &str) {
     let temporary = path.with_extension("new");
-    fs::copy(ASSAY, &temporary).unwrap();
+    fs::copy(AGENT, &temporary).unwrap();
     let mut file = OpenOptions::new().append(true).open(&temporary).unwrap();
     // What follows an ELF file's last section is not looked at.
     file.write_all(build.as_bytes()).unwrap();
@@ -34,7 +37,7 @@ fn printed(cluster: &Cluster) -> usize {
 #[test]
 fn a_job_loses_no_line_and_no_checkpoint_though_its_agent_is_killed_twice_and_then_replaced() {
     let mut cluster = Cluster::set_up();
-    let program = cluster.path("bin/assay");
+    let program = cluster.path("bin/assay-agent");
     fs::create_dir(cluster.path("bin")).unwrap();
     install(&program, "first");
     let path = program.display().to_string();

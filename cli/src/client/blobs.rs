@@ -4,7 +4,7 @@ use super::Client;
 use crate::fault::{Fault, Kind};
 use domain::{Bytes, Digest, limit, tree::Tree};
 use proto::transfer::{self, Source, TransferError};
-use registry::seal::walk;
+use registry::files::walk;
 use std::{
     fs::{self, File},
     path::Path,

@@ -18,5 +18,3 @@ pub mod tensors;
 pub mod tlog;
 pub mod trust;
 pub mod verify;
-
-pub use crate::files::walk;
