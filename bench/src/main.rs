@@ -189,10 +189,10 @@ enum Command {
     /// Durable placements on three replicas, beside what others published.
     Placements {
         /// Jobs.
-        #[arg(long, default_value_t = 100_000)]
+        #[arg(long, default_value_t = 20_000)]
         jobs: usize,
         /// Played nodes, which hold them all together.
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, default_value_t = 50)]
         nodes: usize,
     },
     /// A gang over two nodes: from one rank's death, or a node's, to the death of the others.
