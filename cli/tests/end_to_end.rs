@@ -171,6 +171,8 @@ fn strangers_agree(dev: &Dev) {
     std::fs::write(export.join("model/.gitignore"), "*.tmp").unwrap();
     assert_eq!(verdict(), Some(0), "files of a version control are no part of a model");
     assert_eq!(offline(), Some(0), "nor are they for us");
+    let left_out = of_file(&format!("{to}/model/.gitignore"));
+    assert_eq!(left_out.status.code(), Some(7), "nobody vouches for a file that is left out");
     std::fs::write(export.join("model/.gitmodules"), "").unwrap();
     assert_eq!(verdict(), Some(1), "any other file that was not signed is refused");
     assert_eq!(offline(), Some(7), "by us too");

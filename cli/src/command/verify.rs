@@ -18,6 +18,7 @@ use domain::{
 use proto::v1::{AuditQuery, query_request::What};
 use registry::seal::{
     audit::ChainCheck,
+    bundle::Bundle,
     trust::Trust,
     verify::{Check, verify_export, verify_model},
 };
@@ -99,36 +100,67 @@ pub fn offline(path: &Path, keys: &Path, signature: Option<&Path>) -> Result<Rep
         Fault::file(keys, &why)
             .hint("write one: assay key export FILE, or give a public key in PEM")
     })?;
-    let dir = if path.is_dir() { path.to_owned() } else { export_around(path, signature)? };
+    let file = if path.is_dir() { None } else { Some(SignedFile::find(path, signature)?) };
+    let dir = file.as_ref().map_or(path, |file| file.dir.as_path());
     let mut checks = match signature {
-        Some(signature) => verify_model(&dir, signature, &trust),
-        None => verify_export(&dir, &trust),
+        Some(signature) => verify_model(dir, signature, &trust),
+        None => verify_export(dir, &trust),
     };
-    if !path.is_dir() {
-        let detail = format!("{} is one of the files of {}", path.display(), dir.display());
-        checks.push(Check { name: "file", ok: true, detail });
-    }
+    checks.extend(file.map(|file| file.check()));
     Ok(Report::new(path.display().to_string(), checks, Vec::new()))
 }
 
-/// The export in which a file lies among the files of the model; where another tool's signature is
-/// named, the file's folder.
-fn export_around(file: &Path, signature: Option<&Path>) -> Result<PathBuf, Fault> {
-    let whole = fs::canonicalize(file).map_err(|fault| Fault::file(file, &fault))?;
-    let mut above = whole.ancestors().skip(1);
-    let found = match signature {
-        Some(_) => above.next(),
-        None => {
-            above.find(|dir| dir.ends_with("model") && dir.with_file_name("model.sig").is_file())
-        }
-    };
-    let export = found.and_then(|dir| if signature.is_some() { Some(dir) } else { dir.parent() });
-    export.map(Path::to_owned).ok_or_else(|| {
-        let detail = format!("{} lies in no export: no `model.sig` is near", file.display());
-        Fault::usage("folder", detail).hint(
-            "assay artifact export ID DIR; of a folder that another tool signed: --signature FILE",
-        )
-    })
+/// A file that is verified with the folder in which it was signed.
+struct SignedFile {
+    /// What is verified: the export, or the folder that another tool signed.
+    dir: PathBuf,
+    /// The file's name in the list that is signed.
+    name: String,
+    signature: PathBuf,
+}
+
+impl SignedFile {
+    /// The export in which a file lies among the files of the model; where another tool's
+    /// signature is named, the file's folder.
+    fn find(file: &Path, signature: Option<&Path>) -> Result<Self, Fault> {
+        let whole = fs::canonicalize(file).map_err(|fault| Fault::file(file, &fault))?;
+        let export =
+            |dir: &&Path| dir.ends_with("model") && dir.with_file_name("model.sig").is_file();
+        let mut above = whole.ancestors().skip(1);
+        let model = if signature.is_some() { above.next() } else { above.find(export) };
+        let none = || {
+            let detail = format!("{} lies in no export: no `model.sig` is near", file.display());
+            Fault::usage("folder", detail).hint(
+                "assay artifact export ID DIR; of a folder that another tool signed: --signature \
+                 FILE",
+            )
+        };
+        let model = model.ok_or_else(none)?;
+        let dir = if signature.is_some() { model } else { model.parent().ok_or_else(none)? };
+        let name = whole.strip_prefix(model).map_err(|_| none())?.to_string_lossy().into_owned();
+        let signature = signature.map_or_else(|| dir.join("model.sig"), Path::to_owned);
+        Ok(Self { dir: dir.to_owned(), name, signature })
+    }
+
+    /// Whether the signed list names the file: a signer may leave files out, which then prove
+    /// nothing though they lie in the folder.
+    fn check(&self) -> Check {
+        let named = self.is_named().unwrap_or(false);
+        let detail = match named {
+            true => format!("`{}` is in the signed list of files", self.name),
+            false => format!("`{}` is not in the signed list: nobody vouches for it", self.name),
+        };
+        Check { name: "file", ok: named, detail }
+    }
+
+    /// None where the signature cannot be read, of which other points tell.
+    fn is_named(&self) -> Option<bool> {
+        let bundle: Bundle = serde_json::from_slice(&fs::read(&self.signature).ok()?).ok()?;
+        let (payload, _) = bundle.dsse_envelope.open().ok()?;
+        let statement: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+        let files = statement.pointer("/predicate/resources")?.as_array()?;
+        Some(files.iter().any(|file| file["name"] == self.name.as_str()))
+    }
 }
 
 /// Verifies an artifact of the registry: all of its bytes, and its place in the record.
