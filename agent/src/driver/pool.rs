@@ -5,19 +5,26 @@ use super::{
     dirs::{LeaseDirs, NodeDirs, remove},
     supervisor::HOUSEKEEPING,
 };
-use domain::{Millis, limit::KILL_GRACE};
+use domain::{LeaseId, Millis, limit::KILL_GRACE};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     fs, io,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+use tokio::sync::watch;
 
 /// Emptied folders that wait for a lease.
 const POOL_MAX: usize = 4_096;
 /// Time for which they rest.
 const REST: Millis = Millis(15_000);
 const _: () = assert!(REST.0 > HOUSEKEEPING.as_millis() as u64 + KILL_GRACE.0);
+
+/// A disk with less than this part of it free is tight.
+const TIGHT: u64 = 10;
+/// Longest wait, on a tight disk, for what earlier leases left to be removed.
+const ROOM_WAIT: Duration = Duration::from_secs(30);
 
 /// Emptied folders of earlier leases, for later ones.
 ///
@@ -33,6 +40,23 @@ pub struct FolderPool {
     dir: PathBuf,
     rest: Millis,
     free: Mutex<Free>,
+    /// Leases whose folders are on their way back.
+    leaving: watch::Sender<BTreeSet<LeaseId>>,
+}
+
+/// A lease's folders are on their way back for as long as this lives.
+#[derive(Debug)]
+pub struct Leaving {
+    pool: Arc<FolderPool>,
+    lease: LeaseId,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.pool.leaving.send_modify(|leaving| {
+            leaving.remove(&self.lease);
+        });
+    }
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +88,34 @@ impl FolderPool {
         let dir = dirs.root.join("pool");
         remove(&dir)?;
         fs::create_dir_all(&dir)?;
-        Ok(Self { dir, rest, free: Mutex::default() })
+        Ok(Self { dir, rest, free: Mutex::default(), leaving: watch::Sender::default() })
+    }
+
+    /// Says that a lease's folders are on their way back.
+    #[must_use]
+    pub fn leaving(self: &Arc<Self>, lease: LeaseId) -> Leaving {
+        self.leaving.send_modify(|leaving| {
+            leaving.insert(lease);
+        });
+        Leaving { pool: Arc::clone(self), lease }
+    }
+
+    /// Waits, on a tight disk, until what earlier leases left is removed: a task that starts
+    /// while its room is still held would fail for want of it, and by the time that somebody
+    /// looks for the cause there is room. After [`ROOM_WAIT`] it has to do with what is free.
+    pub async fn room(&self) {
+        let Ok(figures) = rustix::fs::statvfs(&self.dir) else { return };
+        if figures.f_bavail < figures.f_blocks / TIGHT {
+            self.all_left().await;
+        }
+    }
+
+    async fn all_left(&self) {
+        let mut seen = self.leaving.subscribe();
+        let earlier = seen.borrow().clone();
+        let gone = seen.wait_for(|leaving| leaving.is_disjoint(&earlier));
+        // Its sender lives as long as `self`, so there is nothing to hear of but the wait's end.
+        let _ = tokio::time::timeout(ROOM_WAIT, gone).await;
     }
 
     /// Makes a lease's folders, from emptied ones if some have rested.
@@ -121,7 +172,6 @@ impl FolderPool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::LeaseId;
     use std::{
         fs::Permissions,
         os::unix::fs::{MetadataExt, PermissionsExt},
@@ -168,6 +218,25 @@ mod tests {
         pool.give_back(&lease, Reuse::AtOnce).unwrap();
         pool.take(&lease).unwrap();
         assert_eq!(lease.root.metadata().unwrap().ino(), other, "nobody knows of it");
+    }
+
+    #[tokio::test]
+    async fn a_tight_disk_is_waited_for_until_what_was_leaving_has_left() {
+        let root = tempfile::tempdir().unwrap();
+        let pool = Arc::new(FolderPool::open(&NodeDirs { root: root.path().to_owned() }).unwrap());
+        pool.all_left().await;
+        let lease = |index| LeaseId { index, ordinal: 0 };
+        let earlier = pool.leaving(lease(1));
+        let waiting = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move { pool.all_left().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        let later = pool.leaving(lease(2));
+        drop(earlier);
+        waiting.await.unwrap();
+        drop(later);
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub async fn prepare(
     blobs: &impl Stores,
 ) -> Result<(), EndCause> {
     let Store { pool, cache, images } = store;
+    pool.room().await;
     let (folders, pool) = (dirs.clone(), Arc::clone(pool));
     blocking(move || pool.take(&folders).map_err(|why| io_cause("folders of the attempt", &why)))
         .await?;

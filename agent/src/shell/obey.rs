@@ -174,12 +174,14 @@ impl<B: Stores> Shell<B> {
         self.tell(Tail::Remove { lease, closed });
         self.order(Order::Forget { lease });
         let pool = Arc::clone(&self.pool);
+        let leaving = pool.leaving(lease);
         self.sweeping.spawn(async move {
             let after = if alone && is_closed.await.is_ok() { AtOnce } else { Rest };
             let given = tokio::task::spawn_blocking(move || pool.give_back(&dirs, after)).await;
             if let Ok(Err(why)) = given {
                 tracing::warn!(%lease, %why, "folders not removed; the next start removes them");
             }
+            drop(leaving);
         });
     }
 }
