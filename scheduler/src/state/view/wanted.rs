@@ -135,8 +135,8 @@ impl View<'_> {
     }
 }
 
-fn checkpoints(rows: &impl RowRead, job: JobId, position: u32) -> Vec<Checkpoint> {
-    let (from, to) = super::key::checkpoints(job, position);
+pub(super) fn checkpoints(rows: &impl RowRead, job: JobId, position: u32) -> Vec<Checkpoint> {
+    let (from, to) = super::super::key::checkpoints(job, position);
     let page = rows.range(&from, &to, limit::CHECKPOINT_DIGESTS_KEPT);
     page.iter().map(|(key, value)| scratch::decode(key, value)).collect()
 }
