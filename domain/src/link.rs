@@ -165,7 +165,7 @@ pub enum Down {
         /// The heartbeat's number. The lease time counts from when it was sent.
         seq: u64,
     },
-    /// All leases that this node is to hold, and no others.
+    /// All leases that this node is to hold, and no others. The first of a stream.
     Wanted {
         /// The log index that this shows.
         at: LogIndex,
@@ -203,6 +203,16 @@ pub enum Down {
     Accuse {
         /// The charge.
         accusation: Accusation,
+    },
+    /// What has changed of [`Down::Wanted`] since this stream last said: most changes of a node
+    /// that holds hundreds of leases are of one of them.
+    WantedNews {
+        /// The log index that this shows.
+        at: LogIndex,
+        /// All leases that this node is to hold, and no others, ascending.
+        held: Vec<LeaseId>,
+        /// Those that this stream has not told as they are now.
+        leases: Vec<WantedLease>,
     },
 }
 

@@ -347,7 +347,7 @@ impl Server {
             Caller::Read { client, call, .. } => asks.push(Ask::ReadAnswer(client, call, None)),
             Caller::Register { node, link } => match reply {
                 Some(Reply::Registered { node: id }) => {
-                    let session = Session { node, id: Some(id), dirty: true };
+                    let session = Session { node, id: Some(id), dirty: true, told: None };
                     self.sessions.insert(link, session);
                     asks.push(Ask::Tell(link, Down::Welcome { node: id }));
                     self.contact(link, now, asks);

@@ -2,6 +2,7 @@
 
 use crate::read::ReadOf;
 use domain::NodeId;
+use scheduler::state::view::Told;
 use std::collections::BTreeMap;
 
 #[expect(missing_docs, reason = "fields say by their names what they are")]
@@ -39,8 +40,10 @@ pub struct Session {
     pub node: usize,
     /// Its id in the cluster, once registered.
     pub id: Option<NodeId>,
-    /// What it was last told to hold, so that only changes are sent.
+    /// Whether what it is to hold has changed.
     pub dirty: bool,
+    /// What it was told to hold, so that only what is new is sent.
+    pub told: Option<Told>,
 }
 
 /// All streams to one server.

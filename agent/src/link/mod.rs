@@ -154,6 +154,7 @@ async fn listen(mut stream: tonic::Streaming<AgentFrame>, events: &mpsc::Sender<
             Down::Welcome { .. } => welcomed = true,
             Down::Contact { .. }
             | Down::Wanted { .. }
+            | Down::WantedNews { .. }
             | Down::Recorded { .. }
             | Down::LogHave { .. }
             | Down::Accept { .. }

@@ -59,6 +59,8 @@ struct World {
     /// When the newest answered heartbeat was sent.
     renewed: Option<Millis>,
     wanted: BTreeMap<LeaseId, WantedLease>,
+    /// Whether this stream has told what is wanted.
+    told: bool,
     running: BTreeMap<LeaseId, OnDisconnect>,
     ever_wanted: BTreeSet<LeaseId>,
     ever_started: BTreeSet<LeaseId>,
@@ -79,6 +81,7 @@ impl World {
             renewed: None,
             wanted: BTreeMap::new(),
             running: BTreeMap::new(),
+            told: false,
             ever_wanted: BTreeSet::new(),
             ever_started: BTreeSet::new(),
             open: BTreeMap::new(),
@@ -146,6 +149,7 @@ impl World {
         let fault = || EndCause::Prepare { detail: "x".into() };
         match step {
             Move::Connect => {
+                self.told = false;
                 self.feed(Input::Connected);
                 self.feed(Input::Down(Down::Welcome { node: NodeId(1) }));
             }
@@ -237,9 +241,17 @@ impl World {
             };
             next.insert(id, wanted);
         }
-        self.wanted = next.clone();
-        let leases = next.into_values().collect();
-        self.feed(Input::Down(Down::Wanted { at: LogIndex(self.at), leases }));
+        let before = std::mem::replace(&mut self.wanted, next.clone());
+        let at = LogIndex(self.at);
+        let down = match std::mem::replace(&mut self.told, true) {
+            false => Down::Wanted { at, leases: next.into_values().collect() },
+            true => {
+                let held = next.keys().copied().collect();
+                let news = next.into_iter().filter(|(id, wanted)| before.get(id) != Some(wanted));
+                Down::WantedNews { at, held, leases: news.map(|(_, wanted)| wanted).collect() }
+            }
+        };
+        self.feed(Input::Down(down));
         for lease in self.running.keys() {
             let wanted = self.wanted.get(lease);
             assert!(wanted.is_some_and(WantedLease::may_run), "{lease} runs though not wanted");

@@ -118,14 +118,19 @@ impl AgentMachine {
         }
     }
 
-    /// Obeys the list of all leases that this node is to hold.
-    pub(super) fn wanted(&mut self, at: LogIndex, leases: Vec<WantedLease>, now: Millis) {
+    /// Obeys the list of all leases that this node is to hold, and what is new of some of them.
+    pub(super) fn wanted(
+        &mut self,
+        at: LogIndex,
+        held: &BTreeSet<LeaseId>,
+        leases: Vec<WantedLease>,
+        now: Millis,
+    ) {
         if at < self.seen {
             return;
         }
         self.seen = at;
-        let named: BTreeSet<_> = leases.iter().map(|wanted| wanted.lease.id).collect();
-        let taken: Vec<_> = self.leases.keys().filter(|id| !named.contains(id)).copied().collect();
+        let taken: Vec<_> = self.leases.keys().filter(|id| !held.contains(id)).copied().collect();
         for lease in taken {
             if lease.index <= at.0 {
                 self.take_away(lease);

@@ -26,6 +26,8 @@ mod notice_test;
 mod script;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod wanted_test;
 
 #[cfg(test)]
 pub(crate) use script::{inventory as tests_inventory, tests_lease};
@@ -164,7 +166,13 @@ impl AgentMachine {
                 self.reports.forget_sent();
             }
             Down::Contact { seq } => self.renew(seq),
-            Down::Wanted { at, leases } => self.wanted(at, leases, now),
+            Down::Wanted { at, leases } => {
+                let held = leases.iter().map(|wanted| wanted.lease.id).collect();
+                self.wanted(at, &held, leases, now);
+            }
+            Down::WantedNews { at, held, leases } => {
+                self.wanted(at, &held.into_iter().collect(), leases, now);
+            }
             Down::Recorded { seq, refused } => self.recorded(seq, refused),
             // The shell's link and log follower obey these.
             Down::Redirect { .. }

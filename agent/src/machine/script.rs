@@ -164,6 +164,12 @@ fn input(line: &str) -> Input {
             at: LogIndex(number(1)),
             leases: words[2..].iter().map(|word| wanted(word)).collect(),
         }),
+        // `news AT LEASE,LEASE.. [WANTED..]`: all that is held, then what is new of them.
+        "news" => Input::Down(Down::WantedNews {
+            at: LogIndex(number(1)),
+            held: words[2].split(',').filter_map(|id| id.parse().ok()).collect(),
+            leases: words[3..].iter().map(|word| wanted(word)).collect(),
+        }),
         "recorded" => Input::Down(Down::Recorded { seq: number(1), refused: None }),
         "refused" => Input::Down(Down::Recorded { seq: number(1), refused: Some("stale".into()) }),
         "prepared" => Input::Prepared { lease: id(), result: result(2) },

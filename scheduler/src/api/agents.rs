@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     leader::duties::Event,
-    state::command::{Command, Refusal, Reply},
+    state::{
+        command::{Command, Refusal, Reply},
+        view::{Told, WantedNews},
+    },
 };
 use domain::{
     Digest, LeaseId, NodeId, RequestKey,
@@ -147,7 +150,7 @@ impl Session {
         changed: &tokio::sync::Notify,
     ) -> Result<(), Status> {
         let reports = Arc::new(Semaphore::new(REPORTS_AT_ONCE));
-        let mut followed = BTreeSet::new();
+        let (mut followed, mut told) = (BTreeSet::new(), None);
         changed.notify_one();
         loop {
             // Both arms are cancel-safe: `message` of a stream and `notified` lose nothing.
@@ -164,7 +167,7 @@ impl Session {
                         let leader = self.context.node.leader_address().unwrap_or_default();
                         return send(&self.out, &Down::Redirect { leader }).await;
                     }
-                    self.send_wanted(&mut followed).await?;
+                    self.send_wanted(&mut followed, &mut told).await?;
                 }
             }
         }
@@ -174,37 +177,46 @@ impl Session {
     async fn send_wanted(
         &self,
         followed: &mut BTreeSet<(LeaseId, LogSource)>,
+        told: &mut Option<Told>,
     ) -> Result<(), Status> {
         let node = self.node;
+        let before = told.take();
+        let first = before.is_none();
         let cluster_name = self.context.cluster.clone();
         let read = self.context.node.read_local(move |cluster, rows| {
             let view = cluster.view();
-            let leases = view.wanted(node, &cluster_name, rows);
-            (view.applied(), leases, view.acceptances(node), view.accusations(node))
+            let news = view.wanted_news(node, &cluster_name, rows, before.unwrap_or_default());
+            (view.applied(), news, view.acceptances(node), view.accusations(node))
         });
-        let (at, leases, accepted, accused) =
+        let (at, WantedNews { held, leases, told: now }, accepted, accused) =
             read.await.map_err(|fault| super::query::unreadable(&fault))?;
-        let mut held = BTreeSet::new();
+        let ids: BTreeSet<_> = held.iter().copied().collect();
+        followed.retain(|(lease, _)| ids.contains(lease));
+        let mut fresh = BTreeSet::new();
         for wanted in &leases {
             let Some(member) = wanted.lease.member(self.node) else { continue };
             for task in &member.tasks {
-                held.insert((wanted.lease.id, LogSource::Output { rank: task.rank }));
-                held.insert((wanted.lease.id, LogSource::Metrics { rank: task.rank }));
+                fresh.insert((wanted.lease.id, LogSource::Output { rank: task.rank }));
+                fresh.insert((wanted.lease.id, LogSource::Metrics { rank: task.rank }));
             }
         }
-        send(&self.out, &Down::Wanted { at, leases }).await?;
+        let down = match first {
+            true => Down::Wanted { at, leases },
+            false => Down::WantedNews { at, held, leases },
+        };
+        send(&self.out, &down).await?;
+        *told = Some(now);
         for acceptance in accepted {
             send(&self.out, &Down::Accept { acceptance }).await?;
         }
         for accusation in accused {
             send(&self.out, &Down::Accuse { accusation }).await?;
         }
-        for (lease, source) in &held {
-            if !followed.contains(&(*lease, *source)) {
-                self.send_have(*lease, *source).await?;
+        for (lease, source) in fresh {
+            if followed.insert((lease, source)) {
+                self.send_have(lease, source).await?;
             }
         }
-        *followed = held;
         Ok(())
     }
 

@@ -30,7 +30,7 @@ type Members = Vec<(u32, Vec<(u32, Vec<u32>)>)>;
 
 /// One command, whose small numbers pick among what there is.
 #[derive(Clone, Debug)]
-enum Move {
+pub(super) enum Move {
     Submit { tasks: u32, gpus: u32, priority: i32, retries: u32, confirmed: bool, h100: bool },
     SubmitArray { count: u32, at_once: u32 },
     Reproduce { job: u64 },
@@ -352,13 +352,13 @@ fn registry_act(script: &Script, act: u8, on: u64, who: u8) -> RegistryCommand {
 }
 
 /// Moves that become one entry, each with or without a key.
-type Batch = Vec<(Move, Option<u8>)>;
+pub(super) type Batch = Vec<(Move, Option<u8>)>;
 
-fn any_log() -> impl Strategy<Value = Vec<Batch>> {
+pub(super) fn any_log() -> impl Strategy<Value = Vec<Batch>> {
     vec(vec((any_move(), prop::option::weighted(0.3, 0u8..20)), 1..4), 1..60)
 }
 
-fn run(script: &mut Script, log: Vec<Batch>) {
+pub(super) fn run(script: &mut Script, log: Vec<Batch>) {
     for batch in log {
         let members = batch
             .into_iter()

@@ -82,6 +82,8 @@ mod stories;
 mod tie_test;
 #[cfg(test)]
 mod waits_test;
+#[cfg(test)]
+mod wanted_test;
 
 pub use command::Applied;
 pub use place::gpu_matches;

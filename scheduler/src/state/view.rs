@@ -10,12 +10,14 @@ mod queues;
 mod registry_view;
 mod retained;
 mod usage;
+mod wanted;
 mod windows;
 
 pub use documents::JobFilter;
 pub use ended::{EndedRun, ended_runs};
 pub use retained::Place;
 pub use usage::{UsageAsked, UsageBy};
+pub use wanted::{Told, WantedNews};
 
 use super::{
     queue::{Bar, Queue},
@@ -25,13 +27,9 @@ use super::{
 use domain::{
     Digest, JobId, LeaseId, LogIndex, Millis, NodeId,
     artifact::SealTicket,
-    checkpoint::Checkpoint,
     chunks::Pin,
     health::{Acceptance, HeldGpu},
-    lease::{Lease, Phase},
-    limit,
-    link::WantedLease,
-    node::Inventory,
+    lease::Lease,
     port::RowRead,
     queue::{ClusterConfig, ConfigError},
     scratch::{self, SetHash},
@@ -254,53 +252,6 @@ impl<'a> View<'a> {
         gpus.iter().filter_map(word).collect()
     }
 
-    /// What a node is to hold.
-    #[must_use]
-    pub fn wanted(&self, id: NodeId, cluster: &str, rows: &impl RowRead) -> Vec<WantedLease> {
-        let Some(node) = self.sched.nodes.get(&id) else { return Vec::new() };
-        let leases = node.leases.iter().filter_map(|lease| self.sched.leases.get(lease));
-        let needs = leases.filter(|lease| match &lease.phase {
-            Phase::Stopping { remaining, .. } => remaining.contains(&id),
-            Phase::Preparing { .. } | Phase::Started { .. } => true,
-        });
-        needs.filter_map(|lease| self.wanted_lease(id, lease, cluster, rows)).collect()
-    }
-
-    fn wanted_lease(
-        &self,
-        node: NodeId,
-        lease: &Lease,
-        cluster: &str,
-        rows: &impl RowRead,
-    ) -> Option<WantedLease> {
-        let submitted = submitted(rows, lease.element.job)?;
-        let position = submitted.brief().position(lease.element)?;
-        let recipe = submitted.recipe_of(lease.element);
-        let lead = self.sched.nodes.get(&lease.lead())?;
-        let master_addr = match lease.members.len() {
-            1 => "127.0.0.1".to_owned(),
-            _ => lead.row.inventory.name.clone(),
-        };
-        Some(WantedLease {
-            lease: lease.clone(),
-            spec: submitted.spec,
-            recipe,
-            master_addr,
-            checkpoints: checkpoints(rows, lease.element.job, position),
-            cluster: cluster.to_owned(),
-            inventories: if node == lease.lead() { self.inventories(lease) } else { Vec::new() },
-        })
-    }
-
-    /// The machines of a gang over several nodes.
-    fn inventories(&self, lease: &Lease) -> Vec<Inventory> {
-        if lease.members.len() == 1 {
-            return Vec::new();
-        }
-        let nodes = lease.members.iter().filter_map(|member| self.node(member.node));
-        nodes.map(|row| row.inventory.clone()).collect()
-    }
-
     /// Whether a list of chunks is needed that these attempts have put on a server.
     #[must_use]
     pub fn needs_list(&self, rows: &impl RowRead, list: Digest, pins: &BTreeSet<Pin>) -> bool {
@@ -329,10 +280,4 @@ impl<'a> View<'a> {
 fn submitted(rows: &impl RowRead, id: JobId) -> Option<Submitted> {
     let key = super::key::job_spec(id);
     Some(scratch::decode(&key, &rows.get(&key)?))
-}
-
-fn checkpoints(rows: &impl RowRead, job: JobId, position: u32) -> Vec<Checkpoint> {
-    let (from, to) = super::key::checkpoints(job, position);
-    let page = rows.range(&from, &to, limit::CHECKPOINT_DIGESTS_KEPT);
-    page.iter().map(|(key, value)| scratch::decode(key, value)).collect()
 }

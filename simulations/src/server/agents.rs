@@ -9,7 +9,10 @@ use domain::{
 use scheduler::{
     consensus::Input,
     leader::duties::Event,
-    state::command::{Command, Effect, Request},
+    state::{
+        command::{Command, Effect, Request},
+        view::WantedNews,
+    },
 };
 
 impl Server {
@@ -34,8 +37,16 @@ impl Server {
         for (link, session) in &mut self.sessions {
             let Some(id) = session.id.filter(|_| session.dirty) else { continue };
             session.dirty = false;
-            let leases = view.wanted(id, "sim", rows);
-            asks.push(Ask::Tell(*link, Down::Wanted { at: view.applied(), leases }));
+            let first = session.told.is_none();
+            let news = view.wanted_news(id, "sim", rows, session.told.take().unwrap_or_default());
+            let WantedNews { held, leases, told } = news;
+            session.told = Some(told);
+            let at = view.applied();
+            let down = match first {
+                true => Down::Wanted { at, leases },
+                false => Down::WantedNews { at, held, leases },
+            };
+            asks.push(Ask::Tell(*link, down));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Documents: what lists and `--json` show.
 
-use super::{View, checkpoints};
+use super::{View, wanted::checkpoints};
 use crate::state::{
     key,
     row::{AttemptRow, ElementRow, Progress, Submitted},
