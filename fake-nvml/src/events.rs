@@ -10,7 +10,8 @@ use nvml_wrapper_sys::bindings::{
     nvmlEventTypeSingleBitEccError as SINGLE_BIT, nvmlEventTypeXidCriticalError as XID,
     nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT as INVALID,
     nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED as NOT_SUPPORTED,
-    nvmlReturn_enum_NVML_ERROR_TIMEOUT as TIMED_OUT, nvmlReturn_t,
+    nvmlReturn_enum_NVML_ERROR_TIMEOUT as TIMED_OUT, nvmlReturn_enum_NVML_ERROR_UNKNOWN as UNKNOWN,
+    nvmlReturn_t,
 };
 use std::{
     collections::BTreeMap,
@@ -87,7 +88,11 @@ fn next(set: usize) -> Result<Option<(usize, u64)>, nvmlReturn_t> {
     let mut sets = sets();
     let known = sets.get_mut(&set).ok_or(INVALID)?;
     for (index, told) in known {
-        let xids = machine.gpus.get(*index).map_or(&[][..], |gpu| &gpu.xids);
+        let gpu = machine.gpus.get(*index);
+        if gpu.is_some_and(|gpu| gpu.events_fail) {
+            return Err(UNKNOWN);
+        }
+        let xids = gpu.map_or(&[][..], |gpu| &gpu.xids);
         if let Some(xid) = xids.get(*told) {
             *told += 1;
             return Ok(Some((*index, *xid)));

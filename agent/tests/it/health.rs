@@ -81,6 +81,13 @@ fn xids_are_told_as_they_come_also_by_a_gpu_that_falls_off_the_bus() {
             machine.gpus[1].xids = vec![94];
             write(state, &machine);
             assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(94));
+            // A wait that fails once is no reason to be deaf from then on.
+            machine.gpus[1].events_fail = true;
+            write(state, &machine);
+            std::thread::sleep(Duration::from_millis(700));
+            machine.gpus[1].events_fail = false;
+            write(state, &machine);
+            std::thread::sleep(LIMIT + Duration::from_secs(1));
             machine.gpus[1].xids.push(79);
             machine.gpus[1].lost = true;
             let began = Instant::now();

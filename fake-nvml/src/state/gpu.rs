@@ -51,6 +51,8 @@ pub struct Gpu {
     pub row_remaps: RowRemaps,
     /// The Xids of its life, oldest first. One that is added goes to whoever waits for events.
     pub xids: Vec<u64>,
+    /// Whether whoever waits for its events is told of an error.
+    pub events_fail: bool,
     /// Its NVLinks, in order.
     pub nvlinks: Vec<NvLink>,
     /// Generation of its PCIe link.
@@ -102,6 +104,7 @@ impl Default for Gpu {
             ecc_corrected_aggregate: 0,
             row_remaps: RowRemaps::default(),
             xids: Vec::new(),
+            events_fail: false,
             nvlinks: vec![NvLink::default(); 18],
             pcie_generation: 5,
             pcie_width: 16,

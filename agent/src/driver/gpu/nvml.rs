@@ -10,13 +10,16 @@ use nvml_wrapper::{Nvml, cuda_driver_version_major, cuda_driver_version_minor, e
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Time that the driver has for one reading of one GPU.
 ///
 /// Source: a reading takes some milliseconds; a GPU that is being reset, up to a second.
 const READ_MAX: Duration = Duration::from_secs(3);
+
+/// Longest wait for the end of a thread that nobody listens to any more.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// GPUs through NVIDIA's management library.
 pub struct NvmlGpus {
@@ -143,8 +146,24 @@ impl Gpus for NvmlGpus {
     }
 
     fn xids(&self, index: u32, go_on: &dyn Fn() -> bool, tell: &dyn Fn(u64)) {
-        if let Err(fault) = gauge::xids(&self.nvml, index, go_on, tell) {
-            tracing::warn!(gpu = index, %fault, "Xids are not told by the driver; counters are still read");
+        let mut said = String::new();
+        while go_on() {
+            let fault = match gauge::xids(&self.nvml, index, go_on, tell) {
+                Ok(()) => return,
+                Err(NvmlError::NotSupported) => {
+                    tracing::info!(gpu = index, "the driver tells no Xids; counters are read");
+                    return;
+                }
+                Err(fault) => fault.to_string(),
+            };
+            if fault != said {
+                tracing::warn!(gpu = index, fault, "Xids are not heard, tried again");
+                said = fault;
+            }
+            let until = Instant::now() + self.limit;
+            while go_on() && Instant::now() < until {
+                std::thread::sleep(LOOK_AGAIN);
+            }
         }
     }
 }
