@@ -5,7 +5,7 @@ use super::{
     verify::{Trusted, broken},
 };
 use crate::fault::Fault;
-use domain::{Digest, audit::AuditEvent};
+use domain::{Digest, audit::AuditEvent, limit};
 use registry::seal::tlog::{
     Checkpoint, CheckpointFault, Frontier, NoteFault, NoteKey, Proof, leaf_hash, verify_inclusion,
 };
@@ -95,13 +95,39 @@ impl EventTree {
             return Ok(None);
         }
         let (view, head) = prove::proved(context, newest, trusted).await?;
-        let ours = self.frontier.root();
-        // Events that came since are under a head of their own.
-        if head.size == newest && head.root != ours {
-            return Err(other_root(newest, ours, head.root));
-        }
+        let since = since(context, newest, head.size).await?;
+        self.bears(&since, &head)?;
         Ok(Some(view.event.seq))
     }
+
+    /// Checks that a signed head is of the events that were checked, with those that came since.
+    fn bears(&self, since: &[AuditEvent], head: &Checkpoint) -> Result<(), Fault> {
+        let mut frontier = self.frontier.clone();
+        for event in since {
+            frontier.push(leaf_hash(event.payload.as_bytes()), |_| {});
+        }
+        let (size, ours) = (frontier.size(), frontier.root());
+        match size == head.size && ours == head.root {
+            true => Ok(()),
+            false => Err(other_root(size, ours, head.root)),
+        }
+    }
+}
+
+/// The events that came after `newest`, up to `size`.
+async fn since(context: &Context, newest: u64, size: u64) -> Result<Vec<AuditEvent>, Fault> {
+    let mut events: Vec<AuditEvent> = Vec::new();
+    while newest + (events.len() as u64) < size {
+        let next = newest + events.len() as u64 + 1;
+        let page = super::page(context, next, limit::PAGE_MAX as u32).await?;
+        let before = events.len();
+        events.extend(page.events.into_iter().filter(|it| (next..=size).contains(&it.seq)));
+        if events.len() == before {
+            let why = format!("a head over {size} events is signed, and event {next} is not shown");
+            return Err(broken(&why));
+        }
+    }
+    Ok(events)
 }
 
 fn other_root(size: u64, ours: Digest, signed: Digest) -> Fault {
@@ -128,4 +154,38 @@ pub fn open(proof: &Proof, trusted: &Trusted) -> Result<(Checkpoint, NoteKey), F
         }
     }
     Err(fault.map_or_else(|| broken(&"no key of the log is trusted"), |why| broken(&why)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(tree: &EventTree, size: u64) -> Checkpoint {
+        Checkpoint { origin: "assay/test/audit".into(), size, root: tree.root() }
+    }
+
+    fn event(seq: u64) -> AuditEvent {
+        let payload = format!("{{\"sequence\":{seq}}}");
+        let hash = Digest::of(payload.as_bytes());
+        AuditEvent { seq, payload, prev: None, hash, ts_us: seq, signature: None }
+    }
+
+    fn tree(events: u64) -> EventTree {
+        let mut tree = EventTree::default();
+        (1..=events).for_each(|seq| tree.push(&event(seq)));
+        tree
+    }
+
+    #[test]
+    fn a_head_that_was_signed_since_must_be_of_the_events_that_were_checked() {
+        let checked = tree(5);
+        checked.bears(&[], &head(&tree(5), 5)).unwrap();
+        checked.bears(&[event(6), event(7)], &head(&tree(7), 7)).unwrap();
+        // A log that was made anew is longer, and of other events.
+        let mut other = EventTree::default();
+        (1..=7).for_each(|seq| other.push(&event(seq + u64::from(seq == 2) * 90)));
+        let fault = checked.bears(&[event(6), event(7)], &head(&other, 7)).unwrap_err();
+        assert!(fault.detail.contains("the root over 7 events"), "{}", fault.detail);
+        checked.bears(&[event(6)], &head(&tree(7), 7)).unwrap_err();
+    }
 }
