@@ -239,6 +239,7 @@ fn registered(dataset: &DatasetRef, facts: &DatasetFacts) -> serde_json::Value {
         "piiDeclared": facts.pii_declared,
         "piiFindings": facts.scan.counts,
         "root": facts.root.to_string(),
+        "slices": facts.slices,
         "source": facts.source,
         "transformations": facts.transformations,
         "tree": facts.tree.to_string(),
