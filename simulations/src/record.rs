@@ -156,12 +156,9 @@ impl Record {
             }
         }
         let Some(recorded) = self.plans.get(&at.0) else { return };
-        let again = planner::plan(&machine.view(), recorded.now, recorded.budget_steps).record;
         self.replans += 1;
-        // A plan is cut to one proposal at whole gangs.
-        if !again.placements.starts_with(&recorded.placements) {
-            let what = format!("planner_replays: the plan of entry {at} is made another way");
-            self.broken.get_or_insert(what);
+        if let Err(fault) = planner::replay(&machine.view(), recorded) {
+            self.broken.get_or_insert(format!("planner_replays: {fault}"));
         }
     }
 

@@ -12,6 +12,9 @@ use std::{
     time::Instant,
 };
 
+/// Flipped seeds among which one at least must name its GPU: more than half do.
+const NAMED_AMONG: u64 = 8;
+
 /// What many seeds came to.
 #[derive(Default)]
 struct Total {
@@ -33,6 +36,9 @@ pub fn run(clean: u64, flipped: u64, seconds: u64) -> Result<()> {
             coverage.replays,
             started.elapsed().as_secs_f64()
         );
+        if bits == Bits::Flipped && seeds >= NAMED_AMONG && named == 0 {
+            bail!("of {seeds} seeds with a GPU that flips bits, none named it: nothing was proved");
+        }
         if !failed.is_empty() {
             bail!("{} of {seeds} seeds failed: {failed:?}", failed.len());
         }
