@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use domain::{
     Bytes, CpuMillis,
     limit::HEARTBEAT,
-    link::{Down, Up},
+    link::{Down, LINK_HEADER, LINK_VERSION, Up},
     node::Inventory,
 };
 use proto::{
@@ -31,8 +31,8 @@ const AHEAD: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Where the kind of a message stands in its body, behind the version.
 const KIND: usize = 1;
-/// The kind of a message that is not read: what the node is to hold.
-const WANTED: u8 = 3;
+/// The kinds of messages that are not read: what the node is to hold, and what is new of it.
+const WANTED: [u8; 2] = [3, 9];
 
 /// Signs the certificates of nodes, as the cluster's own authority.
 pub struct Authority {
@@ -133,7 +133,9 @@ async fn play(endpoint: Endpoint, own: Inventory, welcome: oneshot::Sender<()>) 
         .max_encoding_message_size(proto::MESSAGE_MAX);
     let (up, frames) = mpsc::channel(AHEAD);
     up.send(framed(&Up::Register { inventory: own, held: Vec::new() })).await?;
-    let mut down = client.session(ReceiverStream::new(frames)).await?.into_inner();
+    let mut request = tonic::Request::new(ReceiverStream::new(frames));
+    request.metadata_mut().insert(LINK_HEADER, LINK_VERSION.into());
+    let mut down = client.session(request).await?.into_inner();
     let (mut welcome, mut seq) = (Some(welcome), 0);
     let mut beat = tokio::time::interval(Duration::from_millis(HEARTBEAT.0));
     loop {
@@ -169,7 +171,7 @@ enum Heard {
 
 async fn hear(down: &mut Streaming<AgentFrame>) -> Result<Heard> {
     let Some(message) = down.message().await? else { return Ok(Heard::End) };
-    if message.body.get(KIND) == Some(&WANTED) {
+    if message.body.get(KIND).is_some_and(|kind| WANTED.contains(kind)) {
         return Ok(Heard::Other);
     }
     match frame::decode::<Down>(&message.body)? {

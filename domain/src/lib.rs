@@ -43,6 +43,7 @@ pub mod signing;
 pub mod topology;
 pub mod tree;
 pub mod unit;
+pub mod version;
 pub mod view;
 
 pub use decimal::Decimal;

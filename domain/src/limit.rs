@@ -98,6 +98,8 @@ pub const KEY_OVERLAP_MAX: Millis = Millis(90 * 24 * 3_600_000);
 pub const CHECKPOINT_DIGESTS_KEPT: usize = 512;
 /// Bytes of the name of a model family, a metric, an alias or an approver.
 pub const FAMILY_NAME_MAX: usize = 64;
+/// Bytes of the name of a document that is signed off.
+pub const DOCUMENT_NAME_MAX: usize = 255;
 /// Versions of one model family.
 pub const MODEL_VERSIONS_MAX: u64 = 1_000_000;
 /// Metrics of one version, and evaluation gates of one stage.

@@ -15,6 +15,12 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
+/// Name of the header in which an agent says which [`Down`] it understands, as it opens its stream.
+pub const LINK_HEADER: &str = "assay-link";
+/// What this build's agent understands. An agent that does not say so understands 1. 2 added
+/// [`Down::WantedNews`].
+pub const LINK_VERSION: u32 = 2;
+
 /// What an agent wants recorded. Goes into the log under the agent's identity.
 ///
 /// Each names its lease; under an ended one it changes nothing. Repeats are harmless.

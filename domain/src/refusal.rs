@@ -327,6 +327,17 @@ pub enum RegistryRefusal {
         /// What the job has.
         said: Digest,
     },
+    /// A signature that is not the approver's, or not over this sign-off.
+    #[error(
+        "the sign-off of `{document}` is not signed by the key of `{approver}`; sign with the key \
+         whose public half is registered: `assay audit sign-off FILE --key KEY`"
+    )]
+    ForgedSignOff {
+        /// What the document is called.
+        document: String,
+        /// Who is said to have signed.
+        approver: String,
+    },
 }
 
 impl RegistryRefusal {
@@ -343,6 +354,7 @@ impl RegistryRefusal {
             }
             Self::Forged { .. }
             | Self::ForgedClearance { .. }
+            | Self::ForgedSignOff { .. }
             | Self::NotSealed { .. }
             | Self::DatasetDiffers { .. }
             | Self::KeyUnproven { .. } => RefusalKind::Mismatch,
@@ -385,6 +397,7 @@ impl RegistryRefusal {
                 | Self::KeyTaken(_)
                 | Self::OwnDataset { .. }
                 | Self::ForgedClearance { .. }
+                | Self::ForgedSignOff { .. }
                 | Self::NotSealed { .. }
         )
     }

@@ -15,6 +15,7 @@ use crate::{
     promotion::PolicyDecision,
     retain::{ArtifactHold, Collected},
     unit::{Bytes, LogIndex, Millis},
+    version::{ClusterVersion, Understood},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -288,6 +289,9 @@ pub struct ReplicaView {
     pub matched: LogIndex,
     /// Whether the leader heard from it lately.
     pub active: bool,
+    /// The versions that it understands, if it has said so.
+    #[serde(default)]
+    pub understands: Option<Understood>,
 }
 
 /// The cluster.
@@ -295,6 +299,9 @@ pub struct ReplicaView {
 pub struct ClusterView {
     /// Its identity.
     pub cluster: String,
+    /// The version that it runs at.
+    #[serde(default)]
+    pub version: ClusterVersion,
     /// The server that answers.
     pub answered_by: ReplicaId,
     /// The leader, if one is known.

@@ -56,6 +56,8 @@ coverage! {
     changes = "changes of members",
     /// Changes of the queues.
     configs = "changes of queues",
+    /// Processes whose release was too old for what the cluster runs at.
+    too_old = "releases too old",
     /// Servers added.
     added = "servers added",
     /// Servers removed.

@@ -1,7 +1,7 @@
 //! The cluster's state machine, with the bugs that a run has planted.
 
 use crate::record::Record;
-use domain::{Digest, LogIndex, port::RowRead};
+use domain::{Digest, LogIndex, port::RowRead, version::ClusterVersion};
 use scheduler::{
     consensus::Machine,
     state::{
@@ -70,6 +70,10 @@ impl Planted {
 }
 
 impl Machine for Planted {
+    fn stored_version(rows: &impl RowRead) -> ClusterVersion {
+        Cluster::stored_version(rows)
+    }
+
     #[allow(unused_mut, reason = "nothing is planted without the feature")]
     fn load(rows: &impl RowRead) -> Self {
         let mut cluster = Cluster::load(rows);
@@ -92,6 +96,10 @@ impl Machine for Planted {
         let applied = self.0.apply(rows, at, entry.clone());
         self.1.borrow_mut().applied(&self.0, rows, at, &entry, &applied);
         applied
+    }
+
+    fn version(&self) -> ClusterVersion {
+        self.0.version()
     }
 
     fn digest(&self) -> Digest {

@@ -200,13 +200,14 @@ fn run_kept() -> Result<()> {
 }
 
 /// A bug, as it is named here, in the replica or in the state.
-const BUGS: [(&str, Planted, Bug); 13] = [
+const BUGS: [(&str, Planted, Bug); 14] = [
     ("no duplicate check", Planted::Nothing, Bug::NoDuplicateCheck),
     ("unsynced tail lost", Planted::UnsyncedAcknowledged, Bug::Nothing),
     ("vote not persisted", Planted::VoteForgotten, Bug::Nothing),
     ("message sent before persistence", Planted::SentBeforePersisted, Bug::Nothing),
     ("stale lease accepted", Planted::Nothing, Bug::StaleLeaseAccepted),
     ("stale read", Planted::StaleRead, Bug::Nothing),
+    ("version unasked", Planted::VersionUnasked, Bug::Nothing),
     ("row change lost", Planted::RowLost, Bug::Nothing),
     ("room wasted", Planted::Nothing, Bug::RoomWasted),
     ("time forgotten", Planted::Nothing, Bug::TimeForgotten),

@@ -14,6 +14,7 @@ use crate::{
     node::DRIFT_MAX,
     read::{self, ReadOf, ReadValue},
     session::{Caller, Session, Sessions},
+    world::releases,
 };
 use bytes::Bytes;
 use domain::{
@@ -21,9 +22,10 @@ use domain::{
     audit::EventSignature,
     link::Down,
     signing::{KeyPurpose, SigningKey},
+    version::Understood,
 };
 use scheduler::{
-    consensus::{Input, MemberChange, Output, Replica, ReplicaConfig, Role, StopReason},
+    consensus::{BootError, Input, MemberChange, Output, Replica, ReplicaConfig, Role, StopReason},
     leader::duties::{Duties, Duty, Event},
     state::command::{Command, Refusal, Reply, Request},
 };
@@ -83,6 +85,12 @@ pub struct Server {
     pub damage: Option<Damage>,
     /// Where it stands with its operator.
     pub service: Service,
+    /// The release that its process is started with.
+    pub release: Understood,
+    /// Whether it was never started with the newest release.
+    pub never_new: bool,
+    /// Whether that release is too old for what is on its disk.
+    pub too_old: bool,
     /// Its clocks.
     pub clock: Clock,
     /// The next sync fails; whether there is room for what it writes.
@@ -122,6 +130,9 @@ impl Server {
             condemned: false,
             damage: None,
             service: Service::In,
+            release: if chance.one_in(2) { releases::OLD } else { releases::NEW },
+            never_new: true,
+            too_old: false,
             clock: Clock::new(chance.below(20) as i64, drift),
             next_sync_fails: None,
             low_space: false,
@@ -154,6 +165,7 @@ impl Server {
             Some(Damage::Row) => damage::expect_panic(start)?,
             _ => start(),
         };
+        self.too_old = matches!(started, Err(BootError::Version { .. }));
         self.replica = Some(started.map_err(|fault| fault.to_string())?);
         Ok(())
     }
@@ -269,7 +281,9 @@ impl Server {
             }
             Output::Members(_) => {}
             Output::Stop(reason) => {
-                self.condemned = !matches!(reason, StopReason::NoMajority { .. });
+                let may_return =
+                    matches!(reason, StopReason::NoMajority { .. } | StopReason::Version { .. });
+                self.condemned = !may_return;
                 asks.push(Ask::Stopped(reason));
             }
         }

@@ -10,6 +10,7 @@ mod keys;
 mod nodes;
 mod operator;
 mod people;
+pub mod releases;
 mod sealing;
 mod servers;
 mod streams;

@@ -4,7 +4,7 @@ use crate::store::{Tls, channel};
 use domain::{
     Digest,
     limit::{ELECTION_MAX, HEARTBEAT},
-    link::{Down, Up},
+    link::{Down, LINK_HEADER, LINK_VERSION, Up},
 };
 use proto::{
     frame,
@@ -109,6 +109,8 @@ async fn session(config: &LinkConfig, server: &str, events: &mpsc::Sender<LinkEv
     };
     let (up, outbox) = mpsc::channel::<Up>(UP_AHEAD);
     let frames = ReceiverStream::new(outbox).map(|up| AgentFrame { body: frame::encode(&up) });
+    let mut request = tonic::Request::new(frames);
+    request.metadata_mut().insert(LINK_HEADER, LINK_VERSION.into());
     let mut client = AgentsClient::new(channel)
         .max_decoding_message_size(proto::MESSAGE_MAX)
         .max_encoding_message_size(proto::MESSAGE_MAX);
@@ -116,7 +118,7 @@ async fn session(config: &LinkConfig, server: &str, events: &mpsc::Sender<LinkEv
     if events.send(LinkEvent::Opened { server: server.to_owned(), up }).await.is_err() {
         return End::Failed("the agent is ending".to_owned());
     }
-    let end = match tokio::time::timeout(SILENCE, client.session(frames)).await {
+    let end = match tokio::time::timeout(SILENCE, client.session(request)).await {
         Err(_) => End::Failed(format!("no answer within {} ms", SILENCE.as_millis())),
         Ok(Err(status)) => End::Failed(status.message().to_owned()),
         Ok(Ok(answer)) => listen(answer.into_inner(), events).await,

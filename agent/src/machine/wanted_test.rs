@@ -15,5 +15,21 @@ fn what_is_not_news_of_a_held_lease_stays_and_what_is_not_held_goes() {
          @130 news 7 l6.0
          @140 news 6 l5.0,l6.0 l5.0/preparing",
     );
-    expect![[r#""#]].assert_eq(&text);
+    expect![[r#"
+        connected
+            register holding []
+        welcome
+            heartbeat 0 holding []
+        @0 contact 0
+        @100 wanted 5 l5.0/preparing
+            prepare l5.0
+        @110 news 6 l5.0,l6.0 l6.0/preparing
+            prepare l6.0
+        @120 prepared l6.0
+            report 1: l6.0 prepared
+        @130 news 7 l6.0
+            forget l5.0
+        @140 news 6 l5.0,l6.0 l5.0/preparing
+    "#]]
+    .assert_eq(&text);
 }

@@ -100,6 +100,25 @@ pub enum Audit {
     Verify(AuditVerify),
     /// Prove one event: a file that any verifier of transparency logs checks without a cluster
     Prove(AuditProve),
+    /// Vouch for a document as an approver: its digest and your signature become an event
+    SignOff {
+        /// The document
+        file: PathBuf,
+        /// Your private key (Ed25519), in PEM
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// What you vouch for, for those who read the record
+        #[arg(long)]
+        reason: String,
+        /// What the document is called; its file's name without this
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// List who has vouched for what, each signature checked
+    SignOffs {
+        /// Only for this document, as it is now
+        file: Option<PathBuf>,
+    },
     /// Write all events, one JSON object a line
     Export {
         /// File to make

@@ -3,6 +3,7 @@
 mod head;
 mod prove;
 mod row;
+mod sign_off;
 mod signers;
 mod tree;
 pub mod verify;
@@ -43,6 +44,12 @@ pub async fn run(global: &Global, args: Audit) -> Result<Exit, Fault> {
         }
         Audit::Verify(args) => {
             verify::run(|| Context::new(global), &super::output(global), &args).await?;
+        }
+        Audit::SignOff { file, key, reason, name } => {
+            return sign_off::sign(&Context::new(global)?, &file, &key, reason, name).await;
+        }
+        Audit::SignOffs { file } => {
+            return sign_off::list(&Context::new(global)?, file.as_deref()).await;
         }
         Audit::Prove(args) => prove::run(&Context::new(global)?, &args).await?,
         Audit::Export { file, signers } => {

@@ -1,17 +1,21 @@
 //! The servers.
 
 use crate::output::{Style, table::table};
-use domain::view::{ClusterView, ReplicaView};
+use domain::{
+    version::Understood,
+    view::{ClusterView, ReplicaView},
+};
 
-const HEADING: [&str; 5] = ["SERVER", "ADDRESS", "ROLE", "HOLDS", "CONTACT"];
+const HEADING: [&str; 6] = ["SERVER", "ADDRESS", "ROLE", "HOLDS", "CONTACT", "UNDERSTANDS"];
 
 /// The cluster as text.
 #[must_use]
 pub fn text(style: Style, view: &ClusterView) -> String {
     let leader = view.leader.map_or_else(|| style.bad("none"), |id| style.good(&id.to_string()));
     let mut out = format!(
-        "cluster {}, leader {leader}, term {}\nlog committed {}, applied {} on {}, state {}\n",
+        "cluster {}, version {}, leader {leader}, term {}\nlog committed {}, applied {} on {}, state {}\n",
         view.cluster,
+        view.version,
         view.term,
         view.commit,
         view.applied,
@@ -31,5 +35,15 @@ fn row(style: Style, replica: &ReplicaView) -> Vec<String> {
         replica.role.clone(),
         replica.matched.to_string(),
         contact,
+        understands(replica.understands),
     ]
+}
+
+/// The versions that a server understands, in words.
+fn understands(said: Option<Understood>) -> String {
+    match said {
+        None => "not said".into(),
+        Some(Understood { oldest, newest }) if oldest == newest => format!("version {newest}"),
+        Some(Understood { oldest, newest }) => format!("versions {oldest} to {newest}"),
+    }
 }

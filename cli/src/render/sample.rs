@@ -15,6 +15,7 @@ use domain::{
     signing::Custody,
     topology::{GpuSite, NodeTopology},
     tree::{Tree, TreeFile},
+    version::{ClusterVersion, Understood},
     view::{
         ArtifactView, AttemptView, AuditPage, ClusterView, ElementCounts, ElementView, HeldGpuView,
         JobLine, JobView, NodeView, ReasonView, ReplicaView, WhyView,
@@ -381,9 +382,11 @@ pub fn cluster() -> ClusterView {
         role: role.into(),
         matched: LogIndex(100),
         active,
+        understands: active.then_some(Understood::BUILD),
     };
     ClusterView {
         cluster: "dev".into(),
+        version: ClusterVersion::FIRST,
         answered_by: ReplicaId(1),
         leader: Some(ReplicaId(2)),
         term: 3,

@@ -17,6 +17,7 @@ use domain::{
     refusal::RegistryRefusal,
     scratch::Scratch,
     signing::{Custody, Delegation},
+    version::ClusterVersion,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -224,6 +225,51 @@ pub enum RegistryCommand {
         /// Why.
         reason: String,
     },
+    /// Vouch for a file as an approver. Since version 2.
+    SignOff {
+        /// What people call it.
+        document: String,
+        /// What it is.
+        sha256: Digest,
+        /// What is vouched for.
+        reason: String,
+        /// Ed25519 over `seal::sign_off::document`.
+        signature: Vec<u8>,
+    },
+}
+
+impl RegistryCommand {
+    /// The version of the cluster since which it is understood.
+    #[must_use]
+    pub fn since(&self) -> ClusterVersion {
+        match self {
+            Self::SignOff { .. } => ClusterVersion(2),
+            Self::RegisterModel { .. }
+            | Self::SetAlias { .. }
+            | Self::DeprecateModel { .. }
+            | Self::RevokeArtifact { .. }
+            | Self::AddApprover { .. }
+            | Self::RemoveApprover { .. }
+            | Self::SetQuorum { .. }
+            | Self::RequestPromotion { .. }
+            | Self::DecidePromotion { .. }
+            | Self::SignPromotion { .. }
+            | Self::Approve { .. }
+            | Self::Reject { .. }
+            | Self::SettlePromotion { .. }
+            | Self::RegisterDataset { .. }
+            | Self::ClearDataset { .. }
+            | Self::HoldDataset { .. }
+            | Self::SetLicence { .. }
+            | Self::IntroduceKey { .. }
+            | Self::DelegateKey { .. }
+            | Self::RotateKey { .. }
+            | Self::RevokeKey { .. }
+            | Self::RecordEvaluation { .. }
+            | Self::Collect { .. }
+            | Self::HoldArtifact { .. } => ClusterVersion::FIRST,
+        }
+    }
 }
 
 /// The rows, the log's clock and whoever asks.
@@ -262,6 +308,9 @@ impl Ledger {
         let done = match command {
             RegistryCommand::HoldArtifact { artifact, held, reason } => {
                 self.hold_artifact(&mut act, artifact, held, reason)
+            }
+            RegistryCommand::SignOff { document, sha256, reason, signature } => {
+                self.sign_off(&mut act, &document, sha256, &reason, &signature).map(|()| 0)
             }
             command => self.perform(&mut act, command, made_by),
         };
@@ -331,7 +380,7 @@ impl Ledger {
                 self.record_evaluation(act, Said { model, artifact, listing, metrics }, made_by)
             }
             // Done before; by the scheduler, which knows the rules.
-            C::HoldArtifact { .. } | C::Collect { .. } => Ok(0),
+            C::HoldArtifact { .. } | C::SignOff { .. } | C::Collect { .. } => Ok(0),
         }
     }
 
@@ -374,6 +423,7 @@ fn about(command: &RegistryCommand) -> String {
         C::RecordEvaluation { model, artifact, .. } => format!("{artifact} evaluates {model}"),
         C::Collect { artifacts } => format!("collect {} artifacts", artifacts.len()),
         C::HoldArtifact { artifact, .. } => format!("hold {artifact}"),
+        C::SignOff { document, .. } => format!("sign off {document}"),
     }
 }
 

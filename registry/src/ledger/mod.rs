@@ -12,6 +12,7 @@ pub mod model;
 pub mod promotion;
 pub mod retain;
 mod seal;
+pub mod sign_off;
 pub mod signing_key;
 mod touched;
 mod tree;

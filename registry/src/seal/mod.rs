@@ -13,6 +13,7 @@ pub mod node;
 pub mod place;
 pub mod provenance;
 pub mod recipe;
+pub mod sign_off;
 pub mod statement;
 pub mod tensors;
 pub mod tlog;

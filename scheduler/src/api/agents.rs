@@ -15,7 +15,7 @@ use crate::{
 use domain::{
     Digest, LeaseId, NodeId, RequestKey,
     health::HeldGpu,
-    link::{Down, LogSource, Report, Up},
+    link::{Down, LINK_HEADER, LogSource, Report, Up},
     node::Inventory,
 };
 use proto::{
@@ -36,6 +36,10 @@ const NOT_YET: (Duration, u32) = (Duration::from_millis(50), 100);
 /// Longest wait for the first message.
 const FIRST: Duration = Duration::from_secs(5);
 
+/// [`LINK_VERSION`](domain::link::LINK_VERSION) since which an agent understands
+/// [`Down::WantedNews`].
+const NEWS_SINCE: u32 = 2;
+
 /// The service of one server.
 #[derive(Clone)]
 pub struct AgentService(pub Arc<Context>);
@@ -51,11 +55,13 @@ impl Agents for AgentService {
         request: Request<Streaming<AgentFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let name = Identity::of(&request)?.node()?;
+        let said = request.metadata().get(LINK_HEADER).and_then(|said| said.to_str().ok());
+        let link = said.and_then(|said| said.parse().ok()).unwrap_or(1);
         let (out, frames) = mpsc::channel(OUT_QUEUE);
         let context = self.0.clone();
         let inbound = request.into_inner();
         tokio::spawn(async move {
-            if let Err(status) = run(context, name, inbound, &out).await {
+            if let Err(status) = run(context, (name, link), inbound, &out).await {
                 let _ = out.send(Err(status)).await;
             }
         });
@@ -78,7 +84,7 @@ async fn next(inbound: &mut Streaming<AgentFrame>) -> Result<Option<Up>, Status>
 
 async fn run(
     context: Arc<Context>,
-    name: String,
+    (name, link): (String, u32),
     mut inbound: Streaming<AgentFrame>,
     out: &Out,
 ) -> Result<(), Status> {
@@ -108,7 +114,7 @@ async fn run(
     send(out, &Down::Welcome { node }).await?;
     context.hub.set_idle(node, Vec::new());
     let (serial, changed) = context.sessions.open(node);
-    let session = Session { context, name, boot, node, serial, out: out.clone() };
+    let session = Session { context, name, link, boot, node, serial, out: out.clone() };
     session.touched().await;
     let ended = session.serve(inbound, &changed).await;
     session.context.sessions.close(node, serial);
@@ -136,6 +142,8 @@ async fn register(
 struct Session {
     context: Arc<Context>,
     name: String,
+    /// Which messages the agent understands: [`domain::link::LINK_VERSION`].
+    link: u32,
     /// Digest of node and boot, from which the keys of its reports follow.
     boot: Digest,
     node: NodeId,
@@ -180,7 +188,8 @@ impl Session {
         told: &mut Option<Told>,
     ) -> Result<(), Status> {
         let node = self.node;
-        let before = told.take();
+        // An agent of an older release is told all of it each time.
+        let before = told.take().filter(|_| self.link >= NEWS_SINCE);
         let first = before.is_none();
         let cluster_name = self.context.cluster.clone();
         let read = self.context.node.read_local(move |cluster, rows| {

@@ -24,7 +24,7 @@ use crate::{
         command::{Command, Reply, Request},
     },
 };
-use domain::{ReplicaId, RequestKey, limit};
+use domain::{ReplicaId, RequestKey, limit, version::ClusterVersion};
 use std::{
     collections::BTreeSet,
     sync::Arc,
@@ -106,7 +106,7 @@ impl Context {
                 Err(fault) => fault,
             };
             let repeat = match &fault {
-                ForwardFault::NotLeader | ForwardFault::Busy => true,
+                ForwardFault::NotLeader | ForwardFault::Busy | ForwardFault::Soon(_) => true,
                 ForwardFault::Unknown => request.key.is_some(),
                 ForwardFault::NoRoom(_) => start.elapsed() < HANDOVER,
                 ForwardFault::Refused(_) => false,
@@ -121,6 +121,11 @@ impl Context {
 
     async fn propose_once(&self, request: &Request) -> Forwarded {
         if !self.node.leads() {
+            if request.command.since() > ClusterVersion::FIRST
+                && let Some(fault) = self.node.status().too_new(&request.command)
+            {
+                return Err(fault.into());
+            }
             return self.forwarder.forward(request).await;
         }
         match self.node.propose(request.clone()).await {
@@ -152,6 +157,9 @@ fn status_of(fault: &ForwardFault) -> Status {
         ),
         ForwardFault::Busy => {
             error::status("busy", "the leader's queue is full", "repeat it in a moment", true)
+        }
+        ForwardFault::Soon(why) => {
+            error::status("busy", why.clone(), "repeat it in a moment", true)
         }
         ForwardFault::NoRoom(why) => {
             error::status("refused", why.clone(), "free space there, then repeat it", false)

@@ -57,6 +57,9 @@ pub enum ForwardFault {
     /// The leader's disk is full; another may lead soon.
     #[error("{0}")]
     NoRoom(String),
+    /// The cluster is about to be raised to the version that it needs.
+    #[error("{0}")]
+    Soon(String),
 }
 
 impl From<ProposeError> for ForwardFault {
@@ -65,6 +68,7 @@ impl From<ProposeError> for ForwardFault {
             ProposeError::NotLeader { .. } => Self::NotLeader,
             ProposeError::Unknown => Self::Unknown,
             ProposeError::Busy { .. } => Self::Busy,
+            soon @ ProposeError::Newer { .. } if soon.passes() => Self::Soon(soon.to_string()),
             full @ ProposeError::DiskFull { .. } => Self::NoRoom(full.to_string()),
             other => Self::Refused(other.to_string()),
         }

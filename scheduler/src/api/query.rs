@@ -195,8 +195,10 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
 }
 
 async fn cluster(context: &Context) -> Result<v1::Document, Status> {
-    let read = context.node.read_local(|cluster, _| (cluster.digest(), cluster.view().applied()));
-    let (state_digest, applied) = read.await.map_err(|fault| unreadable(&fault))?;
+    let read = context
+        .node
+        .read_local(|cluster, _| (cluster.digest(), cluster.view().applied(), cluster.version()));
+    let (state_digest, applied, version) = read.await.map_err(|fault| unreadable(&fault))?;
     let status = context.node.status();
     let replicas = status
         .members
@@ -207,10 +209,12 @@ async fn cluster(context: &Context) -> Result<v1::Document, Status> {
             role: member.role.clone(),
             matched: member.matched,
             active: member.active,
+            understands: member.understands,
         })
         .collect();
     let document = ClusterView {
         cluster: context.cluster.clone(),
+        version,
         answered_by: context.me,
         leader: status.leader,
         term: status.term,

@@ -14,7 +14,7 @@ use crate::{
         view::View,
     },
 };
-use domain::{Decimal, LogIndex, Millis, limit, promotion::Quorum, promotion::Risk};
+use domain::{Decimal, Digest, LogIndex, Millis, limit, promotion::Quorum, promotion::Risk};
 use proto::{
     convert,
     v1::{self, registry_query::What, registry_request::Change},
@@ -89,6 +89,7 @@ fn takes_admin(change: &Change) -> bool {
         | Change::Reject(_)
         | Change::RegisterDataset(_)
         | Change::ClearDataset(_)
+        | Change::SignOff(_)
         | Change::SetMonitor(_)
         | Change::ObserveDrift(_)
         | Change::DriftAlert(_)
@@ -140,6 +141,7 @@ fn command(change: Change) -> Result<RegistryCommand, Status> {
         | Change::ClearDataset(_)
         | Change::HoldDataset(_)
         | Change::Licence(_) => of_dataset(change)?,
+        Change::SignOff(asked) => sign_off(asked)?,
         Change::RotateKey(v1::RotateKey { to, overlap_ms }) => {
             C::RotateKey { to, overlap: Millis(overlap_ms) }
         }
@@ -153,6 +155,16 @@ fn command(change: Change) -> Result<RegistryCommand, Status> {
         | Change::Drift(_) => return Err(invalid("windows are scored first")),
         Change::Evaluate(_) => return Err(invalid("metrics are read first")),
     })
+}
+
+fn sign_off(asked: v1::SignOff) -> Result<RegistryCommand, Status> {
+    let v1::SignOff { document, sha256, reason, signature } = asked;
+    if signature.len() > 64 {
+        return Err(invalid("the signature is no Ed25519 signature of 64 bytes"));
+    }
+    let sha256 = sha256.as_ref().try_into().map(Digest);
+    let sha256 = sha256.map_err(|_| invalid("the digest is no SHA-256 of 32 bytes"))?;
+    Ok(RegistryCommand::SignOff { document, sha256, reason, signature: signature.to_vec() })
 }
 
 fn of_files(change: Change) -> Result<RegistryCommand, Status> {

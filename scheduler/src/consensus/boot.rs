@@ -5,7 +5,10 @@ use super::{
     membership::Membership,
     write::{AppliedMark, HardState, LogStart},
 };
-use domain::{Digest, ReplicaId};
+use domain::{
+    Digest, ReplicaId,
+    version::{ClusterVersion, Understood},
+};
 use raft::eraftpb;
 
 /// All that a store knows of a replica, beside its rows.
@@ -83,6 +86,18 @@ pub enum BootError {
         stored: Digest,
         /// What they give.
         found: Digest,
+    },
+    /// The rows are of a version that this release does not understand.
+    #[error(
+        "the cluster runs at version {stored}, this release understands {} to {}; nothing is \
+         lost: start another release on the same directory",
+        understands.oldest, understands.newest
+    )]
+    Version {
+        /// What the rows were written at.
+        stored: ClusterVersion,
+        /// What this release understands.
+        understands: Understood,
     },
     /// It was found out before.
     #[error("{why}: {REPLACE}")]

@@ -6,7 +6,10 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::{BufMut, Bytes, BytesMut};
-use domain::Digest;
+use domain::{
+    Digest,
+    version::{ClusterVersion, Understood},
+};
 use prost_raft::Message as _;
 use raft::eraftpb;
 
@@ -108,6 +111,8 @@ pub enum PeerMessage {
         /// The digest after it.
         digest: Digest,
     },
+    /// Which versions the sender understands.
+    Understands(Understood),
     /// Where the sender can be reached: for a server that does not know the members yet.
     Hello {
         /// `host:port`.
@@ -118,6 +123,7 @@ pub enum PeerMessage {
 const RAFT: u8 = 0;
 const DIGEST: u8 = 1;
 const HELLO: u8 = 2;
+const UNDERSTANDS: u8 = 3;
 
 impl PeerMessage {
     /// As sent: `[version][kind][body]`.
@@ -135,6 +141,9 @@ impl PeerMessage {
                 bytes.put_u8(DIGEST);
                 bytes.put_u64(*index);
                 bytes.put_slice(&digest.0);
+            }
+            Self::Understands(Understood { oldest, newest }) => {
+                bytes.put_slice(&[UNDERSTANDS, oldest.0, newest.0]);
             }
             Self::Hello { address } => {
                 bytes.put_u8(HELLO);
@@ -166,6 +175,10 @@ impl PeerMessage {
                 Ok(address) => Ok(Self::Hello { address: address.to_owned() }),
                 Err(_) => Err(damaged("address is not text")),
             },
+            [VERSION, UNDERSTANDS, oldest, newest] => {
+                let [oldest, newest] = [*oldest, *newest].map(ClusterVersion);
+                Ok(Self::Understands(Understood { oldest, newest }))
+            }
             [VERSION, kind, ..] => Err(damaged(&format!("message of kind {kind}"))),
             [VERSION] | [] => Err(damaged("empty message")),
             [version, ..] => Err(CodecError::Version(*version)),
@@ -217,6 +230,7 @@ mod tests {
         let messages = [
             PeerMessage::Raft(raft),
             PeerMessage::Digest { index: 9, digest: Digest::of(b"x") },
+            PeerMessage::Understands(Understood::BUILD),
             PeerMessage::Hello { address: "host:1".into() },
         ];
         for message in messages {

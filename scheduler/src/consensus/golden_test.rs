@@ -12,7 +12,7 @@ use super::{
 };
 use crate::state::{
     Cluster,
-    command::{Command, Entry, NewJob, Reply, Request},
+    command::{Command, Entry, NewJob, RaiseVersion, Reply, Request},
     script::{Script, array, job, machine, output},
 };
 use domain::{
@@ -21,6 +21,7 @@ use domain::{
     link::Report,
     promotion::Quorum,
     queue::{ClusterConfig, QueueSpec},
+    version::Understood,
 };
 use expect_test::{ExpectFile, expect_file};
 use raft::eraftpb;
@@ -91,6 +92,9 @@ fn story() -> Script {
     ] {
         done(&script.send(None, Command::Registry(command)));
     }
+    let members = (1..=3).map(|id| (ReplicaId(id), Understood::BUILD)).collect();
+    let raise = RaiseVersion { to: Understood::BUILD.newest, members };
+    done(&script.send(None, Command::RaiseVersion(raise)));
     script
 }
 
@@ -120,7 +124,8 @@ fn each_entry_has_the_bytes_that_it_always_had() {
     let golden = expect_file!["golden/entries.txt"];
     golden.assert_eq(&text);
     for (name, bytes) in read(&golden) {
-        let entry = Entry::decode(&bytes).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let entry = Entry::decode(&bytes, Understood::BUILD)
+            .unwrap_or_else(|fault| panic!("{name}: {fault}"));
         assert_eq!(entry.encode(), bytes, "{name}");
     }
 }

@@ -38,3 +38,5 @@ mod shell_test;
 mod store_test;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod version_test;

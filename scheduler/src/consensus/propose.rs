@@ -92,6 +92,7 @@ impl Proposals {
         let mut tokens = Vec::new();
         while let Some((token, request)) = self.gathered.front() {
             let before = data.len();
+            let needs = request.command.since();
             request.serialize(&mut data).expect("writing to memory cannot fail");
             if data.len() > max {
                 let size = (data.len() - before) as u64;
@@ -102,6 +103,7 @@ impl Proposals {
                 }
                 break;
             }
+            data[0] = needs.0.max(data[0]);
             tokens.push(*token);
             self.gathered.pop_front();
         }

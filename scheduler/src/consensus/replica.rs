@@ -17,10 +17,12 @@ mod receive;
 mod snapshots;
 mod storage;
 mod turn;
+mod version;
 mod writes;
 
 pub use io::{Damage, Input, Output, ProposeError, ReadError, Received, Role, StopReason};
 pub use planted::Planted;
+pub(super) use version::too_new;
 
 use super::{
     boot::{BootError, BootState},
@@ -31,7 +33,7 @@ use super::{
     write::LogStart,
 };
 use divergence::Exchange;
-use domain::{LogIndex, Millis, ReplicaId, limit, port::RowRead};
+use domain::{LogIndex, Millis, ReplicaId, limit, port::RowRead, version::Understood};
 use raft::{RawNode, ReadOnlyOption, StateRole};
 use reads::Reads;
 use snapshots::Snapshots;
@@ -47,6 +49,8 @@ const GATHER_MAX: usize = 1_024;
 pub struct ReplicaConfig {
     /// Its id.
     pub id: ReplicaId,
+    /// What it understands of what is replicated.
+    pub understands: Understood,
     /// A bug to show that the simulator finds it.
     pub planted: Planted,
     /// Entries kept after a compaction.
@@ -63,6 +67,7 @@ impl ReplicaConfig {
     pub fn new(id: ReplicaId) -> Self {
         Self {
             id,
+            understands: Understood::BUILD,
             planted: Planted::Nothing,
             log_kept: limit::LOG_KEPT,
             log_kept_bytes: limit::LOG_KEPT_BYTES.0,
@@ -111,6 +116,7 @@ pub struct Replica<M, R: RowRead> {
     writes: Writes,
     snapshots: Snapshots,
     heard: BTreeMap<ReplicaId, u64>,
+    understood: BTreeMap<ReplicaId, (u64, Understood)>,
     ticks: u64,
     announced: u64,
     seen: Seen,
@@ -134,6 +140,10 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         entropy: &mut dyn FnMut() -> u64,
     ) -> Result<Self, BootError> {
         boot.check()?;
+        let (stored, understands) = (M::stored_version(&rows), config.understands);
+        if !understands.has(stored) {
+            return Err(BootError::Version { stored, understands });
+        }
         let machine = M::load(&rows);
         if let Some(stored) = boot.applied.digest {
             let found = machine.digest();
@@ -163,6 +173,7 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
             writes: Writes::new(),
             snapshots: Snapshots::default(),
             heard: BTreeMap::new(),
+            understood: BTreeMap::new(),
             ticks: 0,
             announced: 0,
             seen: Seen::default(),
@@ -271,10 +282,12 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         match input {
             Input::Tick => self.tick(out),
             Input::Propose { token, request } => {
-                if self.leads() && self.ending.is_none() {
-                    self.proposals.gather(token, request);
-                } else {
+                if !self.leads() || self.ending.is_some() {
                     out.push(Output::Rejected { token, error: self.not_leader() });
+                } else if let Some(error) = self.too_new(&request) {
+                    out.push(Output::Rejected { token, error });
+                } else {
+                    self.proposals.gather(token, request);
                 }
             }
             Input::Message { from, bytes } => self.receive(from, &bytes),
@@ -322,6 +335,7 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         }
         self.reads.expire(self.ticks, out);
         self.tend_members();
+        self.tend_version();
         self.tend_digests(out);
     }
 
@@ -403,6 +417,9 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         if role != Role::Leader || seen.term != self.seen.term {
             self.abandon(out);
         }
+        if seen.leader != self.seen.leader {
+            self.tell_understood(out);
+        }
         self.seen = seen;
         out.push(Output::RoleChanged { role, term: seen.term, leader: leader(seen.leader) });
     }
@@ -430,7 +447,9 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
             | StopReason::Rows { .. }
             | StopReason::Unreadable { .. }
             | StopReason::Removed => true,
-            StopReason::NoMajority { .. } | StopReason::Entry { .. } => false,
+            StopReason::NoMajority { .. }
+            | StopReason::Entry { .. }
+            | StopReason::Version { .. } => false,
         };
         if forever && self.stop.is_none() {
             self.writes.op.condemned = Some(reason.to_string());

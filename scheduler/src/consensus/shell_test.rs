@@ -11,6 +11,7 @@ use crate::state::command::Reply;
 use domain::{
     ReplicaId,
     port::{RowChange, RowRead},
+    version::Understood,
 };
 use proto::v1::{
     Ack, ForwardReply, ForwardRequest, Frame, SealsReply, SealsRequest, SnapshotAck, SnapshotChunk,
@@ -146,12 +147,20 @@ async fn values(node: &Node<Toy>) -> usize {
     read.await.expect("a quorum is up")
 }
 
+/// Waits until the cluster runs at the newest version: it puts that into the log itself.
+async fn raised(node: &Node<Toy>) {
+    let mut changes = node.status_changes();
+    let newest = changes.wait_for(|status| status.version == Understood::BUILD.newest);
+    newest.await.expect("it lives");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lone_server_answers_and_keeps_what_it_answered() {
     let dir = tempfile::tempdir().expect("a directory");
     let founders = founders(1).await;
     let server = Server::start(dir.path(), 1, &founders).await;
     leader(&server.node).await;
+    raised(&server.node).await;
     let proposals = (0..200).map(|key| server.node.propose(request(key, &format!("a{key}"))));
     let mut landed = 0;
     for reply in futures::future::join_all(proposals).await {

@@ -1,52 +1,27 @@
-//! A toy state machine, and a cluster of replicas in one thread from one seed.
+//! A cluster of replicas in one thread from one seed, and a toy state machine behind them.
+
+mod toy;
+
+pub(super) use toy::Toy;
 
 use super::{
     codec::PeerMessage,
     disk::{Disk, Rows},
     *,
 };
-use crate::state::command::{Applied, Command, Effect, Entry, Reply, Request};
+use crate::state::command::{Command, Request};
 use bytes::Bytes;
 use domain::{
-    Digest, ElementId, JobId, LogIndex, Millis, NodeId, ReplicaId, RequestKey, limit,
+    Digest, ElementId, JobId, LogIndex, Millis, ReplicaId, RequestKey, limit,
     port::{Row, RowRead},
-    scratch::{Scratch, SetHash},
+    scratch::SetHash,
+    version::Understood,
 };
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
 };
-
-/// Remembers under its actor where each request landed, and its reply under its key.
-pub(super) struct Toy(SetHash);
-
-impl Machine for Toy {
-    fn load(rows: &impl RowRead) -> Self {
-        Self(SetHash::of_rows(rows))
-    }
-
-    fn apply(&mut self, rows: &impl RowRead, at: LogIndex, entry: Entry) -> Applied {
-        let mut scratch = Scratch::new(rows);
-        let mut replies = Vec::new();
-        for request in &entry.members {
-            let key = [b"k", &request.key.unwrap_or_default().0[..]].concat();
-            let reply = scratch.read::<Reply>(&key).unwrap_or(Reply::Done { at });
-            if request.key.is_some() {
-                scratch.put(key, &reply);
-            }
-            scratch.put([b"v", request.actor.as_bytes()].concat(), &at);
-            replies.push(reply);
-        }
-        let (rows, hash) = scratch.finish(self.0);
-        self.0 = hash;
-        Applied { replies, effects: vec![Effect::Wanted { node: NodeId(1) }], rows }
-    }
-
-    fn digest(&self) -> Digest {
-        self.0.digest()
-    }
-}
 
 pub(super) fn request(key: u64, actor: &str) -> Request {
     let mut bytes = [0; 16];
@@ -109,10 +84,14 @@ pub(super) struct Server {
     unsynced: Vec<WriteOp>,
     queue: VecDeque<(u64, WriteOp)>,
     shared: SharedRows,
+    /// What the release understands that it is started with.
+    pub(super) understands: Understood,
     pub(super) stopped: Option<StopReason>,
+    /// Why it does not start.
+    pub(super) refused: Option<BootError>,
     next_family: u64,
     next_tick: u64,
-    down_until: u64,
+    pub(super) down_until: u64,
 }
 
 /// A message under way.
@@ -186,7 +165,9 @@ impl Cluster {
             unsynced: Vec::new(),
             queue: VecDeque::new(),
             shared: SharedRows::default(),
+            understands: Understood::BUILD,
             stopped: None,
+            refused: None,
             next_family: 100,
             next_tick: 0,
             down_until: 0,
@@ -212,13 +193,17 @@ impl Cluster {
     pub(super) fn boot(&mut self, at: usize) {
         let (now, config) = (self.now, (self.config)(self.servers[at].id));
         let server = &mut self.servers[at];
+        let config = ReplicaConfig { understands: server.understands, ..config };
         let boot = server.durable.boot().expect("the disk is whole");
         server.durable.families.retain(|family, _| *family == server.durable.family);
         server.shared =
             SharedRows(Rc::new(RefCell::new((server.durable.family, server.durable.clone()))));
         let rows = server.shared.clone();
         let replica = Replica::new(config, boot, rows, &mut || self.chance.draw());
-        server.replica = Some(replica.expect("log and rows fit"));
+        server.refused = replica.as_ref().err().cloned();
+        assert!(matches!(server.refused, None | Some(BootError::Version { .. })));
+        server.replica = replica.ok();
+        server.down_until = if server.replica.is_none() { u64::MAX } else { server.down_until };
         server.next_tick = now + 1 + self.chance.below(limit::TICK.0);
     }
 
@@ -264,7 +249,9 @@ impl Cluster {
             | Output::ReadReady { token, .. }
             | Output::ReadFailed { token, .. }
             | Output::Changed { token, .. } => {
-                assert!(self.answers.insert(token, output).is_none(), "one answer a call");
+                let before = self.answers.insert(token, output);
+                // A replica's own proposals have no caller.
+                assert!(token == 0 || before.is_none(), "one answer a call");
             }
         }
     }

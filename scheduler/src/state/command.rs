@@ -16,33 +16,11 @@ use domain::{
 use registry::ledger::{RegistryCommand, drift::DriftCommand};
 
 pub use super::check::CheckCommand;
+pub use super::entry::{Entry, EntryError, Request};
 use super::preemption::PreemptRecord;
 pub use super::tie::Tie;
+pub use super::version::RaiseVersion;
 pub use super::window::WindowCommand;
-
-/// One log entry: what one proposer had gathered when it proposed.
-///
-/// Stored in the log in canonical encoding behind [`Entry::VERSION`].
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Entry {
-    /// The proposer's clock. `apply` keeps time from running backwards.
-    pub now: Millis,
-    /// The proposer, so that only it answers its callers.
-    pub proposer: ReplicaId,
-    /// What is to be done, in order.
-    pub members: Vec<Request>,
-}
-
-/// One request within an entry.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Request {
-    /// The client's key, under which the reply is kept; none for duties that may be repeated.
-    pub key: Option<RequestKey>,
-    /// Who asks: a user, a node or a server, from the TLS identity.
-    pub actor: String,
-    /// What is asked.
-    pub command: Command,
-}
 
 impl Command {
     /// Whether it brings new jobs.
@@ -68,44 +46,6 @@ impl Command {
             _ => 0,
         }
     }
-}
-
-impl Entry {
-    /// The version byte before the encoding.
-    pub const VERSION: u8 = 1;
-
-    /// The stored form.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![Self::VERSION];
-        self.serialize(&mut bytes).expect("writing to memory cannot fail");
-        bytes
-    }
-
-    /// Reads the stored form.
-    ///
-    /// # Errors
-    /// When the version is unknown or the bytes are damaged.
-    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
-        match bytes.split_first() {
-            Some((&Self::VERSION, rest)) => {
-                borsh::from_slice(rest).map_err(|fault| EntryError::Damaged(fault.to_string()))
-            }
-            Some((&version, _)) => Err(EntryError::Version(version)),
-            None => Err(EntryError::Damaged("empty".into())),
-        }
-    }
-}
-
-/// A log entry that cannot be read.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EntryError {
-    /// Written by another release.
-    #[error("log entry has version {0}, this server reads version 1; upgrade the server")]
-    Version(u8),
-    /// Not an entry.
-    #[error("log entry is damaged: {0}; replace this server's disk by `assay cluster add`")]
-    Damaged(String),
 }
 
 /// What may be proposed.
@@ -278,6 +218,8 @@ pub enum Command {
         /// Which waits for which, by their places over all parts.
         ties: Vec<Tie>,
     },
+    /// The cluster runs at a newer version from here on (proposed by the replica that leads).
+    RaiseVersion(RaiseVersion),
 }
 
 /// A job with what the API found out about it.

@@ -162,6 +162,7 @@ fn split_off(sched: &Sched, jobs_max: usize) -> (Sched, u64) {
     let left_out = (sched.jobs.len() - chosen.len()) as u64;
     let mut part = Sched {
         meta: sched.meta.clone(),
+        version: sched.version,
         jobs: chosen.iter().filter_map(|id| Some((*id, sched.jobs.get(id)?.clone()))).collect(),
         nodes: sched.nodes.clone(),
         names: sched.names.clone(),

@@ -26,6 +26,8 @@ const HEALTH: u8 = 0x0f;
 const CONFIG: u8 = 0x10;
 /// What queues have used.
 const USAGE: u8 = 0x11;
+/// The version that the cluster runs at; none while it is the first.
+const CLUSTER_VERSION: u8 = 0x12;
 
 /// Whether jobs wait for a policy before training.
 const GATE_TRAINING: u8 = 0x30;
@@ -71,6 +73,10 @@ fn all(table: u8) -> (Vec<u8>, Vec<u8>) {
 
 pub fn meta() -> Vec<u8> {
     vec![META]
+}
+
+pub fn cluster_version() -> Vec<u8> {
+    vec![CLUSTER_VERSION]
 }
 
 pub fn job_spec(job: JobId) -> Vec<u8> {

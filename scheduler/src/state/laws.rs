@@ -21,6 +21,7 @@ use domain::{
     model::{ModelRef, Stage},
     promotion::{PolicyDecision, Risk, Ruling},
     queue::{ClusterConfig, QueueSpec},
+    version::Understood,
 };
 use proptest::{collection::vec, prelude::*};
 use registry::ledger::RegistryCommand;
@@ -452,7 +453,7 @@ proptest! {
             if at == restart {
                 other = Cluster::load(&rows);
             }
-            let entry = Entry::decode(&entry.encode()).unwrap();
+            let entry = Entry::decode(&entry.encode(), Understood::BUILD).unwrap();
             let applied = other.apply(&rows, LogIndex(at as u64 + 1), entry);
             for change in applied.rows {
                 match change.value {

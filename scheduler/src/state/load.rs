@@ -20,7 +20,7 @@ impl Sched {
     pub fn load(rows: &impl RowRead) -> Self {
         let key = key::meta();
         let meta = rows.get(&key).map(|bytes| scratch::decode(&key, &bytes)).unwrap_or_default();
-        let mut sched = Self { meta, ..Self::default() };
+        let mut sched = Self { meta, version: super::version::stored(rows), ..Self::default() };
         sched.load_queues(rows);
         each(rows, key::nodes(), |key, value| {
             let id = key::node_in(key);

@@ -8,6 +8,7 @@ pub mod claim;
 pub mod command;
 mod config;
 mod drift;
+mod entry;
 pub mod fork;
 mod gate;
 mod health;
@@ -38,6 +39,7 @@ mod submit;
 mod tie;
 mod touched;
 pub mod usage;
+mod version;
 pub mod view;
 mod waits;
 pub mod window;
@@ -95,6 +97,7 @@ use domain::{
     link::Report,
     port::RowRead,
     scratch::{Scratch, SetHash},
+    version::ClusterVersion,
 };
 use record::Events;
 use registry::ledger::Ledger;
@@ -135,6 +138,18 @@ impl Cluster {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.hash.digest()
+    }
+
+    /// The version that rows were written at, which may be newer than what this build understands.
+    #[must_use]
+    pub fn stored_version(rows: &impl RowRead) -> ClusterVersion {
+        version::stored(rows)
+    }
+
+    /// The version that the cluster runs at.
+    #[must_use]
+    pub fn version(&self) -> ClusterVersion {
+        self.sched.version
     }
 
     /// What others may see.
@@ -222,7 +237,12 @@ impl Cluster {
         actor: &str,
         command: Command,
     ) -> Reply {
-        let reply = self.carry_out(step, actor, command);
+        #[cfg(feature = "planted")]
+        let command = self.planted.hears(command);
+        let reply = match self.sched.too_new(&command) {
+            Some(refused) => refused,
+            None => self.carry_out(step, actor, command),
+        };
         self.sched.look_after(step, actor);
         reply
     }
@@ -233,8 +253,6 @@ impl Cluster {
         actor: &str,
         command: Command,
     ) -> Reply {
-        #[cfg(feature = "planted")]
-        let command = self.planted.hears(command);
         let (sched, ledger) = (&mut self.sched, &mut self.ledger);
         match command {
             Command::Submit { jobs } => sched.submit(step, actor, jobs),
@@ -284,6 +302,7 @@ impl Cluster {
                 sched.submit_tied(step, actor, &parts, jobs, &ties)
             }
             Command::Reserve(command) => sched.reserve(step, actor, command),
+            Command::RaiseVersion(raise) => sched.raise_version(step, actor, &raise),
         }
     }
 

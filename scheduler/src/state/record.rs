@@ -80,6 +80,8 @@ pub enum Kind {
     ReservationOpened,
     /// Windows are over.
     ReservationEnded,
+    /// The cluster runs at a newer version.
+    VersionRaised,
 }
 
 impl Kind {
@@ -118,6 +120,7 @@ impl Kind {
             Self::ReservationDeleted => "reservation.deleted",
             Self::ReservationOpened => "reservation.opened",
             Self::ReservationEnded => "reservation.ended",
+            Self::VersionRaised => "cluster.version_raised",
         }
     }
 }

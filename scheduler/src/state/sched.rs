@@ -23,6 +23,7 @@ use domain::{
     port::RowRead,
     resource::{Gpu, TaskResources},
     topology::Topology,
+    version::ClusterVersion,
 };
 use std::{
     cmp::Reverse,
@@ -97,6 +98,8 @@ pub type WaitKey = (Reverse<i32>, JobId);
 pub struct Sched {
     /// Counters.
     pub meta: Meta,
+    /// The version that the cluster runs at.
+    pub version: ClusterVersion,
     /// Jobs that have not ended.
     pub jobs: BTreeMap<JobId, Job>,
     /// All nodes.

@@ -27,6 +27,7 @@ pub mod seal_key;
 mod self_fence;
 mod state_digest;
 mod state_laws;
+mod version_understood;
 pub mod window_kept;
 
 use crate::{
@@ -136,6 +137,7 @@ impl Laws {
         self.entries.applied(server.id, &mut server.tail, index)?;
         let digest = self.digests.check(server)?;
         state_laws::check(server)?;
+        version_understood::check(server)?;
         self.checkpoints.check(server)?;
         self.artifacts.check(server)?;
         self.audit.check(server)?;
@@ -240,6 +242,7 @@ impl Laws {
     /// The law that is broken.
     pub fn settled(&self, world: &World) -> Result<(), Broken> {
         healed::check(world)?;
+        version_understood::settled(world)?;
         acked_kept::check(world)?;
         exactly_once::check(world)?;
         complete_means_sealed::check(world)?;

@@ -8,19 +8,20 @@ use crate::{
     law::Broken,
 };
 use domain::ReplicaId;
-use scheduler::consensus::{Input, Membership, StopReason};
+use scheduler::consensus::{Input, Membership, ReplicaConfig, StopReason};
 
 impl World {
     /// A server's process starts, unless its disk forbids it.
     pub(super) fn boot(&mut self, at: usize) -> Result<(), Broken> {
         let planted = self.plan.planted;
-        let server = &mut self.servers[at];
-        if server.replica.is_some() || server.service == Service::Gone {
+        if self.servers[at].replica.is_some() || self.servers[at].service == Service::Gone {
             return Ok(());
         }
+        let understands = self.choose_release(at);
+        let server = &mut self.servers[at];
         let id = server.id;
         let damaged = matches!(server.damage, Some(Damage::Log | Damage::Row));
-        match server.boot(config(id, planted)) {
+        match server.boot(ReplicaConfig { understands, ..config(id, planted) }) {
             Ok(()) if damaged || server.condemned => {
                 let what = server.damage;
                 return Err(Broken::new(format!("bit_flips: {id} starts in spite of {what:?}")));
@@ -30,6 +31,9 @@ impl World {
                 server.service = Service::Out;
                 self.coverage.refused_starts += 1;
                 return Ok(());
+            }
+            Err(_) if server.too_old => {
+                return self.too_old(at);
             }
             Err(fault) => return Err(Broken::new(format!("restart: {id}: {fault}"))),
         }
@@ -47,6 +51,10 @@ impl World {
         let any = self.servers.iter().any(|server| flipped(server.damage));
         match reason {
             StopReason::Removed => self.retire(at),
+            StopReason::Version { .. } => {
+                self.end_process(at);
+                self.too_old(at)?;
+            }
             StopReason::Diverged { .. } if mine => {
                 self.coverage.diverged += 1;
                 self.servers[at].service = Service::Out;

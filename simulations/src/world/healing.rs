@@ -29,6 +29,7 @@ impl World {
                 server.clock.stop(now);
             }
         }
+        self.upgrade_all();
         self.after(2_000, Event::CutForever);
         let elected = 10 * limit::ELECTION_MAX.0;
         self.after(elected, Event::MustLead);

@@ -14,6 +14,7 @@ use crate::{
 use domain::{
     Digest, LogIndex, limit,
     replay::{DecisionKind, DecisionView, ReplayEnd, Verdict},
+    version::Understood,
 };
 use raft::eraftpb;
 use std::collections::BTreeMap;
@@ -151,7 +152,7 @@ fn requests(entry: &eraftpb::Entry) -> Result<Option<Entry>, WalkError> {
     if entry.get_entry_type() != eraftpb::EntryType::EntryNormal || entry.data.is_empty() {
         return Ok(None);
     }
-    Entry::decode(&entry.data)
+    Entry::decode(&entry.data, Understood::BUILD)
         .map(Some)
         .map_err(|fault| WalkError::Entry { index: entry.index, why: fault.to_string() })
 }

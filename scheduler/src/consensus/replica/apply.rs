@@ -17,7 +17,7 @@ use raft::eraftpb::{ConfChangeV2, Entry, EntryType};
 use super::divergence::Verdict;
 
 /// Ticks between two sendings of the newest digest: a lost one costs no more than this.
-const DIGEST_TICKS: u64 = 64;
+pub(super) const DIGEST_TICKS: u64 = 64;
 /// Ticks for which a difference may stay undecided before all stop.
 const CONFLICT_TICKS: u64 = 4 * DIGEST_TICKS;
 /// Ticks for which a leader that must stop waits for its successor.
@@ -66,7 +66,8 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         if entry.data.is_empty() {
             return Ok(());
         }
-        let decoded = command::Entry::decode(&entry.data)
+        self.can_read(entry.index, &entry.data)?;
+        let decoded = command::Entry::decode(&entry.data, self.config.understands)
             .map_err(|fault| StopReason::Entry { index: entry.index, why: fault.to_string() })?;
         let applied = self.machine.apply(&self.rows, LogIndex(entry.index), decoded);
         let seq = self.writes.seq();
@@ -167,6 +168,7 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
 
     pub(super) fn tend_digests(&mut self, out: &mut Vec<Output>) {
         if self.ticks.is_multiple_of(DIGEST_TICKS) {
+            self.tell_understood(out);
             self.send_digest(out);
         }
         if let Some(since) = self.conflict_since

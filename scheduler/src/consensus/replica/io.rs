@@ -9,7 +9,10 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use domain::{Bytes as Size, LogIndex, ReplicaId};
+use domain::{
+    Bytes as Size, LogIndex, ReplicaId,
+    version::{ClusterVersion, Understood},
+};
 
 /// Something that happens to a replica.
 #[derive(Debug)]
@@ -279,9 +282,36 @@ pub enum ProposeError {
     /// This server is ending.
     #[error("this server is stopping; ask another one")]
     Stopped,
+    /// It was not put in the log: not all members can read it.
+    #[error(
+        "this needs version {needs} and the cluster runs at {runs}: {}; `assay cluster status` \
+         shows what each understands, and the cluster is raised by itself once all do",
+        match behind.iter().map(ToString::to_string).collect::<Vec<_>>() {
+            behind if behind.is_empty() => "it is about to be raised, try again".to_owned(),
+            behind => format!("upgrade, start or remove {}", behind.join(", ")),
+        }
+    )]
+    Newer {
+        /// The version that it needs.
+        needs: ClusterVersion,
+        /// The version that the cluster runs at.
+        runs: ClusterVersion,
+        /// Members that do not understand it, or are not there to say so.
+        behind: Vec<ReplicaId>,
+    },
 }
 
 impl ProposeError {
+    /// Whether the same request will be taken in by and by, without anybody doing anything.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Newer { behind, .. } => behind.is_empty(),
+            Self::Busy { .. } | Self::NotLeader { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether it is certain that the request has had no effect.
     #[must_use]
     pub fn is_certain(&self) -> bool {
@@ -349,6 +379,20 @@ pub enum StopReason {
         index: u64,
         /// Why.
         why: String,
+    },
+    /// The cluster runs at a version that this release does not understand.
+    #[error(
+        "from entry {index} on the cluster runs at version {needs}, this release understands {} to \
+         {}; nothing is lost: start another release on the same directory",
+        understands.oldest, understands.newest
+    )]
+    Version {
+        /// The entry.
+        index: LogIndex,
+        /// The version that it needs.
+        needs: ClusterVersion,
+        /// What is understood.
+        understands: Understood,
     },
     /// The received rows are not those that were sent.
     #[error("snapshot at entry {index} has digest {found}, {named} was announced; start again")]

@@ -16,6 +16,8 @@ pub enum Planted {
     StaleRead,
     /// Now and then a changed row is not written.
     RowLost,
+    /// A leader raises the cluster's version without asking the others.
+    VersionUnasked,
 }
 
 impl Planted {

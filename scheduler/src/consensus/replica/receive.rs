@@ -21,6 +21,7 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
                     self.hear_digest(from, index, digest);
                 }
             }
+            Ok(PeerMessage::Understands(understands)) => self.hear_understood(from, understands),
             Ok(PeerMessage::Hello { .. }) | Err(_) => {}
         }
     }

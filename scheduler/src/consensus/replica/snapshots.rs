@@ -125,6 +125,11 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         let (_, install) = self.snapshots.installing.take_if(|(at, _)| *at <= seq)?;
         let applied = install.mark.applied;
         self.rows.clear();
+        let stored = M::stored_version(self.rows.base());
+        if let Err(reason) = self.can_load(applied.index, stored) {
+            self.end(reason);
+            return None;
+        }
         self.machine = M::load(self.rows.base());
         self.applied = (&applied).into();
         self.digests.clear();

@@ -388,7 +388,11 @@ impl<M: Machine + Send + 'static> Pump<M> {
     }
 
     fn view(&self, task: Task<M>) {
-        task(Ok(self.parts.replica.view()));
+        // A replica that has stopped may have rows under it that it does not understand.
+        match self.ended.is_some() {
+            true => task(Err(ReadError::Stopped)),
+            false => task(Ok(self.parts.replica.view())),
+        }
     }
 }
 

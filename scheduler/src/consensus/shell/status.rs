@@ -1,11 +1,18 @@
 //! What a replica is and knows of the others, as it shows itself.
 
-use crate::consensus::{
-    machine::Machine,
-    membership::Membership,
-    replica::{Replica, Role},
+use crate::{
+    consensus::{
+        machine::Machine,
+        membership::Membership,
+        replica::{ProposeError, Replica, Role, too_new},
+    },
+    state::command::Command,
 };
-use domain::{LogIndex, ReplicaId, port::RowRead};
+use domain::{
+    LogIndex, ReplicaId,
+    port::RowRead,
+    version::{ClusterVersion, Understood},
+};
 use std::collections::BTreeMap;
 
 /// A member without a vote, as it is shown.
@@ -22,6 +29,8 @@ pub struct MemberStatus {
     pub matched: LogIndex,
     /// Whether this server has heard of it within an election time.
     pub active: bool,
+    /// The versions that it understands, if it has said so.
+    pub understands: Option<Understood>,
 }
 
 impl MemberStatus {
@@ -45,11 +54,22 @@ pub struct Status {
     pub leader: Option<ReplicaId>,
     /// Newest committed entry.
     pub commit: LogIndex,
+    /// The version that the cluster runs at, as far as this server has applied.
+    pub version: ClusterVersion,
     /// All members.
     pub members: BTreeMap<ReplicaId, MemberStatus>,
 }
 
 impl Status {
+    /// Why the cluster takes a command not in yet. A leader of an older release cannot even read
+    /// what is newer than it, so whoever would forward it asks here.
+    #[must_use]
+    pub fn too_new(&self, command: &Command) -> Option<ProposeError> {
+        let said = |member: &MemberStatus| member.understands.filter(|_| member.active);
+        let members = self.members.iter().map(|(id, member)| (*id, said(member)));
+        too_new(command, self.version, members)
+    }
+
     /// Whether this server leads.
     #[must_use]
     pub fn is_leader(&self) -> bool {
@@ -67,20 +87,23 @@ impl Status {
                 role: role_of(id, leader, membership).to_owned(),
                 matched: replica.matched(id).unwrap_or(own),
                 active: replica.is_active(id),
+                understands: replica.understood(id),
             };
             (id, status)
         };
         let members = membership.everyone().into_iter().map(member).collect();
-        Self { id: replica.id(), role, term, leader, commit, members }
+        let version = replica.view().0.version();
+        Self { id: replica.id(), role, term, leader, commit, version, members }
     }
 
     /// Whether anything but progress differs.
     pub(super) fn differs(&self, other: &Self) -> bool {
-        let shape = |status: &Self| (status.role, status.term, status.leader);
+        let shape = |status: &Self| (status.role, status.term, status.leader, status.version);
         let named = |status: &Self| {
             let members = status.members.iter();
             let name = |(id, member): (&ReplicaId, &MemberStatus)| {
-                (*id, member.address.clone(), member.role.clone(), member.active)
+                let words = (member.address.clone(), member.role.clone());
+                (*id, words, member.active, member.understands)
             };
             members.map(name).collect::<Vec<_>>()
         };

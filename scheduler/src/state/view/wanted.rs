@@ -60,7 +60,9 @@ impl View<'_> {
             let known = match before {
                 Some(known) => known,
                 None => {
-                    let Some(wanted) = self.wanted_lease(id, lease, cluster, rows) else { continue };
+                    let Some(wanted) = self.wanted_lease(id, lease, cluster, rows) else {
+                        continue;
+                    };
                     leases.push(wanted);
                     As { lease: lease.clone(), newest, registered }
                 }
