@@ -1,6 +1,9 @@
 //! The agent's end of the supervisor's socket.
 
-use super::wire::{self, Ask, Said, SocketPath};
+use super::{
+    serve::{self, IDLE_END},
+    wire::{self, Ask, Said, SocketPath},
+};
 use std::{
     fs, io,
     path::Path,
@@ -41,6 +44,21 @@ pub enum ClientError {
         /// Why not.
         why: io::Error,
     },
+    /// It is of another release.
+    #[error(
+        "the supervisor in `{dir}` speaks version {found}, this agent {wanted}: it was started by \
+         another release and may have tasks; start that release's agent again and drain the node, or \
+         wait: a supervisor without tasks and agent ends within {} s, then start this one",
+        IDLE_END.0 / 1_000
+    )]
+    Version {
+        /// Its folder.
+        dir: String,
+        /// What it speaks.
+        found: u32,
+        /// What this build speaks.
+        wanted: u32,
+    },
 }
 
 /// An open connection.
@@ -61,9 +79,15 @@ impl Client {
     /// Connects to the supervisor that serves `dir`.
     ///
     /// # Errors
-    /// When none does.
+    /// When none does, or one of another release.
     pub async fn connect(dir: &Path) -> Result<Self, ClientError> {
         let failed = |why| ClientError::Connect { dir: dir.display().to_string(), why };
+        // Before anything is said: to connect takes the place of the agent that is served now.
+        let (found, wanted) = (wire::read_version(dir).map_err(failed)?, wire::VERSION);
+        if found != wanted && serve::is_served(dir).map_err(failed)? {
+            let dir = dir.display().to_string();
+            return Err(ClientError::Version { dir, found, wanted });
+        }
         let socket = SocketPath::in_folder(dir).map_err(failed)?;
         let stream = UnixStream::connect(&socket.path).await.map_err(failed)?;
         let (input, output) = stream.into_split();
@@ -80,8 +104,11 @@ impl Client {
         dir: &Path,
         command: &[String],
     ) -> Result<(Self, Option<Child>), ClientError> {
-        if let Ok(client) = Self::connect(dir).await {
-            return Ok((client, None));
+        match Self::connect(dir).await {
+            Ok(client) => return Ok((client, None)),
+            Err(fault @ ClientError::Version { .. }) => return Err(fault),
+            // None serves it.
+            Err(_) => {}
         }
         let child = start(dir, command)?;
         let mut tries = 0;

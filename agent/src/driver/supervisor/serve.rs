@@ -51,6 +51,8 @@ const LATER: [Duration; 4] = [
 ];
 /// Messages that an agent may leave unread before it is dropped; it lists all when it is back.
 const SAID_AHEAD: usize = 8_192;
+/// The file that a supervisor locks.
+const LOCK: &str = "supervisor.lock";
 /// Events that wait for the loop.
 const EVENTS_AHEAD: usize = 1_024;
 
@@ -88,6 +90,7 @@ pub(super) async fn with(dir: &Path, family: Family) -> Result<(), SupervisorErr
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(folder(dir, why)),
         _ => {}
     }
+    wire::write_version(dir).map_err(|why| folder(dir, why))?;
     let listener = UnixListener::bind(&socket.path).map_err(|why| folder(dir, why))?;
     let timer = Timer::new().map_err(|why| SupervisorError::System { what: "set a timer", why })?;
     let (events, inbox) = mpsc::channel(EVENTS_AHEAD);
@@ -106,8 +109,21 @@ pub(super) async fn with(dir: &Path, family: Family) -> Result<(), SupervisorErr
     Ok(())
 }
 
+/// Whether a supervisor serves `dir`: it holds the lock as long as it lives.
+pub(super) fn is_served(dir: &Path) -> io::Result<bool> {
+    let file = match fs::File::open(dir.join(LOCK)) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(why) => Err(why.into()),
+    }
+}
+
 fn lock(dir: &Path) -> Result<fs::File, SupervisorError> {
-    let path = dir.join("supervisor.lock");
+    let path = dir.join(LOCK);
     let named = path.display().to_string();
     let file = fs::File::create(&path)
         .map_err(|why| SupervisorError::Folder { path: named.clone(), why })?;

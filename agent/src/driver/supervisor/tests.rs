@@ -286,3 +286,19 @@ async fn a_new_supervisor_ends_what_a_dead_one_left_and_both_set_the_umask() {
     bench.ask(Ask::End).await;
     assert!(second.wait().unwrap().success());
 }
+
+#[tokio::test]
+async fn a_supervisor_of_another_release_is_told_apart_and_left_alone() {
+    let mut bench = bench().await;
+    fs::write(bench.file("supervisor.version"), "7\n").unwrap();
+    let never = [String::from("/bin/false")];
+    let Err(fault) = Client::ensure(bench.dir.path(), &never).await else { panic!("connected") };
+    let said = fault.to_string();
+    assert!(said.contains("speaks version 7, this agent 1"), "{said}");
+    assert!(said.contains("drain the node"), "{said}");
+    // It still serves whoever speaks its version.
+    bench.client.writer.ask(&Ask::List).await.unwrap();
+    bench.client.writer.flush().await.unwrap();
+    let said = tokio::time::timeout(PATIENCE, bench.client.reader.next()).await.unwrap();
+    assert_eq!(said.unwrap(), Some(Said::All(Vec::new())));
+}

@@ -6,11 +6,37 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{LeaseId, Millis, observed::Observed};
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Longest message: a gang's part of one node with all its variables.
 const MESSAGE_MAX: usize = 64 << 20;
+
+/// The version of what is said here. To be raised with every change of a message: a supervisor
+/// outlives the agent that started it, and so meets agents of other releases.
+pub(super) const VERSION: u32 = 1;
+
+/// The file, beside the socket, in which a supervisor says its version.
+fn version_file(dir: &Path) -> PathBuf {
+    dir.join("supervisor.version")
+}
+
+/// Says this build's version to agents, before they can connect.
+pub(super) fn write_version(dir: &Path) -> io::Result<()> {
+    std::fs::write(version_file(dir), format!("{VERSION}\n"))
+}
+
+/// The version of the supervisor that serves `dir`. The first ones did not say it.
+pub(super) fn read_version(dir: &Path) -> io::Result<u32> {
+    match std::fs::read_to_string(version_file(dir)) {
+        Ok(text) => text.trim().parse().map_err(io::Error::other),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(1),
+        Err(fault) => Err(fault),
+    }
+}
 
 /// How to start one task.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
