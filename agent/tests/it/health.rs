@@ -26,7 +26,7 @@ fn each_scripted_fault_is_found_with_its_action() {
             write(state, &healthy);
             gpus()
         };
-        let scripts: [Script; 10] = [
+        let scripts: [Script; 12] = [
             (|gpu| gpu.ecc_corrected_volatile = 3, Symptom::EccCorrected, Action::Ignore),
             (|gpu| gpu.ecc_volatile = 1, Symptom::EccUncorrected, Action::Drain),
             (|gpu| gpu.ecc_aggregate = 1, Symptom::EccUncorrected, Action::Drain),
@@ -34,7 +34,9 @@ fn each_scripted_fault_is_found_with_its_action() {
             (|gpu| gpu.row_remaps.failed = true, Symptom::RowRemapFailed, Action::Quarantine),
             (|gpu| gpu.temperature_c = 91, Symptom::Hot, Action::Watch),
             (|gpu| gpu.throttle_reasons = 0x40, Symptom::ThermalSlowdown, Action::Watch),
-            (|gpu| gpu.throttle_reasons = 0x80, Symptom::PowerBrake, Action::Watch),
+            (|gpu| gpu.throttle_reasons = 0x20, Symptom::ThermalSlowdown, Action::Watch),
+            (|gpu| gpu.throttle_reasons = 0x88, Symptom::PowerBrake, Action::Watch),
+            (|gpu| gpu.throttle_reasons = 0x08, Symptom::HwSlowdown, Action::Watch),
             (|gpu| gpu.nvlinks[2].active = false, Symptom::NvLinkDown, Action::Drain),
             (|gpu| gpu.nvlinks[2].crc_errors = 4, Symptom::NvLinkErrors, Action::Watch),
         ];
@@ -46,6 +48,11 @@ fn each_scripted_fault_is_found_with_its_action() {
                 health.on(input, Millis(1)).into_iter().next()
             };
             write(state, &healthy);
+            assert_eq!(read(), None, "before {symptom}");
+            // A cap of power, settings and idleness are no symptoms.
+            let mut machine = healthy.clone();
+            machine.gpus[0].throttle_reasons = 0x107;
+            write(state, &machine);
             assert_eq!(read(), None, "before {symptom}");
             let mut machine = healthy.clone();
             script(&mut machine.gpus[0]);

@@ -22,6 +22,10 @@ const LOOK_MS: u32 = 1_000;
 /// NVML's number of an Xid that it does not know.
 const XID_UNKNOWN: u64 = 999;
 
+/// Slowed down for heat, by the hardware or by the driver.
+const HEAT: ThrottleReasons =
+    ThrottleReasons::HW_THERMAL_SLOWDOWN.union(ThrottleReasons::SW_THERMAL_SLOWDOWN);
+
 /// Reads one GPU's gauges.
 pub(super) fn read(nvml: &Nvml, index: u32) -> Result<Gauges, NvmlError> {
     let device = nvml.device_by_index(index)?;
@@ -40,8 +44,11 @@ pub(super) fn read(nvml: &Nvml, index: u32) -> Result<Gauges, NvmlError> {
         row_remap_failed,
         temperature_c: device.temperature(TemperatureSensor::Gpu)?,
         slowdown_c: optional(device.temperature_threshold(TemperatureThreshold::Slowdown))?,
-        thermal_slowdown: reasons.contains(ThrottleReasons::HW_THERMAL_SLOWDOWN),
+        thermal_slowdown: reasons.intersects(HEAT),
         power_brake: reasons.contains(ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN),
+        // Older GPUs set this bit alone, newer ones beside that of the cause.
+        hw_slowdown: reasons.contains(ThrottleReasons::HW_SLOWDOWN)
+            && !reasons.intersects(HEAT | ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN),
         nvlinks_down,
         nvlink_errors,
     })

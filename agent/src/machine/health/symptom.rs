@@ -22,10 +22,12 @@ pub struct Gauges {
     pub temperature_c: u32,
     /// Where it slows down, if it says.
     pub slowdown_c: Option<u32>,
-    /// Whether the hardware slows it down for heat.
+    /// Whether hardware or driver slow it down for heat.
     pub thermal_slowdown: bool,
     /// Whether the hardware slows it down for want of power.
     pub power_brake: bool,
+    /// Whether the hardware slows it down and says no more of why.
+    pub hw_slowdown: bool,
     /// NVLinks that are down.
     pub nvlinks_down: u32,
     /// Errors of all NVLinks since the driver was loaded.
@@ -96,6 +98,7 @@ fn worse(before: Option<Gauges>, now: Gauges) -> Vec<Symptom> {
         temperature_c: 0,
         thermal_slowdown: false,
         power_brake: false,
+        hw_slowdown: false,
         nvlinks_down: 0,
         ..now
     });
@@ -110,6 +113,7 @@ fn worse(before: Option<Gauges>, now: Gauges) -> Vec<Symptom> {
         (hot(&now) && !hot(&mark), Symptom::Hot),
         (now.thermal_slowdown && !mark.thermal_slowdown, Symptom::ThermalSlowdown),
         (now.power_brake && !mark.power_brake, Symptom::PowerBrake),
+        (now.hw_slowdown && !mark.hw_slowdown, Symptom::HwSlowdown),
         (now.nvlinks_down > mark.nvlinks_down, Symptom::NvLinkDown),
         (now.nvlink_errors > mark.nvlink_errors, Symptom::NvLinkErrors),
     ];

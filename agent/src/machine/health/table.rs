@@ -41,10 +41,12 @@ pub enum Symptom {
     RowRemapFailed,
     /// As hot as where it slows down.
     Hot,
-    /// Slowed down by the hardware for heat.
+    /// Slowed down by hardware or driver for heat.
     ThermalSlowdown,
     /// Slowed down by the hardware for want of power.
     PowerBrake,
+    /// Slowed down by the hardware, which says no more.
+    HwSlowdown,
     /// An NVLink is down.
     NvLinkDown,
     /// More errors on NVLinks than before.
@@ -68,6 +70,7 @@ impl fmt::Display for Symptom {
             Self::Hot => f.write_str("hot"),
             Self::ThermalSlowdown => f.write_str("thermal slowdown"),
             Self::PowerBrake => f.write_str("power brake"),
+            Self::HwSlowdown => f.write_str("hardware slowdown"),
             Self::NvLinkDown => f.write_str("NVLink down"),
             Self::NvLinkErrors => f.write_str("NVLink errors"),
             Self::Lost => f.write_str("lost"),
@@ -144,6 +147,7 @@ pub const RULES: &[Rule] = {
         rule(Symptom::Hot, "reached where it slows down", Watch, 12, "look at cooling"),
         rule(Symptom::ThermalSlowdown, "slowed down for heat", Watch, 12, "look at cooling"),
         rule(Symptom::PowerBrake, "slowed down for want of power", Watch, 12, "look at power"),
+        rule(Symptom::HwSlowdown, "heat, want of power, or a fault", Watch, 12, "look at both"),
         rule(Symptom::NvLinkDown, "gangs go the long way", Drain, 0, "reset the GPUs"),
         rule(Symptom::NvLinkErrors, "packets were sent again", Watch, 60, "look at the link"),
         rule(Symptom::Lost, "the driver cannot reach it", Quarantine, 0, "boot the machine"),
