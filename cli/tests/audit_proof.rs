@@ -41,7 +41,7 @@ fn an_approver_signs_a_document_off_and_everybody_can_check_it() {
         ["audit", "sign-off", document, "--key", key, "--reason", reason].map(str::to_owned)
     };
     let list = ["audit", "sign-offs", document];
-    assert!(user.ok(&list).contains("nobody has signed it off"));
+    assert!(user.ok(&list).contains("nobody has signed off"));
 
     let refused = bob.user.fails(6, &sign(&bob.key()).each_ref().map(String::as_str));
     assert!(refused.contains("bob"), "who is no approver vouches for nothing: {refused}");
@@ -57,7 +57,7 @@ fn an_approver_signs_a_document_off_and_everybody_can_check_it() {
     user.ok(&["approver", "remove", "bob"]);
     assert!(user.ok(&list).contains("bob"));
     fs::write(document, "fifteen checks\n").unwrap();
-    assert!(user.ok(&list).contains("nobody has signed it off"));
+    assert!(user.ok(&list).contains("nobody has signed off"));
     assert!(user.ok(&["audit", "sign-offs"]).contains("acceptance.md"));
     user.ok(&["audit", "verify"]);
 }

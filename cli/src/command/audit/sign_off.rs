@@ -89,8 +89,8 @@ pub async fn list(context: &Context, file: Option<&Path>) -> Result<Exit, Fault>
         let rows: Vec<_> = lines.iter().map(cells).collect();
         match rows.is_empty() {
             true => format!(
-                "nobody has signed {} off; `assay audit sign-off FILE` does\n",
-                file.map_or("anything".into(), |file| format!("{} as it is", file.display()))
+                "nobody has signed off {}; `assay audit sign-off FILE` does\n",
+                file.map_or("any document".into(), |file| format!("{} as it is", file.display()))
             ),
             false => table(style, &HEADING, &rows),
         }
