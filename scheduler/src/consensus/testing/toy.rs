@@ -14,7 +14,7 @@ use domain::{
 /// Remembers under its actor where each request landed, and its reply under its key.
 pub(in crate::consensus) struct Toy(SetHash, ClusterVersion);
 
-const TOY_VERSION: &[u8] = b"version";
+const TOY_VERSION: &[u8] = b"cluster";
 
 impl Machine for Toy {
     fn stored_version(rows: &impl RowRead) -> ClusterVersion {
