@@ -6,6 +6,9 @@ use domain::replay::ReplayPart;
 use proto::v1::{Document, ReplayRequest, replays_client::ReplaysClient};
 use tonic::{Streaming, transport::Channel};
 
+/// The reason of a server's fault that says that another was asked for.
+const ELSEWHERE: &str = "elsewhere";
+
 /// What a server says, from its first part on.
 pub struct Replayed {
     address: String,
@@ -42,6 +45,8 @@ impl Client {
         let mut last = None;
         for (address, channel) in self.channels() {
             match ask(address, channel, asked).await {
+                // What the server that was asked for has said tells more than that others are not it.
+                Err(fault) if fault.reason == ELSEWHERE => last = last.or(Some(fault)),
                 Err(fault) if fault.code == Kind::Unavailable => last = Some(fault),
                 other => return other,
             }

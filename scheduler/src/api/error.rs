@@ -7,6 +7,8 @@ use tonic::{Code, Status, codegen::http::HeaderValue, metadata::MetadataValue};
 
 /// Metadata key of the document.
 pub const KEY: &str = "assay-error";
+/// The reason of [`elsewhere`], by which clients know it.
+const ELSEWHERE: &str = "elsewhere";
 /// What REST calls it when a key was sent before with another body (platform contract, 3.3).
 pub const KEY_CONFLICT: &str = "idempotency_key_conflict";
 /// Metadata key of a code that REST gives in the place of the document's.
@@ -29,7 +31,20 @@ struct Document<'a> {
 pub fn status(code: &str, reason: impl Into<String>, hint: &str, retry_safe: bool) -> Status {
     let reason = reason.into();
     let document = document(code, &reason, hint, retry_safe);
-    let mut status = Status::new(wire_code(code), reason);
+    with(code, reason, document)
+}
+
+/// That another server was asked for. Programs know it by its reason.
+#[must_use]
+pub fn elsewhere(detail: String, hint: &str) -> Status {
+    let (code, retry_safe) = ("unavailable", true);
+    let document = Document { code, reason: ELSEWHERE, detail: &detail, hint, retry_safe };
+    let document = header(&document);
+    with(code, detail, document)
+}
+
+fn with(code: &str, message: String, document: Option<HeaderValue>) -> Status {
+    let mut status = Status::new(wire_code(code), message);
     let value = document.and_then(|value| MetadataValue::try_from(value.as_bytes()).ok());
     if let Some(value) = value {
         status.metadata_mut().insert(KEY, value);
@@ -40,8 +55,11 @@ pub fn status(code: &str, reason: impl Into<String>, hint: &str, retry_safe: boo
 /// The document of a fault, as a header's value.
 #[must_use]
 pub fn document(code: &str, reason: &str, hint: &str, retry_safe: bool) -> Option<HeaderValue> {
-    let document = Document { code, reason, detail: reason, hint, retry_safe };
-    let json = serde_json::to_string(&document).unwrap_or_default();
+    header(&Document { code, reason, detail: reason, hint, retry_safe })
+}
+
+fn header(document: &Document<'_>) -> Option<HeaderValue> {
+    let json = serde_json::to_string(document).unwrap_or_default();
     // Metadata is ASCII; other characters travel as JSON escapes.
     HeaderValue::try_from(escape(&json)).ok()
 }

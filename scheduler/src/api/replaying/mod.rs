@@ -27,6 +27,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use walk::{Decision, WalkError};
 
+/// Longest wait for one's turn.
+const TURN: Duration = Duration::from_secs(5);
 /// Pause between two looks at what is kept.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Decisions in one part of the answer.
@@ -85,9 +87,11 @@ impl Replays for ReplayService {
         if asked.server != 0 && ReplicaId(asked.server) != me {
             let why = format!("this is {me}, not {}", ReplicaId(asked.server));
             let hint = "name a server of the profile: `assay cluster status`";
-            return Err(error::status("unavailable", why, hint, true));
+            return Err(error::elsewhere(why, hint));
         }
-        let Ok(turn) = Arc::clone(&self.turn).try_acquire_owned() else {
+        // Whoever has just had its answer may still be putting its copy away.
+        let turn = tokio::time::timeout(TURN, Arc::clone(&self.turn).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
             let why = format!("{me} goes through its log for somebody else just now");
             return Err(error::status("busy", why, "wait, or ask another: `--on`", true));
         };
