@@ -68,7 +68,9 @@ impl From<ProposeError> for ForwardFault {
             ProposeError::NotLeader { .. } => Self::NotLeader,
             ProposeError::Unknown => Self::Unknown,
             ProposeError::Busy { .. } => Self::Busy,
-            soon @ ProposeError::Newer { .. } if soon.passes() => Self::Soon(soon.to_string()),
+            ref soon @ ProposeError::Newer { ref behind, .. } if behind.is_empty() => {
+                Self::Soon(soon.to_string())
+            }
             full @ ProposeError::DiskFull { .. } => Self::NoRoom(full.to_string()),
             other => Self::Refused(other.to_string()),
         }

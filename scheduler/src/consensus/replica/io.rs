@@ -302,16 +302,6 @@ pub enum ProposeError {
 }
 
 impl ProposeError {
-    /// Whether the same request will be taken in by and by, without anybody doing anything.
-    #[must_use]
-    pub fn passes(&self) -> bool {
-        match self {
-            Self::Newer { behind, .. } => behind.is_empty(),
-            Self::Busy { .. } | Self::NotLeader { .. } => true,
-            _ => false,
-        }
-    }
-
     /// Whether it is certain that the request has had no effect.
     #[must_use]
     pub fn is_certain(&self) -> bool {
