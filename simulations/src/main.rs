@@ -67,9 +67,15 @@ enum Command {
         /// Seeds in which one GPU of one of four nodes flips a bit: it alone is to be named.
         #[arg(long, default_value_t = 20)]
         flipped: u64,
+        /// The first seed of each kind.
+        #[arg(long, default_value_t = 1)]
+        first: u64,
         /// Virtual seconds with faults.
         #[arg(long, default_value_t = 30)]
         seconds: u64,
+        /// Print every event.
+        #[arg(long)]
+        trace: bool,
     },
     /// Run policies over a trace of jobs, in virtual time.
     Workload(workload::Arguments),
@@ -281,9 +287,9 @@ fn main() -> Result<()> {
             hide_expected_panics();
             run_kept()
         }
-        Command::Replay { clean, flipped, seconds } => {
+        Command::Replay { clean, flipped, first, seconds, trace } => {
             hide_expected_panics();
-            replay::run(clean, flipped, seconds)
+            replay::run(first, clean, flipped, seconds, trace)
         }
         Command::Planted { seeds, seconds } => {
             std::panic::set_hook(Box::new(|_| {}));

@@ -1,7 +1,8 @@
 //! Seeds in which every segment of every job is run again elsewhere.
 
-use crate::{attempt, plan};
+use crate::{Failed, Ran, attempt, plan};
 use anyhow::{Result, bail};
+use domain::Digest;
 use scheduler::consensus::Planted;
 use simulations::{bits::Bits, coverage::Coverage, world::Plan};
 use std::{
@@ -26,10 +27,11 @@ struct Total {
 
 /// Runs seeds with right bits, and seeds in which one GPU flips one. The law `named_right`
 /// judges each.
-pub fn run(clean: u64, flipped: u64, seconds: u64) -> Result<()> {
+pub fn run(first: u64, clean: u64, flipped: u64, seconds: u64, trace: bool) -> Result<()> {
     for (bits, seeds) in [(Bits::Verified, clean), (Bits::Flipped, flipped)] {
         let started = Instant::now();
-        let Total { coverage, named, failed } = seeds_of(bits, seeds, seconds);
+        let each = |seed| attempt(Plan { bits, ..plan(seed, seconds, Planted::Nothing, trace) });
+        let Total { coverage, named, failed } = seeds_of(bits, first, seeds, each);
         println!(
             "{bits:?}: {seeds} seeds, {} segments run again, the right GPU named in {named} of \
              them, another one in none; {:.1} s",
@@ -46,8 +48,13 @@ pub fn run(clean: u64, flipped: u64, seconds: u64) -> Result<()> {
     Ok(())
 }
 
-fn seeds_of(bits: Bits, seeds: u64, seconds: u64) -> Total {
-    let next = AtomicU64::new(1);
+fn seeds_of(
+    bits: Bits,
+    first: u64,
+    seeds: u64,
+    each: impl Fn(u64) -> Result<(Digest, Ran), Failed> + Sync,
+) -> Total {
+    let next = AtomicU64::new(first);
     let total = Mutex::new(Total::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -55,11 +62,10 @@ fn seeds_of(bits: Bits, seeds: u64, seconds: u64) -> Total {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > seeds {
+                    if seed - first >= seeds {
                         return;
                     }
-                    let run = Plan { bits, ..plan(seed, seconds, Planted::Nothing, false) };
-                    let ran = attempt(run);
+                    let ran = each(seed);
                     let mut total = total.lock().expect("no panics inside");
                     match ran {
                         Ok((_, ran)) => {

@@ -15,19 +15,33 @@ const WRITES_MAX: usize = 4;
 
 /// Looks at every server that should have all.
 pub fn check(world: &World) -> Result<(), Broken> {
-    let leader = leader(world)?;
-    let applied = leader.replica.as_ref().map_or(0, |replica| replica.applied().0);
-    // A leader whose memory differs, which the next digest will show, can teach nobody.
-    let wanted = if leader.damage.is_some() { 0 } else { applied.min(world.rest_index) };
+    let wanted = wanted(world)?;
     world.servers.iter().try_for_each(must_have_stopped)?;
     world.servers.iter().filter(|server| world.is_whole(server)).try_for_each(|server| {
-        let held = server.replica.as_ref().map_or(0, |replica| replica.applied().0);
+        let held = applied(server);
         if held < wanted {
             let id = server.id;
             return Err(Broken::new(format!("bounded: {id} is at entry {held}, not {wanted}")));
         }
         sizes(server, world.log_max())
     })
+}
+
+/// The entry that every whole server must hold at rest.
+fn wanted(world: &World) -> Result<u64, Broken> {
+    let leader = leader(world)?;
+    // A leader whose memory differs, which the next digest will show, can teach nobody.
+    Ok(if leader.damage.is_some() { 0 } else { applied(leader).min(world.rest_index) })
+}
+
+/// Whether a server was taught all that was there when the world came to rest: one that nobody
+/// could teach lacks what is newer, and has lost nothing.
+pub fn was_taught(world: &World, server: &Server) -> bool {
+    world.is_whole(server) && applied(server) >= world.rest_index
+}
+
+fn applied(server: &Server) -> u64 {
+    server.replica.as_ref().map_or(0, |replica| replica.applied().0)
 }
 
 /// A replica whose memory differs is found out when digests are compared.

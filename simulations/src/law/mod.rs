@@ -253,8 +253,8 @@ impl Laws {
         retrain_once::settled(world)?;
         bounded::check(world)?;
         ledger_balances::check(world)?;
-        let mut whole = world.servers.iter().filter(|server| world.is_whole(server));
-        whole.try_for_each(|server| self.artifacts.check_all(server))?;
+        let mut taught = world.servers.iter().filter(|server| bounded::was_taught(world, server));
+        taught.try_for_each(|server| self.artifacts.check_all(server))?;
         audit_chained::check(world)
     }
 }
