@@ -15,7 +15,7 @@ use domain::{
 };
 use registry::{
     ledger::{
-        Ledger, RegistryCommand, SealInput,
+        Background, Ledger, RegistryCommand, SealInput,
         lineage::{Bounds, Sources, lineage},
     },
     seal::recipe::recipe,
@@ -121,7 +121,7 @@ fn fill(rows: &Rows, count: u64) -> Result<()> {
                     parents: parent(of).map(version).into_iter().collect(),
                     aliases: Vec::new(),
                 };
-                ledger.step(rows, now, "user:ada", register, None)?;
+                ledger.step(rows, now, "user:ada", register, &Background::default())?;
             }
             Ok::<(), domain::refusal::RegistryRefusal>(())
         });

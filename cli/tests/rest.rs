@@ -142,6 +142,12 @@ async fn an_alert_of_another_system_counts_once(cluster: &Cluster) {
         let taken = user(cluster, server).post("/drift/alert", "drift-7", &alert).await;
         assert_eq!((taken.status, &taken.body["observation"]), (202, &1.into()), "{taken:?}");
     }
+    let stands = user(cluster, "server-3").found("/drift/digits@1").await;
+    assert_eq!((&stands["drifted"], &stands["observations"]), (&true.into(), &1.into()));
+    let newest = &stands["recent"][0];
+    assert_eq!(newest["features"]["inputs/age"]["scores"]["psi"], "0.31", "{stands}");
+    assert_eq!(newest["reason"], alert["reason"]);
+    assert!(newest["createdBy"].is_string(), "{stands}");
     let alerts = cluster.user.json(&["drift", "alerts"]).unwrap();
     let shown = alerts.to_string();
     assert!(shown.contains("inputs/age") && shown.contains("0.31"), "{shown}");

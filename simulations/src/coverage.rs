@@ -96,6 +96,10 @@ coverage! {
     replans = "plans made again",
     /// What people did at the registry.
     registry = "acts at the registry",
+    /// Data sets that were blocked and then cleared.
+    cleared = "data sets cleared",
+    /// Promotions that met blocked data, at the end of a run.
+    data_met = "promotions stopped by data",
     /// Results whose files went.
     collected = "results collected",
     /// Files of collected results that a server deleted.

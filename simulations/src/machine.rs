@@ -36,6 +36,8 @@ pub enum Bug {
     CoolDownForgotten,
     /// A window that is sent twice is another one.
     TriggerForgotten,
+    /// A promotion does not look at the data that its version came of.
+    DataUnlooked,
 }
 
 thread_local! {
@@ -88,6 +90,7 @@ impl Machine for Planted {
             cluster.planted.revoked_key_signs = bug == Bug::RevokedKeySigns;
             cluster.planted.cool_down_forgotten = bug == Bug::CoolDownForgotten;
             cluster.planted.trigger_forgotten = bug == Bug::TriggerForgotten;
+            cluster.planted.data_unlooked = bug == Bug::DataUnlooked;
         }
         Self(cluster, RECORD.with_borrow(Rc::clone), Cell::new(false))
     }

@@ -206,7 +206,7 @@ fn run_kept() -> Result<()> {
 }
 
 /// A bug, as it is named here, in the replica or in the state.
-const BUGS: [(&str, Planted, Bug); 14] = [
+const BUGS: [(&str, Planted, Bug); 15] = [
     ("no duplicate check", Planted::Nothing, Bug::NoDuplicateCheck),
     ("unsynced tail lost", Planted::UnsyncedAcknowledged, Bug::Nothing),
     ("vote not persisted", Planted::VoteForgotten, Bug::Nothing),
@@ -221,6 +221,7 @@ const BUGS: [(&str, Planted, Bug); 14] = [
     ("revoked key still signs", Planted::Nothing, Bug::RevokedKeySigns),
     ("cool-down forgotten", Planted::Nothing, Bug::CoolDownForgotten),
     ("trigger forgotten", Planted::Nothing, Bug::TriggerForgotten),
+    ("data unlooked", Planted::Nothing, Bug::DataUnlooked),
 ];
 
 fn planted(seeds: u64, seconds: u64) -> Result<()> {

@@ -117,7 +117,7 @@ impl Record {
         if let Some(what) = self.needed.look(&machine.view(), after, at, entry) {
             self.broken.get_or_insert(what);
         }
-        if let Err(broken) = self.each.look(&machine.view(), after, &applied.rows) {
+        if let Err(broken) = self.each.look(machine, after, &applied.rows) {
             self.broken.get_or_insert(format!("{} (entry {at})", broken.into_words()));
         }
         if let Some(what) = self.seals.look(&machine.view(), after, at, entry, applied) {

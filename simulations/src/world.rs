@@ -1,5 +1,6 @@
 //! The world: virtual time, what is due in it, and who is reached.
 
+mod clearing;
 mod clients;
 mod collecting;
 mod copying;
@@ -233,7 +234,7 @@ impl World {
             }
         }
         self.settled().map_err(|fault| fault.at(self.now))?;
-        self.coverage.promoted += self.promoted();
+        self.count_promotions();
         Ok(Digest(self.hash.clone().finalize().into()))
     }
 
@@ -414,14 +415,21 @@ impl World {
         (found.count() as u64, named as u64)
     }
 
-    /// Promotions that the leader has applied.
-    fn promoted(&self) -> u64 {
+    /// Counts promotions that the leader has applied, and those that blocked data stopped.
+    fn count_promotions(&mut self) {
         let Some(replica) = self.leader().and_then(|at| self.servers[at].replica.as_ref()) else {
-            return 0;
+            return;
         };
         let (machine, rows) = replica.view();
         let all = machine.0.view().promotions(rows, domain::PromotionId(0), 100_000);
-        all.iter().filter(|it| it.state == PromotionState::Applied).count() as u64
+        let count = |is: fn(&PromotionState) -> bool| {
+            all.iter().filter(|promotion| is(&promotion.state)).count() as u64
+        };
+        self.coverage.promoted += count(|state| *state == PromotionState::Applied);
+        self.coverage.data_met += count(|state| match state {
+            PromotionState::Refused { why } => why.starts_with("data set "),
+            _ => false,
+        });
     }
 
     /// What must hold when the world has come to rest.

@@ -20,6 +20,8 @@ pub struct StageRules {
     pub ungated: bool,
     /// The least risk that is seen in it.
     pub risk: Risk,
+    /// Whether an allowance counts only with evidence that the policy engine has recorded it.
+    pub evidence: bool,
 }
 
 impl StageRules {
@@ -27,7 +29,7 @@ impl StageRules {
     #[must_use]
     pub fn unsaid(stage: Stage) -> Self {
         let risk = if stage == Stage::Prod { Risk::High } else { Risk::Low };
-        Self { gates: Vec::new(), ungated: false, risk }
+        Self { gates: Vec::new(), ungated: false, risk, evidence: false }
     }
 }
 
@@ -92,6 +94,8 @@ struct StageFile {
     #[serde(default)]
     ungated: bool,
     risk: Option<Risk>,
+    #[serde(default)]
+    evidence: bool,
 }
 
 #[derive(Deserialize)]
@@ -141,6 +145,12 @@ impl RuleSet {
         self.stages.get(&stage).cloned().unwrap_or_else(|| StageRules::unsaid(stage))
     }
 
+    /// The first stage that wants evidence of an allowance.
+    #[must_use]
+    pub fn wants_evidence(&self) -> Option<Stage> {
+        self.stages.iter().find(|(_, rules)| rules.evidence).map(|(stage, _)| *stage)
+    }
+
     /// SHA-256 of the file.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -159,7 +169,7 @@ fn stage_rules(stage: Stage, file: StageFile) -> Result<StageRules, RuleSetFault
     let gates: Result<_, _> = file.gates.into_iter().enumerate().map(gate).collect();
     let unsaid = StageRules::unsaid(stage);
     let risk = file.risk.unwrap_or(unsaid.risk);
-    Ok(StageRules { gates: gates?, ungated: file.ungated, risk })
+    Ok(StageRules { gates: gates?, ungated: file.ungated, risk, evidence: file.evidence })
 }
 
 fn gate(file: GateFile) -> Result<EvaluationGate, String> {
@@ -194,7 +204,7 @@ mod tests {
         let text = r#"{"promotion": {
             "staging": {"gates": [{"metric": "accuracy", "min": "0.90"}]},
             "prod": {"gates": [{"metric": "accuracy", "min": 0.95}, {"metric": "latency_ms", "max": 20}],
-                     "risk": "low"}}}"#;
+                     "risk": "low", "evidence": true}}}"#;
         let rules = RuleSet::parse(text).unwrap();
         let staging = rules.stage(Stage::Staging);
         assert_eq!((staging.gates.len(), staging.ungated, staging.risk), (1, false, Risk::Low));
@@ -206,6 +216,8 @@ mod tests {
             (Bound::Max, "20".into())
         );
         assert_eq!(prod.risk, Risk::Low, "the file may say so");
+        assert_eq!((staging.evidence, prod.evidence), (false, true));
+        assert_eq!(rules.wants_evidence(), Some(Stage::Prod));
         let nothing = RuleSet::parse("{}").unwrap();
         assert_eq!(nothing.stage(Stage::Prod), StageRules::unsaid(Stage::Prod));
         assert_eq!(StageRules::unsaid(Stage::Prod).risk, Risk::High);

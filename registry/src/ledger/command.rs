@@ -4,7 +4,7 @@ use super::{
     Ledger,
     evaluation::Said,
     model::NewVersion,
-    promotion::{Asked, Found},
+    promotion::{Asked, Found, Signed},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
@@ -279,6 +279,15 @@ pub(super) struct Act<'a, 'b, R: RowRead> {
     pub actor: &'a str,
 }
 
+/// What the scheduler's rows say of what a change is about.
+#[derive(Clone, Debug, Default)]
+pub struct Background {
+    /// The job whose output an evaluation is.
+    pub made_by: Option<JobSpec>,
+    /// Data that a promotion's version came of and that may not be used, as it is refused.
+    pub blocked: Option<RegistryRefusal>,
+}
+
 impl<R: RowRead> Act<'_, '_, R> {
     /// The name of the user who asks, or the whole actor where a server does.
     pub fn user(&self) -> &str {
@@ -289,8 +298,7 @@ impl<R: RowRead> Act<'_, '_, R> {
 impl Ledger {
     /// Does one change. Returns the number of what it made: a version or a promotion, or 0.
     ///
-    /// An attempt on the rules is an event of record. `made_by` is the job whose output an
-    /// evaluation is.
+    /// An attempt on the rules is an event of record.
     ///
     /// # Errors
     /// The rule that forbids it. No row but the event's has changed then, except that a promotion
@@ -301,7 +309,7 @@ impl Ledger {
         now: Millis,
         actor: &str,
         command: RegistryCommand,
-        made_by: Option<&JobSpec>,
+        background: &Background,
     ) -> Result<u64, RegistryRefusal> {
         let about = about(&command);
         let mut act = Act { rows, now, actor };
@@ -312,7 +320,7 @@ impl Ledger {
             RegistryCommand::SignOff { document, sha256, reason, signature } => {
                 self.sign_off(&mut act, &document, sha256, &reason, &signature).map(|()| 0)
             }
-            command => self.perform(&mut act, command, made_by),
+            command => self.perform(&mut act, command, background),
         };
         if let Err(refusal) = &done
             && refusal.is_attempt()
@@ -327,7 +335,7 @@ impl Ledger {
         &mut self,
         act: &mut Act<'_, '_, R>,
         command: RegistryCommand,
-        made_by: Option<&JobSpec>,
+        background: &Background,
     ) -> Result<u64, RegistryRefusal> {
         use RegistryCommand as C;
         match command {
@@ -346,18 +354,12 @@ impl Ledger {
             C::AddApprover { name, key } => self.add_approver(act, name, key).map(|()| 0),
             C::RemoveApprover { name } => self.remove_approver(act, &name).map(|()| 0),
             C::SetQuorum { quorum } => self.set_quorum(act, quorum).map(|()| 0),
-            C::RequestPromotion { model, to, risk, emergency, reason, within } => {
-                self.request_promotion(act, Asked { model, to, risk, emergency, reason, within })
-            }
-            C::DecidePromotion { promotion, gates, ungated, risk, policy } => {
-                self.decide_promotion(act, promotion, Found { gates, ungated, risk, policy })
-            }
-            C::SignPromotion { promotion, manifest, signature, signer } => {
-                self.sign_promotion(act, promotion, manifest, &signature, signer)
-            }
-            C::Approve { promotion, signature } => self.approve(act, promotion, &signature),
-            C::Reject { promotion, reason } => self.reject(act, promotion, reason),
-            C::SettlePromotion { promotion } => self.settle(act, promotion),
+            C::RequestPromotion { .. }
+            | C::DecidePromotion { .. }
+            | C::SignPromotion { .. }
+            | C::Approve { .. }
+            | C::Reject { .. }
+            | C::SettlePromotion { .. } => self.promote(act, command, background.blocked.as_ref()),
             C::RegisterDataset { name, facts } => self.register_dataset(act, name, facts),
             C::ClearDataset { dataset, reason, signature } => {
                 self.clear_dataset(act, &dataset, reason, &signature).map(|()| dataset.version)
@@ -376,11 +378,44 @@ impl Ledger {
             C::RevokeKey { kid, since, reason } => {
                 self.revoke_key(act, &kid, since, reason).map(|()| 0)
             }
-            C::RecordEvaluation { model, artifact, listing, metrics } => {
-                self.record_evaluation(act, Said { model, artifact, listing, metrics }, made_by)
-            }
+            C::RecordEvaluation { model, artifact, listing, metrics } => self.record_evaluation(
+                act,
+                Said { model, artifact, listing, metrics },
+                background.made_by.as_ref(),
+            ),
             // Done before; by the scheduler, which knows the rules.
             C::HoldArtifact { .. } | C::SignOff { .. } | C::Collect { .. } => Ok(0),
+        }
+    }
+
+    /// One step of a promotion, whose version came of data that is `blocked`.
+    fn promote<R: RowRead>(
+        &mut self,
+        act: &mut Act<'_, '_, R>,
+        command: RegistryCommand,
+        blocked: Option<&RegistryRefusal>,
+    ) -> Result<u64, RegistryRefusal> {
+        use RegistryCommand as C;
+        match command {
+            C::RequestPromotion { model, to, risk, emergency, reason, within } => {
+                let asked = Asked { model, to, risk, emergency, reason, within };
+                self.request_promotion(act, asked, blocked)
+            }
+            C::DecidePromotion { promotion, gates, ungated, risk, policy } => {
+                let found = Found { gates, ungated, risk, policy };
+                self.decide_promotion(act, promotion, found, blocked)
+            }
+            C::SignPromotion { promotion, manifest, signature, signer } => {
+                let signed = Signed { manifest, signature, signer };
+                self.sign_promotion(act, promotion, signed, blocked)
+            }
+            C::Approve { promotion, signature } => {
+                self.approve(act, promotion, &signature, blocked)
+            }
+            C::Reject { promotion, reason } => self.reject(act, promotion, reason),
+            C::SettlePromotion { promotion } => self.settle(act, promotion),
+            // No step of one.
+            _ => Ok(0),
         }
     }
 

@@ -272,6 +272,20 @@ pub fn blocked(rows: &impl RowRead, tree: Digest) -> Option<(DatasetRef, Vec<Blo
     })
 }
 
+/// The refusal for the first of these trees that is of a version that may not be used.
+///
+/// # Errors
+/// When there is one.
+pub fn check_trees(
+    rows: &impl RowRead,
+    trees: impl IntoIterator<Item = Digest>,
+) -> Result<(), RegistryRefusal> {
+    let blocked = trees.into_iter().find_map(|tree| blocked(rows, tree));
+    blocked.map_or(Ok(()), |(dataset, blocks)| {
+        Err(RegistryRefusal::DatasetBlocked { dataset, blocks })
+    })
+}
+
 /// The versions that have this tree, at most a page.
 pub(super) fn versions_of(rows: &impl RowRead, tree: Digest) -> Vec<DatasetRef> {
     let (from, to) = key::datasets_of(tree);

@@ -83,15 +83,7 @@ pub fn lineage<R: RowRead>(
     sources: &dyn Fn(ElementId) -> Option<Sources>,
 ) -> Option<LineageView> {
     let version = model::version(rows, of)?;
-    let mut walk = Walk {
-        rows,
-        sources,
-        bounds,
-        places: BTreeMap::new(),
-        nodes: Vec::new(),
-        edges: BTreeSet::new(),
-        truncated: false,
-    };
+    let mut walk = Walk::new(rows, bounds, sources);
     let root = walk.meet(Thing::Model(of.clone()), String::new(), 0)?;
     walk.run(Thing::Model(of.clone()), Way::Up);
     walk.run(Thing::Model(of.clone()), Way::Down);
@@ -107,7 +99,39 @@ pub fn lineage<R: RowRead>(
     })
 }
 
-impl<R: RowRead> Walk<'_, R> {
+/// Trees that an artifact came of, the nearest first: code and data of its job, and of the jobs
+/// whose results that one was given, within bounds. Which version a person says that it follows
+/// counts for nothing here.
+pub fn came_of<R: RowRead>(
+    rows: &R,
+    of: ArtifactId,
+    bounds: Bounds,
+    sources: &dyn Fn(ElementId) -> Option<Sources>,
+) -> Vec<Digest> {
+    let mut walk = Walk::new(rows, bounds, sources);
+    walk.meet(Thing::Artifact(of), String::new(), 0);
+    walk.run(Thing::Artifact(of), Way::Up);
+    let tree = |(thing, place)| match thing {
+        Thing::Dataset(tree) | Thing::Code(tree) => Some((place, tree)),
+        Thing::Model(_) | Thing::Artifact(_) | Thing::Job(_) => None,
+    };
+    let nearest: BTreeMap<usize, Digest> = walk.places.into_iter().filter_map(tree).collect();
+    nearest.into_values().collect()
+}
+
+impl<'a, R: RowRead> Walk<'a, R> {
+    fn new(rows: &'a R, bounds: Bounds, sources: &'a dyn Fn(ElementId) -> Option<Sources>) -> Self {
+        Self {
+            rows,
+            sources,
+            bounds,
+            places: BTreeMap::new(),
+            nodes: Vec::new(),
+            edges: BTreeSet::new(),
+            truncated: false,
+        }
+    }
+
     /// The place of a thing in the list; none when the list is full.
     fn meet(&mut self, thing: Thing, name: String, depth: u32) -> Option<usize> {
         if let Some(place) = self.places.get(&thing) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    ledger::RegistryCommand as C,
+    ledger::{Background, RegistryCommand as C},
     sign::{
         event::EventKey,
         local::{LocalSigner, create_model},
@@ -40,7 +40,8 @@ impl Bench {
     /// Does one change at a time.
     fn step(&mut self, now: u64, command: C) -> Result<u64, RegistryRefusal> {
         let mut rows = Scratch::new(&self.base);
-        let done = self.ledger.step(&mut rows, Millis(now), "user:ada", command, None);
+        let done =
+            self.ledger.step(&mut rows, Millis(now), "user:ada", command, &Background::default());
         let (changes, _) = rows.finish(Default::default());
         for change in changes {
             match change.value {

@@ -95,7 +95,18 @@ impl Gatekeeper {
             RuleSet::parse(&read(path)?).map_err(why)
         });
         let engine = config.engine.as_ref().map(|address| engine(address, config, tls));
-        Ok(Self { rules: rules.transpose()?, engine: engine.transpose()? })
+        let (rules, engine) = (rules.transpose()?, engine.transpose()?);
+        if engine.is_none()
+            && let (Some(set), Some(path)) = (&rules, &config.rules)
+            && let Some(stage) = set.wants_evidence()
+        {
+            let why = format!(
+                "promotion.{stage}: `evidence` is what a policy engine gives; set `policy_engine`, \
+                 or take it out: the cluster records its own decisions"
+            );
+            return Err(GateError::Rules { path: path.clone(), why });
+        }
+        Ok(Self { rules, engine })
     }
 
     /// Whether anything is configured that decides on policies.
@@ -123,6 +134,12 @@ impl Gatekeeper {
     /// Decides. Whatever is not clearly an allowance is none.
     pub async fn decide(&self, request: &GateRequest) -> Decision {
         self.ask(request).await.decision
+    }
+
+    /// Decides on a promotion to a stage, which may want evidence of an allowance.
+    pub async fn decide_for(&self, stage: Stage, request: &GateRequest) -> Decision {
+        let decision = self.decide(request).await;
+        if self.stage(stage).evidence { decision.with_evidence() } else { decision }
     }
 
     /// Decides, and says whether anything has answered.

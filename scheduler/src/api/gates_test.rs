@@ -117,6 +117,30 @@ async fn no_answer_is_asked_for_three_times_and_then_denies() {
 }
 
 #[tokio::test]
+async fn where_a_stage_wants_evidence_an_allowance_without_it_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("rules.json");
+    std::fs::write(&rules, r#"{"promotion":{"prod":{"evidence":true}}}"#).unwrap();
+    let none = || PathBuf::from("/nonexistent");
+    let tls = Tls { ca: none(), cert: none(), key: none() };
+    let open = |engine| {
+        Gatekeeper::open(&GateConfig { rules: Some(rules.clone()), engine, ca: None }, &tls)
+    };
+    let with = ALLOW.replace('}', r#","evidence_refs":["audit:7"]}"#);
+    for (stage, body, allowed) in [
+        (Stage::Prod, ALLOW.to_owned(), false),
+        (Stage::Prod, with, true),
+        (Stage::Staging, ALLOW.to_owned(), true),
+    ] {
+        let (address, _) = engine_of(vec![http("200 OK", &body)]);
+        let decision = open(Some(address)).unwrap().decide_for(stage, &question()).await;
+        assert_eq!(decision.allowed, allowed, "{stage} {body}: {}", decision.rationale);
+    }
+    let alone = open(None).err().map(|fault| fault.to_string()).unwrap_or_default();
+    assert!(alone.contains("promotion.prod: `evidence`"), "{alone}");
+}
+
+#[tokio::test]
 async fn nothing_configured_allows_nothing() {
     let none = || PathBuf::from("/nonexistent");
     let tls = Tls { ca: none(), cert: none(), key: none() };

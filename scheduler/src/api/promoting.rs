@@ -35,7 +35,7 @@ pub async fn decide(context: &Context, id: PromotionId) -> Result<Option<Command
     let metrics = model.metrics();
     let gates: Vec<_> = rules.gates.into_iter().map(|gate| metrics.meet(gate)).collect();
     let question = question(&promotion, &model, &gates);
-    let decision = context.gates.decide(&question).await;
+    let decision = context.gates.decide_for(promotion.to, &question).await;
     let policy = decision.recorded(context.gates.name(), question.request_id());
     tracing::info!(promotion = %id, decision = %policy.decision, "policy decided");
     let (ungated, risk) = (rules.ungated, rules.risk);

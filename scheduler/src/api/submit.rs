@@ -100,7 +100,8 @@ async fn found(context: &Context, job: &NewJob) -> Option<v1::SubmitReply> {
         return None;
     }
     let recipe = *recipe;
-    let data: Vec<_> = spec.datasets.values().map(|set| set.tree).collect();
+    let data = spec.datasets.values().chain(&spec.code);
+    let data: Vec<_> = data.map(|captured| captured.tree).collect();
     let look = move |cluster: &Cluster, rows: &Rows| {
         let blocked = data.iter().any(|tree| dataset::blocked(rows, *tree).is_some());
         let artifact = ledger::of_recipe(rows, recipe).filter(|_| !blocked)?;

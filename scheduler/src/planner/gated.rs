@@ -32,8 +32,9 @@ pub(super) fn blocked_data(
     id: JobId,
     submitted: &Submitted,
 ) -> Option<ReasonView> {
-    let sets = submitted.spec.datasets.values();
-    let (dataset, blocks) = sets.into_iter().find_map(|set| dataset::blocked(rows, set.tree))?;
+    let spec = &submitted.spec;
+    let mut given = spec.datasets.values().chain(&spec.code);
+    let (dataset, blocks) = given.find_map(|captured| dataset::blocked(rows, captured.tree))?;
     let blocks: Vec<_> = blocks.iter().map(ToString::to_string).collect();
     let detail = format!("data set {dataset} is blocked: {}", blocks.join(", and "));
     let remedy = format!(

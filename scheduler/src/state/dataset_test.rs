@@ -4,14 +4,17 @@ use super::{
     command::{Command, Reply},
     model_test::{head, kinds, number, refusal, send},
     promotion_test::{by, key},
+    registry_step::DATA_LOOKED_AT,
     script::{Script, job, machine},
+    version::RaiseVersion,
 };
 use domain::{
-    Bytes, Digest,
+    Bytes, Digest, ReplicaId,
     dataset::{Block, DatasetFacts, DatasetRef, DatasetVersion, PiiScan},
     job::{Captured, JobSpec},
     limit,
     refusal::RegistryRefusal as R,
+    version::Understood,
 };
 use ed25519_dalek::Signer;
 use registry::{
@@ -19,7 +22,7 @@ use registry::{
     seal::clearance,
 };
 
-fn facts(tree: u8, licence: &str, mails: u64) -> DatasetFacts {
+pub fn facts(tree: u8, licence: &str, mails: u64) -> DatasetFacts {
     let counts = [("email".to_owned(), mails)].into_iter().filter(|(_, count)| *count > 0);
     DatasetFacts {
         tree: Digest([tree; 32]),
@@ -36,7 +39,7 @@ fn facts(tree: u8, licence: &str, mails: u64) -> DatasetFacts {
     }
 }
 
-fn register(script: &mut Script, user: &str, name: &str, facts: DatasetFacts) -> Reply {
+pub fn register(script: &mut Script, user: &str, name: &str, facts: DatasetFacts) -> Reply {
     by(script, &format!("user:{user}"), C::RegisterDataset { name: name.into(), facts })
 }
 
@@ -46,7 +49,7 @@ fn found(script: &Script, word: &str) -> DatasetVersion {
 }
 
 /// Bob's word, or that of who knows bob's name but has the key `of`.
-fn clear(script: &mut Script, user: &str, word: &str, of: u8, reason: &str) -> Reply {
+pub fn clear(script: &mut Script, user: &str, word: &str, of: u8, reason: &str) -> Reply {
     let version = found(script, word);
     let blocks = dataset::blocks(&script.rows, &version);
     let document = clearance::document(&version, &blocks, "checked");
@@ -210,4 +213,27 @@ fn a_name_stands_for_the_files_of_its_version_or_the_job_is_refused() {
     assert!(matches!(unknown, R::UnknownDataset { .. }), "{unknown}");
     let other = submit(2, "reviews@1").unwrap_err();
     assert!(matches!(other, R::DatasetDiffers { .. }), "{other}");
+}
+
+/// At the version since which blocked data is looked at wherever it comes up.
+pub fn raise(script: &mut Script) {
+    let members = [(ReplicaId(1), Understood::BUILD)].into();
+    let raise = RaiseVersion { to: DATA_LOOKED_AT, members };
+    let reply = script.send(None, Command::RaiseVersion(raise));
+    assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+}
+
+#[test]
+fn blocked_data_that_is_given_as_code_is_refused_too() {
+    let mut script = with_approvers();
+    number(register(&mut script, "ada", "mails", facts(2, "MIT", 1)));
+    let code = uses(2).datasets["train"].clone();
+    let spec = JobSpec { code: Some(code), ..job(1, 1) };
+    let send = |script: &mut Script| {
+        let jobs = vec![super::command::NewJob { recipe: Digest::of(b"r"), spec: spec.clone() }];
+        script.send(None, Command::Submit { jobs })
+    };
+    assert!(matches!(send(&mut script), Reply::Submitted { .. }), "an older release takes it in");
+    raise(&mut script);
+    assert!(matches!(refusal(send(&mut script)), R::DatasetBlocked { .. }));
 }

@@ -69,6 +69,8 @@ mod part_test;
 #[cfg(test)]
 mod preempt_test;
 #[cfg(test)]
+mod promotion_data_test;
+#[cfg(test)]
 pub(crate) mod promotion_test;
 #[cfg(test)]
 mod retain_laws;

@@ -23,7 +23,7 @@ pub fn sealed(count: u64) -> Script {
 }
 
 /// Runs a job over a data set to its sealed artifact, whose files are `of`.
-fn train(script: &mut Script, dataset: Option<Digest>, of: u8) {
+pub fn train(script: &mut Script, dataset: Option<Digest>, of: u8) {
     let captured = |tree| Captured { tree, files: 1, size: Bytes(1), origin: "data".into() };
     let datasets = dataset.map(|tree| ("corpus".to_owned(), captured(tree)));
     let spec = JobSpec { datasets: datasets.into_iter().collect(), ..job(1, 1) };

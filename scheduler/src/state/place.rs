@@ -7,7 +7,6 @@ use super::{
     row::{AttemptRow, Submitted},
     sched::{Job, Node, Sched},
     step::Step,
-    submit::check_data,
 };
 use domain::{
     AttemptNo, Bytes, CpuMillis, JobId, LeaseId, Millis, contract,
@@ -70,7 +69,7 @@ impl Sched {
             let Some(class) = self.still_holds(&placement, step.now) else { continue };
             let id = placement.element.job;
             let submitted = step.submitted(id);
-            match submitted.as_ref().is_none_or(|job| check_data(step, &job.spec).is_ok()) {
+            match submitted.as_ref().is_none_or(|job| self.check_data(step, &job.spec).is_ok()) {
                 true => self.grant_of(step, actor, (placement, submitted), class),
                 false => self.hold_for_data(step, id),
             }
@@ -83,7 +82,7 @@ impl Sched {
 
     /// Whether no data set of a job was blocked since it was submitted.
     pub(super) fn may_be_used<R: RowRead>(&self, step: &Step<'_, R>, id: JobId) -> bool {
-        step.submitted(id).is_none_or(|job| check_data(step, &job.spec).is_ok())
+        step.submitted(id).is_none_or(|job| self.check_data(step, &job.spec).is_ok())
     }
 
     /// What is blocked is not trained with: the job waits until somebody has cleared the data set

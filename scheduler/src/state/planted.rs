@@ -28,6 +28,8 @@ pub struct Planted {
     pub cool_down_forgotten: bool,
     /// A window that is sent twice is another one.
     pub trigger_forgotten: bool,
+    /// A promotion does not look at the data that its version came of.
+    pub data_unlooked: bool,
 }
 
 impl Planted {

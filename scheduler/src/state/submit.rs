@@ -5,16 +5,14 @@ use super::{
     gate::UNASKED,
     key,
     record::Kind,
+    registry_step::DATA_LOOKED_AT,
     row::{AttemptRow, ElementRow, Pin, Submitted},
     sched::{Job, Sched},
     step::Step,
     tie,
     waits::has_completed,
 };
-use domain::{
-    AttemptNo, Digest, JobId, isolation::Isolation, job::JobSpec, limit, port::RowRead,
-    refusal::RegistryRefusal,
-};
+use domain::{AttemptNo, Digest, JobId, isolation::Isolation, job::JobSpec, limit, port::RowRead};
 use registry::ledger::dataset;
 use serde::Serialize;
 
@@ -113,7 +111,7 @@ impl Sched {
         self.check_queue(spec)?;
         self.check_after(spec)?;
         self.check_window(spec)?;
-        check_data(step, spec)?;
+        self.check_data(step, spec)?;
         spec.reproduces.map(|original| pin_to(step, original)).transpose()
     }
 
@@ -220,15 +218,18 @@ impl Sched {
         self.wait(id);
         id
     }
-}
 
-/// Whether all data sets of a job may be used.
-pub(super) fn check_data<R: RowRead>(step: &Step<'_, R>, spec: &JobSpec) -> Result<(), Refusal> {
-    dataset::check_names(&step.rows, spec).map_err(Refusal::Registry)?;
-    let blocked = spec.datasets.values().find_map(|set| dataset::blocked(&step.rows, set.tree));
-    blocked.map_or(Ok(()), |(dataset, blocks)| {
-        Err(Refusal::Registry(RegistryRefusal::DatasetBlocked { dataset, blocks }))
-    })
+    /// Whether all data of a job may be used, also where it is given as code.
+    pub(super) fn check_data<R: RowRead>(
+        &self,
+        step: &Step<'_, R>,
+        spec: &JobSpec,
+    ) -> Result<(), Refusal> {
+        dataset::check_names(&step.rows, spec).map_err(Refusal::Registry)?;
+        let code = spec.code.iter().filter(|_| self.version >= DATA_LOOKED_AT);
+        let trees = spec.datasets.values().chain(code).map(|captured| captured.tree);
+        dataset::check_trees(&step.rows, trees).map_err(Refusal::Registry)
+    }
 }
 
 /// Where a repeated run has to go: the class of the original, on other nodes where they fit.

@@ -15,6 +15,7 @@ mod windows;
 
 pub use documents::JobFilter;
 pub use ended::{EndedRun, ended_runs};
+pub(super) use registry_view::sources;
 pub use retained::Place;
 pub use usage::{UsageAsked, UsageBy};
 pub use wanted::{Told, WantedNews};

@@ -15,10 +15,9 @@ use domain::{
 };
 use registry::ledger;
 use scheduler::state::{
-    Touched,
+    Cluster, Touched,
     row::{ElementRow, Submitted},
     touched,
-    view::View,
 };
 use std::collections::BTreeSet;
 
@@ -32,16 +31,17 @@ pub struct EachEntry {
 }
 
 impl EachEntry {
-    /// Looks at what an entry has changed. `view` and `rows` show the state after it.
+    /// Looks at what an entry has changed. `machine` and `rows` show the state after it.
     ///
     /// # Errors
     /// The law that is broken.
     pub fn look(
         &mut self,
-        view: &View<'_>,
+        machine: &Cluster,
         rows: &impl RowRead,
         changes: &[RowChange],
     ) -> Result<(), Broken> {
+        let view = &machine.view();
         let mut promotions: Vec<PromotionId> = Vec::new();
         let mut models = false;
         let mut tried: BTreeSet<JobId> = BTreeSet::new();
@@ -75,7 +75,7 @@ impl EachEntry {
                 None => {}
             }
         }
-        self.gates.look(view, rows, &promotions, models)?;
+        self.gates.look(machine, rows, &promotions, models)?;
         tried.into_iter().try_for_each(|job| Gates::tried(view, rows, job))
     }
 }

@@ -1,5 +1,6 @@
 //! `gate_before_stage`: no model is in a stage without evaluation, clearance, signature and,
-//! where risk asks, a quorum of distinct approvers whose own signatures verify.
+//! where risk asks, a quorum of distinct approvers whose own signatures verify. None comes there
+//! whose job was given data that is blocked.
 
 use super::{Broken, leader};
 use crate::world::World;
@@ -8,9 +9,13 @@ use domain::{
     model::{ModelRef, Stage},
     port::RowRead,
     promotion::{GateResult, Promotion, PromotionState},
+    version::ClusterVersion,
 };
-use registry::seal::manifest;
-use scheduler::state::view::View;
+use registry::{
+    ledger::{dataset, view as ledger},
+    seal::manifest,
+};
+use scheduler::state::{Cluster, view::View};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Promotions that were applied, with what they led to.
@@ -24,14 +29,18 @@ impl Gates {
     /// Looks at promotions that an entry has changed, and at all models if it changed any.
     pub fn look(
         &mut self,
-        view: &View<'_>,
+        machine: &Cluster,
         rows: &impl RowRead,
         promotions: &[PromotionId],
         models: bool,
     ) -> Result<(), Broken> {
+        let view = &machine.view();
         for promotion in promotions.iter().filter_map(|id| view.promotion(rows, *id)) {
             if applied(&promotion) && self.applied.insert(promotion.id) {
                 clear(&promotion, &keys(view, rows))?;
+                if machine.version() > ClusterVersion::FIRST {
+                    free(&promotion, view, rows)?;
+                }
                 self.cleared.insert((promotion.model, promotion.to));
             }
         }
@@ -102,6 +111,18 @@ fn staged(
 
 fn broken(what: String) -> Broken {
     Broken::new(format!("gate_before_stage: {what}"))
+}
+
+/// What a promotion's version was trained with may be used, as it is applied.
+fn free(promotion: &Promotion, view: &View<'_>, rows: &impl RowRead) -> Result<(), Broken> {
+    let made_by = ledger::made_by(rows, promotion.artifact);
+    let spec = made_by.and_then(|element| view.job(rows, element.job)).map(|job| job.spec);
+    let data = spec.iter().flat_map(|spec| spec.datasets.values());
+    let blocked = data.into_iter().find_map(|set| dataset::blocked(rows, set.tree));
+    blocked.map_or(Ok(()), |(dataset, _)| {
+        let id = promotion.id;
+        Err(broken(format!("{id} is applied, and {dataset}, which it came of, is blocked")))
+    })
 }
 
 /// Everything that an applied promotion has to have.

@@ -3,14 +3,17 @@
 use super::World;
 use crate::{chance::Chance, event::Event, law::Broken, session::Caller};
 use domain::{
-    ArtifactId, Decimal, Millis, PromotionId,
+    ArtifactId, Bytes, Decimal, Digest, Millis, PromotionId,
     artifact::OutputDigests,
     dataset::{DatasetFacts, PiiScan},
     model::{ModelRef, Stage},
     promotion::{Promotion, Risk},
 };
 use ed25519_dalek::{Signer, SigningKey};
-use registry::{ledger::RegistryCommand as C, seal::manifest};
+use registry::{
+    ledger::{RegistryCommand as C, view as ledger},
+    seal::manifest,
+};
 use scheduler::state::command::{Command, Request};
 use std::collections::BTreeMap;
 
@@ -26,7 +29,7 @@ pub(super) struct People {
     old: Option<Vec<u8>>,
 }
 
-fn key(of: u64) -> SigningKey {
+pub(super) fn key(of: u64) -> SigningKey {
     let mut seed = [7; 32];
     seed[0] = of as u8;
     SigningKey::from_bytes(&seed)
@@ -51,6 +54,24 @@ fn dataset_of(output: &OutputDigests) -> C {
         scan: PiiScan::default(),
     };
     C::RegisterDataset { name: "made".into(), facts }
+}
+
+/// The data of a job turns out to be personal.
+fn personal(tree: Digest) -> C {
+    let facts = DatasetFacts {
+        tree,
+        root: tree,
+        files: 1,
+        size: Bytes(1),
+        source: "https://example.org".into(),
+        transformations: Vec::new(),
+        licence: "MIT".into(),
+        owner: "ada".into(),
+        slices: BTreeMap::new(),
+        pii_declared: true,
+        scan: PiiScan::default(),
+    };
+    C::RegisterDataset { name: "personal".into(), facts }
 }
 
 impl People {
@@ -112,15 +133,18 @@ impl People {
 impl World {
     /// Somebody does something at the registry, and somebody else comes later.
     pub(super) fn people(&mut self) -> Result<(), Broken> {
-        if self.healing {
-            return Ok(());
-        }
         let wait = self.people.chance.between(100, 900);
         self.after(wait, Event::People);
         let Some(at) = self.leader() else { return Ok(()) };
-        let Some((who, command)) = self.think(at) else { return Ok(()) };
+        let clears = self.healing || self.people.chance.one_in(8);
+        let act = match clears.then(|| self.clear_data(at)).flatten() {
+            Some(act) => Some(act),
+            None if self.healing => None,
+            None => self.think(at).map(|(who, command)| (name(who), Command::Registry(command))),
+        };
+        let Some((who, command)) = act else { return Ok(()) };
         self.coverage.registry += 1;
-        let (actor, command) = (format!("user:{}", name(who)), Command::Registry(command));
+        let actor = format!("user:{who}");
         self.with_server(at, |server, now, asks| {
             server.propose(Caller::Duty, Request { key: None, actor, command }, now, asks);
         })
@@ -140,6 +164,13 @@ impl World {
         let known: Vec<ModelRef> = families.iter().flat_map(of).collect();
         let open = view.open_promotions().filter_map(|(id, _)| view.promotion(rows, id));
         let open: Vec<Promotion> = open.collect();
+        let clearable = view.approvers(rows).approvers.len() > 1;
+        let waiting = open.iter().filter(|_| clearable).map(|promotion| promotion.artifact);
+        let mut made_by = waiting.filter_map(|artifact| ledger::made_by(rows, artifact));
+        let given = made_by.find_map(|element| {
+            let spec = view.job(rows, element.job)?.spec;
+            spec.datasets.into_values().next().map(|captured| captured.tree)
+        });
         let people = &mut self.people;
         let who = people.chance.below(APPROVERS + 1);
         if people.named < APPROVERS {
@@ -149,6 +180,9 @@ impl World {
         }
         let one = (!known.is_empty())
             .then(|| known[people.chance.below(known.len() as u64) as usize].clone());
+        if let Some(tree) = given.filter(|_| people.chance.one_in(8)) {
+            return Some((who, personal(tree)));
+        }
         match (people.chance.below(16), one) {
             (0, Some(model)) if people.chance.one_in(3) => {
                 Some((who, C::DeprecateModel { model, reason: "old".into() }))

@@ -90,13 +90,14 @@ impl Ledger {
         act: &mut Act<'_, '_, R>,
         id: PromotionId,
         signature: &[u8],
+        blocked: Option<&RegistryRefusal>,
     ) -> Result<u64, RegistryRefusal> {
         let mut promotion = Self::promotion(act, id)?;
         check_time(act, &promotion)?;
         let approver: Option<Approver> = act.rows.read(&key::approver(act.user()));
         let approver = approver.ok_or_else(|| RegistryRefusal::NotApprover(act.user().into()))?;
         let key = check_word(&promotion, &approver, signature)?;
-        self.still_stands(act, &mut promotion)?;
+        self.still_stands(act, &mut promotion, blocked)?;
         promotion.approvals.push(Approval {
             approver: approver.name.clone(),
             key,

@@ -22,6 +22,13 @@ pub(in crate::ledger) struct Found {
     pub policy: PolicyDecision,
 }
 
+/// A manifest's signature.
+pub(in crate::ledger) struct Signed {
+    pub manifest: Digest,
+    pub signature: Vec<u8>,
+    pub signer: String,
+}
+
 fn elsewhere(promotion: &Promotion) -> RegistryRefusal {
     RegistryRefusal::State {
         promotion: promotion.id,
@@ -71,6 +78,7 @@ impl Ledger {
         act: &mut Act<'_, '_, R>,
         id: PromotionId,
         found: Found,
+        blocked: Option<&RegistryRefusal>,
     ) -> Result<u64, RegistryRefusal> {
         let mut promotion = Self::promotion(act, id)?;
         if promotion.state != PromotionState::Gated {
@@ -81,7 +89,7 @@ impl Ledger {
         let evaluations = evaluation::of_version(&*act.rows, &version.model);
         let metrics = Metrics { claimed: &version.metrics, evaluations: &evaluations };
         check_evidence(&promotion, &metrics, &found.gates)?;
-        self.still_stands(act, &mut promotion)?;
+        self.still_stands(act, &mut promotion, blocked)?;
         promotion.gates = found.gates;
         promotion.policy = Some(cut(found.policy));
         // The rules may see more risk than whoever asked, never less.
@@ -127,10 +135,10 @@ impl Ledger {
         &mut self,
         act: &mut Act<'_, '_, R>,
         id: PromotionId,
-        digest: Digest,
-        signature: &[u8],
-        signer: String,
+        signed: Signed,
+        blocked: Option<&RegistryRefusal>,
     ) -> Result<u64, RegistryRefusal> {
+        let Signed { manifest: digest, signature, signer } = signed;
         let mut promotion = Self::promotion(act, id)?;
         if promotion.state != PromotionState::Signing {
             return Err(elsewhere(&promotion));
@@ -139,7 +147,7 @@ impl Ledger {
             let why = "the signature is for another manifest".to_owned();
             return Err(RegistryRefusal::Evidence { promotion: id, why });
         }
-        self.still_stands(act, &mut promotion)?;
+        self.still_stands(act, &mut promotion, blocked)?;
         promotion.manifest = Some(ManifestSignature {
             manifest: digest,
             signature: hex::encode(signature),

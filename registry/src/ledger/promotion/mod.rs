@@ -5,8 +5,8 @@ mod decide;
 mod request;
 mod settle;
 
-pub(super) use decide::Found;
 pub use decide::decision_value;
+pub(super) use decide::{Found, Signed};
 pub(super) use request::Asked;
 
 use super::{
@@ -177,13 +177,14 @@ impl Ledger {
         act.rows.put(key::family(&model.family), &family);
     }
 
-    /// Whether the promotion may still go on: its version stands where it stood, and neither its
-    /// artifact nor an evaluation that its gates rest on was revoked. Where it may not, it is
-    /// refused for good.
+    /// Whether the promotion may still go on: its version stands where it stood, neither its
+    /// artifact nor an evaluation that its gates rest on was revoked, and no data that it came of
+    /// is `blocked`. Where it may not, it is refused for good.
     fn still_stands<R: RowRead>(
         &mut self,
         act: &mut Act<'_, '_, R>,
         promotion: &mut Promotion,
+        blocked: Option<&RegistryRefusal>,
     ) -> Result<(), RegistryRefusal> {
         let version: Option<ModelVersion> = act.rows.read(&key::model(&promotion.model));
         let applied = matches!(promotion.state, PromotionState::Unratified { .. });
@@ -193,8 +194,11 @@ impl Ledger {
         let mut rests_on = std::iter::once(promotion.artifact).chain(evaluations);
         let why = match rests_on.try_for_each(|id| usable(act, id).map(drop)) {
             Err(why) => why,
-            Ok(_) if stage == wanted => return Ok(()),
-            Ok(_) => RegistryRefusal::Stage {
+            Ok(()) if stage == wanted => match blocked {
+                None => return Ok(()),
+                Some(why) => why.clone(),
+            },
+            Ok(()) => RegistryRefusal::Stage {
                 model: promotion.model.clone(),
                 stage,
                 remedy: format!("it was in {wanted} when the promotion was requested"),

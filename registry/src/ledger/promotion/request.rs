@@ -51,10 +51,14 @@ impl Ledger {
         &mut self,
         act: &mut Act<'_, '_, R>,
         asked: Asked,
+        blocked: Option<&RegistryRefusal>,
     ) -> Result<u64, RegistryRefusal> {
         check_text("the reason", &asked.reason)?;
         let version = wanted(act, &asked.model)?;
         let sealed = usable(act, version.artifact)?;
+        if let Some(why) = blocked {
+            return Err(why.clone());
+        }
         check_way(&version, asked.to)?;
         if let Some(promotion) = act.rows.read::<PromotionId>(&key::open_of(&asked.model)) {
             return Err(RegistryRefusal::Open { model: asked.model, promotion });

@@ -77,6 +77,7 @@ fn routes() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(audit::events))
         .routes(routes!(audit::proof))
         .routes(routes!(drift::alert))
+        .routes(routes!(drift::drift))
         .routes(routes!(eval::run))
         .routes(routes!(eval::evaluations, eval::record))
 }

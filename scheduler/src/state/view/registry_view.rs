@@ -109,7 +109,7 @@ impl View<'_> {
 }
 
 /// What a job was given.
-fn sources(rows: &impl RowRead, element: ElementId) -> Option<Sources> {
+pub(in crate::state) fn sources(rows: &impl RowRead, element: ElementId) -> Option<Sources> {
     let key = super::super::key::job_spec(element.job);
     let submitted: super::Submitted = scratch::decode(&key, &rows.get(&key)?);
     let spec = submitted.spec;
