@@ -83,10 +83,10 @@ fn everything() -> Value {
 
 #[test]
 fn every_head_and_every_proof_satisfies_the_checker_of_the_go_project() {
-    if !Path::new(GO_PATH).join("src/golang.org/x/mod/sumdb/tlog").exists() {
-        eprintln!("not run: it needs the packages golang-go and golang-golang-x-mod-dev");
-        return;
-    }
+    assert!(
+        Path::new(GO_PATH).join("src/golang.org/x/mod/sumdb/tlog").exists(),
+        "`scripts/setup test` installs golang-go and golang-golang-x-mod-dev, which this needs"
+    );
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tlog/check.go");
     let cache = tempfile::tempdir().unwrap();
     let mut child = Command::new("go")
