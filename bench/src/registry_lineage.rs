@@ -121,7 +121,7 @@ fn fill(rows: &Rows, count: u64) -> Result<()> {
                     parents: parent(of).map(version).into_iter().collect(),
                     aliases: Vec::new(),
                 };
-                ledger.step(rows, now, "user:ada", register, &Background::default())?;
+                ledger.step(rows, now, "user:ada", register, &Background::none())?;
             }
             Ok::<(), domain::refusal::RegistryRefusal>(())
         });

@@ -118,6 +118,12 @@ pub const ALIASES_MAX: usize = 64;
 pub const LINEAGE_DEPTH_MAX: u32 = 50;
 /// Things in one lineage.
 pub const LINEAGE_NODES_MAX: usize = 10_000;
+/// Steps from an artifact to the artifact that it was made of, and things in all, within which a
+/// promotion looks for data that is blocked. The log's outcome depends on both: to change one takes
+/// a new version of the cluster.
+pub const CAME_OF_DEPTH_MAX: u32 = 50;
+/// As [`CAME_OF_DEPTH_MAX`]. Each replica looks at each step of a promotion: about 3 ms for all.
+pub const CAME_OF_MAX: usize = 1_000;
 /// Bytes of a reason, a rationale, or any other text of a person or an engine.
 pub const REASON_MAX: usize = 1_024;
 /// Files with personal data that a data set's record names; all findings are counted.

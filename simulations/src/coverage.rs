@@ -96,8 +96,8 @@ coverage! {
     replans = "plans made again",
     /// What people did at the registry.
     registry = "acts at the registry",
-    /// Data sets that were blocked and then cleared.
-    cleared = "data sets cleared",
+    /// Words of approvers that blocked data may be used.
+    cleared = "words that clear data",
     /// Promotions that met blocked data, at the end of a run.
     data_met = "promotions stopped by data",
     /// Results whose files went.

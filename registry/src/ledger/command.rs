@@ -279,13 +279,24 @@ pub(super) struct Act<'a, 'b, R: RowRead> {
     pub actor: &'a str,
 }
 
+/// Whether data that an artifact came of may be used, by the rows of the scheduler. A walk that
+/// costs more than all other rules: it is asked last.
+pub type DataRule<'a, R> = dyn Fn(&Scratch<'_, R>, ArtifactId) -> Result<(), RegistryRefusal> + 'a;
+
 /// What the scheduler's rows say of what a change is about.
-#[derive(Clone, Debug, Default)]
-pub struct Background {
+pub struct Background<'a, R: RowRead> {
     /// The job whose output an evaluation is.
     pub made_by: Option<JobSpec>,
-    /// Data that a promotion's version came of and that may not be used, as it is refused.
-    pub blocked: Option<RegistryRefusal>,
+    /// What a promotion asks of the data.
+    pub data: &'a DataRule<'a, R>,
+}
+
+impl<R: RowRead> Background<'_, R> {
+    /// Where nothing is to be known.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { made_by: None, data: &|_, _| Ok(()) }
+    }
 }
 
 impl<R: RowRead> Act<'_, '_, R> {
@@ -309,7 +320,7 @@ impl Ledger {
         now: Millis,
         actor: &str,
         command: RegistryCommand,
-        background: &Background,
+        background: &Background<'_, R>,
     ) -> Result<u64, RegistryRefusal> {
         let about = about(&command);
         let mut act = Act { rows, now, actor };
@@ -335,7 +346,7 @@ impl Ledger {
         &mut self,
         act: &mut Act<'_, '_, R>,
         command: RegistryCommand,
-        background: &Background,
+        background: &Background<'_, R>,
     ) -> Result<u64, RegistryRefusal> {
         use RegistryCommand as C;
         match command {
@@ -359,7 +370,7 @@ impl Ledger {
             | C::SignPromotion { .. }
             | C::Approve { .. }
             | C::Reject { .. }
-            | C::SettlePromotion { .. } => self.promote(act, command, background.blocked.as_ref()),
+            | C::SettlePromotion { .. } => self.promote(act, command, background.data),
             C::RegisterDataset { name, facts } => self.register_dataset(act, name, facts),
             C::ClearDataset { dataset, reason, signature } => {
                 self.clear_dataset(act, &dataset, reason, &signature).map(|()| dataset.version)
@@ -388,30 +399,28 @@ impl Ledger {
         }
     }
 
-    /// One step of a promotion, whose version came of data that is `blocked`.
+    /// One step of a promotion.
     fn promote<R: RowRead>(
         &mut self,
         act: &mut Act<'_, '_, R>,
         command: RegistryCommand,
-        blocked: Option<&RegistryRefusal>,
+        data: &DataRule<'_, R>,
     ) -> Result<u64, RegistryRefusal> {
         use RegistryCommand as C;
         match command {
             C::RequestPromotion { model, to, risk, emergency, reason, within } => {
                 let asked = Asked { model, to, risk, emergency, reason, within };
-                self.request_promotion(act, asked, blocked)
+                self.request_promotion(act, asked, data)
             }
             C::DecidePromotion { promotion, gates, ungated, risk, policy } => {
                 let found = Found { gates, ungated, risk, policy };
-                self.decide_promotion(act, promotion, found, blocked)
+                self.decide_promotion(act, promotion, found, data)
             }
             C::SignPromotion { promotion, manifest, signature, signer } => {
                 let signed = Signed { manifest, signature, signer };
-                self.sign_promotion(act, promotion, signed, blocked)
+                self.sign_promotion(act, promotion, signed, data)
             }
-            C::Approve { promotion, signature } => {
-                self.approve(act, promotion, &signature, blocked)
-            }
+            C::Approve { promotion, signature } => self.approve(act, promotion, &signature, data),
             C::Reject { promotion, reason } => self.reject(act, promotion, reason),
             C::SettlePromotion { promotion } => self.settle(act, promotion),
             // No step of one.

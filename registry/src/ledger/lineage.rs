@@ -9,7 +9,8 @@ use domain::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Artifacts with the same files that are shown as the origin of one data set.
+/// Artifacts with the same files that are shown as the origin of one data set, and that a promotion
+/// looks at: to change it takes a new version of the cluster, as to change the order of a walk does.
 const ORIGINS_MAX: usize = 4;
 
 /// What a job was given.

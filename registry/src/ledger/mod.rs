@@ -19,7 +19,7 @@ mod tree;
 pub mod view;
 
 pub use chain::{Head, LedgerRefusal, event_hash, parse_rfc3339, rfc3339};
-pub use command::{Background, RegistryCommand};
+pub use command::{Background, DataRule, RegistryCommand};
 pub use promotion::{OpenPromotion, Phase};
 pub use seal::SealInput;
 pub use touched::{Touched, touched};

@@ -41,7 +41,7 @@ impl Bench {
     fn step(&mut self, now: u64, command: C) -> Result<u64, RegistryRefusal> {
         let mut rows = Scratch::new(&self.base);
         let done =
-            self.ledger.step(&mut rows, Millis(now), "user:ada", command, &Background::default());
+            self.ledger.step(&mut rows, Millis(now), "user:ada", command, &Background::none());
         let (changes, _) = rows.finish(Default::default());
         for change in changes {
             match change.value {

@@ -6,9 +6,15 @@ use super::{
     model_test::{number, refusal, register, send, train},
     promotion_test::{PEOPLE, allow, by, decided, gate, key, model, promotion, sign, word_of},
     script::{Script, machine, output},
+    view::sources,
 };
-use domain::{Digest, model::Stage, promotion::Risk, refusal::RegistryRefusal::DatasetBlocked};
-use registry::ledger::RegistryCommand as C;
+use domain::{
+    ArtifactId, Digest, model::Stage, promotion::Risk, refusal::RegistryRefusal::DatasetBlocked,
+};
+use registry::ledger::{
+    RegistryCommand as C,
+    lineage::{self, Bounds},
+};
 
 /// The tree of the data that the base was trained with.
 const DATA: u8 = 200;
@@ -32,9 +38,13 @@ fn found_mails(script: &mut Script) {
 }
 
 fn ask(script: &mut Script, risk: Risk) -> Reply {
+    request(script, risk, false)
+}
+
+fn request(script: &mut Script, risk: Risk, emergency: bool) -> Reply {
     let (model, reason) = (model("tuned@1"), "better".to_owned());
     let to = Stage::Staging;
-    let asked = C::RequestPromotion { model, to, risk, emergency: false, reason, within: None };
+    let asked = C::RequestPromotion { model, to, risk, emergency, reason, within: None };
     by(script, "user:ada", asked)
 }
 
@@ -87,6 +97,7 @@ fn a_promotion_is_refused_at_whatever_step_the_data_is_blocked() {
         let why = left.history.last().map(|last| last.what.clone()).unwrap_or_default();
         assert_eq!(left.state.word(), "refused", "step {steps}");
         assert!(why.contains("mails@1 is blocked: it holds personal data"), "{why}");
+        assert!(why.ends_with("then request the promotion again"), "{why}");
     }
 }
 
@@ -97,4 +108,41 @@ fn a_cluster_of_the_version_before_does_not_look() {
     number(ask(&mut script, Risk::Low));
     raise(&mut script);
     assert!(blocked(decide(&mut script, 1)), "it does once all members understand it");
+}
+
+#[test]
+fn what_an_emergency_applied_is_not_ratified_before_the_data_is_cleared() {
+    let mut script = tuned();
+    raise(&mut script);
+    let id = number(request(&mut script, Risk::High, true));
+    number(decide(&mut script, id));
+    let signed = sign(&script, id);
+    number(by(&mut script, "server:1", signed));
+    let approve = |script: &mut Script, of: u8| {
+        let word = word_of(script, id, of);
+        by(script, &format!("user:{}", PEOPLE[usize::from(of)]), word)
+    };
+    number(approve(&mut script, 0));
+    found_mails(&mut script);
+    assert!(blocked(approve(&mut script, 1)));
+    assert_eq!(promotion(&script, id).state.word(), "unratified");
+    number(clear(&mut script, "bob", "mails", 0, "checked"));
+    number(approve(&mut script, 1));
+    number(approve(&mut script, 2));
+    assert_eq!(promotion(&script, id).state.word(), "applied");
+}
+
+#[test]
+fn the_walk_ends_at_its_bounds_and_meets_the_nearest_first() {
+    let mut script = tuned();
+    train(&mut script, Some(output(2).tree), 3);
+    let rows = &script.rows;
+    let came_of = |depth, nodes| {
+        let of = &|element| sources(rows, element);
+        lineage::came_of(rows, ArtifactId(3), Bounds { depth, nodes }, of)
+    };
+    let (data, one, two) = (Digest([DATA; 32]), output(1).tree, output(2).tree);
+    assert_eq!(came_of(50, 1_000), [two, one, data]);
+    assert_eq!(came_of(1, 1_000), [two, one], "one step back is one artifact back");
+    assert_eq!(came_of(50, 3), [two]);
 }

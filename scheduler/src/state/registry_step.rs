@@ -6,11 +6,14 @@ use super::{
     step::Step,
     view::sources,
 };
-use domain::{ArtifactId, port::RowRead, refusal::RegistryRefusal, version::ClusterVersion};
+use domain::{
+    ArtifactId, job::JobSpec, limit, port::RowRead, refusal::RegistryRefusal, scratch::Scratch,
+    version::ClusterVersion,
+};
 use registry::ledger::{
     Background, Ledger, RegistryCommand, dataset,
     lineage::{self, Bounds},
-    model, promotion, view,
+    view,
 };
 
 /// Since then data that is blocked stops promotions too, and counts as code as well.
@@ -34,48 +37,27 @@ pub(super) fn step<R: RowRead>(
     if gated {
         step.effect(Effect::Gate);
     }
-    let background = background(step, sched, &command);
+    let looks = sched.version >= DATA_LOOKED_AT;
+    #[cfg(feature = "planted")]
+    let looks = looks && !step.planted.data_unlooked;
+    let data = |rows: &Scratch<'_, R>, of| if looks { check_data(rows, of) } else { Ok(()) };
+    let background = Background { made_by: made_by(step, &command), data: &data };
     match ledger.step(&mut step.rows, step.now, actor, command, &background) {
         Ok(number) => Reply::Registry { number, at: step.at },
         Err(refusal) => Reply::Refused(Refusal::Registry(refusal)),
     }
 }
 
-/// What is known here of what a change is about.
-fn background<R: RowRead>(
-    step: &Step<'_, R>,
-    sched: &Sched,
-    command: &RegistryCommand,
-) -> Background {
-    use RegistryCommand as C;
-    let promoted = match command {
-        C::RecordEvaluation { artifact, .. } => {
-            let made_by = view::made_by(&step.rows, *artifact)
-                .and_then(|element| step.submitted(element.job))
-                .map(|submitted| submitted.spec);
-            return Background { made_by, ..Background::default() };
-        }
-        C::RequestPromotion { model, .. } => {
-            model::version(&step.rows, model).map(|version| version.artifact)
-        }
-        C::DecidePromotion { promotion, .. }
-        | C::SignPromotion { promotion, .. }
-        | C::Approve { promotion, .. } => {
-            promotion::promotion(&step.rows, *promotion).map(|promotion| promotion.artifact)
-        }
-        _ => None,
-    };
-    let looked = promoted.filter(|_| sched.version >= DATA_LOOKED_AT);
-    Background { blocked: looked.and_then(|of| blocked(step, of)), ..Background::default() }
+/// The job whose output an evaluation is: what it read is for the ledger to look at.
+fn made_by<R: RowRead>(step: &Step<'_, R>, command: &RegistryCommand) -> Option<JobSpec> {
+    let RegistryCommand::RecordEvaluation { artifact, .. } = command else { return None };
+    let element = view::made_by(&step.rows, *artifact)?;
+    step.submitted(element.job).map(|submitted| submitted.spec)
 }
 
-/// Why an artifact may go no further, where data that it came of is blocked by now.
-fn blocked<R: RowRead>(step: &Step<'_, R>, of: ArtifactId) -> Option<RegistryRefusal> {
-    #[cfg(feature = "planted")]
-    if step.planted.data_unlooked {
-        return None;
-    }
-    let rows = &step.rows;
-    let trees = lineage::came_of(rows, of, Bounds::asked(0, 0), &|element| sources(rows, element));
-    dataset::check_trees(rows, trees).err()
+/// Whether data that an artifact came of may be used now.
+fn check_data(rows: &impl RowRead, of: ArtifactId) -> Result<(), RegistryRefusal> {
+    let bounds = Bounds { depth: limit::CAME_OF_DEPTH_MAX, nodes: limit::CAME_OF_MAX };
+    let trees = lineage::came_of(rows, of, bounds, &|element| sources(rows, element));
+    dataset::check_trees(rows, trees)
 }

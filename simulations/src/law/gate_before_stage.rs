@@ -6,6 +6,7 @@ use super::{Broken, leader};
 use crate::world::World;
 use domain::{
     JobId, PromotionId,
+    dataset::DatasetRef,
     model::{ModelRef, Stage},
     port::RowRead,
     promotion::{GateResult, Promotion, PromotionState},
@@ -23,6 +24,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Gates {
     applied: BTreeSet<PromotionId>,
     cleared: BTreeSet<(ModelRef, Stage)>,
+    /// What the cluster ran at before the entry.
+    ran_at: ClusterVersion,
 }
 
 impl Gates {
@@ -38,12 +41,13 @@ impl Gates {
         for promotion in promotions.iter().filter_map(|id| view.promotion(rows, *id)) {
             if applied(&promotion) && self.applied.insert(promotion.id) {
                 clear(&promotion, &keys(view, rows))?;
-                if machine.version() > ClusterVersion::FIRST {
+                if self.ran_at > ClusterVersion::FIRST {
                     free(&promotion, view, rows)?;
                 }
                 self.cleared.insert((promotion.model, promotion.to));
             }
         }
+        self.ran_at = machine.version();
         if models { staged(view, rows, &self.cleared) } else { Ok(()) }
     }
 
@@ -113,12 +117,19 @@ fn broken(what: String) -> Broken {
     Broken::new(format!("gate_before_stage: {what}"))
 }
 
-/// What a promotion's version was trained with may be used, as it is applied.
+/// What a promotion's version was trained with may be used, as it is applied: what the same entry
+/// registers after it comes too late.
 fn free(promotion: &Promotion, view: &View<'_>, rows: &impl RowRead) -> Result<(), Broken> {
     let made_by = ledger::made_by(rows, promotion.artifact);
     let spec = made_by.and_then(|element| view.job(rows, element.job)).map(|job| job.spec);
     let data = spec.iter().flat_map(|spec| spec.datasets.values());
-    let blocked = data.into_iter().find_map(|set| dataset::blocked(rows, set.tree));
+    let applied = promotion.history.iter().rfind(|step| step.state == promotion.state.word());
+    let before = |of: &DatasetRef| {
+        let registered = dataset::version(rows, of).map(|version| version.audit_seq);
+        registered < applied.map(|step| step.audit_seq)
+    };
+    let mut blocked = data.into_iter().filter_map(|set| dataset::blocked(rows, set.tree));
+    let blocked = blocked.find(|(dataset, _)| before(dataset));
     blocked.map_or(Ok(()), |(dataset, _)| {
         let id = promotion.id;
         Err(broken(format!("{id} is applied, and {dataset}, which it came of, is blocked")))

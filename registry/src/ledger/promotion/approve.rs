@@ -3,7 +3,7 @@
 use super::super::{
     Ledger,
     approver::raw_key,
-    command::{Act, check_text},
+    command::{Act, DataRule, check_text},
     key,
 };
 use super::Step;
@@ -90,14 +90,14 @@ impl Ledger {
         act: &mut Act<'_, '_, R>,
         id: PromotionId,
         signature: &[u8],
-        blocked: Option<&RegistryRefusal>,
+        data: &DataRule<'_, R>,
     ) -> Result<u64, RegistryRefusal> {
         let mut promotion = Self::promotion(act, id)?;
         check_time(act, &promotion)?;
         let approver: Option<Approver> = act.rows.read(&key::approver(act.user()));
         let approver = approver.ok_or_else(|| RegistryRefusal::NotApprover(act.user().into()))?;
         let key = check_word(&promotion, &approver, signature)?;
-        self.still_stands(act, &mut promotion, blocked)?;
+        self.still_stands(act, &mut promotion, data)?;
         promotion.approvals.push(Approval {
             approver: approver.name.clone(),
             key,

@@ -1,6 +1,10 @@
 //! What gates and policy said, and the signature of the manifest.
 
-use super::super::{Ledger, approver, command::Act, evaluation, key};
+use super::super::{
+    Ledger, approver,
+    command::{Act, DataRule},
+    evaluation, key,
+};
 use super::{Step, request::electorate};
 use crate::seal::manifest;
 use domain::{
@@ -78,7 +82,7 @@ impl Ledger {
         act: &mut Act<'_, '_, R>,
         id: PromotionId,
         found: Found,
-        blocked: Option<&RegistryRefusal>,
+        data: &DataRule<'_, R>,
     ) -> Result<u64, RegistryRefusal> {
         let mut promotion = Self::promotion(act, id)?;
         if promotion.state != PromotionState::Gated {
@@ -89,7 +93,7 @@ impl Ledger {
         let evaluations = evaluation::of_version(&*act.rows, &version.model);
         let metrics = Metrics { claimed: &version.metrics, evaluations: &evaluations };
         check_evidence(&promotion, &metrics, &found.gates)?;
-        self.still_stands(act, &mut promotion, blocked)?;
+        self.still_stands(act, &mut promotion, data)?;
         promotion.gates = found.gates;
         promotion.policy = Some(cut(found.policy));
         // The rules may see more risk than whoever asked, never less.
@@ -136,7 +140,7 @@ impl Ledger {
         act: &mut Act<'_, '_, R>,
         id: PromotionId,
         signed: Signed,
-        blocked: Option<&RegistryRefusal>,
+        data: &DataRule<'_, R>,
     ) -> Result<u64, RegistryRefusal> {
         let Signed { manifest: digest, signature, signer } = signed;
         let mut promotion = Self::promotion(act, id)?;
@@ -147,7 +151,7 @@ impl Ledger {
             let why = "the signature is for another manifest".to_owned();
             return Err(RegistryRefusal::Evidence { promotion: id, why });
         }
-        self.still_stands(act, &mut promotion, blocked)?;
+        self.still_stands(act, &mut promotion, data)?;
         promotion.manifest = Some(ManifestSignature {
             manifest: digest,
             signature: hex::encode(signature),

@@ -11,7 +11,7 @@ pub(super) use request::Asked;
 
 use super::{
     Ledger,
-    command::Act,
+    command::{Act, DataRule},
     key,
     model::{FamilyRow, usable},
 };
@@ -178,13 +178,13 @@ impl Ledger {
     }
 
     /// Whether the promotion may still go on: its version stands where it stood, neither its
-    /// artifact nor an evaluation that its gates rest on was revoked, and no data that it came of
-    /// is `blocked`. Where it may not, it is refused for good.
+    /// artifact nor an evaluation that its gates rest on was revoked, and `data` that it came of
+    /// may be used. Where it may not, it is refused for good.
     fn still_stands<R: RowRead>(
         &mut self,
         act: &mut Act<'_, '_, R>,
         promotion: &mut Promotion,
-        blocked: Option<&RegistryRefusal>,
+        data: &DataRule<'_, R>,
     ) -> Result<(), RegistryRefusal> {
         let version: Option<ModelVersion> = act.rows.read(&key::model(&promotion.model));
         let applied = matches!(promotion.state, PromotionState::Unratified { .. });
@@ -194,9 +194,9 @@ impl Ledger {
         let mut rests_on = std::iter::once(promotion.artifact).chain(evaluations);
         let why = match rests_on.try_for_each(|id| usable(act, id).map(drop)) {
             Err(why) => why,
-            Ok(()) if stage == wanted => match blocked {
-                None => return Ok(()),
-                Some(why) => why.clone(),
+            Ok(()) if stage == wanted => match data(&*act.rows, promotion.artifact) {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
             },
             Ok(()) => RegistryRefusal::Stage {
                 model: promotion.model.clone(),
@@ -206,7 +206,11 @@ impl Ledger {
         };
         // What was applied in an emergency is for its reversal to end.
         if !applied {
-            self.refuse(act, promotion, &why.to_string());
+            let after = match why {
+                RegistryRefusal::DatasetBlocked { .. } => "; then request the promotion again",
+                _ => "",
+            };
+            self.refuse(act, promotion, &format!("{why}{after}"));
         }
         Err(why)
     }

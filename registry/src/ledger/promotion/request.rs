@@ -2,7 +2,7 @@
 
 use super::super::{
     Ledger, approver,
-    command::{Act, check_text},
+    command::{Act, DataRule, check_text},
     key,
     model::{usable, wanted},
     seal::ArtifactRow,
@@ -51,14 +51,11 @@ impl Ledger {
         &mut self,
         act: &mut Act<'_, '_, R>,
         asked: Asked,
-        blocked: Option<&RegistryRefusal>,
+        data: &DataRule<'_, R>,
     ) -> Result<u64, RegistryRefusal> {
         check_text("the reason", &asked.reason)?;
         let version = wanted(act, &asked.model)?;
         let sealed = usable(act, version.artifact)?;
-        if let Some(why) = blocked {
-            return Err(why.clone());
-        }
         check_way(&version, asked.to)?;
         if let Some(promotion) = act.rows.read::<PromotionId>(&key::open_of(&asked.model)) {
             return Err(RegistryRefusal::Open { model: asked.model, promotion });
@@ -72,6 +69,7 @@ impl Ledger {
         }
         let asks_people = asked.risk == Risk::High || asked.emergency;
         let required = if asks_people { enough(act)? } else { 0 };
+        data(&*act.rows, version.artifact)?;
         let id = PromotionId(act.rows.read::<u64>(&key::promotions()).unwrap_or(0) + 1);
         let mut promotion = opened(act, id, asked, &version, &sealed, required);
         let more = json!({ "reason": promotion.reason, "required": required });

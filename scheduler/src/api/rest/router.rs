@@ -123,6 +123,7 @@ mod tests {
             POST /dataset/register
             GET /dataset/{id}
             POST /drift/alert
+            GET /drift/{id}
             POST /eval/run
             GET /healthz
             GET /metrics
