@@ -1,7 +1,7 @@
 //! Errors as callers see them: a status with a document that says what to do.
 
 use crate::state::command::Refusal;
-use domain::refusal::RefusalKind;
+use domain::refusal::{RefusalKind, RegistryRefusal};
 use serde::Serialize;
 use tonic::{Code, Status, codegen::http::HeaderValue, metadata::MetadataValue};
 
@@ -102,6 +102,10 @@ pub fn refused(refusal: &Refusal) -> Status {
         Refusal::StaleLease { .. } => ("refused", "stop what runs under the lease"),
         Refusal::NotYet { .. } => ("unavailable", "repeat it"),
         Refusal::Config(_) => ("refused", "`assay plan FILE` shows what a file would change"),
+        Refusal::Registry(RegistryRefusal::DatasetBlocked { .. }) => (
+            "refused",
+            "`assay dataset show` tells what was found, `assay approver list` who clears",
+        ),
         Refusal::Registry(refusal) => match refusal.kind() {
             RefusalKind::Invalid => ("invalid", "correct the request"),
             RefusalKind::NotFound => ("not_found", "check the name"),
