@@ -39,26 +39,8 @@ fn name(of: u64) -> String {
     format!("p{of}")
 }
 
-fn dataset_of(output: &OutputDigests) -> C {
-    let facts = DatasetFacts {
-        tree: output.tree,
-        root: output.root,
-        files: output.files,
-        size: output.size,
-        source: "https://example.org".into(),
-        transformations: Vec::new(),
-        licence: "MIT".into(),
-        owner: "ada".into(),
-        slices: BTreeMap::new(),
-        pii_declared: false,
-        scan: PiiScan::default(),
-    };
-    C::RegisterDataset { name: "made".into(), facts }
-}
-
-/// The data of a job turns out to be personal.
-fn personal(tree: Digest) -> C {
-    let facts = DatasetFacts {
+fn facts(tree: Digest) -> DatasetFacts {
+    DatasetFacts {
         tree,
         root: tree,
         files: 1,
@@ -68,9 +50,20 @@ fn personal(tree: Digest) -> C {
         licence: "MIT".into(),
         owner: "ada".into(),
         slices: BTreeMap::new(),
-        pii_declared: true,
+        pii_declared: false,
         scan: PiiScan::default(),
-    };
+    }
+}
+
+fn dataset_of(output: &OutputDigests) -> C {
+    let OutputDigests { tree, root, files, size, .. } = *output;
+    let facts = DatasetFacts { root, files, size, ..facts(tree) };
+    C::RegisterDataset { name: "made".into(), facts }
+}
+
+/// The data of a job turns out to be personal.
+fn personal(tree: Digest) -> C {
+    let facts = DatasetFacts { pii_declared: true, ..facts(tree) };
     C::RegisterDataset { name: "personal".into(), facts }
 }
 
