@@ -249,3 +249,13 @@ fn a_fault_keeps_its_form() {
     "#]]
     .assert_eq(&lines(&fault));
 }
+
+#[test]
+fn a_cluster_that_is_set_up_on_this_machine_says_how_it_is_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(harness::ASSAY);
+    command.args(["--json", "dev", "--set-up", "--dir"]).arg(dir.path().join("cluster"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    expect![[r#""#]].assert_eq(&lines(&serde_json::from_slice(&output.stdout).unwrap()));
+}

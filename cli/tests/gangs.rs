@@ -82,21 +82,25 @@ fn one_ranks_death_is_the_death_of_all_on_all_nodes_though_they_heed_no_sigterm(
     assert!(cause.contains("signal") && cause.contains('1'), "{cause}");
 }
 
-#[test]
-fn the_loss_of_a_whole_node_ends_its_gang_within_the_lease_time_and_a_second() {
-    let mut cluster = three_nodes();
-    let gang = stubborn_gang(&cluster);
-    // The power of the node that holds rank 2 fails: agent, supervisor and task at once.
-    let output = gang[2].var("ASSAY_OUTPUT_DIR");
+/// The power of the node that holds a task fails: agent, supervisor and task at once.
+fn fail_power(cluster: &mut Cluster, task: &Task) {
+    let output = task.var("ASSAY_OUTPUT_DIR");
     let name = ["node-a", "node-b", "node-c"].into_iter().find(|name| output.contains(name));
     let name = name.unwrap();
     let data = cluster.path(&format!("data/{name}")).display().to_string();
     let supervisors = process::named(&["supervisor", &data]);
     assert_eq!(supervisors.len(), 1, "{supervisors:?}");
     cluster.kill(name);
-    for pid in supervisors.into_iter().chain([gang[2].pid]) {
+    for pid in supervisors.into_iter().chain([task.pid]) {
         assert!(process::signal(pid, "-KILL"));
     }
+}
+
+#[test]
+fn the_loss_of_a_whole_node_ends_its_gang_within_the_lease_time_and_a_second() {
+    let mut cluster = three_nodes();
+    let gang = stubborn_gang(&cluster);
+    fail_power(&mut cluster, &gang[2]);
     let took = death_of(gang.iter());
     println!("all ranks dead {} ms after their node was lost", took.as_millis());
     let lease = Duration::from_millis(domain::limit::LEASE_TTL.0);
@@ -129,4 +133,29 @@ fn the_logs_of_all_ranks_are_one_text_in_which_what_all_say_stands_once() {
     assert_eq!(user.ok(&["logs", "j1", "--rank", "0"]), "together\nlater\n");
     let followed = user.ok(&["logs", "-f", "j1"]);
     assert_eq!(followed.lines().last(), Some("r00| later   (2 ranks)"));
+}
+
+#[test]
+fn a_job_that_wants_it_confirmed_goes_on_once_somebody_vouches_that_its_lost_attempt_is_dead() {
+    let mut cluster = Cluster::start();
+    let words = ["submit", "--restart", "confirmed", "--outputs", "none", "--", "sleep", "600"];
+    cluster.user.ok(&words);
+    let first = cluster.user.until("it runs", |_| tasks::of(&cluster, "j1").pop());
+    fail_power(&mut cluster, &first);
+    let user = &cluster.user;
+    let remedy = user.until("the node is given up", |user| {
+        let why = user.json(&["why", "j1"])?;
+        let reason = why["reasons"].as_array()?.iter().find(|it| it["kind"] == "lease")?.clone();
+        Some(reason["remedy"].as_str()?.to_owned())
+    });
+    let (_, command) = remedy.split_once("`assay ").unwrap();
+    let words: Vec<&str> = command.trim_end_matches('`').split(' ').collect();
+    assert_eq!(words[..2], ["node", "confirm-dead"], "{remedy}");
+    assert_eq!(user.states().values().next().unwrap(), "running", "nothing starts by itself");
+    user.ok(&words);
+    let second = user.until("it runs elsewhere", |_| tasks::of(&cluster, "j1").pop());
+    assert_ne!(second.var("ASSAY_OUTPUT_DIR"), first.var("ASSAY_OUTPUT_DIR"));
+    let audit = user.ok(&["--json", "audit", "list"]);
+    assert!(audit.contains("lease.confirmed_dead"), "{audit}");
+    user.ok(&["cancel", "j1"]);
 }

@@ -154,7 +154,10 @@ impl Client {
             Command::ApplyConfig { expected: self.version, config, why: "drawn".into() }
         } else if !known.is_empty() && self.chance.one_in(8) {
             let job = known[self.chance.below(known.len() as u64) as usize];
-            Command::Cancel { element: ElementId::from(job) }
+            match self.queues.one_in(3) {
+                true => Command::SetPriority { job, priority: self.queues.below(4) as i32 },
+                false => Command::Cancel { element: ElementId::from(job) },
+            }
         } else {
             let count = 1 + self.chance.below(2);
             let jobs: Vec<NewJob> = (0..count).map(|_| self.job()).collect();
@@ -202,7 +205,7 @@ impl Client {
             outputs: Outputs::Required,
             time_limit: None,
             retries: chance.below(3) as u32,
-            on_disconnect: OnDisconnect::Stop,
+            on_disconnect: draw_on_disconnect(&mut self.queues),
             restart: if chance.one_in(6) { Restart::Confirmed } else { Restart::Lease },
             array,
             reproduces: None,
@@ -278,6 +281,11 @@ fn draw_retain(chance: &mut Chance) -> Option<Retain> {
         1..=3 => Some(Retain::For(Millis(chance.below(30_000)))),
         _ => None,
     }
+}
+
+/// Whether a job goes on when its node has lost contact.
+fn draw_on_disconnect(chance: &mut Chance) -> OnDisconnect {
+    if chance.one_in(6) { OnDisconnect::Continue } else { OnDisconnect::Stop }
 }
 
 /// How it may be preempted: mostly, and soon.

@@ -38,6 +38,8 @@ coverage! {
     full_disks = "full disks",
     /// Times a disk was nearly full.
     low_disks = "nearly full disks",
+    /// Disks that answered nothing for a while.
+    disk_hangs = "disks that hang",
     /// Wall clocks set forward or back.
     clock_jumps = "clock jumps",
     /// Wall clocks that stood still.

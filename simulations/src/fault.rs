@@ -45,6 +45,7 @@ impl Faults {
             10 => world.loss = if world.loss > 0 { 0 } else { self.chance.between(8, 60) },
             11 | 12 => self.flicker(world),
             13 => self.power_cut(world),
+            14 if self.chance.one_in(2) => self.hang(world, leader.unwrap_or(server)),
             14 => world.slow_disk = Some(server),
             15 => world.slow_disk = None,
             16 => world.raise_zombie(),
@@ -74,6 +75,12 @@ impl Faults {
             }
         }
         self.chance.between(300, 6_000)
+    }
+
+    /// A disk answers nothing for longer than an election, sometimes than a lease.
+    fn hang(&mut self, world: &mut World, at: usize) {
+        world.coverage.disk_hangs += 1;
+        world.servers[at].disk_hangs_until = world.now + self.chance.between(1_500, 15_000);
     }
 
     /// A wall clock is set wrong by anything up to three days, or right again by as much.

@@ -38,6 +38,8 @@ pub enum Bug {
     TriggerForgotten,
     /// A promotion does not look at the data that its version came of.
     DataUnlooked,
+    /// An attempt begins anew though a checkpoint was committed.
+    CheckpointOverlooked,
 }
 
 thread_local! {
@@ -91,6 +93,7 @@ impl Machine for Planted {
             cluster.planted.cool_down_forgotten = bug == Bug::CoolDownForgotten;
             cluster.planted.trigger_forgotten = bug == Bug::TriggerForgotten;
             cluster.planted.data_unlooked = bug == Bug::DataUnlooked;
+            cluster.planted.checkpoint_overlooked = bug == Bug::CheckpointOverlooked;
         }
         Self(cluster, RECORD.with_borrow(Rc::clone), Cell::new(false))
     }

@@ -206,7 +206,7 @@ fn run_kept() -> Result<()> {
 }
 
 /// A bug, as it is named here, in the replica or in the state.
-const BUGS: [(&str, Planted, Bug); 15] = [
+const BUGS: [(&str, Planted, Bug); 16] = [
     ("no duplicate check", Planted::Nothing, Bug::NoDuplicateCheck),
     ("unsynced tail lost", Planted::UnsyncedAcknowledged, Bug::Nothing),
     ("vote not persisted", Planted::VoteForgotten, Bug::Nothing),
@@ -222,6 +222,7 @@ const BUGS: [(&str, Planted, Bug); 15] = [
     ("cool-down forgotten", Planted::Nothing, Bug::CoolDownForgotten),
     ("trigger forgotten", Planted::Nothing, Bug::TriggerForgotten),
     ("data unlooked", Planted::Nothing, Bug::DataUnlooked),
+    ("checkpoint overlooked", Planted::Nothing, Bug::CheckpointOverlooked),
 ];
 
 fn planted(seeds: u64, seconds: u64) -> Result<()> {

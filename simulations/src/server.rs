@@ -95,6 +95,8 @@ pub struct Server {
     pub clock: Clock,
     /// The next sync fails; whether there is room for what it writes.
     pub next_sync_fails: Option<bool>,
+    /// Until when its disk answers nothing. Unit: ms.
+    pub disk_hangs_until: u64,
     /// Its disk is nearly full: no new jobs, and rather no leadership.
     pub low_space: bool,
     /// Streams to it.
@@ -135,6 +137,7 @@ impl Server {
             too_old: false,
             clock: Clock::new(chance.below(20) as i64, drift),
             next_sync_fails: None,
+            disk_hangs_until: 0,
             low_space: false,
             sessions: Sessions::new(),
             chance,

@@ -19,19 +19,19 @@ pub mod usage;
 pub mod user;
 pub mod whatif;
 
-use crate::quantity;
+use crate::{client::keys::Keys, quantity};
 use clap::{Parser, Subcommand};
-use domain::Millis;
+use domain::{Millis, RequestKey};
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    ok
-  1    internal
+  1    internal, or the job failed without an exit code of its own
   2    usage: the command line, or a file given with it
   3    refused: policy, quota, impossible, wrong state
   4    not found
-  5    unavailable; the same command may be repeated, it has no second effect
+  5    unavailable: repeat it. A change names the --key with which it has no second effect
   6    not authorised
   7    verification mismatch
   124  --timeout was reached
@@ -71,6 +71,13 @@ pub struct Global {
     /// Give up waiting after this time, with exit code 124
     #[arg(long, global = true, value_name = "TIME", value_parser = quantity::duration)]
     pub timeout: Option<Millis>,
+    /// Repeat a change that was not answered, under the key that was told then: it has no second
+    /// effect
+    #[arg(long, global = true, value_name = "HEX")]
+    pub key: Option<RequestKey>,
+    /// The keys of the changes that this command has sent.
+    #[arg(skip)]
+    pub keys: Keys,
 }
 
 // A noun with its verbs, which are laid out when it is typed. A doc comment, here or at a noun's

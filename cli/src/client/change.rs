@@ -2,18 +2,8 @@
 
 use super::Client;
 use crate::fault::Fault;
-use bytes::Bytes;
 use domain::{ArtifactId, ElementId, JobId, LeaseId, LogIndex, job::JobSpec, queue::ClusterConfig};
 use proto::v1::{self, membership_request::Change};
-
-/// A new key.
-pub(super) fn key() -> Result<Bytes, Fault> {
-    let mut key = [0; 16];
-    getrandom::fill(&mut key).map_err(|fault| {
-        Fault::internal("entropy", format!("the system gives no random numbers: {fault}"))
-    })?;
-    Ok(key.to_vec().into())
-}
 
 /// What was submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +69,7 @@ impl Client {
         ties: Vec<v1::Tie>,
     ) -> Result<v1::SubmitReply, Fault> {
         let jobs = specs.iter().map(v1::Job::from).collect();
-        let request = v1::SubmitRequest { key: key()?, jobs, reuse, ties };
+        let request = v1::SubmitRequest { key: self.key()?, jobs, reuse, ties };
         self.call(|mut service| {
             let request = request.clone();
             async move { service.submit(request).await }
@@ -92,7 +82,7 @@ impl Client {
     /// # Errors
     /// When it is not there or has ended, or nobody answers.
     pub async fn cancel(&self, element: ElementId) -> Result<LogIndex, Fault> {
-        let request = v1::CancelRequest { key: key()?, element: element.to_string() };
+        let request = v1::CancelRequest { key: self.key()?, element: element.to_string() };
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.cancel(request).await }
@@ -106,7 +96,7 @@ impl Client {
     /// When there is no such node, or nobody answers.
     pub async fn drain(&self, node: &str, reason: &str) -> Result<LogIndex, Fault> {
         let request =
-            v1::DrainRequest { key: key()?, node: node.to_owned(), reason: reason.to_owned() };
+            v1::DrainRequest { key: self.key()?, node: node.to_owned(), reason: reason.to_owned() };
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.drain(request).await }
@@ -119,7 +109,7 @@ impl Client {
     /// # Errors
     /// When there is no such lease, or nobody answers.
     pub async fn confirm_dead(&self, lease: LeaseId) -> Result<LogIndex, Fault> {
-        let request = v1::ConfirmDeadRequest { key: key()?, lease: lease.to_string() };
+        let request = v1::ConfirmDeadRequest { key: self.key()?, lease: lease.to_string() };
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.confirm_dead(request).await }
@@ -133,7 +123,7 @@ impl Client {
     /// When there is no such GPU in quarantine, or nobody answers.
     pub async fn accept_gpu(&self, node: &str, gpu: &str, vouch: bool) -> Result<LogIndex, Fault> {
         let (node, gpu) = (node.to_owned(), gpu.to_owned());
-        let request = v1::AcceptGpuRequest { key: key()?, node, gpu, vouch };
+        let request = v1::AcceptGpuRequest { key: self.key()?, node, gpu, vouch };
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.accept_gpu(request).await }
@@ -146,7 +136,7 @@ impl Client {
     /// # Errors
     /// When there is no such job, it has ended or is so already, or nobody answers.
     pub async fn hold(&self, job: JobId, held: bool) -> Result<LogIndex, Fault> {
-        let request = v1::HoldRequest { key: key()?, job: job.0, release: !held };
+        let request = v1::HoldRequest { key: self.key()?, job: job.0, release: !held };
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.hold(request).await }
@@ -159,7 +149,7 @@ impl Client {
     /// # Errors
     /// When there is no such job, its queue allows no such priority, or nobody answers.
     pub async fn set_priority(&self, job: JobId, priority: i32) -> Result<LogIndex, Fault> {
-        let request = v1::SetPriorityRequest { key: key()?, job: job.0, priority };
+        let request = v1::SetPriorityRequest { key: self.key()?, job: job.0, priority };
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.set_priority(request).await }
@@ -178,7 +168,8 @@ impl Client {
         why: &str,
     ) -> Result<LogIndex, Fault> {
         let config = Some(config.into());
-        let request = v1::ApplyConfigRequest { key: key()?, expected, config, why: why.to_owned() };
+        let request =
+            v1::ApplyConfigRequest { key: self.key()?, expected, config, why: why.to_owned() };
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.apply_config(request).await }

@@ -4,13 +4,16 @@ pub mod backup;
 pub mod blobs;
 pub mod change;
 pub mod follow;
+pub mod keys;
 pub mod registry;
 pub mod replay;
 pub mod reserve;
 mod wire_fault;
 
 use crate::{config::profile::Profile, fault::Fault};
-use domain::limit;
+use bytes::Bytes;
+use domain::{RequestKey, limit};
+use keys::Keys;
 use proto::v1::{self, assay_client::AssayClient, query_request::What};
 use serde::de::DeserializeOwned;
 use std::{
@@ -72,6 +75,8 @@ pub struct Client {
     current: Cell<usize>,
     /// Whether a server may answer from what it has applied, without asking a leader.
     stale: bool,
+    /// The key that the first change is to have, and those that changes had.
+    keys: (Option<RequestKey>, Keys),
 }
 
 /// A document with the log index that it shows.
@@ -105,13 +110,25 @@ impl Client {
         if let Some(first) = servers.first() {
             first.channel()?;
         }
-        Ok(Self { servers, current: Cell::new(0), stale: false })
+        Ok(Self { servers, current: Cell::new(0), stale: false, keys: Default::default() })
     }
 
     /// Lets any server answer from what it has applied, even without a leader.
     #[must_use]
     pub fn stale(self, stale: bool) -> Self {
         Self { stale, ..self }
+    }
+
+    /// Takes the keys of changes from these, the first one being `given` if there is one.
+    #[must_use]
+    pub fn under(self, given: Option<RequestKey>, keys: Keys) -> Self {
+        Self { keys: (given, keys), ..self }
+    }
+
+    /// The key of the next change.
+    fn key(&self) -> Result<Bytes, Fault> {
+        let (given, keys) = &self.keys;
+        keys.next(*given)
     }
 
     /// Whether [`Client::stale`] was asked for.

@@ -1,6 +1,6 @@
 //! Changes of the registry, and its documents.
 
-use super::{Answer, Client, change};
+use super::{Answer, Client};
 use crate::fault::Fault;
 use domain::LogIndex;
 use proto::v1::{self, registry_query, registry_request::Change};
@@ -21,7 +21,7 @@ impl Client {
     /// # Errors
     /// When a rule forbids it, or nobody answers.
     pub async fn registry(&self, change: Change) -> Result<Done, Fault> {
-        let request = v1::RegistryRequest { key: change::key()?, change: Some(change) };
+        let request = v1::RegistryRequest { key: self.key()?, change: Some(change) };
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.registry(request).await }

@@ -1,6 +1,6 @@
 //! Changes of the windows of nodes and time.
 
-use super::{AssayClient, Client, change::key};
+use super::{AssayClient, Client};
 use crate::fault::Fault;
 use domain::{LogIndex, reservation::Reservation};
 use proto::v1::{self, reserve_request::Change};
@@ -23,7 +23,7 @@ impl Client {
     }
 
     async fn reserve(&self, change: Change) -> Result<LogIndex, Fault> {
-        let request = v1::ReserveRequest { key: key()?, change: Some(change) };
+        let request = v1::ReserveRequest { key: self.key()?, change: Some(change) };
         let call = |mut service: AssayClient<_>| {
             let request = request.clone();
             async move { service.reserve(request).await }

@@ -43,7 +43,7 @@ pub fn of_status(status: &Status, address: &str) -> Fault {
             "no_answer",
             format!("no server answered; {address}: {why}"),
         )
-        .hint("repeat the command, it is safe; a cluster on this machine: assay dev"),
+        .hint("repeat the command; a cluster on this machine: assay dev"),
         Code::OutOfRange => Fault::usage("too_large", format!("the request is too large: {why}"))
             .hint("ask for less at once; large inputs go as files of the job's code or data"),
         _ => Fault::internal("server", format!("server {address}: {why}")),

@@ -97,6 +97,20 @@ pub async fn until_end(context: &Context, job: JobId) -> Result<Job, Fault> {
     last.ok_or_else(|| Fault::internal("watch", format!("{job} ended without a document")))
 }
 
+/// As [`until_end`]; nothing if the user detaches with Ctrl-C, who is told how to come back.
+///
+/// # Errors
+/// When there is no such job, or nobody answers.
+pub async fn attached(context: &Context, job: JobId) -> Result<Option<Job>, Fault> {
+    tokio::select! {
+        end = until_end(context, job) => end.map(Some),
+        () = interrupt() => {
+            detached(context, job);
+            Ok(None)
+        }
+    }
+}
+
 /// `assay wait`: the exit code is that of the first job which did not complete.
 ///
 /// # Errors
@@ -108,10 +122,7 @@ pub async fn wait(context: &Context, which: &[Selector]) -> Result<Exit, Fault> 
     let mut exit = Exit::Ok;
     let mut ended = Jobs { jobs: Vec::new(), log_index: u64::MAX };
     for job in jobs {
-        let end = tokio::select! {
-            end = until_end(context, job) => end?,
-            () = interrupt() => return Ok(detached(context, job)),
-        };
+        let Some(end) = attached(context, job).await? else { return Ok(Exit::Detached) };
         if exit == Exit::Ok {
             exit = progress::exit(&end.job);
         }

@@ -63,7 +63,9 @@ impl Context {
     /// When there is no profile, or it cannot be used.
     pub fn new(global: &Global) -> Result<Self, Fault> {
         let path = Places::of_process(global.profile.clone()).find()?;
-        let client = Client::new(&profile::load(&path)?)?.stale(global.stale);
+        let client = Client::new(&profile::load(&path)?)?
+            .stale(global.stale)
+            .under(global.key, global.keys.clone());
         Ok(Self { client, output: output(global) })
     }
 
@@ -92,13 +94,19 @@ pub fn output(global: &Global) -> Output {
 /// Whatever the command could not do.
 pub async fn run(cli: Cli) -> Result<Exit, Fault> {
     let Cli { global, command } = cli;
-    let Some(limit) = global.timeout else { return dispatch(&global, command).await };
-    let limited = tokio::time::timeout(Duration::from_millis(limit.0), dispatch(&global, command));
-    limited.await.unwrap_or_else(|_| {
-        let shown = crate::quantity::show_duration(limit);
-        Err(Fault::new(Kind::Timeout, "timeout", format!("--timeout {shown} was reached"))
-            .hint("what was submitted goes on: assay jobs"))
-    })
+    let ended = match global.timeout {
+        None => dispatch(&global, command).await,
+        Some(limit) => {
+            let time = Duration::from_millis(limit.0);
+            let limited = tokio::time::timeout(time, dispatch(&global, command)).await;
+            limited.unwrap_or_else(|_| {
+                let shown = crate::quantity::show_duration(limit);
+                Err(Fault::new(Kind::Timeout, "timeout", format!("--timeout {shown} was reached"))
+                    .hint("what was submitted goes on: assay jobs"))
+            })
+        }
+    };
+    ended.map_err(|fault| global.keys.tell(global.key, fault))
 }
 
 async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {

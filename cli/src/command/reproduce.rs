@@ -52,7 +52,15 @@ pub fn again(job: &JobView) -> Result<JobSpec, Fault> {
 /// When the job has no result, or the second run makes none.
 pub async fn run(context: &Context, which: &Selector) -> Result<Exit, Fault> {
     let job = find::one(context, which).await?.job;
-    let verdict = reproduce(context, job).await?;
+    let verdict = tokio::select! {
+        verdict = reproduce(context, job) => verdict?,
+        () = follow::interrupt() => {
+            context.output.note(&format!(
+                "detached; the second run goes on. Its job: assay jobs; compare: assay diff {job} JOB"
+            ));
+            return Ok(Exit::Detached);
+        }
+    };
     context.output.show("reproduction", &verdict, |style| text(style, &verdict))?;
     Ok(if verdict.same { Exit::Ok } else { Exit::Mismatch })
 }

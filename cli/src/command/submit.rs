@@ -148,7 +148,7 @@ async fn after(context: &Context, args: &user::Submit, job: JobId) -> Result<Exi
         };
     }
     if args.wait || args.follow {
-        let end = follow::until_end(context, job).await?;
+        let Some(end) = follow::attached(context, job).await? else { return Ok(Exit::Detached) };
         match form {
             Form::Text => context.output.text(&progress::epilogue(&end.job))?,
             Form::Json | Form::JsonLines => context.output.document("job", &end)?,

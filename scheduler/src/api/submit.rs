@@ -77,7 +77,7 @@ pub async fn submit(
         jobs.push(NewJob { spec, recipe });
     }
     if let ([job], true) = (jobs.as_slice(), request.reuse)
-        && let Some(reply) = found(context, job).await
+        && let Some(reply) = found(context, key, job).await
     {
         return Ok(reply);
     }
@@ -93,8 +93,9 @@ pub async fn submit(
 
 /// The reply to a job whose result is there already, as far as this server knows.
 ///
-/// A job of which only its running counts has none, nor has one with data that is blocked by now.
-async fn found(context: &Context, job: &NewJob) -> Option<v1::SubmitReply> {
+/// A job of which only its running counts has none, nor has one with data that is blocked by now,
+/// nor one that was submitted under this very key: it has a reply already.
+async fn found(context: &Context, key: RequestKey, job: &NewJob) -> Option<v1::SubmitReply> {
     let NewJob { spec, recipe } = job;
     if spec.array.is_some() || spec.outputs == Outputs::None || spec.reproduces.is_some() {
         return None;
@@ -104,7 +105,8 @@ async fn found(context: &Context, job: &NewJob) -> Option<v1::SubmitReply> {
     let data: Vec<_> = data.map(|captured| captured.tree).collect();
     let look = move |cluster: &Cluster, rows: &Rows| {
         let blocked = data.iter().any(|tree| dataset::blocked(rows, *tree).is_some());
-        let artifact = ledger::of_recipe(rows, recipe).filter(|_| !blocked)?;
+        let known = Cluster::has_answered(rows, key);
+        let artifact = ledger::of_recipe(rows, recipe).filter(|_| !blocked && !known)?;
         Some((artifact, cluster.view().applied()))
     };
     // Most jobs have no result yet, which costs no round to the others. Where one seems to have,

@@ -31,6 +31,8 @@ pub use write::{AppliedMark, HardState, Install, LogStart, SnapshotMark, StoredE
 #[cfg(test)]
 mod golden_test;
 #[cfg(test)]
+mod hostile_test;
+#[cfg(test)]
 mod replica_test;
 #[cfg(test)]
 mod shell_test;

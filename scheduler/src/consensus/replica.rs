@@ -15,6 +15,7 @@ mod reads;
 mod ready;
 mod receive;
 mod snapshots;
+mod stall;
 mod storage;
 mod turn;
 mod version;
@@ -325,7 +326,8 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
 
     fn tick(&mut self, out: &mut Vec<Output>) {
         self.ticks += 1;
-        self.writes.flush();
+        self.writes.tick();
+        self.tend_disk();
         // A lone voter elects itself within one call, and raft-rs then takes its whole log for
         // durable: it must be.
         let lone = self.node.raft.prs().is_singleton();

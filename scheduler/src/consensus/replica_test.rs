@@ -351,6 +351,29 @@ fn leadership_moves_when_asked() {
 }
 
 #[test]
+fn a_leader_whose_disk_hangs_gives_its_leadership_away_and_follows_when_it_is_back() {
+    for seed in 20..30 {
+        let mut cluster = Cluster::new(seed, 3, small);
+        let stuck = cluster.settle();
+        cluster.servers[stuck].disk_hangs = true;
+        let token = cluster.propose(stuck, 1, "a");
+        let next = (0..3_000).find_map(|_| {
+            cluster.run_ms();
+            cluster.leader().filter(|at| *at != stuck)
+        });
+        let next = next.expect("another leads within three seconds");
+        // Whoever asked is told, though its disk still hangs.
+        let error = ProposeError::Unknown;
+        assert_eq!(cluster.answer(token), Output::Rejected { token, error });
+        let token = cluster.propose(next, 1, "a");
+        assert!(matches!(cluster.answer(token), Output::Reply { .. }));
+        cluster.servers[stuck].disk_hangs = false;
+        cluster.converge();
+        assert_eq!(cluster.leader(), Some(next), "it does not take it back");
+    }
+}
+
+#[test]
 fn a_replica_whose_state_differs_stops_for_good_and_the_others_go_on() {
     for seed in 9..15 {
         let mut cluster = Cluster::new(seed, 3, |id| ReplicaConfig {

@@ -92,6 +92,8 @@ pub(super) struct Server {
     next_family: u64,
     next_tick: u64,
     pub(super) down_until: u64,
+    /// Whether its disk answers nothing.
+    pub(super) disk_hangs: bool,
 }
 
 /// A message under way.
@@ -171,6 +173,7 @@ impl Cluster {
             next_family: 100,
             next_tick: 0,
             down_until: 0,
+            disk_hangs: false,
         });
     }
 
@@ -300,7 +303,7 @@ impl Cluster {
     }
 
     /// Completes one write of a server.
-    fn write_next(&mut self, at: usize) -> bool {
+    pub(super) fn write_next(&mut self, at: usize) -> bool {
         let server = &mut self.servers[at];
         let Some((seq, op)) = server.queue.pop_front() else { return false };
         let install = op.install.as_ref().map(|install| install.family);
@@ -379,7 +382,7 @@ impl Cluster {
                 self.servers[at].next_tick = now + limit::TICK.0;
                 self.input(at, Input::Tick);
             }
-            if self.chance.one_in(3) {
+            if self.chance.one_in(3) && !self.servers[at].disk_hangs {
                 self.write_next(at);
             }
         }

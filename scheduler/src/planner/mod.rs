@@ -28,6 +28,8 @@ mod waits;
 mod windows;
 
 #[cfg(test)]
+mod advice_test;
+#[cfg(test)]
 mod backfill_test;
 #[cfg(test)]
 mod isolation_test;

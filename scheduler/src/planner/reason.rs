@@ -54,20 +54,13 @@ pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Opti
         return Some(document);
     }
     document.reasons.extend(gated::blocked_data(rows, id, &submitted));
-    document.reasons.extend(waits::reasons(view, id, job, now));
-    if job.room() == 0 {
-        document.reasons.extend(array_limit(job));
-        return Some(document);
-    }
-    let bounds = bound::reasons(view, job, now);
+    let mut bounds = waits::reasons(view, id, job, now);
+    bounds.extend(array_limit(job));
+    bounds.extend(bound::reasons(view, job, now));
     let bound = !bounds.is_empty();
     document.reasons.extend(bounds);
-    for shape in job.shapes() {
-        for reason in of_shape(view, &shape, id, job, now) {
-            // Bounds are why it is not next.
-            if bound && ["ahead", "share"].contains(&reason.kind.as_str()) {
-                continue;
-            }
+    for shape in job.shapes_to_come() {
+        for reason in of_shape(view, &shape, (id, job), bound, now) {
             if document.reasons.iter().all(|known| known.kind != reason.kind) {
                 document.reasons.push(reason);
             }
@@ -105,7 +98,13 @@ fn array_limit(job: &Job) -> Option<ReasonView> {
     Some(reason("array", detail, remedy, false))
 }
 
-fn of_shape(view: &View<'_>, shape: &Shape, id: JobId, job: &Job, now: Millis) -> Vec<ReasonView> {
+fn of_shape(
+    view: &View<'_>,
+    shape: &Shape,
+    (id, job): (JobId, &Job),
+    bound_otherwise: bool,
+    now: Millis,
+) -> Vec<ReasonView> {
     let all = free::all_empty(view);
     if all.is_empty() {
         let remedy = "start `assay agent` on a machine".to_owned();
@@ -129,7 +128,8 @@ fn of_shape(view: &View<'_>, shape: &Shape, id: JobId, job: &Job, now: Millis) -
     }
     let free = free::ready(view);
     if fits(&windows::open_to(&free, &view.barred(job, now)), shape) {
-        return vec![ahead(view, id, job, now)];
+        // What is in its way otherwise is why it is not next.
+        return if bound_otherwise { Vec::new() } else { vec![ahead(view, id, job, now)] };
     }
     let mut reasons = windows::reasons(view, &free, &ready, (job, shape), now);
     reasons.extend(held::now(view, &free, shape));
@@ -262,9 +262,17 @@ fn ahead(view: &View<'_>, id: JobId, job: &Job, now: Millis) -> ReasonView {
         .max()
         .unwrap_or(job.brief.priority);
     let detail = format!("what is free goes to {} gangs before it in the order", before.len());
-    let remedy = match highest.checked_add(1) {
-        Some(above) => format!("submit with `priority` {above}, or wait until they have ended"),
-        None => "wait until they have ended".to_owned(),
+    let queue = &*job.brief.queue;
+    let max = view.queues().get(queue).and_then(|queue| queue.spec.priority_max);
+    let remedy = match (highest.checked_add(1), max) {
+        (Some(above), Some(max)) if above > max => format!(
+            "raise `priority_max` of `{queue}` to {above} for `assay priority {id} {above}`, or \
+             wait until they have ended"
+        ),
+        (Some(above), _) => {
+            format!("`assay priority {id} {above}`, or wait until they have ended")
+        }
+        (None, _) => "wait until they have ended".to_owned(),
     };
     reason("ahead", detail, remedy, false)
 }

@@ -226,7 +226,7 @@ fn those_before_it_are_the_reason_when_it_would_fit_alone() {
     let id = script.submit(job(1, 1));
     let found = reasons(&script, id);
     assert_eq!(found[0].kind, "ahead");
-    assert!(found[0].remedy.starts_with("submit with `priority` 6"), "{}", found[0].remedy);
+    assert!(found[0].remedy.starts_with("`assay priority j2 6`"), "{}", found[0].remedy);
 }
 
 #[test]

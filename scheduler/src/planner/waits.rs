@@ -24,9 +24,17 @@ pub fn reasons(view: &View<'_>, id: domain::JobId, job: &Job, now: Millis) -> Ve
         && job.requeued.is_empty()
         && job.progress.fresh(job.brief.elements()) == 0
     {
-        let faults = job.elements.get(position).map_or(0, |row| row.faults);
+        let row = job.elements.get(position);
+        let (own, nodes) = row.map_or((0, 0), |row| (row.faults, row.node_faults));
         let seconds = until.minus(now).0.div_ceil(1_000);
-        let detail = format!("it failed {faults} times, and pauses before it is tried again");
+        let ended = match (own, nodes) {
+            (own, 0) => format!("it failed {own} times"),
+            (0, nodes) => format!("{nodes} attempts ended by faults of nodes"),
+            (own, nodes) => {
+                format!("it failed {own} times, and {nodes} attempts ended by faults of nodes")
+            }
+        };
+        let detail = format!("{ended}; it pauses before it is tried again");
         reasons.push(reason("pause", detail, format!("wait {seconds} s")));
     }
     reasons

@@ -9,10 +9,11 @@ use super::{
     step::Step,
 };
 use domain::{
-    JobId, LeaseId, Millis, NodeId,
+    ElementId, JobId, LeaseId, Millis, NodeId,
     job::{ElementState, EndCause},
     lease::{Lease, Phase},
     port::RowRead,
+    version::ClusterVersion,
 };
 use serde_json::json;
 
@@ -20,6 +21,14 @@ use serde_json::json;
 pub const NODE_FAULTS_MAX: u32 = 100;
 /// What filling a disk that the element has filled before counts beside: four times are the end.
 const DISK_REFILLED: u32 = NODE_FAULTS_MAX / 4;
+/// Since which version a failure is kept with its node, and faults of nodes make pauses.
+pub(super) const FAILED_WHERE: ClusterVersion = ClusterVersion(2);
+/// Nodes on which one element failed that are kept: beyond them none is better than another.
+pub const AVOIDED_MAX: usize = 64;
+/// The pause after the second fault of a node; each later one is twice as long.
+const NODE_PAUSE: Millis = Millis(1_000);
+/// Longest pause after a fault of a node.
+pub const NODE_PAUSE_MAX: Millis = Millis(30_000);
 
 impl Sched {
     /// Tells every member of a lease to stop. The first cause is kept, except that a user's word
@@ -47,6 +56,37 @@ impl Sched {
             step.effect(Effect::Wanted { node: member.node });
         }
         step.effect(Effect::Changed { job: lease.element.job });
+    }
+
+    /// A node says that an attempt failed there. The next one goes elsewhere, if it can.
+    pub(super) fn failed_on<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        id: LeaseId,
+        node: NodeId,
+        cause: EndCause,
+    ) {
+        let Some(lease) = self.leases.get(&id) else { return };
+        // What follows the first failure of a gang says nothing of the node.
+        let first = !matches!(lease.phase, Phase::Stopping { .. });
+        let element = lease.element;
+        if first && cause.may_be_the_nodes() && self.version >= FAILED_WHERE {
+            self.avoid(step, element, node);
+        }
+        self.stop_lease(step, id, cause);
+    }
+
+    /// Keeps that an element failed on a node.
+    fn avoid<R: RowRead>(&mut self, step: &mut Step<'_, R>, element: ElementId, node: NodeId) {
+        let Some(job) = self.jobs.get_mut(&element.job) else { return };
+        let Some(position) = job.position(element) else { return };
+        let Some(row) = job.elements.get_mut(&position) else { return };
+        if row.avoid.len() >= AVOIDED_MAX && !row.avoid.contains(&node) {
+            row.avoid.clear();
+        }
+        if row.avoid.insert(node) {
+            step.rows.put(key::element(element.job, position), &*row);
+        }
     }
 
     /// A node says that nothing of a lease runs there any more.
@@ -92,6 +132,7 @@ impl Sched {
         if self.run_of(lease.element.job).is_some() {
             self.run_over(step, actor, lease.element.job, Some(&cause));
         }
+        let version = self.version;
         self.alter(step, lease.element.job, |job, step| {
             let position = job.position(lease.element)?;
             job.progress.running -= 1;
@@ -105,7 +146,7 @@ impl Sched {
                 }
                 row.avoid.extend(nodes);
             }
-            requeue_or_end(step, lease.element.job, job, position, cause)
+            requeue_or_end(step, version, (lease.element.job, job), position, cause)
         });
     }
 
@@ -140,8 +181,8 @@ impl Sched {
 /// cancelled or has failed once too often.
 pub(super) fn requeue_or_end<R: RowRead>(
     step: &mut Step<'_, R>,
-    id: JobId,
-    job: &mut Job,
+    version: ClusterVersion,
+    (id, job): (JobId, &mut Job),
     position: u32,
     cause: EndCause,
 ) -> Option<()> {
@@ -158,6 +199,10 @@ pub(super) fn requeue_or_end<R: RowRead>(
         row.faults > retries || !rule.allows(&cause)
     } else {
         row.node_faults = row.node_faults.saturating_add(1);
+        let pause = node_pause(row.node_faults);
+        if version >= FAILED_WHERE {
+            row.not_before = (pause > Millis(0)).then(|| step.now.plus(pause));
+        }
         row.node_faults > NODE_FAULTS_MAX
     };
     // Whether a check needs another run is for the check to say.
@@ -184,4 +229,26 @@ pub(super) fn requeue_or_end<R: RowRead>(
     }
     step.effect(Effect::Plan);
     Some(())
+}
+
+/// How long an element pauses after so many faults of nodes. After the first it goes on at once:
+/// nearly always another node has it. Where one fault follows another, all nodes may be at fault.
+fn node_pause(faults: u32) -> Millis {
+    let doublings = match faults.checked_sub(2) {
+        None => return Millis(0),
+        Some(doublings) => doublings.min(16),
+    };
+    NODE_PAUSE_MAX.min(Millis(NODE_PAUSE.0 << doublings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_of_nodes_make_longer_and_longer_pauses_from_the_second_on() {
+        let pauses = [0, 1, 2, 3, 4, 6, 7, 100, u32::MAX].map(node_pause);
+        let ms = [0, 0, 1_000, 2_000, 4_000, 16_000, 30_000, 30_000, 30_000];
+        assert_eq!(pauses, ms.map(Millis));
+    }
 }

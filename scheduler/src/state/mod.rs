@@ -95,7 +95,7 @@ pub use touched::{Touched, touched};
 
 use command::{Command, Entry, Reply, Request};
 use domain::{
-    Digest, LogIndex, NodeId,
+    Digest, LogIndex, NodeId, RequestKey,
     link::Report,
     port::RowRead,
     scratch::{Scratch, SetHash},
@@ -146,6 +146,12 @@ impl Cluster {
     #[must_use]
     pub fn stored_version(rows: &impl RowRead) -> ClusterVersion {
         version::stored(rows)
+    }
+
+    /// Whether a reply is kept under a key.
+    #[must_use]
+    pub fn has_answered(rows: &impl RowRead, key: RequestKey) -> bool {
+        rows.get(&key::reply(key)).is_some()
     }
 
     /// The version that the cluster runs at.

@@ -163,7 +163,7 @@ impl Sched {
             let Some(lease) = self.leases.get(&id) else { continue };
             let Some(job) = self.jobs.get(&lease.element.job) else { continue };
             let confirmed = job.brief.restart == Restart::Confirmed;
-            self.stop_lease(step, id, EndCause::NodeLost);
+            self.failed_on(step, id, node, EndCause::NodeLost);
             if known || !confirmed {
                 self.stopped(step, actor, id, node);
             }

@@ -174,6 +174,9 @@ impl Sched {
             row.state = ElementState::Running { lease: id };
             let build =
                 row.build.get_or_insert_with(|| (build_key(recipe, contract, &class), class));
+            let resume_from = row.newest.clone();
+            #[cfg(feature = "planted")]
+            let resume_from = resume_from.filter(|_| !step.planted.checkpoint_overlooked);
             let lease = Lease {
                 id,
                 element,
@@ -181,7 +184,7 @@ impl Sched {
                 granted: step.now,
                 phase: first_phase(&placement.members),
                 members: placement.members,
-                resume_from: row.newest.clone(),
+                resume_from,
                 build_key: build.0,
                 isolation: job.brief.owed().isolation,
                 notice: None,

@@ -30,6 +30,8 @@ pub struct Planted {
     pub trigger_forgotten: bool,
     /// A promotion does not look at the data that its version came of.
     pub data_unlooked: bool,
+    /// An attempt begins anew though a checkpoint was committed.
+    pub checkpoint_overlooked: bool,
 }
 
 impl Planted {

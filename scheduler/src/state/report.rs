@@ -44,7 +44,7 @@ impl Sched {
                 self.ended(step, actor, node, &lease, output)
             }
             Report::Failed { cause, .. } => {
-                self.stop_lease(step, id, cause);
+                self.failed_on(step, id, node, cause);
                 step.done()
             }
             Report::Stopped { .. } => self.stopped(step, actor, id, node),

@@ -234,6 +234,15 @@ impl Job {
         bound.chain(fresh).collect()
     }
 
+    /// The different requests among all elements that wait, those in a pause included.
+    #[must_use]
+    pub fn shapes_to_come(&self) -> BTreeSet<Shape> {
+        let class = |row: &ElementRow| row.build.as_ref().map(|(_, class)| class.clone());
+        let paused = self.later.keys().filter_map(|position| self.elements.get(position));
+        let paused = paused.map(|row| self.shape(Some(&class(row).unwrap_or_default())));
+        self.shapes().into_iter().chain(paused).collect()
+    }
+
     /// Positions that may be placed where `class` fits, in the order in which they have to be.
     pub fn positions<'a>(&'a self, class: Option<&'a str>) -> impl Iterator<Item = u32> + 'a {
         let bound = class.and_then(|class| self.requeued.get(class)).into_iter().flatten();

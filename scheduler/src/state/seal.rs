@@ -121,11 +121,11 @@ impl Sched {
         });
         step.events.add(Kind::SealAbandoned, actor, &member);
         self.unseal_account(step, id, ticket.element, &cause);
-        let job_id = ticket.element.job;
+        let (job_id, version) = (ticket.element.job, self.version);
         self.alter(step, job_id, |job, step| {
             let position = job.position(ticket.element)?;
             job.progress.sealing -= 1;
-            requeue_or_end(step, job_id, job, position, cause)
+            requeue_or_end(step, version, (job_id, job), position, cause)
         });
         step.done()
     }

@@ -2,12 +2,14 @@
 
 use super::{
     Cluster,
+    attempt::{AVOIDED_MAX, FAILED_WHERE},
     command::{Command, Reply},
+    dataset_test::raise,
     script::{Script, array, job, machine},
 };
 use crate::planner;
 use domain::{
-    JobId, Millis,
+    JobId, Millis, NodeId,
     after::{After, RetryOn, RetryRule, When},
     job::{EndCause, JobSpec},
     link::Report,
@@ -182,4 +184,92 @@ fn a_job_pauses_longer_after_each_failure_and_only_some_failures_are_tried_again
     script.report(node, Report::Failed { lease, cause: EndCause::TimeLimit });
     script.report(node, Report::Stopped { lease });
     assert_eq!(script.word(id), "failed", "a time limit is not among them");
+}
+
+/// Where each of the next attempts runs; each one fails there.
+fn fails_on(script: &mut Script, attempts: usize) -> Vec<NodeId> {
+    let mut nodes = Vec::new();
+    for _ in 0..attempts {
+        assert_eq!(script.plan().len(), 1);
+        nodes.push(script.view().lease(script.lease_of("j1")).unwrap().lead());
+        fail(script, "j1");
+    }
+    nodes
+}
+
+#[test]
+fn what_failed_on_a_node_goes_to_another_if_one_is_free_and_back_if_none_is() {
+    for release in [1, FAILED_WHERE.0] {
+        let mut script = Script::new();
+        let [a, b] = ["a", "b"].map(|name| script.register(machine(name, 1, "H100")));
+        if release == FAILED_WHERE.0 {
+            raise(&mut script);
+        }
+        script.submit(JobSpec { retries: 9, ..job(1, 1) });
+        let expected = match release {
+            1 => [a, a, a],
+            _ => [a, b, a],
+        };
+        assert_eq!(fails_on(&mut script, 3), expected, "release {release}");
+        assert_eq!(&Cluster::load(&script.rows), &script.cluster);
+    }
+}
+
+#[test]
+fn of_a_gang_only_the_node_that_failed_first_is_avoided() {
+    let mut script = Script::new();
+    let [a, b, c] = ["a", "b", "c"].map(|name| script.register(machine(name, 1, "H100")));
+    raise(&mut script);
+    script.submit(JobSpec { retries: 1, ..job(2, 1) });
+    script.plan();
+    let lease = script.lease_of("j1");
+    for node in [b, a] {
+        let cause = EndCause::ExitCode { rank: 0, code: 1 };
+        script.report(node, Report::Failed { lease, cause });
+    }
+    for node in [a, b] {
+        script.report(node, Report::Stopped { lease });
+    }
+    let placed = script.plan();
+    let nodes: Vec<NodeId> = placed[0].members.iter().map(|member| member.node).collect();
+    assert_eq!(nodes, [a, c]);
+}
+
+#[test]
+fn an_element_that_failed_on_very_many_nodes_begins_to_avoid_them_anew() {
+    let mut script = Script::new();
+    for at in 0..=AVOIDED_MAX {
+        script.register(machine(&format!("m{at}"), 1, "H100"));
+    }
+    raise(&mut script);
+    script.submit(JobSpec { retries: 200, ..job(1, 1) });
+    let nodes = fails_on(&mut script, AVOIDED_MAX + 2);
+    let mut once = nodes[..=AVOIDED_MAX].to_vec();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), AVOIDED_MAX + 1, "each node once");
+    assert_eq!(nodes[AVOIDED_MAX + 1], nodes[0]);
+}
+
+#[test]
+fn one_lost_node_makes_no_pause_and_one_after_another_does() {
+    let mut script = Script::new();
+    let nodes = ["a", "b", "c"].map(|name| script.register(machine(name, 1, "H100")));
+    raise(&mut script);
+    script.submit(job(1, 1));
+    script.plan();
+    script.lose(nodes[0]);
+    assert_eq!(script.plan().len(), 1, "elsewhere, at once");
+    script.lose(nodes[1]);
+    assert_eq!(script.plan(), []);
+    let reason = why(&script, 1).remove(0);
+    let expected = "pause: 2 attempts ended by faults of nodes; it pauses before it is tried again \
+                    -> wait 1 s";
+    assert_eq!(reason, expected);
+    let until = script.now.plus(Millis(1_000));
+    assert_eq!(script.view().next_pause(), Some(until));
+    script.send(None, Command::Wake { until });
+    script.now = until;
+    assert_eq!(script.plan().len(), 1);
+    assert_eq!(&Cluster::load(&script.rows), &script.cluster);
 }

@@ -3,14 +3,16 @@
 
 use super::Broken;
 use crate::server::Server;
-use domain::{LeaseId, lease::Lease};
+use domain::{JobId, LeaseId, ReplicaId, checkpoint::Checkpoint, lease::Lease};
 use std::collections::BTreeMap;
 
-/// What each lease resumes from, and whose each lease is.
+/// What each lease resumes from, whose each lease is, and how far each element was saved.
 #[derive(Default)]
 pub struct CheckpointMonotone {
     elements: BTreeMap<LeaseId, domain::ElementId>,
-    newest: BTreeMap<domain::ElementId, u64>,
+    resumed: BTreeMap<domain::ElementId, u64>,
+    /// The step that each server knew an element to be saved at, in one life of the server.
+    saved: BTreeMap<(ReplicaId, u64), BTreeMap<(JobId, u32), u64>>,
 }
 
 impl CheckpointMonotone {
@@ -27,9 +29,26 @@ impl CheckpointMonotone {
                 self.look(lease)?;
             }
         }
+        let life = (server.id, server.life);
+        self.saved.retain(|(id, older), _| *id != life.0 || *older == life.1);
+        let mut known = self.saved.remove(&life).unwrap_or_default();
+        known.retain(|(job, _), _| view.live_job(*job).is_some());
+        for lease in view.all_leases().filter(|lease| !runs(lease.element.job)) {
+            let job = view.live_job(lease.element.job);
+            let row = job.and_then(|job| job.elements.get(&job.position(lease.element)?));
+            resumes_from_newest(lease, row.and_then(|row| row.newest.as_ref()))?;
+        }
         for (id, job) in view.all_live_jobs().filter(|(id, _)| !runs(*id)) {
             for (position, row) in &job.elements {
                 let Some(saved) = &row.newest else { continue };
+                let before = known.insert((id, *position), saved.step).unwrap_or(0);
+                if saved.step < before {
+                    return Err(Broken::new(format!(
+                        "acked_kept: {id} at position {position} was saved at step {before}, and \
+                         is at {} on {}",
+                        saved.step, server.id
+                    )));
+                }
                 let whose = self.elements.get(&saved.lease);
                 let fits = whose.is_none_or(|element| {
                     element.job == id && element.index.is_none_or(|index| index == *position)
@@ -42,6 +61,7 @@ impl CheckpointMonotone {
                 }
             }
         }
+        self.saved.insert(life, known);
         Ok(())
     }
 
@@ -55,7 +75,7 @@ impl CheckpointMonotone {
             return Ok(());
         }
         let step = lease.resume_from.as_ref().map_or(0, |saved| saved.step);
-        let newest = self.newest.entry(lease.element).or_insert(0);
+        let newest = self.resumed.entry(lease.element).or_insert(0);
         if step < *newest {
             return Err(Broken::new(format!(
                 "checkpoint_monotone: {} resumes {} from step {step}, an earlier attempt from {newest}",
@@ -75,19 +95,45 @@ impl CheckpointMonotone {
     }
 }
 
+/// Nothing is committed between a grant and the first checkpoint under it: so an attempt resumes
+/// from what is the newest until then, and from something older afterwards.
+fn resumes_from_newest(lease: &Lease, newest: Option<&Checkpoint>) -> Result<(), Broken> {
+    let resumed = lease.resume_from.as_ref();
+    let holds = match newest {
+        Some(saved) if saved.lease == lease.id => {
+            resumed.is_none_or(|before| before.step < saved.step)
+        }
+        newest => resumed == newest,
+    };
+    let step = |saved: Option<&Checkpoint>| saved.map_or(0, |saved| saved.step);
+    match holds {
+        true => Ok(()),
+        false => Err(Broken::new(format!(
+            "checkpoint_monotone: {} resumes {} from step {}, and step {} was committed",
+            lease.id,
+            lease.element,
+            step(resumed),
+            step(newest)
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{AttemptNo, Bytes, Digest, JobId, Millis, checkpoint::Checkpoint, lease::Phase};
+    use domain::{AttemptNo, Bytes, Digest, Millis, lease::Phase};
 
-    fn lease(index: u64, saved: Option<(u64, u64)>) -> Lease {
-        let checkpoint = |(step, under)| Checkpoint {
+    fn checkpoint((step, under): (u64, u64)) -> Checkpoint {
+        Checkpoint {
             step,
             root: Digest::default(),
             tree: Digest::default(),
             size: Bytes(0),
             lease: LeaseId { index: under, ordinal: 0 },
-        };
+        }
+    }
+
+    fn lease(index: u64, saved: Option<(u64, u64)>) -> Lease {
         Lease {
             id: LeaseId { index, ordinal: 0 },
             element: JobId(1).into(),
@@ -110,5 +156,17 @@ mod tests {
         assert!(law.look(&lease(3, Some((4, 1)))).is_err(), "older");
         let mut law = CheckpointMonotone::default();
         assert!(law.look(&lease(2, Some((5, 9)))).is_err(), "foreign");
+    }
+
+    #[test]
+    fn resuming_from_another_than_the_newest_that_was_committed_breaks_it() {
+        let resumes = |from: Option<(u64, u64)>, newest: Option<(u64, u64)>| {
+            resumes_from_newest(&lease(3, from), newest.map(checkpoint).as_ref()).is_ok()
+        };
+        assert!(resumes(None, None) && resumes(Some((5, 2)), Some((5, 2))));
+        assert!(!resumes(None, Some((5, 2))) && !resumes(Some((5, 2)), Some((10, 2))));
+        assert!(!resumes(Some((5, 2)), None), "lost");
+        assert!(resumes(Some((5, 2)), Some((6, 3))), "it has saved since");
+        assert!(!resumes(Some((5, 2)), Some((5, 3))));
     }
 }

@@ -25,6 +25,7 @@ impl World {
             self.after(0, Event::Boot { server: at });
             let (now, server) = (self.now, &mut self.servers[at]);
             (server.low_space, server.next_sync_fails) = (false, None);
+            server.disk_hangs_until = 0;
             if server.clock.stands() {
                 server.clock.stop(now);
             }

@@ -75,7 +75,8 @@ impl World {
             server::Ask::Write => {
                 let slow = self.slow_disk == Some(at) || self.net.one_in(50);
                 let spread = if slow { 300 } else { 3 };
-                let wait = 1 + self.net.below(spread);
+                let hangs = self.servers[at].disk_hangs_until.saturating_sub(self.now);
+                let wait = 1 + self.net.below(spread) + hangs;
                 self.after(wait, Event::Written { server: at, life });
             }
             server::Ask::Send(to, bytes) => self.send(id, to, bytes),

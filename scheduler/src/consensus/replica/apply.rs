@@ -151,18 +151,12 @@ impl<M: Machine, R: RowRead> Replica<M, R> {
         if self.ending.is_some() {
             return;
         }
-        let heir = self
-            .membership
-            .voters
-            .iter()
-            .filter(|id| **id != self.id())
-            .max_by_key(|id| self.matched(**id));
-        match heir {
-            Some(&heir) if self.leads() => {
+        match self.heir() {
+            Some(heir) => {
                 self.node.transfer_leader(heir.0);
                 self.ending = Some((reason, self.ticks + HANDOVER_TICKS));
             }
-            _ => self.end(reason),
+            None => self.end(reason),
         }
     }
 

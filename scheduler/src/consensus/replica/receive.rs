@@ -65,11 +65,12 @@ fn is_sound(message: &Message) -> bool {
         | T::MsgRequestVoteResponse
         | T::MsgHeartbeat
         | T::MsgHeartbeatResponse
-        | T::MsgTransferLeader
         | T::MsgTimeoutNow
         | T::MsgRequestPreVote
         | T::MsgRequestPreVoteResponse => message.entries.is_empty(),
-        T::MsgSnapshot
+        // Only a leader's own shell asks it to give its leadership away.
+        T::MsgTransferLeader
+        | T::MsgSnapshot
         | T::MsgPropose
         | T::MsgHup
         | T::MsgBeat
@@ -79,20 +80,25 @@ fn is_sound(message: &Message) -> bool {
     };
     let numbers =
         [message.term, message.log_term, message.index, message.commit, message.reject_hint];
+    // What asks for a read has no term, and a follower that sends it on may not find one; without
+    // one all else would count as this replica's own.
     wanted
-        && (message.term > 0 || kind == T::MsgReadIndex)
+        && (message.term > 0) == (kind != T::MsgReadIndex)
         && message.request_snapshot == 0
         && numbers.iter().all(|number| *number < NUMBER_MAX)
 }
 
+/// An entry has a term: to raft-rs one that is far beyond the log's end has 0.
 fn follows_on(message: &Message) -> bool {
     let mut before = (message.index, message.log_term);
-    message.entries.iter().all(|entry| {
-        let fits = entry.index == before.0.saturating_add(1)
-            && before.1 <= entry.term
-            && entry.term <= message.term
-            && EntryType::from_i32(entry.entry_type).is_some();
-        before = (entry.index, entry.term);
-        fits
-    })
+    let begins = (message.index == 0) == (message.log_term == 0);
+    begins
+        && message.entries.iter().all(|entry| {
+            let fits = entry.index == before.0.saturating_add(1)
+                && before.1 <= entry.term
+                && entry.term <= message.term
+                && EntryType::from_i32(entry.entry_type).is_some();
+            before = (entry.index, entry.term);
+            fits
+        })
 }

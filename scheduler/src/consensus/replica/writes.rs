@@ -9,6 +9,8 @@ struct Flight {
     seq: u64,
     ready: u64,
     messages: Vec<Message>,
+    /// Ticks since it was put together.
+    ticks: u64,
 }
 
 /// Changed rows after which a write that nothing waits for is handed out all the same.
@@ -45,7 +47,7 @@ impl Writes {
     /// it may acknowledge what that one holds.
     pub(super) fn hold(&mut self, ready: u64, messages: Vec<Message>) -> Option<Vec<Message>> {
         if self.op.sync && self.flights.back().is_none_or(|flight| flight.seq != self.seq) {
-            self.flights.push_back(Flight { seq: self.seq, ready, messages });
+            self.flights.push_back(Flight { seq: self.seq, ready, messages, ticks: 0 });
             return None;
         }
         match self.flights.back_mut() {
@@ -56,6 +58,19 @@ impl Writes {
             }
             None => Some(messages),
         }
+    }
+
+    /// Time passes: has the next step hand out its write, whatever is in it.
+    pub(super) fn tick(&mut self) {
+        self.due = true;
+        for flight in &mut self.flights {
+            flight.ticks += 1;
+        }
+    }
+
+    /// Ticks that the disk has not answered the oldest synced write.
+    pub(super) fn waited(&self) -> u64 {
+        self.flights.front().map_or(0, |flight| flight.ticks)
     }
 
     /// Has the next step hand out its write, whatever is in it.

@@ -36,6 +36,8 @@ const TICK: Duration = Duration::from_millis(limit::TICK.0);
 const QUIET: Duration = Duration::from_millis(2);
 /// Ticks between two looks at the disk's free space.
 const SPACE_TICKS: u32 = 20;
+/// A write that takes longer is told of.
+const STALLED: Duration = Duration::from_millis(20 * limit::TICK.0);
 /// Least time between two times that a full disk has a leader give its leadership away.
 const HANDOVER_EVERY: Duration = Duration::from_secs(30);
 
@@ -100,6 +102,8 @@ pub(super) struct Pump<M: Machine> {
     next_tick: Instant,
     /// The newest write that the other thread was given, and the newest that it has done.
     given: (u64, u64),
+    /// Since when that thread has had something to write.
+    busy_since: Instant,
     last_sync: Duration,
     ticks: u32,
     space: Space,
@@ -121,6 +125,7 @@ impl<M: Machine + Send + 'static> Pump<M> {
             heard: Instant::now(),
             next_tick: Instant::now() + TICK,
             given: (0, 0),
+            busy_since: Instant::now(),
             last_sync: Duration::MAX,
             ticks: 0,
             space: Space::Enough,
@@ -156,6 +161,14 @@ impl<M: Machine + Send + 'static> Pump<M> {
         self.ticks += 1;
         if self.ticks.is_multiple_of(SPACE_TICKS) {
             self.look_at_the_disk();
+            let waited = self.busy_since.elapsed();
+            if self.given.0 != self.given.1 && waited > STALLED {
+                tracing::warn!(
+                    waited_ms = waited.as_millis() as u64,
+                    "disk has not answered a write: a leader gives its leadership away; look at \
+                     the disk and at what else writes to it"
+                );
+            }
         }
     }
 
@@ -181,20 +194,12 @@ impl<M: Machine + Send + 'static> Pump<M> {
         let lately = self.handed_over.is_some_and(|at| at.elapsed() < HANDOVER_EVERY);
         if space != Space::Enough
             && !lately
-            && let Some(to) = self.heir()
+            && let Some(to) = self.parts.replica.heir()
         {
             tracing::warn!(%to, "disk nearly full, leadership given away");
             self.handed_over = Some(Instant::now());
             self.inputs.push(Input::Transfer { to });
         }
-    }
-
-    /// On a leader: the voter whose log is the nearest to its own.
-    fn heir(&self) -> Option<ReplicaId> {
-        let replica = &self.parts.replica;
-        let (role, _, me) = replica.role();
-        let others = replica.membership().voters.iter().filter(|id| Some(**id) != me);
-        others.max_by_key(|id| replica.matched(**id)).copied().filter(|_| role == Role::Leader)
     }
 
     fn wait(&mut self, waiter: Waiter<M>) -> u64 {
@@ -227,6 +232,7 @@ impl<M: Machine + Send + 'static> Pump<M> {
             }
             Mail::Written { seq, family, took } => {
                 self.given.1 = seq;
+                self.busy_since = Instant::now();
                 self.last_sync = took.unwrap_or(self.last_sync);
                 if let Some(family) = family {
                     // What came before is stepped with the rows that it was meant for.
@@ -363,6 +369,9 @@ impl<M: Machine + Send + 'static> Pump<M> {
             self.last_sync = begun.elapsed();
             self.inputs.push(Input::Written { seq });
         } else {
+            if self.given.0 == self.given.1 {
+                self.busy_since = Instant::now();
+            }
             self.given.0 = seq;
             self.job(Job::Write { seq, op });
         }
