@@ -61,10 +61,10 @@ pub struct Fault {
     /// Whether the same command may be repeated without a second effect.
     #[serde(default)]
     pub retry_safe: bool,
-    /// The `--key` with which the command may be repeated without a second effect, where it
+    /// The `--request-key` with which the command may be repeated without a second effect, where it
     /// changes something and was not answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
+    pub request_key: Option<String>,
 }
 
 impl Fault {
@@ -72,7 +72,7 @@ impl Fault {
     pub fn new(code: Kind, reason: &str, detail: impl Into<String>) -> Self {
         let retry_safe = matches!(code, Kind::Unavailable | Kind::Timeout);
         let (reason, detail) = (reason.to_owned(), detail.into());
-        Self { code, reason, detail, hint: String::new(), retry_safe, key: None }
+        Self { code, reason, detail, hint: String::new(), retry_safe, request_key: None }
     }
 
     /// A fault of the command line or of a file given with it.

@@ -53,7 +53,23 @@ fn an_approver_signs_a_document_off_and_everybody_can_check_it() {
     let shown = user.ok(&list);
     assert!(shown.contains("acceptance.md") && shown.contains("bob"), "{shown}");
     assert!(shown.contains("holds") && shown.contains("all sixteen were seen to pass"), "{shown}");
-    let expected = expect_test::expect![[r#""#]];
+    let expected = expect_test::expect![[r#"
+        {
+          "schema": "sign_offs/v1",
+          "sha256": "string",
+          "sign_offs": [
+            {
+              "approver": "string",
+              "document": "string",
+              "event": "number",
+              "holds": "bool",
+              "reason": "string",
+              "sha256": "string",
+              "ts": "string"
+            }
+          ]
+        }
+    "#]];
     expected.assert_eq(&harness::shape::document(user, &list));
     // The word outlives the approver, and is for the document as it was.
     user.ok(&["approver", "remove", "bob"]);

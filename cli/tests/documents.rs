@@ -257,5 +257,15 @@ fn a_cluster_that_is_set_up_on_this_machine_says_how_it_is_started() {
     command.args(["--json", "dev", "--set-up", "--dir"]).arg(dir.path().join("cluster"));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
-    expect![[r#""#]].assert_eq(&lines(&serde_json::from_slice(&output.stdout).unwrap()));
+    expect![[r#"
+        {
+          "commands": [
+            "string"
+          ],
+          "folder": "string",
+          "profile": "string",
+          "schema": "set_up/v1"
+        }
+    "#]]
+    .assert_eq(&lines(&serde_json::from_slice(&output.stdout).unwrap()));
 }

@@ -31,7 +31,7 @@ Exit codes:
   2    usage: the command line, or a file given with it
   3    refused: policy, quota, impossible, wrong state
   4    not found
-  5    unavailable: repeat it. A change names the --key with which it has no second effect
+  5    unavailable: repeat it. A change names the --request-key that gives it no second effect
   6    not authorised
   7    verification mismatch
   124  --timeout was reached
@@ -74,7 +74,7 @@ pub struct Global {
     /// Repeat a change that was not answered, under the key that was told then: it has no second
     /// effect
     #[arg(long, global = true, value_name = "HEX")]
-    pub key: Option<RequestKey>,
+    pub request_key: Option<RequestKey>,
     /// The keys of the changes that this command has sent.
     #[arg(skip)]
     pub keys: Keys,

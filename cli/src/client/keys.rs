@@ -48,8 +48,8 @@ impl Keys {
             && matches!(fault.code, Kind::Unavailable | Kind::Timeout)
         {
             fault.retry_safe = given.is_some();
-            fault.key = Some(key.to_string());
-            let again = format!("repeated with `--key {key}` it has no second effect");
+            fault.request_key = Some(key.to_string());
+            let again = format!("repeated with `--request-key {key}` it has no second effect");
             fault.hint = match fault.hint.as_str() {
                 "" => again,
                 hint => format!("{hint}; {again}"),
@@ -78,8 +78,8 @@ mod tests {
         assert_ne!(before[0], before[1]);
         assert_ne!(before[1], before[2]);
         let fault = keys.tell(None, Fault::new(Kind::Unavailable, "no_answer", "x").hint("wait"));
-        let key = fault.key.clone().unwrap();
-        let hint = format!("wait; repeated with `--key {key}` it has no second effect");
+        let key = fault.request_key.clone().unwrap();
+        let hint = format!("wait; repeated with `--request-key {key}` it has no second effect");
         assert_eq!((fault.hint, fault.retry_safe), (hint, false));
 
         let given = Some(key.parse().unwrap());

@@ -65,7 +65,7 @@ impl Context {
         let path = Places::of_process(global.profile.clone()).find()?;
         let client = Client::new(&profile::load(&path)?)?
             .stale(global.stale)
-            .under(global.key, global.keys.clone());
+            .under(global.request_key, global.keys.clone());
         Ok(Self { client, output: output(global) })
     }
 
@@ -106,7 +106,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Fault> {
             })
         }
     };
-    ended.map_err(|fault| global.keys.tell(global.key, fault))
+    ended.map_err(|fault| global.keys.tell(global.request_key, fault))
 }
 
 async fn dispatch(global: &Global, command: Command) -> Result<Exit, Fault> {
