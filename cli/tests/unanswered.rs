@@ -17,7 +17,7 @@ fn unanswered(user: &User, words: &[&str]) -> Value {
 fn a_submit_that_nobody_answered_is_repeated_under_its_key_and_taken_in_once() {
     let mut cluster = Cluster::start();
     let others = ["server-2", "server-3"];
-    others.map(|name| cluster.kill(name));
+    others.iter().for_each(|name| cluster.kill(name));
     let user = &cluster.user;
     let read = unanswered(user, &["jobs"]);
     assert_eq!(
@@ -35,7 +35,7 @@ fn a_submit_that_nobody_answered_is_repeated_under_its_key_and_taken_in_once() {
     let fault = unanswered(user, &again);
     assert_eq!((&fault["retry_safe"], &fault["request_key"]), (&true.into(), &key.as_str().into()));
 
-    others.map(|name| cluster.run(name));
+    others.iter().for_each(|name| cluster.run(name));
     let user = &cluster.user;
     user.status();
     let answer = |words: &[&str]| -> Value {

@@ -52,7 +52,7 @@ fn message() -> impl Strategy<Value = Message> {
                     entry.term = entry.term.clamp(log_term, term.max(log_term));
                 }
             }
-            message.entries = all.into();
+            message.entries = all;
             (message.reject, message.reject_hint) = (reject, hint);
             message.request_snapshot = wanted.unwrap_or(0);
             message.context = data;

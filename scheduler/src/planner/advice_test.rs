@@ -19,8 +19,8 @@ const ROUNDS_MAX: usize = 24;
 /// What an operator, the job's user and time do of what a reason advises.
 #[derive(Debug)]
 enum Step {
-    Config(QueueSpec),
-    Send(Command),
+    Config(Box<QueueSpec>),
+    Send(Box<Command>),
     /// The end of everything that runs.
     Wait,
     /// The next plan.
@@ -45,30 +45,30 @@ fn followed(queue: &QueueSpec, id: JobId, reason: &ReasonView) -> Step {
     let raised = |key: &str| number(said, &format!("raise `{key}` of `{DEFAULT}` to "));
     let queue = queue.clone();
     if let Some(most) = raised("borrow_gpus_max") {
-        return Step::Config(QueueSpec { borrow_gpus_max: Some(most), ..queue });
+        return Step::Config(Box::new(QueueSpec { borrow_gpus_max: Some(most), ..queue }));
     }
     if let Some(most) = raised("user_gpus_max") {
-        return Step::Config(QueueSpec { user_gpus_max: Some(most), ..queue });
+        return Step::Config(Box::new(QueueSpec { user_gpus_max: Some(most), ..queue }));
     }
     if let Some(most) = raised("user_running_max") {
-        return Step::Config(QueueSpec { user_running_max: Some(most as u32), ..queue });
+        return Step::Config(Box::new(QueueSpec { user_running_max: Some(most as u32), ..queue }));
     }
     if let Some(most) = raised("priority_max") {
-        return Step::Config(QueueSpec { priority_max: Some(most as i32), ..queue });
+        return Step::Config(Box::new(QueueSpec { priority_max: Some(most as i32), ..queue }));
     }
     if let Some(priority) = number(said, &format!("`assay priority {id} ")) {
-        return Step::Send(Command::SetPriority { job: id, priority: priority as i32 });
+        return Step::Send(Box::new(Command::SetPriority { job: id, priority: priority as i32 }));
     }
     if said.contains(&format!("`assay release {id}`")) {
-        return Step::Send(Command::Hold { job: id, held: false });
+        return Step::Send(Box::new(Command::Hold { job: id, held: false }));
     }
     if let Some(names) = said.strip_prefix("put back: `assay node resume` for ") {
         // One after another: the reason names those that are still out.
         let node = names.split(' ').next().unwrap_or_default().to_owned();
-        return Step::Send(Command::Drain { node, reason: None });
+        return Step::Send(Box::new(Command::Drain { node, reason: None }));
     }
     if let Some(other) = number(said, "`assay cancel j") {
-        return Step::Send(Command::Cancel { element: JobId(other).into() });
+        return Step::Send(Box::new(Command::Cancel { element: JobId(other).into() }));
     }
     match reason.kind.as_str() {
         _ if reason.never => Step::Other,
@@ -165,11 +165,11 @@ proptest! {
             match followed(&queue, id, reason) {
                 Step::Config(next) => {
                     version += 1;
-                    queue = next;
+                    queue = *next;
                     configure(&mut script, version, &queue);
                 }
                 Step::Send(command) => {
-                    let reply = script.send(None, command);
+                    let reply = script.send(None, *command);
                     prop_assert!(!matches!(reply, Reply::Refused(_)), "{reply:?} to {reason:?}");
                 }
                 Step::Wait => {
