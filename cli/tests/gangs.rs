@@ -86,7 +86,7 @@ fn one_ranks_death_is_the_death_of_all_on_all_nodes_though_they_heed_no_sigterm(
 fn fail_power(cluster: &mut Cluster, task: &Task) {
     let output = task.var("ASSAY_OUTPUT_DIR");
     let name = ["node-a", "node-b", "node-c"].into_iter().find(|name| output.contains(name));
-    let name = name.unwrap();
+    let name = name.expect("its folder names its node");
     let data = cluster.path(&format!("data/{name}")).display().to_string();
     let supervisors = process::named(&["supervisor", &data]);
     assert_eq!(supervisors.len(), 1, "{supervisors:?}");

@@ -1,6 +1,5 @@
 //! The tour of `make demo`, whole: without a terminal it ends by itself, with exit code 0 only if
 //! every step held.
-#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::{
     fs,
