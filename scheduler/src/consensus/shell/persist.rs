@@ -13,6 +13,10 @@ use std::{
 const QUICK: Duration = Duration::from_micros(300);
 /// Bytes of entries up to which a write is small.
 const QUICK_BYTES: usize = 32 << 10;
+/// A sync of a lone request is waited for longer: nothing else is to be done meanwhile.
+const LONE: Duration = Duration::from_millis(1);
+/// Bytes of entries that hold a request or two.
+const LONE_BYTES: usize = 2 << 10;
 /// Writes merged into one batch at most.
 const BATCH_MAX: usize = 256;
 
@@ -79,7 +83,8 @@ fn run<M: Send + 'static>(store: &Store, mail: &Mailbox<M>, jobs: &mpsc::Receive
 /// written, the next batch gathers meanwhile.
 pub(super) fn is_quick(op: &WriteOp, last_sync: Duration) -> bool {
     let bytes: usize = op.entries.iter().map(|entry| entry.bytes.len()).sum();
-    last_sync <= QUICK && op.install.is_none() && op.sync && bytes <= QUICK_BYTES
+    let most = if bytes <= LONE_BYTES { LONE } else { QUICK };
+    last_sync <= most && op.install.is_none() && op.sync && bytes <= QUICK_BYTES
 }
 
 /// After a write that failed nobody knows what is on the disk: a second try could report as
