@@ -169,11 +169,12 @@ impl EndCause {
             | Self::Prepare { .. }
             | Self::Sandbox { .. }
             | Self::Drift { .. }
-            | Self::DiskFull { .. }
             | Self::GpuFault { .. }
             | Self::NodeLost
             | Self::LeaseExpired => true,
-            Self::NoOutput
+            // Kept where the attempt ends, which asks whether it filled that disk before.
+            Self::DiskFull { .. }
+            | Self::NoOutput
             | Self::OutputChanged { .. }
             | Self::TimeLimit
             | Self::OutOfMemory { .. }

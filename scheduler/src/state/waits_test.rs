@@ -2,7 +2,7 @@
 
 use super::{
     Cluster,
-    attempt::{AVOIDED_MAX, FAILED_WHERE},
+    attempt::{AVOIDED_MAX, FAILED_WHERE, NODE_PAUSE_MAX},
     command::{Command, Reply},
     dataset_test::raise,
     script::{Script, array, job, machine},
@@ -272,4 +272,27 @@ fn one_lost_node_makes_no_pause_and_one_after_another_does() {
     script.now = until;
     assert_eq!(script.plan().len(), 1);
     assert_eq!(&Cluster::load(&script.rows), &script.cluster);
+}
+
+#[test]
+fn each_disk_that_is_filled_for_the_first_time_counts_once_and_the_next_times_for_many() {
+    let mut script = Script::new();
+    for name in ["a", "b"] {
+        script.register(machine(name, 1, "H100"));
+    }
+    raise(&mut script);
+    let id = script.submit(job(1, 1));
+    let mut attempts = 0;
+    while script.word(id) != "failed" {
+        script.now = script.now.plus(NODE_PAUSE_MAX);
+        script.send(None, Command::Wake { until: script.now });
+        assert_eq!(script.plan().len(), 1);
+        attempts += 1;
+        let lease = script.lease_of("j1");
+        let node = script.view().lease(lease).unwrap().lead();
+        let cause = EndCause::DiskFull { detail: "/data".into() };
+        script.report(node, Report::Failed { lease, cause });
+        script.report(node, Report::Stopped { lease });
+    }
+    assert_eq!(attempts, 6, "each node once, and four times more");
 }
