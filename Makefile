@@ -23,16 +23,20 @@ test:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace
 	$(MAKE) simulate SEEDS=$(SEEDS) SECONDS=$(SECONDS)
-	cargo run --locked -q -p simulations --features planted --bin assay-sim -- planted
+	cargo build --locked -q --workspace --features simulations/planted --bin assay-sim
+	$(BIN)/assay-sim planted
 
 # Walls and limits on a host with version 2 of control groups, in an emulated machine; needs root.
 test-v2:
 	scripts/test-v2
 
+# Built as a part of the whole workspace, with the features that its crates have there: what the tests built
+# is not built again.
 simulate: setup
-	cargo run --locked -q -p simulations --bin assay-sim -- run --seeds $(SEEDS) --seconds $(SECONDS)
-	cargo run --locked -q -p simulations --bin assay-sim -- kept
-	cargo run --locked -q -p simulations --bin assay-sim -- replay --clean $(SEEDS) --flipped $(SEEDS)
+	cargo build --locked -q --workspace --bin assay-sim
+	$(BIN)/assay-sim run --seeds $(SEEDS) --seconds $(SECONDS)
+	$(BIN)/assay-sim kept
+	$(BIN)/assay-sim replay --clean $(SEEDS) --flipped $(SEEDS)
 
 bench: setup
 	scripts/setup-bench
