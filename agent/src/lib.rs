@@ -7,4 +7,4 @@ pub mod machine;
 mod shell;
 pub mod store;
 
-pub use shell::{AgentError, Config, run, serve};
+pub use shell::{AgentError, Config, Ready, ready, run, serve};

@@ -8,8 +8,8 @@ mod harness;
 use harness::{
     cluster::Cluster,
     hostile::{
-        Sweep, base64, each_limit_ends_only_the_job, lease_dir, nothing_is_got_at, pid_of, run,
-        walled,
+        LEAST, Sweep, base64, each_limit_ends_only_the_job, lease_dir, nothing_is_got_at, pid_of,
+        run, walled,
     },
     image::{Images, unmount},
     process, said, until,
@@ -31,7 +31,8 @@ fn images() -> (tempfile::TempDir, Images) {
 #[test]
 fn no_hostile_job_gets_out_of_its_container() {
     let (_dir, images) = images();
-    let (_sweep, cluster) = contained(&images);
+    // With an agent that is a user of its own.
+    let (_sweep, cluster) = walled(&format!("{LEAST}{}", images.config()));
     nothing_is_got_at(&cluster, &["--image", &images.image]);
 }
 

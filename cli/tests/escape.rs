@@ -7,8 +7,8 @@ mod harness;
 use harness::{
     cluster::Cluster,
     hostile::{
-        Sweep, base64, each_limit_ends_only_the_job, groups, lease_dir, nothing_is_got_at, pid_of,
-        walled,
+        LEAST, Sweep, base64, each_limit_ends_only_the_job, groups, lease_dir, nothing_is_got_at,
+        pid_of, walled,
     },
     process, said, until,
 };
@@ -20,15 +20,20 @@ fn sandboxed() -> (Sweep, Cluster) {
     walled("isolation = \"sandbox\"\n")
 }
 
+/// The same with an agent that is a user of its own.
+fn least() -> (Sweep, Cluster) {
+    walled(LEAST)
+}
+
 #[test]
 fn no_hostile_job_gets_at_what_is_not_its_own() {
-    let (_sweep, cluster) = sandboxed();
+    let (_sweep, cluster) = least();
     nothing_is_got_at(&cluster, &[]);
 }
 
 #[test]
 fn each_limit_ends_the_job_and_only_the_job_with_a_cause_of_its_own() {
-    let (_sweep, cluster) = sandboxed();
+    let (_sweep, cluster) = least();
     each_limit_ends_only_the_job(&cluster, &[]);
 }
 

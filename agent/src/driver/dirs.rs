@@ -28,6 +28,18 @@ impl NodeDirs {
         self.root.join("cache")
     }
 
+    /// The folder of what the agent itself writes down.
+    #[must_use]
+    pub fn records(&self) -> PathBuf {
+        self.root.join("agent")
+    }
+
+    /// The folder of emptied folders that wait for a lease.
+    #[must_use]
+    pub fn pool(&self) -> PathBuf {
+        self.root.join("pool")
+    }
+
     /// A lease's folders.
     #[must_use]
     pub fn lease(&self, lease: LeaseId) -> LeaseDirs {
@@ -187,6 +199,14 @@ fn clear(log: &Path) -> io::Result<()> {
     }
     fs::set_permissions(log, Permissions::from_mode(0o644))?;
     if meta.len() > 0 { fs::File::create(log).map(drop) } else { Ok(()) }
+}
+
+/// Makes a folder empty, without giving it up: the one above may be another's. All is tried, and
+/// the first fault told.
+pub(super) fn emptied(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let removed = fs::read_dir(folder)?.map(|entry| remove(&entry?.path()));
+    removed.fold(Ok(()), io::Result::and)
 }
 
 /// Removes a file, a link or a folder with all that is in it.

@@ -97,23 +97,7 @@ impl House {
             EndCause::Sandbox { detail }
         })?;
         let (devices, edits) = edits;
-        let node = |node: DeviceNode| (node.host_path.unwrap_or(node.path.clone()), node.path);
-        let facts = ImageFacts {
-            name: laid.name.clone(),
-            id: laid.id.clone(),
-            podman: laid.podman.clone(),
-            devices,
-        };
-        let before = ["prestart", "createRuntime", "createContainer"];
-        let hooks = edits.hooks.into_iter().filter(|it| before.contains(&it.hook_name.as_str()));
-        let root = ImageRoot {
-            path: laid.root.to_string_lossy().into_owned(),
-            facts,
-            devices: edits.device_nodes.into_iter().map(node).collect(),
-            shown: edits.mounts.into_iter().map(|it| (it.host_path, it.container_path)).collect(),
-            hooks: hooks.map(|hook| (hook.path, hook.args)).collect(),
-        };
-        Ok((root, edits.env))
+        Ok(root_of(laid, devices, edits))
     }
 
     /// What the tasks' GPUs need inside, by the names under which they are described. Nothing
@@ -142,6 +126,38 @@ impl House {
         }
         Ok((names, all))
     }
+}
+
+/// The root that tasks are to have from an image, with these devices described so, and the variables
+/// that they bring along.
+#[must_use]
+pub fn root_of(laid: &LaidImage, devices: Vec<String>, edits: Edits) -> (ImageRoot, Vec<String>) {
+    let node = |node: DeviceNode| (node.host_path.unwrap_or(node.path.clone()), node.path);
+    let facts = ImageFacts {
+        name: laid.name.clone(),
+        id: laid.id.clone(),
+        podman: laid.podman.clone(),
+        devices,
+    };
+    let before = ["prestart", "createRuntime", "createContainer"];
+    let hooks = edits.hooks.into_iter().filter(|it| before.contains(&it.hook_name.as_str()));
+    let root = ImageRoot {
+        path: laid.root.to_string_lossy().into_owned(),
+        facts,
+        devices: edits.device_nodes.into_iter().map(node).collect(),
+        shown: edits.mounts.into_iter().map(|it| (it.host_path, it.container_path)).collect(),
+        hooks: hooks.map(|hook| (hook.path, hook.args)).collect(),
+    };
+    (root, edits.env)
+}
+
+/// Whether a device file is one of GPUs, by its name: what [`House::walls`] names is.
+#[must_use]
+pub fn is_gpus_file(path: &str) -> bool {
+    let number = path.strip_prefix("/dev/nvidia");
+    let numbered =
+        number.is_some_and(|it| !it.is_empty() && it.bytes().all(|b| b.is_ascii_digit()));
+    numbered || SHARED.contains(&path)
 }
 
 /// The device files of the tasks' GPUs, and of no others. None where no driver is loaded.

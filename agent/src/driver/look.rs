@@ -1,12 +1,14 @@
 //! A look at the ranks that run here: what their processes have used and written.
 
-use super::dirs::LeaseDirs;
+use super::{
+    dirs::LeaseDirs,
+    supervisor::{Owner, hand::Taken},
+};
 use crate::machine::health::RankReading;
 use domain::{LeaseId, Millis};
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -26,6 +28,8 @@ pub struct Rank {
     pub rank: u32,
     /// Its lease's folders.
     pub dirs: LeaseDirs,
+    /// The agent's account, where that is not this process's own.
+    pub owner: Option<Owner>,
 }
 
 /// Looks at each rank. The use of GPUs is not part of it.
@@ -71,10 +75,8 @@ pub fn dump(rank: &Rank) -> String {
 /// # Errors
 /// When there is no such file, or a link in its place, or no room.
 pub fn append(rank: &Rank, text: &str) -> io::Result<u64> {
-    // The folder is the task's as well: a link must not lead us elsewhere.
-    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    let path = rank.dirs.log(rank.rank);
-    let mut file = OpenOptions::new().append(true).custom_flags(no_link).open(path)?;
+    // The folder may be the task's as well: a link must not lead us elsewhere.
+    let mut file = Taken::open(&rank.dirs, rank.owner)?.log(&rank.dirs, rank.rank)?;
     file.write_all(text.as_bytes())?;
     Ok(text.len() as u64)
 }
@@ -100,10 +102,7 @@ fn is_marked(environ: &[u8], mark: &[Vec<u8>; 2]) -> bool {
 
 /// Grows with each printed byte, metric and checkpoint.
 fn progress(rank: &Rank) -> u64 {
-    let length = |path: PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
-    let checkpoints = fs::read_dir(rank.dirs.checkpoints()).map_or(0, Iterator::count);
-    let printed = length(rank.dirs.log(rank.rank));
-    printed + length(rank.dirs.metrics(rank.rank)) + checkpoints as u64
+    Taken::open(&rank.dirs, rank.owner).map_or(0, |taken| taken.progress(&rank.dirs, rank.rank))
 }
 
 /// Processor time of a process and of its children that have ended.
@@ -144,7 +143,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dirs = crate::driver::dirs::NodeDirs { root: dir.path().to_owned() };
         let lease = LeaseId { index: 7, ordinal: 0 };
-        let rank = |rank| Rank { lease, rank, dirs: dirs.lease(lease) };
+        let rank = |rank| Rank { lease, rank, dirs: dirs.lease(lease), owner: None };
         let (mine, other) = (rank(0), rank(1));
         mine.dirs.create().unwrap();
         fs::write(mine.dirs.log(0), "step 1\n").unwrap();
@@ -162,14 +161,15 @@ mod tests {
             look(&ranks)
         });
         let found = readings.take(1_000).find(|it| it[0].cpu > Millis(0)).expect("it used a core");
-        assert_eq!((found[0].progress, found[1]), (7, RankReading::default()));
+        // Two entries of every folder are its own and the one above.
+        assert_eq!((found[0].progress, found[1].cpu), (9, Millis(0)));
         assert!(dump(&mine).contains(&format!("thread {} sh", child.id())), "{}", dump(&mine));
         assert_eq!(dump(&other), "");
         child.kill().unwrap();
         child.wait().unwrap();
 
         assert_eq!(append(&mine, "dump\n").unwrap(), 5);
-        assert_eq!(look(&ranks)[0].progress, 12);
+        assert_eq!(look(&ranks)[0].progress, 14);
         fs::remove_file(mine.dirs.log(0)).unwrap();
         std::os::unix::fs::symlink("/etc/hostname", mine.dirs.log(0)).unwrap();
         assert!(append(&mine, "dump\n").is_err(), "a link leads nowhere");

@@ -20,3 +20,4 @@ pub mod sandbox;
 pub mod state;
 pub mod supervisor;
 pub mod tasks;
+pub mod trusted;

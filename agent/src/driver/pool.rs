@@ -2,7 +2,7 @@
 
 use super::{
     clock,
-    dirs::{LeaseDirs, NodeDirs, remove},
+    dirs::{LeaseDirs, NodeDirs, emptied, remove},
     supervisor::HOUSEKEEPING,
 };
 use domain::{LeaseId, Millis, limit::KILL_GRACE};
@@ -85,9 +85,8 @@ impl FolderPool {
     }
 
     fn open_with(dirs: &NodeDirs, rest: Millis) -> io::Result<Self> {
-        let dir = dirs.root.join("pool");
-        remove(&dir)?;
-        fs::create_dir_all(&dir)?;
+        let dir = dirs.pool();
+        emptied(&dir)?;
         Ok(Self { dir, rest, free: Mutex::default(), leaving: watch::Sender::default() })
     }
 

@@ -1,9 +1,14 @@
 //! Lays out what an attempt needs: folders, code, data sets, the checkpoint to resume from.
 
-use super::{dirs::LeaseDirs, image::Images, pool::FolderPool};
+use super::{
+    dirs::LeaseDirs,
+    pool::FolderPool,
+    tasks::{Order, lay_out},
+};
 use crate::store::{Blobs, Cache, CacheError, Stores, chunks::Chunks, is_full, restore::restore};
 use domain::{Digest, job::EndCause, link::WantedLease};
 use std::{io, path::PathBuf, sync::Arc};
+use tokio::sync::mpsc;
 
 /// What this node keeps for its leases.
 pub struct Store<'a> {
@@ -11,8 +16,8 @@ pub struct Store<'a> {
     pub pool: &'a Arc<FolderPool>,
     /// Verified blobs.
     pub cache: &'a Arc<Cache>,
-    /// Container images; none where it runs no containers.
-    pub images: Option<&'a Images>,
+    /// Who lays container images out; none where it runs no containers.
+    pub images: Option<&'a mpsc::Sender<Order>>,
 }
 
 /// Makes the lease's folders and fills them from verified blobs.
@@ -35,7 +40,7 @@ pub async fn prepare(
         let images = images.ok_or_else(|| EndCause::Sandbox {
             detail: "this node runs no containers; `assay node show` says what it lacks".into(),
         })?;
-        let laid = images.lay_out(image).await?;
+        let laid = lay_out(images, image).await?;
         let laid = serde_json::to_vec(&laid).expect("an image is JSON");
         std::fs::write(dirs.image(), laid).map_err(|why| io_cause("the image's record", &why))?;
     }

@@ -1,6 +1,6 @@
 //! What a later life of the agent needs to know of a lease whose tasks were started.
 
-use super::dirs::{LeaseDirs, NodeDirs};
+use super::dirs::{LeaseDirs, NodeDirs, emptied};
 use domain::{LeaseId, NodeId, link::WantedLease};
 use proto::frame;
 use std::{
@@ -36,7 +36,12 @@ pub fn read_all(dirs: &NodeDirs) -> io::Result<Vec<(NodeId, WantedLease)>> {
         let record = record.and_then(|bytes| frame::decode::<(NodeId, WantedLease)>(&bytes).ok());
         match record {
             Some((node, wanted)) if Some(wanted.lease.id) == id => all.push((node, wanted)),
-            _ => fs::remove_dir_all(entry.path())?,
+            _ => {
+                if let Err(why) = fs::remove_dir_all(entry.path()) {
+                    let path = entry.path();
+                    tracing::warn!(path = %path.display(), %why, "folders of before not removed");
+                }
+            }
         }
     }
     Ok(all)
@@ -47,14 +52,14 @@ pub fn read_all(dirs: &NodeDirs) -> io::Result<Vec<(NodeId, WantedLease)>> {
 /// # Errors
 /// When the disk refuses.
 pub fn forget_other_boots(dirs: &NodeDirs, boot_id: &str) -> io::Result<()> {
-    let record = dirs.root.join("boot");
+    fs::create_dir_all(dirs.records())?;
+    let record = dirs.records().join("boot");
     if fs::read_to_string(&record).is_ok_and(|known| known == boot_id) {
         return Ok(());
     }
-    match fs::remove_dir_all(dirs.leases()) {
-        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
-        _ => {}
+    if let Err(why) = emptied(&dirs.leases()) {
+        // Nothing of it is adopted without a record of this boot; only its room is lost.
+        tracing::warn!(%why, "folders of before not removed");
     }
-    fs::create_dir_all(dirs.leases())?;
     fs::write(record, boot_id)
 }

@@ -11,7 +11,7 @@ use super::{
     supervisor::{Ask, Client, ClientError, LeaseView, Reader, Said, TaskCommand, Writer},
 };
 use domain::{
-    LeaseId, Millis, NodeId, isolation::Network, job::EndCause, lease::TaskPlace,
+    LeaseId, Millis, NodeId, image::ImageRef, isolation::Network, job::EndCause, lease::TaskPlace,
     link::WantedLease, resource::Gpu,
 };
 use std::{
@@ -20,7 +20,7 @@ use std::{
     process::Child,
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Orders that wait for the supervisor; more mean that it hangs.
 pub const ORDERS_AHEAD: usize = 65_536;
@@ -68,6 +68,47 @@ pub enum Order {
     },
     /// The node has these GPUs from now on.
     Gpus(Vec<Gpu>),
+    /// Find or fetch an image, and mount it.
+    LayOut {
+        /// The image.
+        image: ImageRef,
+        /// Who waits for it.
+        answer: Laying,
+    },
+    /// Look what ranks have done: heard as [`Said::Looked`].
+    Look {
+        /// Each with its lease.
+        ranks: Vec<(LeaseId, u32)>,
+    },
+    /// Add to what a rank printed: heard as [`Said::Noted`].
+    Note {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// What is added.
+        text: String,
+        /// Whether what its threads wait for is added, too.
+        dump: bool,
+    },
+}
+
+/// Who waits for an image.
+pub type Laying = oneshot::Sender<Result<LaidImage, EndCause>>;
+
+/// Has the supervisor lay an image out.
+///
+/// # Errors
+/// When it cannot be had, or the supervisor is lost meanwhile.
+pub async fn lay_out(
+    orders: &mpsc::Sender<Order>,
+    image: &ImageRef,
+) -> Result<LaidImage, EndCause> {
+    let (answer, laid) = oneshot::channel();
+    let order = Order::LayOut { image: image.clone(), answer };
+    let lost = || EndCause::NodeLost;
+    orders.send(order).await.map_err(|_| lost())?;
+    laid.await.map_err(|_| lost())?
 }
 
 /// What is heard of tasks.
@@ -100,6 +141,8 @@ pub struct Tasks {
     killing: BTreeMap<LeaseId, Millis>,
     /// Supervisors that we started, to be reaped when they end.
     children: Vec<Child>,
+    /// Who waits for which image.
+    laying: BTreeMap<ImageRef, Vec<Laying>>,
 }
 
 /// Whether the supervisor is to say what there is.
@@ -138,6 +181,7 @@ impl Tasks {
             started: BTreeSet::new(),
             killing: BTreeMap::new(),
             children: Vec::new(),
+            laying: BTreeMap::new(),
         }
     }
 
@@ -158,13 +202,21 @@ impl Tasks {
     }
 
     /// Carries `orders` over `client`, and over its successors, until they end.
+    ///
+    /// An agent that has given its rights up reaches no successor: it ends, and whoever starts it
+    /// again starts one.
     pub async fn run(mut self, mut client: Client, mut orders: mpsc::Receiver<Order>) {
         let mut listing = Listing::Known;
         loop {
             match self.serve(client, &mut orders, listing).await {
                 Ok(End::Ours) => return,
-                Ok(End::Theirs) => tracing::warn!("supervisor is gone, starting another"),
-                Err(why) => tracing::warn!(%why, "supervisor is lost, starting another"),
+                Ok(End::Theirs) => tracing::warn!("supervisor is gone"),
+                Err(why) => tracing::warn!(%why, "supervisor is lost"),
+            }
+            // Whoever waits is told by this: the next supervisor knows of no errand.
+            self.laying.clear();
+            if self.command.is_empty() {
+                return;
             }
             client = loop {
                 match self.connect().await {
@@ -223,6 +275,18 @@ impl Tasks {
                 self.killing.remove(&lease);
                 vec![Heard::Said(said)]
             }
+            Said::LaidOut { image, laid } => {
+                let laid = laid.and_then(|laid| {
+                    let failed =
+                        |why: serde_json::Error| io_cause("the image's record", &why.into());
+                    serde_json::from_str::<LaidImage>(&laid).map_err(failed)
+                });
+                for waiting in self.laying.remove(&image).unwrap_or_default() {
+                    // Its lease may have ended meanwhile.
+                    let _ = waiting.send(laid.clone());
+                }
+                Vec::new()
+            }
             said => vec![Heard::Said(said)],
         };
         for heard in heard {
@@ -271,6 +335,18 @@ impl Tasks {
             Order::Gpus(gpus) => {
                 self.gpus = gpus;
                 Ok(())
+            }
+            Order::LayOut { image, answer } => {
+                let waiting = self.laying.entry(image.clone()).or_default();
+                waiting.push(answer);
+                match waiting.len() {
+                    1 => writer.ask(&Ask::LayOut { image }).await,
+                    _ => Ok(()),
+                }
+            }
+            Order::Look { ranks } => writer.ask(&Ask::Look { ranks }).await,
+            Order::Note { lease, rank, text, dump } => {
+                writer.ask(&Ask::Note { lease, rank, text, dump }).await
             }
             Order::Forget { lease } => {
                 self.started.remove(&lease);

@@ -1,25 +1,18 @@
-//! What this node can do to keep tasks apart, and where its container images come from.
+//! What this node can do to keep tasks apart.
 
 use super::{AgentError, Config};
 use crate::driver::{image::Images, sandbox};
 use domain::isolation::{Isolation, NodeIsolation};
-use std::sync::Arc;
 
 /// Looks what can be had: what every job is owed must be among it.
 ///
 /// # Errors
 /// When this machine cannot keep what the configuration demands.
-pub(super) async fn isolation(
-    config: &Config,
-) -> Result<(NodeIsolation, Option<Arc<Images>>), AgentError> {
+pub(super) async fn isolation(config: &Config) -> Result<NodeIsolation, AgentError> {
     let mut found = sandbox::probe(config.isolation);
-    let mut images = None;
     if found.can_sandbox() {
         match Images::open(&config.containers).await {
-            Ok(open) => {
-                found.podman = open.version().to_owned();
-                images = Some(Arc::new(open));
-            }
+            Ok(images) => images.version().clone_into(&mut found.podman),
             Err(lack) => found.container_lacks.push(lack),
         }
     }
@@ -43,5 +36,5 @@ pub(super) async fn isolation(
         None => tracing::info!(podman = %found.podman, "can run containers"),
         Some(lack) => tracing::info!(%lack, "cannot run containers"),
     }
-    Ok((found, images))
+    Ok(found)
 }

@@ -35,7 +35,7 @@ pub(super) async fn boot<B: Stores>(
     link: mpsc::Receiver<LinkEvent>,
     parts: &mut JoinSet<()>,
 ) -> Result<(Shell<B>, Mailboxes), AgentError> {
-    let Node { inventory, ward, heard: news, images } = node;
+    let Node { inventory, ward, heard: news, supervisor } = node;
     let dirs = NodeDirs { root: config.dir.clone() };
     let failed = |why: io::Error| AgentError::Folder { path: dirs.root.display().to_string(), why };
     state::forget_other_boots(&dirs, &inventory.boot_id).map_err(failed)?;
@@ -47,7 +47,10 @@ pub(super) async fn boot<B: Stores>(
     let (heard_out, heard) = mpsc::channel(HEARD_AHEAD);
     let (house, gpus) = (house(&config, &inventory), inventory.gpus.clone());
     let mut tasks = Tasks::new(dirs.clone(), config.supervisor, gpus, house, heard_out);
-    let mut client = tasks.connect().await?;
+    let mut client = match supervisor {
+        Some(stream) => Client::over(stream).map_err(failed)?,
+        None => tasks.connect().await?,
+    };
     let known = list(&mut client).await.map_err(failed)?;
     let kept = state::read_all(&dirs).map_err(failed)?;
     tasks.adopt(kept.iter().map(|(_, wanted)| wanted.lease.id));
@@ -68,7 +71,6 @@ pub(super) async fn boot<B: Stores>(
         cache,
         blobs,
         node_key,
-        images,
         watch,
         up: None,
         orders,

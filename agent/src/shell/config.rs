@@ -1,7 +1,7 @@
 //! What an agent is told when it starts.
 
 use crate::{
-    driver::{gpu::GpuError, host::HostError, image::Containers},
+    driver::{gpu::GpuError, host::HostError, image::Containers, sandbox::LeastError},
     store::Tls,
 };
 use domain::{Bytes, CpuMillis, isolation::Isolation, topology::NodeTopology};
@@ -38,6 +38,9 @@ pub struct Config {
     /// The command that serves [`Config::dir`] as supervisor:
     /// `assay supervisor --dir DIR`.
     pub supervisor: Vec<String>,
+    /// The account that the agent becomes before it hears of anybody; none means that it stays
+    /// whoever started it.
+    pub user: Option<String>,
 }
 
 /// An agent that cannot run.
@@ -75,6 +78,15 @@ pub enum AgentError {
     /// No watch for checkpoints can be had.
     #[error("checkpoints cannot be watched: {0}; raise fs.inotify.max_user_instances")]
     Watch(#[from] notify::Error),
+    /// The rights of root cannot be given up.
+    #[error("user: {0}")]
+    Least(#[from] LeastError),
+    /// The supervisor is gone, and this process may not start another.
+    #[error(
+        "the supervisor is out of reach; an agent that has given up its rights cannot get to it again: \
+         start the agent again, or let its unit do so (Restart=always); tasks that run are taken over"
+    )]
+    Bereft,
     /// A mailbox inside the agent is full.
     #[error("the supervisor does not keep up; tasks end with their leases, restart the agent")]
     Overrun,
@@ -110,6 +122,13 @@ impl Config {
         }
         if self.servers.is_empty() {
             return Err(fault("servers", "is empty", "give the address of at least one server"));
+        }
+        if self.user.is_some() && self.isolation == Isolation::None {
+            return Err(fault(
+                "user",
+                "is set, and jobs may run without walls, which takes the rights of root",
+                "set `isolation = \"sandbox\"` as well",
+            ));
         }
         if let Err(why) = self.place.check() {
             return Err(fault("place", &why, "give `rack` and `block` other names"));

@@ -8,6 +8,7 @@ mod local;
 mod notice;
 mod obey;
 mod quota;
+mod ready;
 mod tail;
 mod vigil;
 mod ward;
@@ -16,6 +17,7 @@ mod ward;
 mod tests;
 
 pub use config::{AgentError, Config};
+pub use ready::{Ready, ready};
 
 use crate::{
     driver::{
@@ -24,7 +26,6 @@ use crate::{
         dirs::NodeDirs,
         gpu::{self, Gpus},
         host,
-        image::Images,
         patrol::{self, News},
         pool::FolderPool,
         supervisor::Said,
@@ -64,11 +65,10 @@ const FREE_MIN: u64 = 1 << 20;
 ///
 /// # Errors
 /// When the node cannot be set up, or its supervisor hangs.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
-    let config = config.checked()?;
+pub async fn run(ready: Ready, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
+    let Ready { config, isolation, supervisor } = ready;
     let gpus: Arc<dyn Gpus> = Arc::from(gpu::open(config.nvml.as_deref())?);
     let hardware = hardware(&config, &*gpus)?;
-    let (isolation, images) = apart::isolation(&config).await?;
     let inventory = host::inventory(config.name.clone(), &hardware, isolation, &config.place);
     let class = hardware.class();
     tracing::info!(node = %config.name, gpus = inventory.gpus.len(), %class, "agent starts");
@@ -98,7 +98,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
     let dirs = NodeDirs { root: config.dir.clone() };
     let ward = Ward::open(&dirs, &hardware).map_err(failed)?;
     patrol::begin(gpus, hardware, tell).map_err(failed)?;
-    let node = Node { inventory, ward, heard, images };
+    let node = Node { inventory, ward, heard, supervisor };
     let served = serve_on(config, node, blobs, inbox, on_leader, stop).await;
     parts.shutdown().await;
     served
@@ -159,8 +159,6 @@ struct Shell<B> {
     blobs: Arc<B>,
     /// What this node signs its own word on results with.
     node_key: Option<Arc<NodeKey>>,
-    /// Where container images come from; none where this node runs no containers.
-    images: Option<Arc<Images>>,
     watch: CheckpointWatch,
     /// The open stream.
     up: Option<mpsc::Sender<Up>>,
@@ -196,7 +194,10 @@ impl<B: Stores> Shell<B> {
             tokio::select! {
                 () = &mut stop => return Ok(()),
                 Some(event) = mail.link.recv() => self.on_link(event, &on_leader),
-                Some(heard) = mail.heard.recv() => self.on_heard(heard),
+                heard = mail.heard.recv() => match heard {
+                    Some(heard) => self.on_heard(heard),
+                    None => return Err(AgentError::Bereft),
+                },
                 Some(Seen { lease, step }) = mail.seen.recv() => {
                     self.feed(Input::CheckpointSeen { lease, step });
                 }
@@ -204,7 +205,6 @@ impl<B: Stores> Shell<B> {
                 Some(news) = mail.news.recv() => self.on_news(news),
                 () = tokio::time::sleep(self.nap()) => self.feed(Input::Tick),
                 Some(_) = self.sweeping.join_next() => {}
-                Some(Ok(looks)) = self.vigil.looks.join_next() => self.on_looks(looks),
                 Some(Ok(found)) = self.quotas.looks.join_next() => self.on_disk(found),
                 Some(Ok(counts)) = self.notices.looks.join_next() => self.on_counts(counts),
             }
@@ -298,7 +298,12 @@ impl<B: Stores> Shell<B> {
                 self.exited(lease, rank, exit, ended);
             }
             Heard::Said(Said::Killed { lease }) => self.feed(Input::Killed { lease }),
-            Heard::Said(Said::All(_)) => {}
+            Heard::Said(Said::Looked { ranks }) => self.on_looked(ranks),
+            Heard::Said(Said::Noted { lease, rank, added, dump }) => {
+                self.on_noted(lease, rank, added, dump);
+            }
+            // Not handed on.
+            Heard::Said(Said::All(_) | Said::LaidOut { .. }) => {}
         }
     }
 

@@ -62,11 +62,11 @@ impl<B: Stores> Shell<B> {
         let lease = wanted.lease.id;
         let (dirs, pool) = (self.dirs.lease(lease), Arc::clone(&self.pool));
         let cache = Arc::clone(&self.cache);
-        let images = self.images.clone();
+        let orders = self.inventory.isolation.can_contain().then(|| self.orders.clone());
         let blobs = Arc::clone(&self.blobs);
         self.leases.insert(lease, Local::default());
         self.work(lease, async move {
-            let store = prepare::Store { pool: &pool, cache: &cache, images: images.as_deref() };
+            let store = prepare::Store { pool: &pool, cache: &cache, images: orders.as_ref() };
             let result = prepare::prepare(&wanted, &dirs, &store, &*blobs).await;
             if let Err(cause) = &result {
                 tracing::warn!(%lease, %cause, "lease not prepared");

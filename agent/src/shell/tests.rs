@@ -66,7 +66,9 @@ impl World {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(contract::UMASK));
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().to_owned();
-        let supervisor = tokio::spawn(async move { supervisor::serve(&folder).await.unwrap() });
+        let rules = Box::new(|| Ok(supervisor::Rules::default()));
+        let supervisor =
+            tokio::spawn(async move { supervisor::serve(&folder, rules).await.unwrap() });
         while supervisor::Client::connect(dir.path()).await.is_err() {
             tokio::task::yield_now().await;
         }
@@ -93,6 +95,7 @@ impl World {
             readable: vec![],
             cache_max: Bytes(1 << 30),
             supervisor: vec!["/bin/false".into()],
+            user: None,
         };
         let (events, inbox) = mpsc::channel(64);
         let (stop, stopped) = oneshot::channel::<()>();

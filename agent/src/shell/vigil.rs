@@ -2,10 +2,7 @@
 
 use super::Shell;
 use crate::{
-    driver::{
-        clock,
-        look::{self, Rank},
-    },
+    driver::{clock, tasks::Order},
     machine::{
         Input,
         health::{RankReading, RankState, RankWatch},
@@ -19,16 +16,18 @@ use domain::{
     link::Up,
 };
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::task::JoinSet;
 
 /// Time between two looks at the ranks.
 const LOOK_EVERY: Millis = Millis(30_000);
 
-/// One look at all ranks that ran.
-pub(super) type Looks = Vec<(Rank, Vec<u32>, RankReading)>;
+/// A rank of a lease.
+type RankOf = (LeaseId, u32);
+
+/// One look at all ranks that ran: each with its GPUs.
+pub(super) type Looks = Vec<(RankOf, Vec<u32>, RankReading)>;
 
 /// What a rank is about from now on, and since when: none is that it works.
-type News = (Rank, Option<Idleness>, Millis);
+type News = (RankOf, Option<Idleness>, Millis);
 
 /// What is known of the ranks that run here.
 #[derive(Default)]
@@ -37,7 +36,8 @@ pub(super) struct Vigil {
     /// Greatest use of each GPU since the last look, by index. Unit: percent.
     used: BTreeMap<u32, u32>,
     looked: Millis,
-    pub(super) looks: JoinSet<Looks>,
+    /// The GPUs of the ranks that the supervisor was asked to look at.
+    asked: BTreeMap<RankOf, Vec<u32>>,
 }
 
 struct Watched {
@@ -79,8 +79,7 @@ impl Vigil {
         for (rank, gpus, mut reading) in looks {
             let Some(gpu_pct) = self.use_of(&gpus) else { continue };
             reading.gpu_pct = gpu_pct;
-            let key = (rank.lease, rank.rank);
-            let mut watched = ranks.remove(&key).unwrap_or(Watched {
+            let mut watched = ranks.remove(&rank).unwrap_or(Watched {
                 watch: RankWatch::new(now),
                 state: None,
                 since: Millis(0),
@@ -99,7 +98,7 @@ impl Vigil {
                 watched.since = clock::wall_now().minus(now.minus(since));
                 news.push((rank, state, since));
             }
-            self.ranks.insert(key, watched);
+            self.ranks.insert(rank, watched);
         }
         self.used.values_mut().for_each(|pct| *pct = 0);
         news
@@ -107,10 +106,10 @@ impl Vigil {
 }
 
 impl<B: Stores> Shell<B> {
-    /// Begins a look, if one is due.
+    /// Asks the supervisor for a look, if one is due: it may see what others' processes do.
     pub(super) fn look(&mut self) {
         let now = clock::boot_now();
-        if now.minus(self.vigil.looked) < LOOK_EVERY || !self.vigil.looks.is_empty() {
+        if now.minus(self.vigil.looked) < LOOK_EVERY {
             return;
         }
         self.vigil.looked = now;
@@ -118,18 +117,26 @@ impl<B: Stores> Shell<B> {
             let local = self.leases.get(lease);
             local.is_some_and(|it| it.started.is_some() && it.left.contains(&task.rank))
         };
-        let found = self.machine.placed().filter(runs).map(|(lease, task)| {
-            (Rank { lease, rank: task.rank, dirs: self.dirs.lease(lease) }, task.gpus.clone())
-        });
-        let (ranks, gpus): (Vec<_>, Vec<_>) = found.unzip();
-        if ranks.is_empty() {
+        let found = self.machine.placed().filter(runs);
+        let found = found.map(|(lease, task)| ((lease, task.rank), task.gpus.clone()));
+        let asked: BTreeMap<_, _> = found.collect();
+        if asked.is_empty() {
             self.vigil.ranks.clear();
-            return;
+        } else {
+            self.order(Order::Look { ranks: asked.keys().copied().collect() });
         }
-        self.vigil.looks.spawn_blocking(move || {
-            let readings = look::look(&ranks);
-            ranks.into_iter().zip(gpus).zip(readings).map(|((r, g), it)| (r, g, it)).collect()
-        });
+        self.vigil.asked = asked;
+    }
+
+    /// The supervisor has looked: each rank with what grows as it writes, and its processor time.
+    pub(super) fn on_looked(&mut self, ranks: Vec<(LeaseId, u32, u64, Millis)>) {
+        let asked = std::mem::take(&mut self.vigil.asked);
+        let of = |(lease, rank, progress, cpu): (LeaseId, u32, u64, Millis)| {
+            let gpus = asked.get(&(lease, rank))?.clone();
+            Some(((lease, rank), gpus, RankReading { progress, cpu, ..RankReading::default() }))
+        };
+        let looks = ranks.into_iter().filter_map(of).collect();
+        self.on_looks(looks);
     }
 
     /// Tells the server which ranks do nothing, where that is other than it was told.
@@ -164,12 +171,11 @@ impl<B: Stores> Shell<B> {
     }
 
     /// Tells what ranks are about; of one that hangs, its stacks go where it printed.
-    pub(super) fn on_looks(&mut self, looks: Looks) {
+    fn on_looks(&mut self, looks: Looks) {
         let now = clock::boot_now();
-        for (rank, state, since) in self.vigil.on(looks, now) {
-            let (lease, number) = (rank.lease, rank.rank);
+        for ((lease, number), state, since) in self.vigil.on(looks, now) {
             let minutes = now.minus(since).0 / 60_000;
-            let mut text = match state {
+            let text = match state {
                 None => {
                     tracing::info!(%lease, rank = number, "rank works again");
                     format!("assay: rank {number} works again\n")
@@ -179,19 +185,29 @@ impl<B: Stores> Shell<B> {
                     format!("assay: rank {number} is {state} for {minutes} minutes\n")
                 }
             };
-            if state == Some(Idleness::Hung) {
-                let dump = look::dump(&rank);
-                text += &dump;
-                self.store_dump(lease, number, dump);
-            }
-            match look::append(&rank, &text) {
-                Ok(bytes) => {
-                    if let Some(watched) = self.vigil.ranks.get_mut(&(lease, number)) {
-                        watched.ours += bytes;
-                    }
+            let dump = state == Some(Idleness::Hung);
+            self.order(Order::Note { lease, rank: number, text, dump });
+        }
+    }
+
+    /// The supervisor has added to what a rank printed.
+    pub(super) fn on_noted(
+        &mut self,
+        lease: LeaseId,
+        rank: u32,
+        added: Result<u64, String>,
+        dump: Option<String>,
+    ) {
+        match added {
+            Ok(bytes) => {
+                if let Some(watched) = self.vigil.ranks.get_mut(&(lease, rank)) {
+                    watched.ours += bytes;
                 }
-                Err(why) => tracing::warn!(%lease, rank = number, %why, "not written to its log"),
             }
+            Err(why) => tracing::warn!(%lease, rank, %why, "not written to its log"),
+        }
+        if let Some(dump) = dump.filter(|_| self.leases.contains_key(&lease)) {
+            self.store_dump(lease, rank, dump);
         }
     }
 }
@@ -199,15 +215,13 @@ impl<B: Stores> Shell<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::dirs::NodeDirs;
 
     const MINUTE: u64 = 60_000;
     const LEASE: LeaseId = LeaseId { index: 5, ordinal: 0 };
 
     fn seen(gpus: &[u32], progress: u64, cpu: u64) -> Looks {
-        let dirs = NodeDirs { root: "/nowhere".into() }.lease(LEASE);
         let reading = RankReading { progress, cpu: Millis(cpu), gpu_pct: 0 };
-        vec![(Rank { lease: LEASE, rank: 0, dirs }, gpus.to_vec(), reading)]
+        vec![((LEASE, 0), gpus.to_vec(), reading)]
     }
 
     fn after(vigil: &mut Vigil, minute: u64, looks: Looks) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The GPUs that are held back: left out of what the node offers, kept over restarts.
 
 use crate::{
-    driver::{clock, dirs::NodeDirs, image::Images, patrol::News},
+    driver::{clock, dirs::NodeDirs, patrol::News},
     machine::health::{Cause, GpuState, Health, HealthInput, HealthOutput},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -19,8 +19,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Write},
+    os::unix::net::UnixStream,
     path::PathBuf,
-    sync::Arc,
 };
 use tokio::sync::mpsc;
 
@@ -68,14 +68,14 @@ pub(super) struct Node {
     pub(super) ward: Ward,
     /// What happens to its GPUs.
     pub(super) heard: mpsc::Receiver<News>,
-    /// Where container images come from; none where it runs no containers.
-    pub(super) images: Option<Arc<Images>>,
+    /// The supervisor, where only an earlier part of this process could reach it.
+    pub(super) supervisor: Option<UnixStream>,
 }
 
 impl Node {
     /// One whose GPUs nobody looks after.
     pub(super) fn unwatched(inventory: Inventory) -> Self {
-        Self { inventory, ward: Ward::none(), heard: mpsc::channel(1).1, images: None }
+        Self { inventory, ward: Ward::none(), heard: mpsc::channel(1).1, supervisor: None }
     }
 }
 
@@ -97,7 +97,8 @@ impl Ward {
     /// # Errors
     /// When the record cannot be read: without it, sick GPUs would serve again.
     pub(super) fn open(dirs: &NodeDirs, hardware: &Hardware) -> io::Result<Self> {
-        let record = dirs.root.join("health");
+        fs::create_dir_all(dirs.records())?;
+        let record = dirs.records().join("health");
         let boot_id = hardware.host.boot_id.clone();
         let mut held = match fs::read(&record) {
             Err(why) if why.kind() == io::ErrorKind::NotFound => BTreeMap::new(),

@@ -108,6 +108,9 @@ pub struct Supervisor {
     /// The folder that it serves
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
+    /// The agent's configuration, whose settings of sandboxes and containers hold
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 // `assay completions`.

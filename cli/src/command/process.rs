@@ -13,7 +13,15 @@ use crate::{
     output::Output,
     quantity::show_size,
 };
-use ::agent::{driver::supervisor, store::Tls as AgentTls};
+use ::agent::{
+    driver::{
+        image::Containers,
+        sandbox::Account,
+        supervisor::{self, Owner, Rules},
+        trusted,
+    },
+    store::Tls as AgentTls,
+};
 use clap::{CommandFactory, Parser};
 use clap_complete::{Shell, env::Shells};
 use domain::{Bytes, LogIndex, ReplicaId, topology::NodeTopology};
@@ -75,9 +83,9 @@ pub fn become_node() -> Result<Exit, Fault> {
 /// When it is another command, or that command cannot go on.
 pub fn node(command: Command) -> Result<Exit, Fault> {
     match command {
-        Command::Agent(args) => runtime().map_err(no_runtime)?.block_on(agent(&args)),
+        Command::Agent(args) => agent(&args),
         // It makes its own event loop after it has left the agent's session.
-        Command::Supervisor(args) => supervisor(&args.dir),
+        Command::Supervisor(args) => supervisor(&args.dir, args.config),
         Command::BurnIn => burn_in(),
         _ => Err(Fault::usage("command", "`assay-agent` runs what belongs to a node only")
             .hint("every other command is one of `assay`")),
@@ -256,9 +264,10 @@ fn this_program() -> Result<PathBuf, Fault> {
 ///
 /// # Errors
 /// When the configuration is wrong, or the agent cannot run or go on.
-async fn agent(args: &Agent) -> Result<Exit, Fault> {
+fn agent(args: &Agent) -> Result<Exit, Fault> {
     let config = agent::load(&args.config)?;
     log_to_stderr();
+    let path = args.config.canonicalize().map_err(|fault| Fault::file(&args.config, &fault))?;
     let read = |path: &PathBuf| fs::read_to_string(path).map_err(|fault| Fault::file(path, &fault));
     let dir = config.dir.display().to_string();
     let program = this_program()?;
@@ -284,9 +293,17 @@ async fn agent(args: &Agent) -> Result<Exit, Fault> {
             ..NodeTopology::default()
         },
         cache_max: CACHE_MAX,
-        supervisor: vec![program.display().to_string(), "supervisor".into(), "--dir".into(), dir],
+        supervisor: [&program.display().to_string(), "supervisor", "--dir", &dir, "--config"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([path.display().to_string()])
+            .collect(),
+        user: config.user,
     };
-    ::agent::run(wired, stop_signal()).await.map_err(|fault| stopped("agent", &fault))?;
+    // Before there are threads: each has rights of its own.
+    let ready = ::agent::ready(wired).map_err(|fault| stopped("agent", &fault))?;
+    let ran = runtime().map_err(no_runtime)?.block_on(::agent::run(ready, stop_signal()));
+    ran.map_err(|fault| stopped("agent", &fault))?;
     Ok(Exit::Ok)
 }
 
@@ -310,9 +327,30 @@ fn told(fault: &dyn std::error::Error) -> String {
 ///
 /// # Errors
 /// When the folder cannot be used or is served already.
-fn supervisor(dir: &Path) -> Result<Exit, Fault> {
-    supervisor::run(dir).map_err(|fault| stopped("supervisor", &fault))?;
+fn supervisor(dir: &Path, config: Option<PathBuf>) -> Result<Exit, Fault> {
+    let read = move || config.as_deref().map_or_else(|| Ok(Rules::default()), rules);
+    supervisor::run(dir, Box::new(read)).map_err(|fault| stopped("supervisor", &fault))?;
     Ok(Exit::Ok)
+}
+
+/// What a supervisor goes by, from its agent's configuration.
+fn rules(path: &Path) -> Result<Rules, String> {
+    let config = agent::load(path).map_err(|fault| fault.detail)?;
+    if config.user.is_some() {
+        // What is asked for there is done as root.
+        let Containers { podman, images, archives, cdi } = &config.containers;
+        let podman = podman.as_ref().filter(|path| path.components().count() > 1);
+        let all = [podman, images.as_ref(), archives.as_ref()].into_iter().flatten();
+        let all = all.chain(cdi.iter().flatten());
+        all.map(PathBuf::as_path).chain([path]).try_for_each(trusted::check)?;
+    }
+    let account = config.user.as_deref().map(Account::named).transpose();
+    let account = account.map_err(|fault| fault.to_string())?;
+    Ok(Rules {
+        owner: account.map(|it| Owner { uid: it.uid, gid: it.gid }),
+        readable: config.readable.iter().map(|it| it.display().to_string()).collect(),
+        containers: config.containers,
+    })
 }
 
 /// `assay completions`: what a shell reads to ask this program for completions.

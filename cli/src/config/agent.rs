@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "block",
     "ca",
     "cert",
@@ -32,6 +32,7 @@ const KEYS: [&str; 14] = [
     "rack",
     "readable",
     "servers",
+    "user",
 ];
 
 const CONTAINERS: [&str; 4] = ["archives", "cdi", "images", "podman"];
@@ -65,6 +66,8 @@ pub struct Agent {
     pub containers: Containers,
     /// The rack and the block that the machine is in.
     pub place: NodeTopology,
+    /// The account that the agent runs as once it has started; whoever started it by default.
+    pub user: Option<String>,
 }
 
 /// Reads an agent's configuration. Its paths are relative to its folder.
@@ -100,6 +103,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
         }
     }
     let nvml = texts.get("nvml").map(|text| base.join(text));
+    let user = texts.get("user").cloned();
     let said = |name: &str| texts.get(name).cloned().unwrap_or_default();
     let place =
         NodeTopology { rack: said("rack"), block: said("block"), ..NodeTopology::default() };
@@ -125,6 +129,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
         readable: readable.unwrap_or_default().into_iter().map(|it| base.join(it)).collect(),
         containers,
         place,
+        user,
     })
 }
 
@@ -162,13 +167,14 @@ mod tests {
         let path = dir.path().join("agent.toml");
         let good = "name = \"node-a\"\ndir = \"data\"\nservers = [\"a:1\"]\nca = \"ca.pem\"\n\
                     cert = \"n.pem\"\nkey = \"n.key\"\ncpus = 1.5\nmemory = \"1GiB\"\nisolation = \"sandbox\"\n\
-                    rack = \"r7\"\nblock = \"b1\"\n\
+                    rack = \"r7\"\nblock = \"b1\"\nuser = \"assay\"\n\
                     [containers]\nimages = \"images\"\npodman = \"podman\"\ncdi = [\"cdi\"]\n";
         std::fs::write(&path, good).unwrap();
         let agent = load(&path).unwrap();
         assert_eq!(agent.cpu, Some(CpuMillis(1_500)));
         assert_eq!((agent.nvml, agent.isolation), (None, Isolation::Sandbox));
         assert_eq!((agent.place.rack.as_str(), agent.place.block.as_str()), ("r7", "b1"));
+        assert_eq!(agent.user.as_deref(), Some("assay"));
         assert_eq!(agent.containers.images, Some(dir.path().join("images")));
         assert_eq!(agent.containers.podman, Some("podman".into()));
         assert_eq!(agent.containers.cdi, Some(vec![dir.path().join("cdi")]));

@@ -24,6 +24,7 @@ pub const TRIES: &[(&str, &str)] = &[
     ("read another job's output", "cat $SECRET"),
     ("find another job's output", "ls $NODE/leases | grep -v \"^$MINE\\$\" | grep ."),
     ("read the agent's folder", "ls $NODE/cache || ls $NODE/../../tls"),
+    ("read the agent's records", "cat $NODE/agent/boot"),
     ("read the agent's state", "cat $NODE/leases/$MINE/state"),
     ("read the agent's key", "cat $NODE/../../tls/node-a.key"),
     ("reach the supervisor", "ls $NODE/supervisor.sock"),
@@ -139,6 +140,9 @@ pub const NEEDS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Has every job run in a sandbox, and the agent be a user of its own: one that every Debian has.
+pub const LEAST: &str = "isolation = \"sandbox\"\nuser = \"daemon\"\n";
+
 /// A cluster with one node whose configuration has these lines more.
 pub fn walled(lines: &str) -> (Sweep, Cluster) {
     let mut cluster = Cluster::set_up();
@@ -146,6 +150,16 @@ pub fn walled(lines: &str) -> (Sweep, Cluster) {
     let path = cluster.path("config/node-a.toml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text + lines).unwrap();
+    // What the simulated GPUs are is read by the agent, which may see no more than its own folder.
+    let gpus = cluster.path("data/node-a/agent/gpus.json");
+    fs::create_dir_all(cluster.path("data/node-a/agent")).unwrap();
+    fs::copy(cluster.path("config/node-a.gpus.json"), &gpus).unwrap();
+    cluster.set_env("FAKE_NVML_STATE", gpus.to_str().unwrap());
+    // Nor does it load a library that others than root may change, as a folder of builds may be.
+    let library = cluster.path("lib/libnvidia-ml.so.1");
+    let built = library.canonicalize().unwrap();
+    fs::remove_file(&library).unwrap();
+    fs::copy(built, &library).unwrap();
     for name in SERVERS.iter().chain(&["node-a"]) {
         cluster.run(name);
     }

@@ -154,17 +154,27 @@ impl Cdi {
     /// When no description names it, by unique name or by index.
     pub fn gpu(&self, uuid: &str, index: u32) -> Result<(String, Edits), CdiError> {
         let index = index.to_string();
-        for name in [uuid, index.as_str()] {
-            for spec in self.specs.iter().filter(|spec| spec.kind == GPU) {
-                if let Some(device) = spec.devices.iter().find(|device| device.name == name) {
-                    let mut edits = spec.container_edits.clone();
-                    edits.add(device.container_edits.clone());
-                    return Ok((format!("{GPU}={name}"), edits));
-                }
-            }
-        }
-        let folders = FOLDERS.join(" and ");
-        Err(CdiError::Unknown { uuid: uuid.to_owned(), folders })
+        let named = |name: &str| Some((format!("{GPU}={name}"), self.device(name)?));
+        named(uuid).or_else(|| named(&index)).ok_or_else(|| {
+            let folders = FOLDERS.join(" and ");
+            CdiError::Unknown { uuid: uuid.to_owned(), folders }
+        })
+    }
+
+    /// What a GPU needs that was found by this name, as [`Cdi::gpu`] says it.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<Edits> {
+        self.device(name.strip_prefix(GPU)?.strip_prefix('=')?)
+    }
+
+    fn device(&self, name: &str) -> Option<Edits> {
+        let mut specs = self.specs.iter().filter(|spec| spec.kind == GPU);
+        specs.find_map(|spec| {
+            let device = spec.devices.iter().find(|device| device.name == name)?;
+            let mut edits = spec.container_edits.clone();
+            edits.add(device.container_edits.clone());
+            Some(edits)
+        })
     }
 }
 

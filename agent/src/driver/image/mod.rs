@@ -111,7 +111,8 @@ impl Images {
     }
 
     /// One that was laid out before, unless somebody has unmounted it since.
-    fn known(&self, image: &ImageRef) -> Option<LaidImage> {
+    #[must_use]
+    pub fn known(&self, image: &ImageRef) -> Option<LaidImage> {
         let all = self.laid.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(image).filter(|laid| is_mounted(&laid.root)).cloned()
     }

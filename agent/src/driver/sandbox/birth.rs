@@ -10,15 +10,19 @@
 
 use super::enter::{Entry, STEPS};
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, read, retry_on_intr, write},
     pipe::{PipeFlags, pipe_with},
-    process::{Pid, WaitOptions, setpgid, waitpid},
+    process::{Pid, Signal, WaitOptions, kill_process, setpgid, waitpid},
 };
 use std::{
     ffi::{CString, c_char},
     fs::File,
     io,
-    os::{fd::AsRawFd, unix::ffi::OsStringExt},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
     path::Path,
     ptr,
 };
@@ -27,6 +31,9 @@ use std::{
 const INTO_CGROUP: u64 = 0x2_0000_0000;
 /// The step after those of [`STEPS`]: its program.
 const PROGRAM: u8 = STEPS.len() as u8;
+
+/// Longest time from a task's birth to its program.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// What a task becomes.
 pub struct Program<'a> {
@@ -115,7 +122,13 @@ pub fn bear(program: Program<'_>, entry: Entry, group: Option<&File>) -> io::Res
     let pid = pid.ok_or(fault)?;
     let mut word = [0; 5];
     // Nothing is said, and the line ends, when the program runs.
-    match retry_on_intr(|| read(&said, &mut word)) {
+    match heard(&said).and_then(|()| retry_on_intr(|| read(&said, &mut word))) {
+        Err(Errno::TIMEDOUT) => {
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+            let why = format!("its program did not begin within {} s", PATIENCE.tv_sec);
+            Err(io::Error::new(io::ErrorKind::TimedOut, why))
+        }
         Ok(0) => Ok(pid),
         told => {
             let _ = waitpid(Some(pid), WaitOptions::empty());
@@ -127,6 +140,16 @@ pub fn bear(program: Program<'_>, entry: Entry, group: Option<&File>) -> io::Res
                 None => why,
             })
         }
+    }
+}
+
+/// Waits for the child's word, or the end of the line. Not for ever: who owns the program's file
+/// can have its opening wait (fcntl(2), `F_SETLEASE`), and whoever waits here kills nobody else.
+fn heard(said: &OwnedFd) -> rustix::io::Result<()> {
+    let mut all = [PollFd::new(said, PollFlags::IN)];
+    match retry_on_intr(|| poll(&mut all, Some(&PATIENCE)))? {
+        0 => Err(Errno::TIMEDOUT),
+        _ => Ok(()),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use landlock::RulesetCreated;
 use rustix::{
-    fs::{Gid, Uid},
+    fs::{CWD, Gid, Mode, OFlags, ResolveFlags, Uid, openat2},
     io::write,
-    process::{Resource, Rlimit, chdir, getrlimit, setrlimit},
+    process::{Resource, Rlimit, fchdir, getrlimit, setrlimit},
     thread::{
         CapabilitySet, ThreadNameSpaceType, move_into_thread_name_spaces,
         remove_capability_from_bounding_set, set_no_new_privs, set_thread_groups,
@@ -13,7 +13,7 @@ use rustix::{
 };
 use seccompiler::BpfProgram;
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     fs::File,
     io,
     os::fd::{AsFd, OwnedFd},
@@ -60,7 +60,7 @@ impl Entry {
         let join = || doors.iter().try_for_each(|door| write(door, b"0").map(drop));
         step(0, join().map_err(Into::into))?;
         step(1, move_into_thread_name_spaces(init.as_fd(), spaces).map_err(Into::into))?;
-        step(2, chdir(cwd.as_c_str()).map_err(Into::into))?;
+        step(2, work_in(&cwd).map_err(Into::into))?;
         step(3, limit().map_err(Into::into))?;
         step(4, become_user(uid).map_err(Into::into))?;
         step(5, reach.restrict_self().map(drop).map_err(io::Error::other))?;
@@ -68,6 +68,13 @@ impl Entry {
         let all = || filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter));
         step(6, all().map_err(io::Error::other))
     }
+}
+
+/// Enters a folder of the room. Not by way of `/proc/self/fd`: what is open here, between birth and
+/// program, may be a folder of the machine. Source: CVE-2024-21626.
+fn work_in(cwd: &CStr) -> rustix::io::Result<()> {
+    let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fchdir(openat2(CWD, cwd, how, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?)
 }
 
 fn limit() -> rustix::io::Result<()> {

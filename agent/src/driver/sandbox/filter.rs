@@ -7,7 +7,8 @@
 use super::SandboxError;
 use libc::{
     AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET,
-    CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, c_long,
+    CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, SOCK_DCCP, SOCK_DGRAM, SOCK_RAW,
+    SOCK_RDM, SOCK_SEQPACKET, c_long,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition,
@@ -136,26 +137,42 @@ const TERMINAL_INPUT: [u64; 2] = [0x5412, 0x541C];
 #[cfg(target_arch = "x86_64")]
 const X32: u32 = 0x4000_0000;
 
-/// The filters, in the order in which they are to be applied.
+/// Other programs: an agent that has given its rights up runs none.
+const PROGRAMS: [c_long; 2] = [libc::SYS_execve, libc::SYS_execveat];
+
+/// The filters of tasks, in the order in which they are to be applied.
 pub fn programs() -> Result<Vec<BpfProgram>, SandboxError> {
-    let failed = |why: seccompiler::BackendError| {
-        SandboxError::new("make the filter of system calls", why.to_string())
-    };
+    refusing(&[], &SOCKETS)
+}
+
+/// The filters of agents: what no task may call, no other program, and no service of this machine:
+/// the right to look into every folder would lead to sockets that stand in folders for that reason.
+pub fn of_agents() -> Result<Vec<BpfProgram>, SandboxError> {
+    let mut all = refusing(&PROGRAMS, &SOCKETS[1..])?;
+    // One half of a pair reaches a service by its path, unless it is a stream.
+    let mut pairs = Vec::new();
+    for kind in [SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET, SOCK_DCCP] {
+        let kind = u64::from(kind.cast_unsigned());
+        pairs.push(when(1, Op::MaskedEq(0xf), kind)?);
+    }
+    all.insert(0, program(Rules::from([(libc::SYS_socketpair, pairs)]), libc::EPERM)?);
+    Ok(all)
+}
+
+fn refusing(more: &[c_long], sockets: &[i32]) -> Result<Vec<BpfProgram>, SandboxError> {
     let mut refused: Rules = REFUSED
         .iter()
-        .flat_map(|(_, calls)| calls.iter().map(|call| (*call, Vec::new())))
+        .flat_map(|(_, calls)| calls.iter())
+        .chain(more)
+        .map(|call| (*call, Vec::new()))
         .collect();
-    let when = |argument: u8, op: Op, value: u64| {
-        let condition = SeccompCondition::new(argument, Len::Dword, op, value);
-        condition.and_then(|it| SeccompRule::new(vec![it])).map_err(failed)
-    };
     let makes = |flag: i32| {
         let flag = u64::from(flag.cast_unsigned());
         when(0, Op::MaskedEq(flag), flag)
     };
     let clone = NAMESPACES.into_iter().map(makes).collect::<Result<Vec<_>, _>>()?;
     refused.insert(libc::SYS_clone, clone);
-    let other = SOCKETS
+    let other = sockets
         .iter()
         .map(|kind| SeccompCondition::new(0, Len::Dword, Op::Ne, u64::from(kind.cast_unsigned())));
     let other = other.collect::<Result<Vec<_>, _>>().and_then(SeccompRule::new).map_err(failed)?;
@@ -163,13 +180,25 @@ pub fn programs() -> Result<Vec<BpfProgram>, SandboxError> {
     let typed = TERMINAL_INPUT.map(|request| when(1, Op::Eq, request));
     refused.insert(libc::SYS_ioctl, typed.into_iter().collect::<Result<_, _>>()?);
     let unknown: Rules = UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
-    let program = |rules: Rules, code: i32| {
-        let action = SeccompAction::Errno(code.cast_unsigned());
-        let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(failed)?;
-        let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch);
-        filter.and_then(BpfProgram::try_from).map_err(failed)
-    };
     Ok(vec![program(unknown, libc::ENOSYS)?, without_x32(program(refused, libc::EPERM)?)])
+}
+
+fn failed(why: seccompiler::BackendError) -> SandboxError {
+    SandboxError::new("make the filter of system calls", why.to_string())
+}
+
+/// A call whose argument is so.
+fn when(argument: u8, op: Op, value: u64) -> Result<SeccompRule, SandboxError> {
+    let condition = SeccompCondition::new(argument, Len::Dword, op, value);
+    condition.and_then(|it| SeccompRule::new(vec![it])).map_err(failed)
+}
+
+/// A filter that has these calls fail with `code`.
+fn program(rules: Rules, code: i32) -> Result<BpfProgram, SandboxError> {
+    let action = SeccompAction::Errno(code.cast_unsigned());
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(failed)?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch);
+    filter.and_then(BpfProgram::try_from).map_err(failed)
 }
 
 /// The second interface of the same processor has numbers of its own for the same calls: none of
@@ -201,10 +230,12 @@ mod tests {
         let mut all: Vec<_> = REFUSED.iter().flat_map(|(_, calls)| calls.iter()).collect();
         all.extend(UNKNOWN);
         all.extend([&libc::SYS_clone, &libc::SYS_socket, &libc::SYS_ioctl]);
+        all.extend(&PROGRAMS);
         let count = all.len();
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), count);
         assert_eq!(programs().unwrap().len(), 2);
+        assert_eq!(of_agents().unwrap().len(), 3);
     }
 }

@@ -43,11 +43,14 @@ pub fn run(
         "pid": pid,
         "bundle": bundle.display().to_string(),
     });
-    for (program, args) in hooks {
+    let run = |(program, args): &(String, Vec<String>)| {
         one(program, args, state.to_string().as_bytes())
-            .map_err(|why| (format!("run `{program}`, which its devices ask for"), why))?;
-    }
-    Ok(())
+            .map_err(|why| (format!("run `{program}`, which its devices ask for"), why))
+    };
+    let ran = hooks.iter().try_for_each(run);
+    // One that stays harms nobody.
+    let _ = fs::remove_dir_all(bundle);
+    ran
 }
 
 fn one(program: &str, args: &[String], state: &[u8]) -> io::Result<()> {

@@ -19,7 +19,7 @@ use domain::{
 };
 use landlock::RulesetCreated;
 use rustix::{
-    fs::{AtFlags, CWD, Gid, Uid, chownat, fchown, major, minor, stat},
+    fs::{Gid, Uid, fchown, major, minor, stat},
     process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid},
     thread::ThreadNameSpaceType,
 };
@@ -29,7 +29,7 @@ use std::{
     ffi::CString,
     fs::{self, File},
     io,
-    os::{fd::AsFd, unix::fs::MetadataExt},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -37,10 +37,15 @@ use std::{
 /// Where `/etc/resolv.conf` leads on some systems.
 const RESOLVER: [&str; 2] = ["/run/systemd/resolve", "/run/resolvconf"];
 
+/// Hands a lease's folders to a user.
+pub type Give<'a> = dyn Fn(u32) -> io::Result<()> + 'a;
+
 /// Builds rooms for one supervisor.
 pub struct Host {
     /// Where roots are built; empty but in a room's own view.
     on: PathBuf,
+    /// What makers of devices are told of roots.
+    bundles: PathBuf,
     groups: Groups,
     /// This process's own pid namespace.
     own: File,
@@ -91,6 +96,7 @@ impl Host {
         let next_uid = u32::from(u16::from_le_bytes([spread[0], spread[1]]));
         Ok(Self {
             on,
+            bundles: dir.join("bundles"),
             groups: Groups::open(&tag(dir))?,
             own,
             filters: Arc::new(filter::programs()?),
@@ -99,7 +105,7 @@ impl Host {
         })
     }
 
-    /// Builds a room for the tasks with these `ranks`.
+    /// Builds a room for a lease's tasks; `give` makes what they write to their user's own.
     ///
     /// # Errors
     /// Names the step that failed. Nothing is left of it.
@@ -109,10 +115,10 @@ impl Host {
         walls: &Walls,
         image: Option<&ImageRoot>,
         dirs: &LeaseDirs,
-        ranks: &[u32],
+        give: &Give<'_>,
     ) -> Result<Room, SandboxError> {
-        let uid = self.uid();
-        let built = self.build_for(uid, lease, walls, image, dirs, ranks);
+        let uid = self.uid()?;
+        let built = self.build_for(uid, lease, walls, image, dirs, give);
         if built.is_err() {
             self.uids.remove(&uid);
         }
@@ -126,17 +132,18 @@ impl Host {
         walls: &Walls,
         image: Option<&ImageRoot>,
         dirs: &LeaseDirs,
-        ranks: &[u32],
+        give: &Give<'_>,
     ) -> Result<Room, SandboxError> {
         let io = |step: &'static str| move |why: io::Error| SandboxError::io(step, &why);
         let limits = limits(walls, image).map_err(io("find its devices"))?;
-        give(dirs, ranks, uid).map_err(io("give it its folders"))?;
+        give(uid).map_err(io("give it its folders"))?;
         let writable = [dirs.out(), dirs.checkpoints(), dirs.tmp(), dirs.logs()];
         let plan = self.plan(walls, image, dirs, &writable, uid).map_err(io("plan its root"))?;
         let own = self.own.try_clone().map_err(io("open its own namespace"))?;
         let group = self.groups.make(lease, &limits).map_err(io("limit it"))?;
         let hooks = image.map_or(&[][..], |image| image.hooks.as_slice());
-        let bundle = dirs.root.join("bundle");
+        // Not in the lease's folder, which may be another's to write to.
+        let bundle = self.bundles.join(lease.to_string());
         let finish = |init: Pid| hooks::run(hooks, init, &bundle, &lease.to_string());
         let finish: Option<init::Finish<'_>> = if hooks.is_empty() { None } else { Some(&finish) };
         let begun = init::start(&self.own, &plan, walls.network, finish).and_then(|init| {
@@ -196,15 +203,16 @@ impl Host {
         }
     }
 
-    fn uid(&mut self) -> u32 {
-        loop {
+    fn uid(&mut self) -> Result<u32, SandboxError> {
+        for _ in 0..super::UIDS {
             let uid = super::UID_FIRST + self.next_uid % super::UIDS;
             self.next_uid = (self.next_uid + 1) % super::UIDS;
-            // There are more users than leases of a node.
             if self.uids.insert(uid) {
-                return uid;
+                return Ok(uid);
             }
         }
+        let why = format!("all {} are in use", super::UIDS);
+        Err(SandboxError::new("find it a user of its own", why))
     }
 
     /// Ends a room that nothing was started in, and takes back what it held.
@@ -331,30 +339,4 @@ fn limits(walls: &Walls, image: Option<&ImageRoot>) -> io::Result<Limits> {
 fn end(init: &Init) {
     // One that has ended is what we want.
     let _ = pidfd_send_signal(&init.fd, Signal::KILL);
-}
-
-/// Makes the folders that tasks write to their user's own, and with them what is theirs to change:
-/// the checkpoint to resume from. The folder of logs stays ours, so that no log can be replaced.
-fn give(dirs: &LeaseDirs, ranks: &[u32], uid: u32) -> io::Result<()> {
-    let owned = |path: &Path| {
-        let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
-        chownat(CWD, path, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|why| io::Error::other(format!("`{}`: {why}", path.display())))
-    };
-    owned(&dirs.out())?;
-    owned(&dirs.tmp())?;
-    for entry in walkdir::WalkDir::new(dirs.checkpoints()) {
-        let entry = entry?;
-        let meta = entry.metadata()?;
-        // A file with a second name is the cache's: it can be unlinked here, not written to.
-        if meta.is_dir() || meta.nlink() == 1 {
-            owned(entry.path())?;
-        }
-    }
-    for rank in ranks {
-        let metrics = dirs.metrics(*rank);
-        File::options().create(true).append(true).open(&metrics)?;
-        owned(&metrics)?;
-    }
-    Ok(())
 }

@@ -12,6 +12,7 @@ mod hooks;
 mod host;
 mod image_root;
 mod init;
+mod least;
 mod probe;
 mod reach;
 mod root;
@@ -22,6 +23,7 @@ mod tests;
 pub use birth::Program;
 pub use cgroup::{Breach, Groups};
 pub use host::{Host, Room};
+pub use least::{Account, Fence, LeastError, become_account};
 pub use probe::probe;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -36,6 +38,12 @@ use std::{fmt, io};
 const UID_FIRST: u32 = 0x7000_0000;
 /// How many there are.
 const UIDS: u32 = 65_536;
+
+/// Whether a user is one that tasks run as.
+#[must_use]
+pub fn is_tasks(uid: u32) -> bool {
+    (UID_FIRST..UID_FIRST + UIDS).contains(&uid)
+}
 
 /// Processes and threads of each task. Source: eight loader processes with a thread for each of
 /// 256 processors, and as many again.

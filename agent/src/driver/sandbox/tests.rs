@@ -2,6 +2,7 @@
 
 use super::{Host, Program, Room, TASK_PROCESSES, Walls};
 use crate::driver::dirs::{LeaseDirs, NodeDirs};
+use crate::driver::supervisor::hand;
 use domain::{Bytes, CpuMillis, LeaseId, isolation::Network};
 use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 use std::{
@@ -50,7 +51,9 @@ impl Bench {
     fn room(&mut self, walls: &Walls) -> Room {
         let dirs = self.dirs();
         dirs.create().unwrap();
-        self.host.build(LEASE, walls, None, &dirs, &[0]).unwrap()
+        self.host
+            .build(LEASE, walls, None, &dirs, &|uid| hand::over(&dirs, &[0], uid, None))
+            .unwrap()
     }
 
     fn shell(&self, room: &Room, script: &str) -> (Pid, File) {
@@ -146,7 +149,10 @@ fn a_start_costs_little_over_fork_and_exec() {
         bench.dirs().create().unwrap();
         let dirs = bench.dirs();
         let begun = Instant::now();
-        let room = bench.host.build(LEASE, &walls(), None, &dirs, &[0]).unwrap();
+        let room = bench
+            .host
+            .build(LEASE, &walls(), None, &dirs, &|uid| hand::over(&dirs, &[0], uid, None))
+            .unwrap();
         let out = tempfile::tempfile().unwrap();
         let program = Program { program: "/bin/true", args: &[], env: &[], out };
         assert!(wait(room.spawn(program, "/").unwrap()).success());

@@ -6,6 +6,7 @@ use super::{
 };
 use std::{
     fs, io,
+    os::unix::net::UnixStream as StdStream,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -43,6 +44,20 @@ pub enum ClientError {
         dir: String,
         /// Why not.
         why: io::Error,
+    },
+    /// It serves agents of another account.
+    #[error(
+        "the supervisor in `{dir}` serves {found}, this agent is to be {wanted}: `user` was changed \
+         while it runs; set it back and drain the node, or wait: a supervisor without tasks and agent \
+         ends within {} s, then start this agent", IDLE_END.0 / 1_000
+    )]
+    Owner {
+        /// Its folder.
+        dir: String,
+        /// Whom it serves.
+        found: String,
+        /// Whom it is to serve.
+        wanted: String,
     },
     /// It is of another release.
     #[error(
@@ -83,15 +98,57 @@ impl Client {
     pub async fn connect(dir: &Path) -> Result<Self, ClientError> {
         let failed = |why| ClientError::Connect { dir: dir.display().to_string(), why };
         // Before anything is said: to connect takes the place of the agent that is served now.
-        let (found, wanted) = (wire::read_version(dir).map_err(failed)?, wire::VERSION);
-        if found != wanted && serve::is_served(dir).map_err(failed)? {
+        let wanted = wire::VERSION;
+        if let Some((found, _)) = wire::read_version(dir).map_err(failed)?
+            && found != wanted
+            && serve::is_served(dir).map_err(failed)?
+        {
             let dir = dir.display().to_string();
             return Err(ClientError::Version { dir, found, wanted });
         }
         let socket = SocketPath::in_folder(dir).map_err(failed)?;
         let stream = UnixStream::connect(&socket.path).await.map_err(failed)?;
+        Ok(Self::of(stream))
+    }
+
+    fn of(stream: UnixStream) -> Self {
         let (input, output) = stream.into_split();
-        Ok(Self { writer: Writer(BufWriter::new(output)), reader: Reader(BufReader::new(input)) })
+        Self { writer: Writer(BufWriter::new(output)), reader: Reader(BufReader::new(input)) }
+    }
+
+    /// The connection alone, for another event loop. Nothing may have been asked over it.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn into_std(self) -> io::Result<StdStream> {
+        let (input, output) = (self.reader.0.into_inner(), self.writer.0.into_inner());
+        input.reunite(output).map_err(io::Error::other)?.into_std()
+    }
+
+    /// Goes on over such a connection.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn over(stream: StdStream) -> io::Result<Self> {
+        Ok(Self::of(UnixStream::from_std(stream)?))
+    }
+
+    /// Checks that the supervisor of `dir`, if there is one, is for agents of this user.
+    ///
+    /// # Errors
+    /// When it serves another one.
+    pub fn check_owner(dir: &Path, wanted: Option<u32>) -> Result<(), ClientError> {
+        let name = dir.display().to_string();
+        let failed = |why| ClientError::Connect { dir: name.clone(), why };
+        let Some((_, found)) = wire::read_version(dir).map_err(failed)? else { return Ok(()) };
+        if found == wanted || !serve::is_served(dir).map_err(failed)? {
+            return Ok(());
+        }
+        let told = |uid: Option<u32>| match uid {
+            None => "its own user".to_owned(),
+            Some(uid) => format!("user {uid}"),
+        };
+        Err(ClientError::Owner { dir: name, found: told(found), wanted: told(wanted) })
     }
 
     /// Connects; starts `command` as the supervisor if none serves `dir`.

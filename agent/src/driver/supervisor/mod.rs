@@ -5,20 +5,30 @@
 //! Source: rulings, 9.
 
 mod client;
+mod entry;
+mod errands;
 mod family;
+mod guard;
+pub(in crate::driver) mod hand;
+mod look_after;
 mod observe;
 mod rooms;
 mod serve;
 mod spawn;
 mod stray;
 mod table;
+mod timer;
 mod wire;
 
+#[cfg(test)]
+mod guarded_tests;
 #[cfg(test)]
 mod tests;
 
 pub use client::{Client, ClientError, Reader, Writer};
-pub use serve::{HOUSEKEEPING, IDLE_END, serve};
+pub use guard::Rules;
+pub use hand::Owner;
+pub use serve::{HOUSEKEEPING, IDLE_END, ReadRules, serve};
 pub use wire::{Ask, LeaseView, Said, TaskCommand, TaskView};
 
 use family::Family;
@@ -39,6 +49,14 @@ pub enum SupervisorError {
     /// Another one serves the same folder.
     #[error("another supervisor serves `{0}`; the agent will find it there")]
     Taken(String),
+    /// What it goes by cannot be read.
+    #[error("supervisor of `{dir}`: {why}")]
+    Rules {
+        /// Its folder.
+        dir: String,
+        /// Why not.
+        why: String,
+    },
     /// The system refused something that every Linux since 5.4 grants.
     #[error("supervisor cannot {what}: {why}")]
     System {
@@ -49,14 +67,14 @@ pub enum SupervisorError {
     },
 }
 
-/// Serves `dir` as a process of its own: leaves the agent's session, so that nothing that ends
+/// Serves `dir` as a process of its own, by the rules that `read` gives: leaves the agent's session, so that nothing that ends
 /// the agent ends it, and sets the umask that every task inherits.
 ///
 /// Returns when told to end, or when it had neither tasks nor an agent for [`IDLE_END`].
 ///
 /// # Errors
 /// When the folder cannot be used or is served already.
-pub fn run(dir: &Path) -> Result<(), SupervisorError> {
+pub fn run(dir: &Path, read: ReadRules) -> Result<(), SupervisorError> {
     match rustix::process::setsid() {
         // A process that leads its group already has what we want of a session.
         Ok(_) | Err(Errno::PERM) => {}
@@ -71,5 +89,5 @@ pub fn run(dir: &Path) -> Result<(), SupervisorError> {
         .map_err(|why| SupervisorError::System { what: "start its event loop", why })?;
     let family = Family::adopt()
         .map_err(|why| SupervisorError::System { what: "adopt what tasks leave behind", why })?;
-    runtime.block_on(serve::with(dir, family))
+    runtime.block_on(serve::with(dir, family, read))
 }

@@ -1,6 +1,9 @@
 //! The rooms of leases whose tasks run within walls.
 
-use super::wire::TaskCommand;
+use super::{
+    hand::{self, Owner},
+    wire::TaskCommand,
+};
 use crate::{
     driver::{
         dirs::NodeDirs,
@@ -9,19 +12,29 @@ use crate::{
     machine::Exit,
 };
 use domain::LeaseId;
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
 
 /// Builds them. A node that has none pays nothing for it.
 pub(super) struct Rooms {
     dirs: NodeDirs,
+    owner: Option<Owner>,
     host: Option<Host>,
 }
 
 impl Rooms {
     /// Those of the supervisor of `dir`; what an earlier one left is ended and removed.
-    pub(super) fn of(dir: &Path) -> Self {
+    pub(super) fn of(dir: &Path, owner: Option<Owner>) -> Self {
         Host::sweep(dir);
-        Self { dirs: NodeDirs { root: dir.to_owned() }, host: None }
+        Self { dirs: NodeDirs { root: dir.to_owned() }, owner, host: None }
+    }
+
+    /// The account of the agent, where that is not this process's own.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        self.owner
     }
 
     /// Builds one, and writes down what holds in it.
@@ -39,15 +52,18 @@ impl Rooms {
         let host = self.host.insert(host);
         let dirs = self.dirs.lease(lease);
         let ranks: Vec<_> = tasks.iter().map(|task| task.rank).collect();
-        let room = host.build(lease, walls, image, &dirs, &ranks)?;
-        let facts = serde_json::to_vec(&room.facts()).expect("facts are JSON");
-        match fs::write(dirs.facts(), facts) {
-            Ok(()) => Ok(room),
-            Err(why) => {
-                host.abandon(&room);
-                Err(SandboxError::told("write down what holds", &why))
+        let owner = self.owner;
+        let give = |uid| hand::over(&dirs, &ranks, uid, owner);
+        host.build(lease, walls, image, &dirs, &give).and_then(|room| {
+            let facts = serde_json::to_vec(&room.facts()).expect("facts are JSON");
+            match write_new(&dirs.facts(), &facts) {
+                Ok(()) => Ok(room),
+                Err(why) => {
+                    host.abandon(&room);
+                    Err(SandboxError::told("write down what holds", &why))
+                }
             }
-        }
+        })
     }
 
     /// Takes back what a room held.
@@ -56,6 +72,15 @@ impl Rooms {
             host.clear(room);
         }
     }
+}
+
+/// Writes a file that was not there: what the agent may have put in its place is removed first.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+        _ => {}
+    }
+    fs::File::create_new(path)?.write_all(bytes)
 }
 
 /// The limit that a room's tasks have reached, as their end.

@@ -2,30 +2,39 @@
 
 use super::{
     SupervisorError,
+    errands::{Errands, UNDER_WAY_MAX},
     family::Family,
-    observe::{self, Drift},
+    guard::{self, Rules},
+    hand,
+    look_after::look_after,
+    observe::Drift,
     rooms::Rooms,
-    spawn::{self, InForce},
     stray,
     table::{Born, Table},
-    wire::{self, Ask, Said, SocketPath, TaskCommand},
+    timer::{Timer, readable},
+    wire::{self, Ask, Said, SocketPath},
 };
-use crate::driver::clock;
-use domain::{LeaseId, Millis, observed::Observed};
+use crate::driver::{clock, dirs::NodeDirs};
+use domain::{LeaseId, Millis, job::EndCause, observed::Observed};
 use rustix::{
-    fs::FlockOperation,
+    fs::{FlockOperation, Gid, Mode, chmod, chown},
+    io::Errno,
     process::{Pid, PidfdFlags, pidfd_open},
-    time::{
-        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-        timerfd_settime,
-    },
 };
-use std::{fs, io, os::fd::OwnedFd, path::Path, time::Duration};
+use std::{
+    fs,
+    future::Future,
+    io,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::unix::AsyncFd,
     net::{UnixListener, UnixStream},
-    sync::mpsc,
-    task::JoinSet,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::{AbortHandle, JoinSet},
 };
 
 /// Time without tasks or an agent after which a supervisor ends by itself.
@@ -34,48 +43,61 @@ pub const IDLE_END: Millis = Millis(60_000);
 pub const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// Time between two looks for limits that were reached by a task that goes on.
 const LIMITS: Duration = Duration::from_millis(250);
-/// Pauses before each look at what is in force in a task.
-const LOOKS: [Duration; 4] = [
-    Duration::ZERO,
-    Duration::from_millis(2),
-    Duration::from_millis(20),
-    Duration::from_millis(200),
-];
-/// Pauses before each look at what a task has loaded and what it has started; the last one again
-/// and again.
-const LATER: [Duration; 4] = [
-    Duration::from_millis(50),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(30),
-];
+/// Asks that wait for the loop, each as long as a message may be; and pauses while none can be watched.
+const ASKED_AHEAD: usize = 4;
+const WATCH_AGAIN: Duration = Duration::from_millis(100);
 /// Messages that an agent may leave unread before it is dropped; it lists all when it is back.
 const SAID_AHEAD: usize = 8_192;
 /// The file that a supervisor locks.
 const LOCK: &str = "supervisor.lock";
+/// Tries to lock it, and the pause between two.
+const LOCK_TRIES: u32 = 20;
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
 /// Events that wait for the loop.
 const EVENTS_AHEAD: usize = 1_024;
 
-enum Event {
-    Asked { agent: u64, ask: Ask },
+/// What happens to a supervisor.
+pub(super) enum Event {
+    Asked { agent: u64, ask: Ask, room: OwnedSemaphorePermit },
     Left { agent: u64 },
     Differs { lease: LeaseId, rank: u32, why: String },
     Ended { lease: LeaseId, rank: u32 },
     Observed { lease: LeaseId, rank: u32, observed: Box<Observed> },
     Drifted { lease: LeaseId, rank: u32, drift: Drift },
     RoomLeft { lease: LeaseId },
+    Returned { lease: LeaseId, why: Option<String> },
+    Done { errand: Errand, said: Option<Box<Said>> },
 }
+
+/// What is done for the agent beside tasks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// Has children of its own.
+    Image,
+    Look,
+    Note,
+}
+
+/// Reads what a supervisor goes by; again for each agent that comes, whose settings may be new.
+pub type ReadRules = Box<dyn Fn() -> Result<Rules, String> + Send>;
 
 /// Serves `dir` in this process, on its socket, until told to end or idle for [`IDLE_END`].
 ///
 /// # Errors
 /// When the folder cannot be used or is served already.
-pub async fn serve(dir: &Path) -> Result<(), SupervisorError> {
-    with(dir, Family::unknown()).await
+pub async fn serve(dir: &Path, read: ReadRules) -> Result<(), SupervisorError> {
+    with(dir, Family::unknown(), read).await
 }
 
 /// [`serve`] by a process that has no other children.
-pub(super) async fn with(dir: &Path, family: Family) -> Result<(), SupervisorError> {
+pub(super) async fn with(
+    dir: &Path,
+    family: Family,
+    read: ReadRules,
+) -> Result<(), SupervisorError> {
+    let rules =
+        read().map_err(|why| SupervisorError::Rules { dir: dir.display().to_string(), why })?;
+    let owner = rules.owner;
     let folder = |path: &Path, why: io::Error| SupervisorError::Folder {
         path: path.display().to_string(),
         why,
@@ -90,12 +112,29 @@ pub(super) async fn with(dir: &Path, family: Family) -> Result<(), SupervisorErr
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(folder(dir, why)),
         _ => {}
     }
-    wire::write_version(dir).map_err(|why| folder(dir, why))?;
+    let dirs = NodeDirs { root: dir.to_owned() };
+    // First, for it ends what an earlier supervisor's rooms hold.
+    let rooms = Rooms::of(dir, owner);
+    if let Some(owner) = owner {
+        hand::files().map_err(|why| SupervisorError::System { what: "have files open", why })?;
+        hand::settle(&dirs, owner).map_err(|why| folder(dir, why))?;
+    }
+    wire::write_version(dir, owner.map(|owner| owner.uid)).map_err(|why| folder(dir, why))?;
     let listener = UnixListener::bind(&socket.path).map_err(|why| folder(dir, why))?;
+    if let Some(owner) = owner {
+        chown(&*socket.path, None, Some(Gid::from_raw(owner.gid)))
+            .and_then(|()| chmod(&*socket.path, Mode::from_raw_mode(0o660)))
+            .map_err(|why| folder(dir, why.into()))?;
+    }
     let timer = Timer::new().map_err(|why| SupervisorError::System { what: "set a timer", why })?;
     let (events, inbox) = mpsc::channel(EVENTS_AHEAD);
     let mut serve = Serve {
-        table: Table::new(leases, family, Rooms::of(dir)),
+        table: Table::new(leases, family, rooms),
+        errands: Errands::new(dirs.clone(), rules.clone()),
+        under_way: Vec::new(),
+        dirs,
+        rules,
+        read,
         agent: None,
         agents: 0,
         events,
@@ -117,7 +156,7 @@ pub(super) fn is_served(dir: &Path) -> io::Result<bool> {
     };
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(false),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(true),
         Err(why) => Err(why.into()),
     }
 }
@@ -125,26 +164,51 @@ pub(super) fn is_served(dir: &Path) -> io::Result<bool> {
 fn lock(dir: &Path) -> Result<fs::File, SupervisorError> {
     let path = dir.join(LOCK);
     let named = path.display().to_string();
-    let file = fs::File::create(&path)
-        .map_err(|why| SupervisorError::Folder { path: named.clone(), why })?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(SupervisorError::Taken(dir.display().to_string()))
+    let failed = |why| SupervisorError::Folder { path: named.clone(), why };
+    let file = fs::File::create(&path).map_err(failed)?;
+    // Whoever could open it could lock it.
+    file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    let mut tries = 0;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            // An agent that looks whether it is locked holds it for a moment.
+            Err(Errno::WOULDBLOCK) if tries < LOCK_TRIES => tries += 1,
+            Err(Errno::WOULDBLOCK) => {
+                return Err(SupervisorError::Taken(dir.display().to_string()));
+            }
+            Err(why) => return Err(SupervisorError::Folder { path: named, why: why.into() }),
         }
-        Err(why) => Err(SupervisorError::Folder { path: named, why: why.into() }),
+        std::thread::sleep(LOCK_AGAIN);
     }
 }
 
 struct Serve {
     table: Table,
-    /// The agent in contact, and its number.
-    agent: Option<(u64, mpsc::Sender<Said>)>,
+    errands: Errands,
+    under_way: Vec<Errand>,
+    dirs: NodeDirs,
+    rules: Rules,
+    read: ReadRules,
+    agent: Option<Contact>,
     agents: u64,
     events: mpsc::Sender<Event>,
     running: JoinSet<()>,
     idle_since: Millis,
     ending: bool,
+}
+
+/// The agent in contact. Its connection ends with this.
+struct Contact {
+    number: u64,
+    said: mpsc::Sender<Said>,
+    carried: [AbortHandle; 2],
+}
+
+impl Drop for Contact {
+    fn drop(&mut self) {
+        self.carried.iter().for_each(AbortHandle::abort);
+    }
 }
 
 impl Serve {
@@ -192,38 +256,50 @@ impl Serve {
 
     /// A newer agent takes the place of an older one, which may be dead or hang.
     fn greet(&mut self, stream: UnixStream) {
+        if !self.knows(&stream) {
+            return;
+        }
+        match (self.read)() {
+            Ok(rules) if rules.owner == self.rules.owner => {
+                self.errands.renew(&rules);
+                self.rules = rules;
+            }
+            Ok(_) => eprintln!("assay: `user` was changed: it holds from this supervisor's end on"),
+            Err(why) => eprintln!("assay: settings are not read anew: {why}"),
+        }
         self.agents += 1;
         let agent = self.agents;
         let (mut input, mut output) = stream.into_split();
         let (said, mut outbox) = mpsc::channel::<Said>(SAID_AHEAD);
         let events = self.events.clone();
-        self.running.spawn(async move {
+        let writing = self.running.spawn(async move {
             while let Some(message) = outbox.recv().await {
                 if wire::write(&mut output, &message).await.is_err() {
                     return;
                 }
             }
         });
-        self.running.spawn(async move {
-            while let Ok(Some(ask)) = wire::read(&mut input).await {
-                if events.send(Event::Asked { agent, ask }).await.is_err() {
+        let ahead = Arc::new(Semaphore::new(ASKED_AHEAD));
+        let reading = self.running.spawn(async move {
+            while let Ok(room) = Arc::clone(&ahead).acquire_owned().await
+                && let Ok(Some(ask)) = wire::read(&mut input).await
+            {
+                if events.send(Event::Asked { agent, ask, room }).await.is_err() {
                     return;
                 }
             }
             let _ = events.send(Event::Left { agent }).await;
         });
-        self.agent = Some((agent, said));
+        self.agent = Some(Contact { number: agent, said, carried: [reading, writing] });
     }
 
     fn take(&mut self, event: Event) {
-        let current = self.agent.as_ref().map(|(agent, _)| *agent);
+        let current = self.agent.as_ref().map(|agent| agent.number);
         let mut said = Vec::new();
         match event {
-            Event::Asked { agent, ask } if current == Some(agent) => {
-                self.ending |= ask == Ask::End;
-                for born in self.table.obey(ask, &mut said) {
-                    self.watch(born);
-                }
+            Event::Asked { agent, ask, room } if current == Some(agent) => {
+                self.asked(ask, &mut said);
+                drop(room);
             }
             Event::Left { agent } if current == Some(agent) => self.agent = None,
             // From an agent whose place was taken.
@@ -236,15 +312,105 @@ impl Serve {
             Event::Drifted { lease, rank, drift: Drift { name, asked, found } } => {
                 said.push(Said::Drifted { lease, rank, name, asked, found });
             }
-            Event::RoomLeft { lease } => self.table.left(lease, &mut said),
+            Event::RoomLeft { lease } => {
+                if let Some(owner) = self.table.left(lease, &mut said) {
+                    self.hand_back(lease, owner);
+                }
+            }
+            Event::Returned { lease, why } => {
+                said.extend(why.map(|why| Said::NotConfined { lease, why }));
+                self.table.returned(lease, &mut said);
+            }
+            Event::Done { errand, said: done } => {
+                let at = self.under_way.iter().position(|it| *it == errand);
+                at.map(|at| self.under_way.swap_remove(at));
+                self.table.help(self.under_way.contains(&Errand::Image));
+                said.extend(done.map(|said| *said));
+            }
         }
         self.say(said);
     }
 
+    fn asked(&mut self, mut ask: Ask, said: &mut Vec<Said>) {
+        self.ending |= ask == Ask::End;
+        match ask {
+            Ask::LayOut { image } if self.under_way.len() >= UNDER_WAY_MAX => {
+                let detail = format!("{UNDER_WAY_MAX} errands are under way at the supervisor");
+                said.push(Said::LaidOut { image, laid: Err(EndCause::Prepare { detail }) });
+            }
+            Ask::LayOut { image } if guard::well_formed(&image).is_err() => {
+                let detail = "no text says this name of an image".to_owned();
+                said.push(Said::LaidOut { image, laid: Err(EndCause::Prepare { detail }) });
+            }
+            Ask::LayOut { image } => {
+                let errands = self.errands.clone();
+                self.run_errand(Errand::Image, errands.lay_out(image));
+            }
+            // The agent asks again.
+            Ask::Look { .. } if self.under_way.contains(&Errand::Look) => {}
+            Ask::Look { ranks } => {
+                let errands = self.errands.clone();
+                self.run_errand(Errand::Look, errands.look(ranks));
+            }
+            Ask::Note { lease, rank, text, dump } => {
+                if self.table.is_running(lease) {
+                    let errands = self.errands.clone();
+                    self.run_errand(Errand::Note, errands.note(lease, rank, text, dump));
+                }
+            }
+            _ => {
+                let checked = self.rules.check(&self.dirs, self.errands.images(), &mut ask);
+                let born = match checked {
+                    Ok(()) => self.table.obey(ask, said),
+                    Err(why) => return self.table.refuse(&ask, &why, said),
+                };
+                for born in born {
+                    self.watch(born);
+                }
+            }
+        }
+    }
+
+    fn run_errand(&mut self, errand: Errand, work: impl Future<Output = Said> + Send + 'static) {
+        if self.under_way.len() >= UNDER_WAY_MAX {
+            return;
+        }
+        self.under_way.push(errand);
+        self.table.help(self.under_way.contains(&Errand::Image));
+        let events = self.events.clone();
+        self.running.spawn(async move {
+            // One that fails in an unforeseen way is over, too.
+            let said = tokio::spawn(work).await.ok().map(Box::new);
+            let _ = events.send(Event::Done { errand, said }).await;
+        });
+    }
+
+    /// Hands a lease's folders back to the agent: not on the loop's thread, for they may be large.
+    fn hand_back(&mut self, lease: LeaseId, owner: hand::Owner) {
+        let (events, dirs) = (self.events.clone(), self.dirs.clone());
+        self.running.spawn(async move {
+            let back = move || hand::back(&dirs, &dirs.lease(lease), owner);
+            let back = tokio::task::spawn_blocking(back).await;
+            let why = match back {
+                Ok(Ok(())) => None,
+                Ok(Err(why)) => Some(why.to_string()),
+                Err(why) => Some(why.to_string()),
+            };
+            let why = why.map(|why| format!("what its tasks left cannot be handed back: {why}"));
+            let _ = events.send(Event::Returned { lease, why }).await;
+        });
+    }
+
+    /// Whether the agent at the other end is one that is served.
+    fn knows(&self, stream: &UnixStream) -> bool {
+        let Some(owner) = self.rules.owner else { return true };
+        stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == owner.uid)
+    }
+
     fn say(&mut self, said: Vec<Said>) {
         for message in said {
-            let Some((_, agent)) = &self.agent else { return };
-            if agent.try_send(message).is_err() {
+            let Some(agent) = &self.agent else { return };
+            if agent.said.try_send(message).is_err() {
                 self.agent = None;
             }
         }
@@ -257,13 +423,12 @@ impl Serve {
         let (lease, pid, task) = match born {
             Born::Task { lease, pid, task } => (lease, pid, task),
             Born::Room { lease, pid } => return self.watch_room(lease, pid),
+            Born::Left { lease, owner } => return self.hand_back(lease, owner),
         };
         let rank = task.rank;
         let leases = self.table.leases_dir().to_owned();
         self.running.spawn(async move {
-            if let Ok(fd) = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)
-                && let Ok(fd) = readable(fd)
-            {
+            if let Some(fd) = end_of(pid).await {
                 // Both arms are cancel-safe: readiness stays, and looking changes nothing.
                 tokio::select! {
                     _ = fd.readable() => {}
@@ -274,16 +439,12 @@ impl Serve {
             let _ = events.send(Event::Ended { lease, rank }).await;
         });
     }
-}
 
-impl Serve {
     /// Waits for the end of a room's first process, which is the last of the room to end.
     fn watch_room(&mut self, lease: LeaseId, pid: Pid) {
         let events = self.events.clone();
         self.running.spawn(async move {
-            if let Ok(fd) = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)
-                && let Ok(fd) = readable(fd)
-            {
+            if let Some(fd) = end_of(pid).await {
                 let _ = fd.readable().await;
             }
             let _ = events.send(Event::RoomLeft { lease }).await;
@@ -291,105 +452,19 @@ impl Serve {
     }
 }
 
-/// Tells what is in force in a task: at its start and, while it runs, what it has changed since.
-async fn look_after(
-    leases: &Path,
-    lease: LeaseId,
-    pid: Pid,
-    task: &TaskCommand,
-    events: &mpsc::Sender<Event>,
-) {
-    let rank = task.rank;
-    let tell = |observed| Event::Observed { lease, rank, observed: Box::new(observed) };
-    match at_the_start(pid, task).await {
-        InForce::Unknown => {}
-        InForce::AsAsked => {
-            let _ = events.send(tell(observe::as_asked(task))).await;
+/// Readable once a process has ended; none when it has been waited for already. While no more files
+/// can be opened it is tried again: what is not watched must not count as ended.
+async fn end_of(pid: Pid) -> Option<AsyncFd<OwnedFd>> {
+    loop {
+        match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+            Err(Errno::SRCH) => return None,
+            Ok(fd) => {
+                if let Ok(fd) = readable(fd) {
+                    return Some(fd);
+                }
+            }
+            Err(_) => {}
         }
-        InForce::Differs(why) => {
-            let _ = events.send(Event::Differs { lease, rank, why }).await;
-            return;
-        }
-    }
-    let mut known = None;
-    let last = LATER[LATER.len() - 1];
-    for pause in LATER.into_iter().chain(std::iter::repeat(last)) {
-        tokio::time::sleep(pause).await;
-        let (leases, task) = (leases.to_owned(), task.clone());
-        let number = pid.as_raw_nonzero().get();
-        // All processes of the machine are looked at: not on the loop's thread.
-        let look = move || (observe::look(number), observe::drift(&leases, lease, &task));
-        let Ok((observed, drift)) = tokio::task::spawn_blocking(look).await else { return };
-        let drift = drift.or_else(|| observed.as_ref().and_then(observe::umask));
-        if observed.is_some() && observed != known {
-            known.clone_from(&observed);
-            let _ = events.send(tell(observed.unwrap_or_default())).await;
-        }
-        if let Some(drift) = drift {
-            let _ = events.send(Event::Drifted { lease, rank, drift }).await;
-            return;
-        }
-    }
-}
-
-/// The task's variables beside what was asked, once they are whole.
-///
-/// The kernel shows a program that has just begun, or is about to end, in part.
-async fn at_the_start(pid: Pid, task: &TaskCommand) -> InForce {
-    let mut found = InForce::Unknown;
-    for pause in LOOKS {
-        tokio::time::sleep(pause).await;
-        let (number, task) = (pid.as_raw_nonzero().get(), task.clone());
-        // To read a process's variables waits for a lock of its memory, which a fork bomb that is out
-        // of processor time holds for minutes: not on the loop's thread.
-        let look = tokio::task::spawn_blocking(move || spawn::in_force(number, &task));
-        let Ok(now) = look.await else { return found };
-        found = now;
-        if found == InForce::AsAsked {
-            break;
-        }
-    }
-    found
-}
-
-/// A descriptor that the event loop watches.
-#[expect(deprecated, reason = "sound for a descriptor that is owned; its successor is unsafe")]
-fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(fd)
-}
-
-/// Fires at an instant of the boot-time clock, also if the machine slept meanwhile.
-struct Timer {
-    fd: AsyncFd<OwnedFd>,
-    set: Option<Millis>,
-}
-
-impl Timer {
-    fn new() -> io::Result<Self> {
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let fd = timerfd_create(TimerfdClockId::Boottime, flags)?;
-        Ok(Self { fd: readable(fd)?, set: None })
-    }
-
-    fn set(&mut self, at: Option<Millis>) {
-        if self.set == at {
-            return;
-        }
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // All zero would disarm it: an instant in the past is one that is over.
-        let value = at.map_or(zero, |at| clock::timespec(at.plus(Millis(u64::from(at.0 == 0)))));
-        let spec = Itimerspec { it_interval: zero, it_value: value };
-        timerfd_settime(self.fd.get_ref(), TimerfdTimerFlags::ABSTIME, &spec)
-            .expect("a valid instant on an open timer is accepted");
-        self.set = at;
-    }
-
-    async fn fired(&mut self) {
-        if let Ok(mut ready) = self.fd.readable().await {
-            let mut count = [0; 8];
-            let _ = rustix::io::read(self.fd.get_ref(), &mut count);
-            ready.clear_ready();
-            self.set = None;
-        }
+        tokio::time::sleep(WATCH_AGAIN).await;
     }
 }

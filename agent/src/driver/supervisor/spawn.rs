@@ -1,6 +1,6 @@
 //! Starts one task exactly as asked and reads back what is in force.
 
-use super::wire::TaskCommand;
+use super::{hand, wire::TaskCommand};
 use crate::driver::sandbox::{Program, Room};
 use domain::contract;
 use rustix::{
@@ -9,9 +9,10 @@ use rustix::{
 };
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
     os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
     process::{Command, ExitStatus, Stdio},
 };
 
@@ -49,8 +50,7 @@ fn named(what: &str, path: &str, why: &io::Error) -> io::Error {
 }
 
 fn log(task: &TaskCommand) -> io::Result<File> {
-    let mut open = OpenOptions::new();
-    open.create(true).append(true).open(&task.log).map_err(|why| named("log", &task.log, &why))
+    hand::log(Path::new(&task.log)).map_err(|why| named("log", &task.log, &why))
 }
 
 fn command(task: &TaskCommand, log: File) -> io::Result<Command> {

@@ -1,10 +1,12 @@
 //! The supervisor's own record: every lease with its tasks, and what time does to it.
 
 use super::{
+    entry::{Entry, Task, running, runs},
     family::Family,
+    hand::Owner,
     rooms::{self, Rooms},
     spawn, stray,
-    wire::{Ask, LeaseView, Said, TaskCommand, TaskView},
+    wire::{Ask, Said, TaskCommand},
 };
 use crate::{
     driver::{
@@ -16,10 +18,9 @@ use crate::{
 use domain::{LeaseId, Millis, observed::Observed};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
-    collections::BTreeMap,
-    os::unix::process::ExitStatusExt,
+    collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
-    process::ExitStatus,
 };
 
 /// Time between two looks for processes that left their group, while a lease is being killed.
@@ -31,38 +32,8 @@ pub(super) struct Table {
     family: Family,
     leases: BTreeMap<LeaseId, Entry>,
     rooms: Rooms,
-}
-
-struct Entry {
-    started: Millis,
-    started_wall: Millis,
-    deadline: Option<Millis>,
-    tasks: BTreeMap<u32, Task>,
-    killing: Option<Killing>,
-    /// The walls around its tasks, until nothing runs within them any more.
-    room: Option<Room>,
-    /// The limit that ended it.
-    over: Option<Exit>,
-    /// What is told once nothing runs within its walls: the end of its last task.
-    held_back: Vec<Said>,
-    /// What was read from its tasks, by rank.
-    observed: BTreeMap<u32, Observed>,
-}
-
-/// A lease whose processes are being ended.
-#[derive(Clone, Copy)]
-struct Killing {
-    /// When SIGKILL follows; none once it was sent.
-    harder: Option<Millis>,
-    /// When to look again for what left its group.
-    look: Option<Millis>,
-    /// Whether [`Said::Killed`] is owed to the agent.
-    told: bool,
-}
-
-enum Task {
-    Running(Pid),
-    Ended(Exit, Millis),
+    /// Whether helpers of the supervisor's own run, which are nobody's tasks.
+    helped: bool,
 }
 
 /// What was just started and is to be watched.
@@ -71,16 +42,18 @@ pub(super) enum Born {
     Task { lease: LeaseId, pid: Pid, task: TaskCommand },
     /// The first process of a lease's room.
     Room { lease: LeaseId, pid: Pid },
+    /// Nothing, and what was given for it is to be handed back.
+    Left { lease: LeaseId, owner: Owner },
 }
 
 impl Table {
     pub(super) fn new(leases_dir: PathBuf, family: Family, rooms: Rooms) -> Self {
-        Self { leases_dir, family, leases: BTreeMap::new(), rooms }
+        Self { leases_dir, family, leases: BTreeMap::new(), rooms, helped: false }
     }
 
     /// Whether no task runs.
     pub(super) fn is_idle(&self) -> bool {
-        self.leases.values().all(|entry| !entry.runs() && entry.room.is_none())
+        !self.helped && self.leases.values().all(|entry| !entry.runs() && !entry.is_walled())
     }
 
     /// Obeys the agent. [`Ask::End`] is the caller's.
@@ -106,7 +79,7 @@ impl Table {
                 Vec::new()
             }
             Ask::Forget { lease } => {
-                let over = |entry: &Entry| !entry.runs() && entry.room.is_none();
+                let over = |entry: &Entry| !entry.runs() && !entry.is_walled();
                 if self.leases.get(&lease).is_some_and(over) {
                     self.leases.remove(&lease);
                 }
@@ -122,7 +95,34 @@ impl Table {
                 self.kill_all();
                 Vec::new()
             }
+            // Errands are the caller's.
+            Ask::LayOut { .. } | Ask::Look { .. } | Ask::Note { .. } => Vec::new(),
         }
+    }
+
+    /// Starts nothing of what was asked, and says so.
+    pub(super) fn refuse(&mut self, ask: &Ask, why: &str, said: &mut Vec<Said>) {
+        let (Ask::Start { lease, deadline, tasks }
+        | Ask::Confine { lease, deadline, tasks, .. }
+        | Ask::Contain { lease, deadline, tasks, .. }) = ask
+        else {
+            return;
+        };
+        let entry = self.leases.entry(*lease).or_insert_with(|| Entry::new(*deadline));
+        if entry.tasks.is_empty() {
+            entry.all_ended(tasks);
+            said.push(Said::NotConfined { lease: *lease, why: why.to_owned() });
+        }
+    }
+
+    /// Says whether helpers of the supervisor's own run.
+    pub(super) fn help(&mut self, helped: bool) {
+        self.helped = helped;
+    }
+
+    /// Whether a task of a lease runs.
+    pub(super) fn is_running(&self, lease: LeaseId) -> bool {
+        self.leases.get(&lease).is_some_and(Entry::runs)
     }
 
     /// Starts what the lease does not have yet: a repeated request starts nothing twice.
@@ -136,8 +136,9 @@ impl Table {
     ) -> Vec<Born> {
         let entry = self.leases.entry(lease).or_insert_with(|| Entry::new(deadline));
         let mut born = Vec::new();
-        let first = entry.tasks.is_empty() && entry.killing.is_none();
+        let first = entry.tasks.is_empty() && entry.killing.is_none() && !entry.was_walled;
         if let Some((walls, image)) = walls.filter(|_| first) {
+            entry.was_walled = true;
             match self.rooms.build(lease, walls, image, tasks) {
                 Ok(room) => {
                     born.push(Born::Room { lease, pid: room.pid() });
@@ -146,18 +147,28 @@ impl Table {
                 Err(why) => {
                     entry.all_ended(tasks);
                     said.push(Said::NotConfined { lease, why: why.to_string() });
+                    if let Some(owner) = self.rooms.owner() {
+                        // They may be the tasks' in part.
+                        entry.returning = true;
+                        born.push(Born::Left { lease, owner });
+                    }
                 }
             }
         }
+        let mut late = false;
         for task in tasks {
             let rank = task.rank;
             if entry.tasks.contains_key(&rank) || entry.killing.is_some() {
                 continue;
             }
-            let spawned = match &entry.room {
-                Some(room) => spawn::spawn_in(room, task),
-                None => spawn::spawn(task),
+            let spawned = match (&entry.room, walls) {
+                // One that hung may mean that the next one does.
+                _ if late => Err(io::ErrorKind::TimedOut.into()),
+                (Some(room), _) => spawn::spawn_in(room, task),
+                (None, None) if self.rooms.owner().is_none() => spawn::spawn(task),
+                (None, _) => Err(io::Error::other("the walls of its lease are gone")),
             };
+            late |= spawned.as_ref().is_err_and(|why| why.kind() == io::ErrorKind::TimedOut);
             let why = match spawned {
                 Ok(pid) => {
                     let number = pid.as_raw_nonzero().get().unsigned_abs();
@@ -221,6 +232,9 @@ impl Table {
     /// Whether all that descends from the supervisor belongs to leases that run. What does not is
     /// ended where none runs: then it is nobody's helper.
     fn is_alone(&self) -> bool {
+        if self.helped {
+            return false;
+        }
         let known = self.known();
         let alone = self.family.others(&known).is_some_and(|others| others.is_empty());
         if !alone && known.is_empty() {
@@ -238,12 +252,25 @@ impl Table {
         self.leases.values().flat_map(of).collect()
     }
 
-    /// Nothing runs within a lease's walls any more.
-    pub(super) fn left(&mut self, lease: LeaseId, said: &mut Vec<Said>) {
-        let Some(entry) = self.leases.get_mut(&lease) else { return };
+    /// Nothing runs within a lease's walls any more. To whom what its tasks left is to be handed
+    /// back first; else it is over.
+    pub(super) fn left(&mut self, lease: LeaseId, said: &mut Vec<Said>) -> Option<Owner> {
+        let entry = self.leases.get_mut(&lease)?;
         if let Some(room) = entry.room.take() {
             self.rooms.clear(&room);
         }
+        let owner = self.rooms.owner();
+        entry.returning = owner.is_some();
+        if owner.is_none() {
+            self.returned(lease, said);
+        }
+        owner
+    }
+
+    /// What a lease's tasks left is the agent's.
+    pub(super) fn returned(&mut self, lease: LeaseId, said: &mut Vec<Said>) {
+        let Some(entry) = self.leases.get_mut(&lease) else { return };
+        entry.returning = false;
         let mut told = std::mem::take(&mut entry.held_back);
         let is_alone = self.is_alone();
         for said in &mut told {
@@ -309,12 +336,17 @@ impl Table {
             let killing = leases.get(&lease).and_then(|entry| entry.killing);
             killing.is_some_and(|it| it.look.is_some_and(|at| at <= now))
         };
-        let had = stray::kill(&self.leases_dir, due);
+        // Where all tasks have walls, nothing strays; and to look waits for locks that the agent holds.
+        let had = match self.rooms.owner() {
+            None => stray::kill(&self.leases_dir, due),
+            Some(_) => BTreeSet::new(),
+        };
         let all: Vec<_> = leases.keys().copied().filter(|lease| due(*lease)).collect();
         for lease in all {
             let Some(entry) = self.leases.get_mut(&lease) else { continue };
+            let walled = entry.is_walled();
             let Some(killing) = &mut entry.killing else { continue };
-            if had.contains(&lease) || entry.room.is_some() {
+            if had.contains(&lease) || walled {
                 killing.look = Some(now.plus(SWEEP_AGAIN));
                 continue;
             }
@@ -327,9 +359,11 @@ impl Table {
 
     /// Kills what belongs to no lease that runs: it left its group and outlived its task.
     pub(super) fn sweep_ended(&self) {
-        stray::kill(&self.leases_dir, |lease| {
-            self.leases.get(&lease).is_none_or(|entry| !entry.runs())
-        });
+        if self.rooms.owner().is_none() {
+            stray::kill(&self.leases_dir, |lease| {
+                self.leases.get(&lease).is_none_or(|entry| !entry.runs())
+            });
+        }
         // While tasks run, what has no mark may be a helper of theirs; but what ended is read.
         self.is_alone();
     }
@@ -342,125 +376,5 @@ impl Table {
             killing.chain(deadline).min()
         };
         self.leases.values().filter_map(due).min()
-    }
-}
-
-impl Entry {
-    fn new(deadline: Option<Millis>) -> Self {
-        Self {
-            started: clock::boot_now(),
-            started_wall: clock::wall_now(),
-            deadline,
-            tasks: BTreeMap::new(),
-            killing: None,
-            room: None,
-            over: None,
-            held_back: Vec::new(),
-            observed: BTreeMap::new(),
-        }
-    }
-
-    /// None of the tasks was started: their code is that of a shell that found no program.
-    fn all_ended(&mut self, tasks: &[TaskCommand]) {
-        let ended =
-            |task: &TaskCommand| (task.rank, Task::Ended(Exit::Code(127), clock::wall_now()));
-        self.tasks.extend(tasks.iter().map(ended));
-    }
-
-    /// What a task's end says, given what was done to its lease.
-    fn meaning(&mut self, status: ExitStatus) -> Exit {
-        let exit = exit(status);
-        if self.over.is_none() && self.killing.is_none() && exit != Exit::Code(0) {
-            self.over = self.room.as_ref().and_then(rooms::breach);
-        }
-        match (self.over, self.killing) {
-            (Some(over), _) => over,
-            (None, Some(_)) => Exit::Killed,
-            (None, None) => exit,
-        }
-    }
-
-    /// Once no task runs, nothing is to run within its walls.
-    fn close_if_done(&mut self) {
-        if let Some(room) = self.room.as_ref().filter(|_| !self.tasks.values().any(runs)) {
-            room.end();
-        }
-    }
-
-    fn runs(&self) -> bool {
-        self.tasks.values().any(runs)
-    }
-
-    fn signal(&self, signal: Signal) {
-        for task in self.tasks.values() {
-            if let Task::Running(pid) = task {
-                // Not yet read, so the number is still its own; an ended group is no fault.
-                let _ = kill_process_group(*pid, signal);
-            }
-        }
-        if signal == Signal::KILL
-            && let Some(room) = &self.room
-        {
-            room.end();
-        }
-    }
-
-    /// Begins to end the lease, or goes on harder if that was begun more gently.
-    fn kill(&mut self, grace: Millis, now: Millis, told: bool) {
-        let at_once = grace == Millis(0);
-        self.signal(if at_once { Signal::KILL } else { Signal::TERM });
-        let before = self.killing;
-        let later = now.plus(grace);
-        let harder = before.map_or(Some(later), |it| it.harder.map(|at| at.min(later)));
-        self.killing = Some(Killing {
-            harder: harder.filter(|_| !at_once),
-            look: Some(Millis(0)).filter(|_| !self.runs()),
-            told: told || before.is_some_and(|it| it.told),
-        });
-    }
-
-    /// What was read from its tasks, told again.
-    fn told(&self, lease: LeaseId) -> Vec<Said> {
-        let all = self.observed.iter();
-        all.map(|(rank, observed)| (*rank, observed.clone()))
-            .map(|(rank, observed)| Said::Observed { lease, rank, observed })
-            .collect()
-    }
-
-    fn view(&self, lease: LeaseId) -> LeaseView {
-        let tasks = self.tasks.iter().map(|(rank, task)| TaskView {
-            rank: *rank,
-            exit: match task {
-                Task::Running(_) => None,
-                Task::Ended(exit, at) => Some((*exit, *at)),
-            },
-        });
-        LeaseView {
-            lease,
-            started: self.started,
-            started_wall: self.started_wall,
-            deadline: self.deadline,
-            tasks: tasks.collect(),
-        }
-    }
-}
-
-/// The process of a task that has not ended.
-fn running(task: &Task) -> Option<Pid> {
-    match task {
-        Task::Running(pid) => Some(*pid),
-        Task::Ended(..) => None,
-    }
-}
-
-fn runs(task: &Task) -> bool {
-    matches!(task, Task::Running(_))
-}
-
-fn exit(status: ExitStatus) -> Exit {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        (None, None) => Exit::Code(-1),
     }
 }

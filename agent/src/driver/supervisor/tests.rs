@@ -1,6 +1,6 @@
 //! The supervisor with real processes.
 
-use super::{Ask, Client, Said, TaskCommand, serve};
+use super::{Ask, Client, Rules, Said, TaskCommand, serve};
 use crate::{driver::clock, machine::Exit};
 use domain::{LeaseId, Millis};
 use std::{
@@ -37,7 +37,10 @@ async fn connect(dir: &Path) -> Client {
 async fn bench() -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().to_owned();
-    let serving = tokio::spawn(async move { serve(&folder).await.unwrap() });
+    let serving =
+        tokio::spawn(
+            async move { serve(&folder, Box::new(|| Ok(Rules::default()))).await.unwrap() },
+        );
     let client = connect(dir.path()).await;
     Bench { dir, client, _serving: Some(serving) }
 }
@@ -236,7 +239,7 @@ async fn what_a_task_leaves_behind_in_its_group_ends_with_it() {
 #[test]
 fn process() {
     if let Ok(dir) = std::env::var("ASSAY_TEST_SUPERVISOR") {
-        super::run(Path::new(&dir)).unwrap();
+        super::run(Path::new(&dir), Box::new(|| Ok(Rules::default()))).unwrap();
     }
 }
 
@@ -288,13 +291,32 @@ async fn a_new_supervisor_ends_what_a_dead_one_left_and_both_set_the_umask() {
 }
 
 #[tokio::test]
+async fn a_look_whether_a_folder_is_served_keeps_no_supervisor_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = fs::File::create(dir.path().join("supervisor.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockShared).unwrap();
+    let looked = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(30));
+        drop(lock);
+    });
+    let folder = dir.path().to_owned();
+    let rules = Box::new(|| Ok(Rules::default()));
+    let serving = tokio::spawn(async move { serve(&folder, rules).await });
+    let mut client = connect(dir.path()).await;
+    looked.join().unwrap();
+    client.writer.ask(&Ask::End).await.unwrap();
+    client.writer.flush().await.unwrap();
+    assert!(serving.await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn a_supervisor_of_another_release_is_told_apart_and_left_alone() {
     let mut bench = bench().await;
     fs::write(bench.file("supervisor.version"), "7\n").unwrap();
     let never = [String::from("/bin/false")];
     let Err(fault) = Client::ensure(bench.dir.path(), &never).await else { panic!("connected") };
     let said = fault.to_string();
-    assert!(said.contains("speaks version 7, this agent 1"), "{said}");
+    assert!(said.contains("speaks version 7, this agent 2"), "{said}");
     assert!(said.contains("drain the node"), "{said}");
     // It still serves whoever speaks its version.
     bench.client.writer.ask(&Ask::List).await.unwrap();

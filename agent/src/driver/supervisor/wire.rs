@@ -5,7 +5,7 @@ use crate::{
     machine::Exit,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
-use domain::{LeaseId, Millis, observed::Observed};
+use domain::{LeaseId, Millis, image::ImageRef, job::EndCause, observed::Observed};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -17,23 +17,31 @@ const MESSAGE_MAX: usize = 64 << 20;
 
 /// The version of what is said here. To be raised with every change of a message: a supervisor
 /// outlives the agent that started it, and so meets agents of other releases.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The file, beside the socket, in which a supervisor says its version.
 fn version_file(dir: &Path) -> PathBuf {
     dir.join("supervisor.version")
 }
 
-/// Says this build's version to agents, before they can connect.
-pub(super) fn write_version(dir: &Path) -> io::Result<()> {
-    std::fs::write(version_file(dir), format!("{VERSION}\n"))
+/// Says this build's version to agents, and the user of agents that it serves where that is another
+/// one, before they can connect.
+pub(super) fn write_version(dir: &Path, owner: Option<u32>) -> io::Result<()> {
+    let owner = owner.map(|uid| format!(" {uid}")).unwrap_or_default();
+    std::fs::write(version_file(dir), format!("{VERSION}{owner}\n"))
 }
 
-/// The version of the supervisor that serves `dir`. The first ones did not say it.
-pub(super) fn read_version(dir: &Path) -> io::Result<u32> {
+/// The version of the supervisor that serves `dir`, and the user of its agents; none before the
+/// first one has said it.
+pub(super) fn read_version(dir: &Path) -> io::Result<Option<(u32, Option<u32>)>> {
     match std::fs::read_to_string(version_file(dir)) {
-        Ok(text) => text.trim().parse().map_err(io::Error::other),
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(1),
+        Ok(text) => {
+            let (version, owner) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+            let owner = Some(owner).filter(|it| !it.is_empty()).map(str::parse).transpose();
+            let version = version.parse().map_err(io::Error::other)?;
+            Ok(Some((version, owner.map_err(io::Error::other)?)))
+        }
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(fault) => Err(fault),
     }
 }
@@ -115,6 +123,27 @@ pub enum Ask {
         walls: Walls,
         /// The root.
         image: Box<ImageRoot>,
+    },
+    /// Find or fetch an image and mount it. Answered by [`Said::LaidOut`].
+    LayOut {
+        /// The image.
+        image: ImageRef,
+    },
+    /// Look what ranks have done. Answered by [`Said::Looked`], unless a look is under way.
+    Look {
+        /// Each with its lease.
+        ranks: Vec<(LeaseId, u32)>,
+    },
+    /// Add to what a rank printed. Answered by [`Said::Noted`].
+    Note {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// What is added.
+        text: String,
+        /// Whether what its threads wait for is added, too.
+        dump: bool,
     },
 }
 
@@ -198,6 +227,29 @@ pub enum Said {
         asked: String,
         /// What is in force.
         found: String,
+    },
+    /// An image is laid out, or cannot be had.
+    LaidOut {
+        /// The image.
+        image: ImageRef,
+        /// [`LaidImage`](crate::driver::image::LaidImage), as JSON.
+        laid: Result<String, EndCause>,
+    },
+    /// What ranks have done so far.
+    Looked {
+        /// Each with its lease, a number that grows with what it writes, and its processor time.
+        ranks: Vec<(LeaseId, u32, u64, Millis)>,
+    },
+    /// Something was added to what a rank printed.
+    Noted {
+        /// The lease.
+        lease: LeaseId,
+        /// The rank.
+        rank: u32,
+        /// How many bytes, or why none.
+        added: Result<u64, String>,
+        /// What its threads wait for, where that was asked for.
+        dump: Option<String>,
     },
 }
 

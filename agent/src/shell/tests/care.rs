@@ -36,7 +36,7 @@ impl World {
 
     async fn watched(&self) -> (Agent, mpsc::Sender<News>) {
         let (tell, heard) = mpsc::channel(HEALTH_AHEAD);
-        let node = Node { inventory: inventory(), ward: self.ward(), heard, images: None };
+        let node = Node { inventory: inventory(), ward: self.ward(), heard, supervisor: None };
         (self.agent_on(node).await, tell)
     }
 }
@@ -188,6 +188,6 @@ async fn a_changed_machine_registers_anew_unless_an_index_in_use_means_another_g
 async fn a_damaged_record_of_sick_gpus_keeps_the_agent_from_offering_any() {
     let world = World::new().await;
     assert_eq!(world.ward().offers(&inventory()).gpus.len(), 2);
-    fs::write(world.dirs().root.join("health"), b"torn").unwrap();
+    fs::write(world.dirs().records().join("health"), b"torn").unwrap();
     assert!(Ward::open(&world.dirs(), &hardware()).is_err());
 }
