@@ -269,3 +269,20 @@ fn a_cluster_that_is_set_up_on_this_machine_says_how_it_is_started() {
     "#]]
     .assert_eq(&lines(&serde_json::from_slice(&output.stdout).unwrap()));
 }
+
+#[test]
+fn a_development_cluster_says_that_it_is_up_in_the_form_of_its_status() {
+    let _alone = harness::alone();
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(harness::ASSAY);
+    command.args(["--json", "dev", "--dir"]).arg(dir.path());
+    let mut dev = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let said = serde_json::Deserializer::from_reader(dev.stdout.take().unwrap());
+    let first = said.into_iter::<Value>().next();
+    let user = User { profile: dir.path().to_owned() };
+    let status = document(&user, &["cluster", "status"]);
+    harness::process::end(&mut dev);
+    let first = lines(&first.unwrap().unwrap());
+    assert_eq!(first.replace("dev/v1", "cluster/v1"), status);
+    assert!(first.contains("\"schema\": \"dev/v1\""), "{first}");
+}

@@ -6,7 +6,7 @@ use super::{
 };
 use domain::{
     Bytes, CpuMillis,
-    isolation::{ImageFacts, Isolation, NodeIsolation},
+    isolation::{ImageFacts, Isolation, Network, NodeIsolation},
     job::EndCause,
     lease::TaskPlace,
     link::WantedLease,
@@ -21,6 +21,15 @@ use std::{
 const DRIVER: &str = "/proc/driver/nvidia/gpus";
 /// Device files that every use of one of its GPUs takes.
 const SHARED: [&str; 3] = ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"];
+/// Where adapters of InfiniBand and RoCE have their device files, and where the kernel lists them:
+/// an agent with an account of its own reads no folder of devices.
+const FABRIC: &str = "/dev/infiniband/";
+const ADAPTERS: &str = "/sys/class/infiniband_verbs";
+/// What makes connections over them.
+const CONNECTIONS: &str = "rdma_cm";
+/// How an adapter's own device file begins. Those that manage the fabric (`umad`, `issm`) are
+/// nobody's. Source: linux/drivers/infiniband/core.
+const ADAPTER: &str = "uverbs";
 
 /// This node's rules.
 #[derive(Clone, Debug)]
@@ -63,12 +72,15 @@ impl House {
             0 => self.memory,
             asked => Bytes(asked),
         };
-        let devices = match isolation {
+        let mut devices = match isolation {
             // A container has them as their maker describes them.
             Isolation::Container => Vec::new(),
             Isolation::None | Isolation::Sandbox => devices(tasks, gpus, Path::new(DRIVER))
                 .map_err(|detail| EndCause::Sandbox { detail })?,
         };
+        if confinement.reaches() == Network::Host {
+            devices.extend(fabric(Path::new(ADAPTERS), Path::new(FABRIC)));
+        }
         Ok(Some(Walls {
             network: confinement.reaches(),
             memory,
@@ -78,9 +90,7 @@ impl House {
             readable: self.readable.clone(),
         }))
     }
-}
 
-impl House {
     /// The root that a lease's tasks are to have from an image, and the variables that their GPUs
     /// bring along.
     ///
@@ -151,13 +161,37 @@ pub fn root_of(laid: &LaidImage, devices: Vec<String>, edits: Edits) -> (ImageRo
     (root, edits.env)
 }
 
-/// Whether a device file is one of GPUs, by its name: what [`House::walls`] names is.
+/// Whether a device file is one of GPUs or of their network, by its name: what [`House::walls`]
+/// names is.
 #[must_use]
-pub fn is_gpus_file(path: &str) -> bool {
-    let number = path.strip_prefix("/dev/nvidia");
-    let numbered =
-        number.is_some_and(|it| !it.is_empty() && it.bytes().all(|b| b.is_ascii_digit()));
-    numbered || SHARED.contains(&path)
+pub fn may_be_handed_in(path: &str) -> bool {
+    let gpu = path.strip_prefix("/dev/nvidia").is_some_and(is_number);
+    gpu || SHARED.contains(&path) || is_fabrics(path)
+}
+
+/// Whether a device file is one of the network that GPUs of several nodes meet over.
+#[must_use]
+pub fn is_fabrics(path: &str) -> bool {
+    path.strip_prefix(FABRIC).is_some_and(is_fabrics_name)
+}
+
+fn is_fabrics_name(name: &str) -> bool {
+    name == CONNECTIONS || name.strip_prefix(ADAPTER).is_some_and(is_number)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The device files of the fast network, if the machine has one.
+fn fabric(adapters: &Path, devices: &Path) -> Vec<String> {
+    let all = fs::read_dir(adapters).into_iter().flatten().flatten();
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
+    let mut names: Vec<_> = all.filter_map(name).filter(|name| is_fabrics_name(name)).collect();
+    names.sort();
+    names.push(CONNECTIONS.to_owned());
+    let files = names.into_iter().map(|name| devices.join(name)).filter(|path| path.exists());
+    files.map(|path| path.display().to_string()).collect()
 }
 
 /// The device files of the tasks' GPUs, and of no others. None where no driver is loaded.
@@ -202,6 +236,33 @@ fn minors(driver: &Path) -> Vec<(String, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_handed_in_is_of_gpus_and_of_their_network_and_manages_neither() {
+        let (class, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["uverbs0", "uverbs10", "uverbs11", "abi_version"] {
+            fs::write(class.path().join(name), "").unwrap();
+        }
+        // The driver of the eleventh is gone, and its device file with it.
+        for name in ["uverbs0", "uverbs10", "rdma_cm", "umad0", "issm0"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let base = dir.path().display();
+        let expected = ["uverbs0", "uverbs10", "rdma_cm"].map(|it| format!("{base}/{it}"));
+        assert_eq!(fabric(class.path(), dir.path()), expected);
+        assert_eq!(fabric(Path::new("/none"), Path::new("/none")), [""; 0]);
+        let files = ["/dev/nvidia0", "/dev/nvidia-uvm", "/dev/infiniband/uverbs3"];
+        assert!(files.into_iter().all(may_be_handed_in));
+        let others = [
+            "/dev/sda",
+            "/dev/nvidia",
+            "/dev/nvidia-caps/nvidia-cap1",
+            "/dev/infiniband/umad0",
+            "/dev/infiniband/../sda",
+            "/dev/nvidia0/../mem",
+        ];
+        assert!(!others.into_iter().any(may_be_handed_in));
+    }
 
     #[test]
     fn a_task_sees_the_device_files_of_its_own_gpus_alone() {

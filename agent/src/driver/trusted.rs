@@ -22,7 +22,12 @@ pub fn check(path: &Path) -> Result<(), String> {
         let meta =
             statat(CWD, part, AtFlags::empty()).map_err(|why| failed(part, why.to_string()))?;
         if !is_roots(&meta, level) {
-            return Err(format!("`{}` may be changed by others than root", part.display()));
+            return Err(format!(
+                "`{}` may be changed by others than root, who acts upon `{}`: give it to root, and \
+                 take the right to write from its group and others",
+                part.display(),
+                path.display()
+            ));
         }
     }
     Ok(())

@@ -81,10 +81,19 @@ pub enum AgentError {
     /// The rights of root cannot be given up.
     #[error("user: {0}")]
     Least(#[from] LeastError),
+    /// The system refused something that every Linux grants.
+    #[error("agent cannot {what}: {why}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        why: io::Error,
+    },
     /// The supervisor is gone, and this process may not start another.
     #[error(
         "the supervisor is out of reach; an agent that has given up its rights cannot get to it again: \
-         start the agent again, or let its unit do so (Restart=always); tasks that run are taken over"
+         start the agent again, or let its unit do so (Restart=always); tasks that run are taken over. If \
+         it happens again and again, another agent serves the same folder"
     )]
     Bereft,
     /// A mailbox inside the agent is full.

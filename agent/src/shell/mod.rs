@@ -290,6 +290,11 @@ impl<B: Stores> Shell<B> {
                 tracing::error!(%lease, %why, "sandbox not built");
                 self.feed(Input::Faulted { lease, cause: EndCause::Sandbox { detail: why } });
             }
+            Heard::Said(Said::NotReturned { lease, why }) => {
+                tracing::error!(%lease, %why, "what tasks left is not handed back");
+                let detail = format!("what its tasks left cannot be taken over: {why}");
+                self.feed(Input::Faulted { lease, cause: EndCause::Seal { detail } });
+            }
             Heard::Said(Said::Exited { lease, rank, exit, ended, alone }) => {
                 if let Some(local) = self.leases.get_mut(&lease) {
                     local.alone = alone;

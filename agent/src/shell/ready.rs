@@ -3,6 +3,7 @@
 use super::{AgentError, Config, apart};
 use crate::driver::{
     dirs::NodeDirs,
+    image::CDI_FOLDERS,
     sandbox::{Account, Fence, become_account},
     supervisor::Client,
     trusted,
@@ -29,8 +30,8 @@ pub struct Ready {
 pub fn ready(config: Config) -> Result<Ready, AgentError> {
     let mut config = config.checked()?;
     let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let event_loop = event_loop
-        .map_err(|why| AgentError::Folder { path: config.dir.display().to_string(), why })?;
+    let event_loop =
+        event_loop.map_err(|why| AgentError::System { what: "start an event loop", why })?;
     // Where it only serves whoever started it, as `assay dev` does, the library is theirs to choose.
     let is_roots = geteuid().is_root() && config.isolation != Isolation::None;
     if let Some(library) = config.nvml.as_deref().filter(|_| is_roots) {
@@ -40,28 +41,28 @@ pub fn ready(config: Config) -> Result<Ready, AgentError> {
             remedy: "name a library that nobody but root may change",
         })?;
     }
+    let account = config.user.as_deref().map(Account::named).transpose()?;
+    // Before anything is moved: an earlier release may have to come back.
+    Client::check(&config.dir, account.as_ref().map(|account| account.uid))?;
     let dirs = NodeDirs { root: config.dir.clone() };
     adopt(&dirs)
         .map_err(|why| AgentError::Folder { path: dirs.root.display().to_string(), why })?;
     let isolation = event_loop.block_on(apart::isolation(&config))?;
-    let Some(user) = config.user.clone() else {
-        Client::check_owner(&config.dir, None)?;
+    let Some(account) = account else {
         return Ok(Ready { config, isolation, supervisor: None });
     };
-    let account = Account::named(&user)?;
-    Client::check_owner(&config.dir, Some(account.uid))?;
     let command = std::mem::take(&mut config.supervisor);
     let reached = event_loop.block_on(async {
         let (client, _) = Client::ensure(&config.dir, &command).await?;
         Ok::<_, AgentError>(client.into_std())
     });
-    let supervisor = reached?
-        .map_err(|why| AgentError::Folder { path: config.dir.display().to_string(), why })?;
+    let supervisor =
+        reached?.map_err(|why| AgentError::System { what: "keep its supervisor", why })?;
     drop(event_loop);
     // Before the fence, which keeps it from asking what its folders are.
     rustix::process::umask(Mode::from_raw_mode(domain::contract::UMASK));
     become_account(&account, &fence(&config))?;
-    tracing::info!(%user, "rights of root given up");
+    tracing::info!(user = account.name, "rights of root given up");
     Ok(Ready { config, isolation, supervisor: Some(supervisor) })
 }
 
@@ -83,7 +84,7 @@ fn fence(config: &Config) -> Fence {
     // Where it really stands: the name is a link on most systems.
     let library = config.nvml.as_deref().and_then(|path| path.canonicalize().ok());
     let devices = config.containers.cdi.clone();
-    let devices = devices.unwrap_or_else(|| ["/etc/cdi", "/var/run/cdi"].map(Into::into).into());
+    let devices = devices.unwrap_or_else(|| CDI_FOLDERS.map(Into::into).into());
     Fence {
         own: vec![dirs.leases(), dirs.cache(), dirs.pool(), dirs.records()],
         read: library.into_iter().chain(devices).collect(),

@@ -14,7 +14,10 @@ use crate::{
     output::Form,
     render::{job::Job, jobs::Jobs},
 };
-use domain::{ElementId, JobId, LeaseId, view::JobView};
+use domain::{
+    ElementId, JobId, LeaseId,
+    view::{DumpView, JobView},
+};
 use std::time::Duration;
 
 /// Time for which a line waits for other ranks to say the same.
@@ -231,12 +234,14 @@ async fn dump(context: &Context, element: ElementId, args: &user::Logs) -> Resul
     match context.output.form {
         Form::Text => context.output.bytes(&bytes)?,
         Form::Json | Form::JsonLines => {
-            let text = String::from_utf8_lossy(&bytes);
-            let document = serde_json::json!({ "dump": newest, "text": text });
-            context.output.document("dump", &document)?;
+            context.output.document("dump", &dump_document(newest, &bytes))?;
         }
     }
     Ok(Exit::Ok)
+}
+
+fn dump_document(of: &DumpView, bytes: &[u8]) -> serde_json::Value {
+    serde_json::json!({ "dump": of, "text": String::from_utf8_lossy(bytes) })
 }
 
 fn log_document(element: ElementId, piece: &LogPiece) -> serde_json::Value {
@@ -295,4 +300,37 @@ fn hear(fold: &mut Fold, piece: &LogPiece) -> Vec<String> {
 
 fn show_lines(context: &Context, lines: Vec<String>) -> Result<(), Fault> {
     lines.iter().try_for_each(|line| context.output.text(&format!("  {line}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{Bytes, Digest, Millis};
+    use expect_test::expect;
+
+    /// `logs --dump --json`: a rank hangs for minutes before there is one, so not on a real cluster.
+    #[test]
+    fn a_dump_keeps_its_form() {
+        let of = DumpView {
+            element: ElementId { job: JobId(7), index: Some(3) },
+            lease: LeaseId { index: 9, ordinal: 1 },
+            rank: 2,
+            dump: Digest::of(b"x"),
+            size: Bytes(11),
+            time: Millis(1_700_000_000_000),
+        };
+        expect![[r#"
+            {
+              "dump": {
+                "dump": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+                "element": "j7[3]",
+                "lease": "l9.1",
+                "rank": 2,
+                "size": 11,
+                "time": 1700000000000
+              },
+              "text": "thread 1 sh�"
+            }"#]]
+        .assert_eq(&serde_json::to_string_pretty(&dump_document(&of, b"thread 1 sh\xff")).unwrap());
+    }
 }

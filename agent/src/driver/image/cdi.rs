@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Where descriptions stand, those that win last. Source: SPEC.md.
-const FOLDERS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
+pub const FOLDERS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 /// What NVIDIA's tools call their devices.
 const GPU: &str = "nvidia.com/gpu";
 /// Longest description. Source: one of eight GPUs in 56 slices is 200 KiB.

@@ -9,7 +9,7 @@ mod podman;
 #[cfg(test)]
 mod tests;
 
-pub use cdi::{Cdi, CdiError, DeviceNode, Edits, Hook, MountPoint};
+pub use cdi::{Cdi, CdiError, DeviceNode, Edits, FOLDERS as CDI_FOLDERS, Hook, MountPoint};
 pub use error::ImageError;
 
 use domain::image::ImageRef;

@@ -37,6 +37,8 @@ pub struct Entry {
     pub uid: u32,
     /// What files it reaches.
     pub reach: RulesetCreated,
+    /// Whether it may lock all of its memory.
+    pub locks: bool,
     /// What calls it makes.
     pub filters: Arc<Vec<BpfProgram>>,
 }
@@ -55,13 +57,13 @@ pub const STEPS: [&str; 7] = [
 impl Entry {
     /// Takes every step; the one that failed, by its place, and why.
     pub fn step_in(self) -> Result<(), (u8, io::Error)> {
-        let Self { doors, init, spaces, cwd, uid, reach, filters } = self;
+        let Self { doors, init, spaces, cwd, uid, reach, locks, filters } = self;
         let step = |place: u8, done: io::Result<()>| done.map_err(|why| (place, why));
         let join = || doors.iter().try_for_each(|door| write(door, b"0").map(drop));
         step(0, join().map_err(Into::into))?;
         step(1, move_into_thread_name_spaces(init.as_fd(), spaces).map_err(Into::into))?;
         step(2, work_in(&cwd).map_err(Into::into))?;
-        step(3, limit().map_err(Into::into))?;
+        step(3, limit(locks).map_err(Into::into))?;
         step(4, become_user(uid).map_err(Into::into))?;
         step(5, reach.restrict_self().map(drop).map_err(io::Error::other))?;
         // The last filter refuses what loads the next one no more than what a task may do.
@@ -77,7 +79,15 @@ fn work_in(cwd: &CStr) -> rustix::io::Result<()> {
     fchdir(openat2(CWD, cwd, how, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?)
 }
 
-fn limit() -> rustix::io::Result<()> {
+fn limit(locks: bool) -> rustix::io::Result<()> {
+    if locks {
+        let all = Rlimit { current: None, maximum: None };
+        let granted = getrlimit(Resource::Memlock).maximum;
+        // Whoever cannot grant more than it has itself grants that.
+        setrlimit(Resource::Memlock, all).or_else(|_| {
+            setrlimit(Resource::Memlock, Rlimit { current: granted, maximum: granted })
+        })?;
+    }
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none)?;
     let most = getrlimit(Resource::Nofile).maximum.map_or(FILES, |most| most.min(FILES));

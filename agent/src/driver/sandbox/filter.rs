@@ -148,7 +148,8 @@ pub fn programs() -> Result<Vec<BpfProgram>, SandboxError> {
 /// The filters of agents: what no task may call, no other program, and no service of this machine:
 /// the right to look into every folder would lead to sockets that stand in folders for that reason.
 pub fn of_agents() -> Result<Vec<BpfProgram>, SandboxError> {
-    let mut all = refusing(&PROGRAMS, &SOCKETS[1..])?;
+    let sockets = SOCKETS.into_iter().filter(|kind| *kind != AF_UNIX).collect::<Vec<_>>();
+    let mut all = refusing(&PROGRAMS, &sockets)?;
     // One half of a pair reaches a service by its path, unless it is a stream.
     let mut pairs = Vec::new();
     for kind in [SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET, SOCK_DCCP] {

@@ -12,7 +12,7 @@ use super::{
     probe, reach,
     root::{Blueprint, DEVICES},
 };
-use crate::driver::{dirs::LeaseDirs, image::is_mounted};
+use crate::driver::{dirs::LeaseDirs, house::is_fabrics, image::is_mounted};
 use domain::{
     Digest, LeaseId,
     isolation::{ImageFacts, Network, SandboxFacts},
@@ -64,6 +64,9 @@ pub struct Room {
     own: File,
     filters: Arc<Vec<BpfProgram>>,
     limits: Limits,
+    /// Adapters write to memory of tasks by themselves, which is locked for that. The control group
+    /// counts it as any other.
+    locks: bool,
     image: Option<ImageFacts>,
 }
 
@@ -166,7 +169,8 @@ impl Host {
         };
         let (network, filters) = (walls.network, Arc::clone(&self.filters));
         let image = image.map(|image| image.facts.clone());
-        Ok(Room { init, group, uid, network, reach, own, filters, limits, image })
+        let locks = walls.devices.iter().any(|path| is_fabrics(path));
+        Ok(Room { init, group, uid, network, reach, own, filters, limits, locks, image })
     }
 
     /// The root that the tasks of a lease are to have.
@@ -304,6 +308,7 @@ impl Room {
             cwd: CString::new(cwd)?,
             uid: self.uid,
             reach: self.reach.try_clone()?,
+            locks: self.locks,
             filters: Arc::clone(&self.filters),
         };
         let group = self.group.cradle()?;

@@ -236,8 +236,17 @@ fn gpus() -> impl Iterator<Item = PathBuf> {
 }
 
 #[cfg(test)]
+#[expect(unsafe_code, reason = "what gives its rights up is a process of its own, made by fork")]
 mod tests {
     use super::*;
+    use std::{
+        os::unix::{
+            fs::{PermissionsExt, chown},
+            net::{UnixDatagram, UnixListener, UnixStream},
+        },
+        process::Command,
+        thread,
+    };
 
     const USERS: &str = "root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:/bin/sh\n\
                          assay:x:990:980::/nonexistent:/usr/sbin/nologin\nbroken:x:\n";
@@ -261,5 +270,68 @@ mod tests {
             false => matches!(fault, LeastError::NotRoot),
         };
         assert!(expected, "a test runs beside other threads: {fault}");
+    }
+
+    /// What a fenced agent tries: its name, whether it is to succeed, and whether it did.
+    fn tries(dir: &Path) -> Vec<(&'static str, bool, bool)> {
+        let (own, other) = (dir.join("own"), dir.join("other"));
+        let secret = fs::read_to_string(own.join("a/secret"));
+        vec![
+            ("read what tasks wrote for themselves alone", true, secret.is_ok()),
+            ("write to its folder", true, fs::write(own.join("b/new"), "x").is_ok()),
+            ("move a file within it", true, fs::rename(own.join("b/new"), own.join("new")).is_ok()),
+            ("read a library", true, fs::read("/etc/ld.so.cache").is_ok()),
+            ("start threads", true, thread::spawn(|| 1).join().is_ok()),
+            ("make a pair of streams", true, UnixStream::pair().is_ok()),
+            ("read the shadow file", false, fs::read("/etc/shadow").is_ok()),
+            ("read any other file", false, fs::read("/etc/passwd").is_ok()),
+            ("list root's folder", false, fs::read_dir("/root").is_ok()),
+            ("read beside its folder", false, fs::read(other.join("file")).is_ok()),
+            ("write beside its folder", false, fs::write(other.join("new"), "x").is_ok()),
+            ("move a file out", false, fs::rename(own.join("new"), other.join("new")).is_ok()),
+            ("reach a service", false, UnixStream::connect(other.join("socket")).is_ok()),
+            ("make a datagram socket", false, UnixDatagram::unbound().is_ok()),
+            ("make a pair of them", false, UnixDatagram::pair().is_ok()),
+            ("run a program", false, Command::new("/bin/true").status().is_ok()),
+            ("become root", false, rustix::thread::set_thread_uid(Uid::ROOT).is_ok()),
+        ]
+    }
+
+    #[test]
+    fn a_fenced_agent_does_its_work_and_nothing_else() {
+        assert!(rustix::process::geteuid().is_root(), "not enforced here: start it as root");
+        let dir = tempfile::tempdir().unwrap();
+        let (own, other) = (dir.path().join("own"), dir.path().join("other"));
+        for path in [own.join("a"), own.join("b"), other.clone()] {
+            fs::create_dir_all(path).unwrap();
+        }
+        fs::write(own.join("a/secret"), "weights").unwrap();
+        fs::write(other.join("file"), "").unwrap();
+        let _service = UnixListener::bind(other.join("socket")).unwrap();
+        for path in [other.clone(), other.join("file"), other.join("socket")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        fs::set_permissions(own.join("a/secret"), fs::Permissions::from_mode(0o600)).unwrap();
+        chown(own.join("a/secret"), Some(0x7000_0001), None).unwrap();
+        for path in [own.clone(), own.join("b")] {
+            chown(path, Some(1), Some(1)).unwrap();
+        }
+        let account = Account::among("daemon", "daemon:x:1:1::/:/bin/false", "").unwrap().unwrap();
+        let fence = Fence { own: vec![own.clone()], read: vec![] };
+        // SAFETY: the child has one thread, and ends without returning to the harness.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let fault = become_account(&account, &fence).err().map(|fault| fault.to_string());
+            let wrong = tries(dir.path()).into_iter().filter(|(_, wanted, done)| wanted != done);
+            let text: String = wrong.map(|(what, _, done)| format!("{what}: {done}\n")).collect();
+            let said = fs::write(own.join("said"), fault.unwrap_or_default() + &text);
+            // SAFETY: ends this process, and nothing else.
+            unsafe { libc::_exit(i32::from(said.is_err())) }
+        }
+        let pid = rustix::process::Pid::from_raw(child).unwrap();
+        let options = rustix::process::WaitOptions::empty();
+        let (_, status) = rustix::process::waitpid(Some(pid), options).unwrap().unwrap();
+        assert_eq!(status.exit_status(), Some(0));
+        assert_eq!(fs::read_to_string(own.join("said")).unwrap(), "");
     }
 }

@@ -60,7 +60,7 @@ pub struct Walls {
     pub cpu: CpuMillis,
     /// Processes and threads over all tasks.
     pub processes: u64,
-    /// Device files beside the usual ones: the tasks' GPUs.
+    /// Device files beside the usual ones: the tasks' GPUs, and the adapters of their network.
     pub devices: Vec<String>,
     /// Folders beside the system's that they may read.
     pub readable: Vec<String>,

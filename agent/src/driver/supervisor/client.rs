@@ -21,6 +21,8 @@ use tokio::{
 
 /// Looks for a supervisor that is starting.
 const TRIES: u32 = 500;
+/// The fewest, though the one that was started has ended.
+const TRIES_MIN: u32 = 50;
 /// Time between two looks.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 
@@ -38,7 +40,7 @@ pub enum ClientError {
         log: String,
     },
     /// The socket does not answer.
-    #[error("supervisor in `{dir}` does not answer: {why}")]
+    #[error("supervisor in `{dir}` does not answer: {why}; what it said is in its supervisor.log")]
     Connect {
         /// Its folder.
         dir: String,
@@ -98,14 +100,7 @@ impl Client {
     pub async fn connect(dir: &Path) -> Result<Self, ClientError> {
         let failed = |why| ClientError::Connect { dir: dir.display().to_string(), why };
         // Before anything is said: to connect takes the place of the agent that is served now.
-        let wanted = wire::VERSION;
-        if let Some((found, _)) = wire::read_version(dir).map_err(failed)?
-            && found != wanted
-            && serve::is_served(dir).map_err(failed)?
-        {
-            let dir = dir.display().to_string();
-            return Err(ClientError::Version { dir, found, wanted });
-        }
+        Self::check_version(dir)?;
         let socket = SocketPath::in_folder(dir).map_err(failed)?;
         let stream = UnixStream::connect(&socket.path).await.map_err(failed)?;
         Ok(Self::of(stream))
@@ -133,14 +128,28 @@ impl Client {
         Ok(Self::of(UnixStream::from_std(stream)?))
     }
 
-    /// Checks that the supervisor of `dir`, if there is one, is for agents of this user.
+    fn check_version(dir: &Path) -> Result<(), ClientError> {
+        let failed = |why| ClientError::Connect { dir: dir.display().to_string(), why };
+        let wanted = wire::VERSION;
+        match wire::read_version(dir).map_err(failed)? {
+            Some(found) if found != wanted && serve::is_served(dir).map_err(failed)? => {
+                let dir = dir.display().to_string();
+                Err(ClientError::Version { dir, found, wanted })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the supervisor of `dir`, if there is one, is of this release and for agents of
+    /// this user.
     ///
     /// # Errors
-    /// When it serves another one.
-    pub fn check_owner(dir: &Path, wanted: Option<u32>) -> Result<(), ClientError> {
+    /// When it is of another, or serves another one.
+    pub fn check(dir: &Path, wanted: Option<u32>) -> Result<(), ClientError> {
+        Self::check_version(dir)?;
         let name = dir.display().to_string();
         let failed = |why| ClientError::Connect { dir: name.clone(), why };
-        let Some((_, found)) = wire::read_version(dir).map_err(failed)? else { return Ok(()) };
+        let found = wire::read_owner(dir).map_err(failed)?;
         if found == wanted || !serve::is_served(dir).map_err(failed)? {
             return Ok(());
         }
@@ -167,11 +176,15 @@ impl Client {
             // None serves it.
             Err(_) => {}
         }
-        let child = start(dir, command)?;
+        let mut child = start(dir, command)?;
         let mut tries = 0;
         loop {
             match Self::connect(dir).await {
                 Ok(client) => return Ok((client, Some(child))),
+                // Ended: unless another one is about to serve, as it then says, that is all.
+                Err(fault) if matches!(child.try_wait(), Ok(Some(_))) && tries >= TRIES_MIN => {
+                    return Err(fault);
+                }
                 Err(fault) if tries == TRIES => return Err(fault),
                 Err(_) => tries += 1,
             }

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::driver::{
     dirs::NodeDirs,
-    house::{is_gpus_file, root_of},
-    image::{Cdi, Containers, Images},
+    house::{may_be_handed_in, root_of},
+    image::{Cdi, Containers, Edits, Images},
     sandbox::{ImageRoot, Walls},
 };
 use domain::{LeaseId, image::ImageRef};
@@ -70,9 +70,9 @@ impl Rules {
             return Err(format!("more than {DEVICES_MAX} device files"));
         }
         walls.readable.clone_from(&self.readable);
-        match walls.devices.iter().find(|path| !is_gpus_file(path)) {
+        match walls.devices.iter().find(|path| !may_be_handed_in(path)) {
             None => Ok(()),
-            Some(path) => Err(format!("`{path}` is no device file of a GPU")),
+            Some(path) => Err(format!("`{path}` is no device file of a GPU or its network")),
         }
     }
 
@@ -87,7 +87,7 @@ impl Rules {
         let laid = images.and_then(|images| images.known(name));
         let laid = laid.ok_or_else(|| format!("image `{name}` is not laid out"))?;
         let cdi = Cdi::read(self.containers.cdi.as_deref()).map_err(|why| why.to_string())?;
-        let mut edits = crate::driver::image::Edits::default();
+        let mut edits = Edits::default();
         for device in &asked.facts.devices {
             let more = cdi.named(device);
             edits.add(more.ok_or_else(|| format!("no description of `{device}` is here"))?);

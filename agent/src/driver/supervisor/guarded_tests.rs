@@ -2,7 +2,8 @@
 
 use super::{
     Ask, Client, Owner, Rules, Said, TaskCommand,
-    hand::{self, Taken, back, over, settle},
+    hand::{self, Taken, over},
+    hand_back::{back, settle},
     serve,
 };
 use crate::driver::{
@@ -17,7 +18,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Users that every Debian has: daemon, whom the agent is, and bin.
+/// A user that every Debian has: daemon.
 const AGENT: Owner = Owner { uid: 1, gid: 1 };
 const TASKS: u32 = 0x7000_0005;
 const LEASE: LeaseId = LeaseId { index: 3, ordinal: 0 };
@@ -149,6 +150,29 @@ fn what_is_nested_too_deep_is_removed_and_said() {
     fs::remove_dir_all(&lease.root).unwrap();
 }
 
+#[test]
+fn what_an_earlier_agent_had_is_the_agents_now() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = nodes(&root);
+    // As root, which is what agents without an account of their own are.
+    let (blob, kept) = (dirs.cache().join("ab/blob"), dirs.lease(LEASE));
+    for path in [blob.parent().unwrap(), &dirs.pool().join("7/out"), &dirs.records(), &kept.out()] {
+        fs::create_dir_all(path).unwrap();
+    }
+    fs::write(&blob, "weights").unwrap();
+    fs::write(dirs.records().join("boot"), "b").unwrap();
+    let all = [blob, dirs.pool().join("7/out"), dirs.records().join("boot"), kept.out()];
+    // Root, then daemon, then bin, then daemon again.
+    for uid in [AGENT.uid, 2, AGENT.uid] {
+        settle(&dirs, Owner { uid, gid: uid }).unwrap();
+        for path in &all {
+            assert_eq!(owner(path).0, uid, "{}", path.display());
+        }
+        fs::write(dirs.pool().join(format!("made-as-root-{uid}")), "").unwrap();
+    }
+    assert_eq!(owner(&dirs.pool().join("made-as-root-2")).0, AGENT.uid);
+}
+
 fn walls(devices: &[&str]) -> Walls {
     Walls {
         network: Network::None,
@@ -193,8 +217,8 @@ async fn ask(client: &mut Client, ask: &Ask) {
 async fn what_would_give_more_than_walls_allow_is_refused() {
     let Bench { root, lease } = bench();
     let (serving, mut client) = served(&root).await;
-    assert!(Client::check_owner(root.path(), Some(AGENT.uid)).is_ok());
-    let fault = Client::check_owner(root.path(), None).unwrap_err().to_string();
+    assert!(Client::check(root.path(), Some(AGENT.uid)).is_ok());
+    let fault = Client::check(root.path(), None).unwrap_err().to_string();
     assert!(fault.contains("serves user 1, this agent is to be its own user"), "{fault}");
     let socket = root.path().join("supervisor.sock").metadata().unwrap();
     assert_eq!((socket.uid(), socket.gid(), socket.mode() & 0o777), (0, AGENT.gid, 0o660));
@@ -214,7 +238,10 @@ async fn what_would_give_more_than_walls_allow_is_refused() {
             Ask::Confine { lease: id(23), deadline, tasks: vec![], walls: walls(&[]) },
             "a lease has tasks",
         ),
-        (confine(3, walls(&["/dev/sda"]), lease.log(0)), "`/dev/sda` is no device file of a GPU"),
+        (
+            confine(3, walls(&["/dev/sda"]), lease.log(0)),
+            "`/dev/sda` is no device file of a GPU or its network",
+        ),
     ];
     for (asked, expected) in asks {
         ask(&mut client, &asked).await;

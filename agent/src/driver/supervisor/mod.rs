@@ -10,6 +10,7 @@ mod errands;
 mod family;
 mod guard;
 pub(in crate::driver) mod hand;
+mod hand_back;
 mod look_after;
 mod observe;
 mod rooms;

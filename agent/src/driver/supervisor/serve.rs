@@ -5,7 +5,8 @@ use super::{
     errands::{Errands, UNDER_WAY_MAX},
     family::Family,
     guard::{self, Rules},
-    hand,
+    hand::{self, Owner},
+    hand_back,
     look_after::look_after,
     observe::Drift,
     rooms::Rooms,
@@ -43,8 +44,9 @@ pub const IDLE_END: Millis = Millis(60_000);
 pub const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// Time between two looks for limits that were reached by a task that goes on.
 const LIMITS: Duration = Duration::from_millis(250);
-/// Asks that wait for the loop, each as long as a message may be; and pauses while none can be watched.
+/// Asks that wait for the loop, each as long as a message may be.
 const ASKED_AHEAD: usize = 4;
+/// Pause while no process can be watched.
 const WATCH_AGAIN: Duration = Duration::from_millis(100);
 /// Messages that an agent may leave unread before it is dropped; it lists all when it is back.
 const SAID_AHEAD: usize = 8_192;
@@ -117,7 +119,7 @@ pub(super) async fn with(
     let rooms = Rooms::of(dir, owner);
     if let Some(owner) = owner {
         hand::files().map_err(|why| SupervisorError::System { what: "have files open", why })?;
-        hand::settle(&dirs, owner).map_err(|why| folder(dir, why))?;
+        hand_back::settle(&dirs, owner).map_err(|why| folder(dir, why))?;
     }
     wire::write_version(dir, owner.map(|owner| owner.uid)).map_err(|why| folder(dir, why))?;
     let listener = UnixListener::bind(&socket.path).map_err(|why| folder(dir, why))?;
@@ -318,7 +320,7 @@ impl Serve {
                 }
             }
             Event::Returned { lease, why } => {
-                said.extend(why.map(|why| Said::NotConfined { lease, why }));
+                said.extend(why.map(|why| Said::NotReturned { lease, why }));
                 self.table.returned(lease, &mut said);
             }
             Event::Done { errand, said: done } => {
@@ -386,17 +388,16 @@ impl Serve {
     }
 
     /// Hands a lease's folders back to the agent: not on the loop's thread, for they may be large.
-    fn hand_back(&mut self, lease: LeaseId, owner: hand::Owner) {
+    fn hand_back(&mut self, lease: LeaseId, owner: Owner) {
         let (events, dirs) = (self.events.clone(), self.dirs.clone());
         self.running.spawn(async move {
-            let back = move || hand::back(&dirs, &dirs.lease(lease), owner);
+            let back = move || hand_back::back(&dirs, &dirs.lease(lease), owner);
             let back = tokio::task::spawn_blocking(back).await;
             let why = match back {
                 Ok(Ok(())) => None,
                 Ok(Err(why)) => Some(why.to_string()),
                 Err(why) => Some(why.to_string()),
             };
-            let why = why.map(|why| format!("what its tasks left cannot be handed back: {why}"));
             let _ = events.send(Event::Returned { lease, why }).await;
         });
     }

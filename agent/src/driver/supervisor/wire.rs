@@ -24,23 +24,38 @@ fn version_file(dir: &Path) -> PathBuf {
     dir.join("supervisor.version")
 }
 
+/// The file, beside it, in which a supervisor says whose agents it serves, where those are another
+/// user's.
+fn owner_file(dir: &Path) -> PathBuf {
+    dir.join("supervisor.user")
+}
+
 /// Says this build's version to agents, and the user of agents that it serves where that is another
 /// one, before they can connect.
 pub(super) fn write_version(dir: &Path, owner: Option<u32>) -> io::Result<()> {
-    let owner = owner.map(|uid| format!(" {uid}")).unwrap_or_default();
-    std::fs::write(version_file(dir), format!("{VERSION}{owner}\n"))
+    match (owner, owner_file(dir)) {
+        (Some(uid), file) => std::fs::write(file, format!("{uid}\n"))?,
+        (None, file) => match std::fs::remove_file(file) {
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
+            _ => {}
+        },
+    }
+    std::fs::write(version_file(dir), format!("{VERSION}\n"))
 }
 
-/// The version of the supervisor that serves `dir`, and the user of its agents; none before the
-/// first one has said it.
-pub(super) fn read_version(dir: &Path) -> io::Result<Option<(u32, Option<u32>)>> {
-    match std::fs::read_to_string(version_file(dir)) {
-        Ok(text) => {
-            let (version, owner) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-            let owner = Some(owner).filter(|it| !it.is_empty()).map(str::parse).transpose();
-            let version = version.parse().map_err(io::Error::other)?;
-            Ok(Some((version, owner.map_err(io::Error::other)?)))
-        }
+/// The version of the supervisor that serves `dir`; none before the first one has said it.
+pub(super) fn read_version(dir: &Path) -> io::Result<Option<u32>> {
+    number(&version_file(dir))
+}
+
+/// Whose agents the supervisor of `dir` serves; none means its own user's.
+pub(super) fn read_owner(dir: &Path) -> io::Result<Option<u32>> {
+    number(&owner_file(dir))
+}
+
+fn number(file: &Path) -> io::Result<Option<u32>> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => text.trim().parse().map(Some).map_err(io::Error::other),
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(fault) => Err(fault),
     }
@@ -99,8 +114,7 @@ pub enum Ask {
     List,
     /// Kill everything and end.
     End,
-    /// Start a lease's tasks on this node within walls of their own. Last, for a supervisor of an
-    /// earlier version counts the variants.
+    /// Start a lease's tasks on this node within walls of their own.
     Confine {
         /// The lease.
         lease: LeaseId,
@@ -134,7 +148,8 @@ pub enum Ask {
         /// Each with its lease.
         ranks: Vec<(LeaseId, u32)>,
     },
-    /// Add to what a rank printed. Answered by [`Said::Noted`].
+    /// Add to what a rank printed. Answered by [`Said::Noted`], unless no task of the lease runs or
+    /// far too much else is under way.
     Note {
         /// The lease.
         lease: LeaseId,
@@ -200,6 +215,13 @@ pub enum Said {
     All(Vec<LeaseView>),
     /// The walls that a lease's tasks are to run within could not be built: none was started.
     NotConfined {
+        /// The lease.
+        lease: LeaseId,
+        /// Why.
+        why: String,
+    },
+    /// What the tasks of a lease left cannot be handed back to the agent whole.
+    NotReturned {
         /// The lease.
         lease: LeaseId,
         /// Why.
