@@ -79,6 +79,15 @@ fn an_agent_keeps_one_right_and_jobs_do_not_notice() {
     assert!(user.ok(&["verify", "last"]).contains("verified"));
     until("its folders are gone", || (!lease.exists()).then_some(()));
 
+    // One that is still being stored when its task has ended is stored whole.
+    let script = "cd $ASSAY_CHECKPOINT_DIR; mkdir new; head -c 67108864 /dev/urandom > new/w; \
+                  chmod 600 new/w; echo x > $ASSAY_OUTPUT_DIR/x; mv new step-7";
+    let (code, text) = run(user, &["--name", "parting"], script);
+    assert_eq!(code, Some(0), "{text}");
+    let job = user.json(&["job", "j2"]).unwrap();
+    assert_eq!(job["parts"][0]["checkpoints"][0]["step"], 7, "{job}");
+    assert!(!cluster.log("node-a").contains("checkpoint left out"), "{}", cluster.log("node-a"));
+
     // Deeper than any path: removed, and said.
     let script =
         "perl -e 'for (1..700) { mkdir \"d\"; chdir \"d\" }'; echo x > $ASSAY_OUTPUT_DIR/x";

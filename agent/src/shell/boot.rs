@@ -78,6 +78,8 @@ pub(super) async fn boot<B: Stores>(
         done: done_out,
         leases: BTreeMap::new(),
         sweeping: JoinSet::new(),
+        apart: config.user.is_some(),
+        forgotten: BTreeMap::new(),
         overrun: false,
     };
     shell.adopt(&kept, &known);

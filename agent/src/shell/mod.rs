@@ -47,7 +47,10 @@ use local::Local;
 use registry::seal::node::NodeKey;
 use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
 use tail::Tail;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 use vigil::Vigil;
 use ward::{HEALTH_AHEAD, Node, Ward};
 
@@ -168,6 +171,10 @@ struct Shell<B> {
     leases: BTreeMap<LeaseId, Local>,
     /// Removal of folders, which nothing waits for.
     sweeping: JoinSet<()>,
+    /// Whether the supervisor is another user, who has to hand folders back before they are removed.
+    apart: bool,
+    /// Who waits for that.
+    forgotten: BTreeMap<LeaseId, oneshot::Sender<()>>,
     overrun: bool,
 }
 
@@ -306,6 +313,10 @@ impl<B: Stores> Shell<B> {
             Heard::Said(Said::Looked { ranks }) => self.on_looked(ranks),
             Heard::Said(Said::Noted { lease, rank, added, dump }) => {
                 self.on_noted(lease, rank, added, dump);
+            }
+            Heard::Said(Said::Forgotten { lease }) => {
+                // Gone where nobody waits any more.
+                self.forgotten.remove(&lease).map(|told| told.send(()));
             }
             // Not handed on.
             Heard::Said(Said::All(_) | Said::LaidOut { .. }) => {}

@@ -15,8 +15,11 @@ use crate::{
     },
 };
 use domain::{LeaseId, NodeId, job::EndCause, lease::TaskPlace, link::WantedLease};
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
+
+/// Longest wait for the supervisor to hand a lease's folders back.
+const HANDED_BACK: Duration = Duration::from_secs(60);
 
 impl<B: Stores> Shell<B> {
     pub(super) fn obey(&mut self, output: Output) {
@@ -175,7 +178,16 @@ impl<B: Stores> Shell<B> {
         self.order(Order::Forget { lease });
         let pool = Arc::clone(&self.pool);
         let leaving = pool.leaving(lease);
+        let handed_back = self.apart.then(|| {
+            let (told, handed_back) = oneshot::channel();
+            self.forgotten.insert(lease, told);
+            handed_back
+        });
         self.sweeping.spawn(async move {
+            if let Some(handed_back) = handed_back {
+                // Not for ever: what cannot be removed then is a line in the log.
+                let _ = tokio::time::timeout(HANDED_BACK, handed_back).await;
+            }
             let after = if alone && is_closed.await.is_ok() { AtOnce } else { Rest };
             let given = tokio::task::spawn_blocking(move || pool.give_back(&dirs, after)).await;
             if let Ok(Err(why)) = given {

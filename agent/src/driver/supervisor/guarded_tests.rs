@@ -3,7 +3,7 @@
 use super::{
     Ask, Client, Owner, Rules, Said, TaskCommand,
     hand::{self, Taken, over},
-    hand_back::{back, settle},
+    hand_back::{back, last, settle},
     serve,
 };
 use crate::driver::{
@@ -91,6 +91,12 @@ fn folders_are_the_tasks_while_they_run_and_the_agents_before_and_after() {
     assert_eq!(owner(&deep).1, 0o755);
     assert_eq!(owner(&deep.join("link")).0, AGENT.uid);
     assert_eq!(owner(Path::new("/etc/shadow")), shadow, "no link is followed");
+    // A checkpoint may be on its way to servers: nothing of it is touched until it is not needed.
+    assert_eq!((owner(&own).0, owner(&lease.checkpoint(4)).0), (TASKS, TASKS));
+    last(&nodes(&root), &lease, AGENT).unwrap();
+    for path in [lease.checkpoints(), lease.checkpoint(4), own] {
+        assert_eq!(owner(&path).0, AGENT.uid, "{}", path.display());
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@ use std::{ffi::CStr, io};
 /// Levels of folders below a lease's that are handed back, and open files that it takes. No
 /// training program nests a tenth of them.
 const LEVELS: usize = 512;
+/// The folder of checkpoints, in a lease's.
+const CHECKPOINTS: &CStr = c"ckpt";
 /// Looks at a folder from its start, while entries of it are removed.
 const LOOKS: usize = 8;
 
@@ -35,7 +37,7 @@ pub(super) fn settle(dirs: &NodeDirs, owner: Owner) -> io::Result<()> {
     let before = fstat(made(&root, c"agent")?)?.st_uid;
     for name in [c"agent", c"cache", c"pool"] {
         let own = made(&root, name)?;
-        Return { owner, before, deep: None }.all(&own)?;
+        Return { owner, before, spared: None, deep: None }.all(&own)?;
         give(&own, owner)?;
     }
     let mut entries = Dir::read_from(&leases)?;
@@ -48,7 +50,9 @@ pub(super) fn settle(dirs: &NodeDirs, owner: Owner) -> io::Result<()> {
     Ok(())
 }
 
-/// Hands a lease's folders back to the agent, once nothing runs that writes to them.
+/// Hands a lease's folders back to the agent, once nothing runs that writes to them. Not its
+/// checkpoints: the agent may be storing one, and tells by the times at which the system last
+/// changed them whether they are whole. They follow in [`last`].
 ///
 /// # Errors
 /// When the disk refuses, or they are nested deeper than any program nests them: what is deeper is
@@ -56,6 +60,17 @@ pub(super) fn settle(dirs: &NodeDirs, owner: Owner) -> io::Result<()> {
 pub(super) fn back(dirs: &NodeDirs, lease: &LeaseDirs, owner: Owner) -> io::Result<()> {
     let (leases, name) = place(lease)?;
     back_in(&folder(CWD, &dirs.root)?, &leases, &name, owner, owner.uid)
+}
+
+/// Hands a lease's checkpoints back as well: nobody needs them any more.
+///
+/// # Errors
+/// As [`back`].
+pub(super) fn last(dirs: &NodeDirs, lease: &LeaseDirs, owner: Owner) -> io::Result<()> {
+    let (leases, name) = place(lease)?;
+    let Some(lease) = folder_if(&leases, &name)? else { return Ok(()) };
+    let Some(checkpoints) = folder_if(&lease, CHECKPOINTS)? else { return Ok(()) };
+    walk(&folder(CWD, &dirs.root)?, &checkpoints, &name, owner, owner.uid, None)
 }
 
 fn back_in(
@@ -67,11 +82,24 @@ fn back_in(
 ) -> io::Result<()> {
     // Removed already, or never a folder.
     let Some(lease) = folder_if(leases, name)? else { return Ok(()) };
-    let mut back = Return { owner, before, deep: Some(Deep { root, name, moved: None }) };
-    let walked = back.all(&lease);
-    let moved = back.deep.and_then(|deep| deep.moved);
-    give(&lease, owner)?;
+    let walked = walk(root, &lease, name, owner, before, Some(CHECKPOINTS));
     fchmod(&lease, Mode::from_raw_mode(0o755))?;
+    walked
+}
+
+/// Hands on all that is in `top` but for `spared`, and `top` itself.
+fn walk(
+    root: &OwnedFd,
+    top: &OwnedFd,
+    name: &CStr,
+    owner: Owner,
+    before: u32,
+    spared: Option<&CStr>,
+) -> io::Result<()> {
+    let mut back = Return { owner, before, spared, deep: Some(Deep { root, name, moved: None }) };
+    let walked = back.all(top);
+    let moved = back.deep.and_then(|deep| deep.moved);
+    give(top, owner)?;
     let Some((to, _)) = moved else { return walked };
     remove_deep(&to)?;
     unlinkat(made(root, c"deep")?, name, AtFlags::REMOVEDIR)?;
@@ -84,6 +112,8 @@ struct Return<'a> {
     owner: Owner,
     /// An earlier owner, whose files are handed on as well.
     before: u32,
+    /// An entry of the first folder that is left as it is.
+    spared: Option<&'a CStr>,
     /// Where what is nested too deep is moved to.
     deep: Option<Deep<'a>>,
 }
@@ -142,6 +172,9 @@ impl Return<'_> {
 
     /// One entry; a folder is to be walked.
     fn one(&mut self, at: &Dir, name: &CStr, level: usize) -> io::Result<Option<Dir>> {
+        if level == 1 && self.spared == Some(name) {
+            return Ok(None);
+        }
         let meta = match statat(at.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(None),
             meta => meta?,

@@ -68,6 +68,7 @@ pub(super) enum Event {
     Drifted { lease: LeaseId, rank: u32, drift: Drift },
     RoomLeft { lease: LeaseId },
     Returned { lease: LeaseId, why: Option<String> },
+    Forgotten { lease: LeaseId },
     Done { errand: Errand, said: Option<Box<Said>> },
 }
 
@@ -323,6 +324,7 @@ impl Serve {
                 said.extend(why.map(|why| Said::NotReturned { lease, why }));
                 self.table.returned(lease, &mut said);
             }
+            Event::Forgotten { lease } => said.push(Said::Forgotten { lease }),
             Event::Done { errand, said: done } => {
                 let at = self.under_way.iter().position(|it| *it == errand);
                 at.map(|at| self.under_way.swap_remove(at));
@@ -358,6 +360,14 @@ impl Serve {
                 if self.table.is_running(lease) {
                     let errands = self.errands.clone();
                     self.run_errand(Errand::Note, errands.note(lease, rank, text, dump));
+                }
+            }
+            Ask::Forget { lease } if self.rules.owner.is_some() => {
+                self.table.obey(ask, said);
+                if !self.table.is_walled(lease)
+                    && let Some(owner) = self.rules.owner
+                {
+                    self.hand_last_back(lease, owner);
                 }
             }
             _ => {
@@ -399,6 +409,20 @@ impl Serve {
                 Err(why) => Some(why.to_string()),
             };
             let _ = events.send(Event::Returned { lease, why }).await;
+        });
+    }
+
+    /// Hands the rest back: a fault is the agent's to meet, when it removes them.
+    fn hand_last_back(&mut self, lease: LeaseId, owner: Owner) {
+        let (events, dirs) = (self.events.clone(), self.dirs.clone());
+        self.running.spawn(async move {
+            let last = move || hand_back::last(&dirs, &dirs.lease(lease), owner);
+            match tokio::task::spawn_blocking(last).await {
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => eprintln!("assay: checkpoints of {lease} not handed back: {why}"),
+                Err(why) => eprintln!("assay: checkpoints of {lease} not handed back: {why}"),
+            }
+            let _ = events.send(Event::Forgotten { lease }).await;
         });
     }
 

@@ -120,6 +120,11 @@ impl Table {
         self.helped = helped;
     }
 
+    /// Whether something may still run within a lease's walls, or what ran there is not handed back.
+    pub(super) fn is_walled(&self, lease: LeaseId) -> bool {
+        self.leases.get(&lease).is_some_and(Entry::is_walled)
+    }
+
     /// Whether a task of a lease runs.
     pub(super) fn is_running(&self, lease: LeaseId) -> bool {
         self.leases.get(&lease).is_some_and(Entry::runs)

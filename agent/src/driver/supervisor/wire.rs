@@ -105,7 +105,8 @@ pub enum Ask {
         /// Time between the two signals; zero means SIGKILL at once.
         grace: Millis,
     },
-    /// The exit codes of the lease are no longer needed.
+    /// The exit codes of the lease are no longer needed. Answered by [`Said::Forgotten`] where the
+    /// agent has an account of its own.
     Forget {
         /// The lease.
         lease: LeaseId,
@@ -226,6 +227,11 @@ pub enum Said {
         lease: LeaseId,
         /// Why.
         why: String,
+    },
+    /// All of a lease's folders are the agent's to remove.
+    Forgotten {
+        /// The lease.
+        lease: LeaseId,
     },
     /// What was read from a task's process. Said again when more is known, and after
     /// [`Said::All`].
