@@ -275,3 +275,19 @@ async fn what_would_give_more_than_walls_allow_is_refused() {
     assert!(!mark.exists(), "{said:?}");
     serving.abort();
 }
+
+#[tokio::test]
+async fn a_lease_that_is_being_forgotten_starts_nothing_while_its_folders_change_hands() {
+    let Bench { root, lease } = bench();
+    let (serving, mut client) = served(&root).await;
+    ask(&mut client, &Ask::Forget { lease: LEASE }).await;
+    let tasks = task(lease.log(0));
+    ask(&mut client, &Ask::Confine { lease: LEASE, deadline: None, tasks, walls: walls(&[]) })
+        .await;
+    let mut said = Vec::new();
+    while !said.contains(&Said::Forgotten { lease: LEASE }) {
+        said.push(client.reader.next().await.unwrap().unwrap());
+    }
+    assert!(!said.iter().any(|it| matches!(it, Said::Started { .. })), "{said:?}");
+    serving.abort();
+}

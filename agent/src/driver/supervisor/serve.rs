@@ -324,7 +324,10 @@ impl Serve {
                 said.extend(why.map(|why| Said::NotReturned { lease, why }));
                 self.table.returned(lease, &mut said);
             }
-            Event::Forgotten { lease } => said.push(Said::Forgotten { lease }),
+            Event::Forgotten { lease } => {
+                self.table.forgotten(lease);
+                said.push(Said::Forgotten { lease });
+            }
             Event::Done { errand, said: done } => {
                 let at = self.under_way.iter().position(|it| *it == errand);
                 at.map(|at| self.under_way.swap_remove(at));
@@ -363,10 +366,7 @@ impl Serve {
                 }
             }
             Ask::Forget { lease } if self.rules.owner.is_some() => {
-                self.table.obey(ask, said);
-                if !self.table.is_walled(lease)
-                    && let Some(owner) = self.rules.owner
-                {
+                if let Some(owner) = self.table.forget_last(lease) {
                     self.hand_last_back(lease, owner);
                 }
             }
@@ -417,10 +417,9 @@ impl Serve {
         let (events, dirs) = (self.events.clone(), self.dirs.clone());
         self.running.spawn(async move {
             let last = move || hand_back::last(&dirs, &dirs.lease(lease), owner);
-            match tokio::task::spawn_blocking(last).await {
-                Ok(Ok(())) => {}
-                Ok(Err(why)) => eprintln!("assay: checkpoints of {lease} not handed back: {why}"),
-                Err(why) => eprintln!("assay: checkpoints of {lease} not handed back: {why}"),
+            let last = tokio::task::spawn_blocking(last).await.map_err(io::Error::other).flatten();
+            if let Err(why) = last {
+                eprintln!("assay: checkpoints of {lease} not handed back: {why}");
             }
             let _ = events.send(Event::Forgotten { lease }).await;
         });

@@ -120,9 +120,21 @@ impl Table {
         self.helped = helped;
     }
 
-    /// Whether something may still run within a lease's walls, or what ran there is not handed back.
-    pub(super) fn is_walled(&self, lease: LeaseId) -> bool {
-        self.leases.get(&lease).is_some_and(Entry::is_walled)
+    /// To whom the rest of a lease's folders is to be handed before it is forgotten; none while
+    /// something may run there. It is on record until then: nothing is started meanwhile in folders
+    /// that change hands.
+    pub(super) fn forget_last(&mut self, lease: LeaseId) -> Option<Owner> {
+        let owner = self.rooms.owner()?;
+        let entry = self.leases.entry(lease).or_insert_with(|| Entry::new(None));
+        let is_over = !entry.runs() && !entry.is_walled();
+        entry.was_walled = true;
+        entry.returning |= is_over;
+        is_over.then_some(owner)
+    }
+
+    /// All of a lease's folders are the agent's.
+    pub(super) fn forgotten(&mut self, lease: LeaseId) {
+        self.leases.remove(&lease);
     }
 
     /// Whether a task of a lease runs.
