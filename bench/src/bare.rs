@@ -1,8 +1,9 @@
 //! What a replicated write costs with our libraries and nothing else: the bound of a submit.
 //!
-//! Three processes as ours are: gRPC by tonic, mutual TLS by rustls. The leader appends 256 bytes to
-//! a file, syncs it, and calls both followers at the same time, which do the same; it answers when
-//! its own sync and one follower are done. No Raft, no state, no audit, no database.
+//! Three processes as ours are: gRPC by tonic, mutual TLS by rustls. The leader appends 256 bytes of
+//! each write to a file, syncs it, and calls both followers at the same time, which do the same; it
+//! answers when its own sync and one follower are done. What comes meanwhile shares the next sync
+//! and the next calls. No Raft, no state, no audit, no database, and no client at a follower.
 
 use crate::{
     child::{Ending, Process},
@@ -10,6 +11,7 @@ use crate::{
     tls::Tls,
 };
 use anyhow::{Context as _, Result, bail};
+use prost::bytes::Bytes;
 use proto::v1::{
     Ack, ForwardReply, ForwardRequest, Frame, SealsReply, SealsRequest, SnapshotAck, SnapshotChunk,
     peer_client::PeerClient,
@@ -24,6 +26,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::sync::oneshot;
 use tonic::{
     Request, Response, Status, Streaming,
     transport::{Certificate, Channel, Endpoint, Identity, Server, ServerTlsConfig},
@@ -33,11 +36,11 @@ use tonic::{
 const VALUE: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Writes of one client.
+/// Writes of `clients` persistent clients, one connection each.
 ///
 /// # Errors
 /// When the servers do not come up.
-pub async fn writes(time: Duration) -> Result<Outcome> {
+pub async fn writes(clients: usize, time: Duration) -> Result<Outcome> {
     let dir = tempfile::tempdir()?;
     let tls = Tls::create(dir.path())?;
     let listeners: Vec<TcpListener> =
@@ -54,16 +57,17 @@ pub async fn writes(time: Duration) -> Result<Outcome> {
         Process::start(&mut command, Ending::Kill)
     };
     let servers: Vec<Process> = (0..3).map(start).collect::<Result<_, _>>()?;
-    let client = client(&tls, ports[0])?;
+    let all: Vec<_> = (0..clients).map(|_| client(&tls, ports[0])).collect::<Result<_>>()?;
+    let first = all.first().context("no client")?;
     let patience = Instant::now() + PATIENCE;
-    while client.clone().forward(write()).await.is_err() {
+    while first.clone().forward(write()).await.is_err() {
         if Instant::now() > patience {
             bail!("the bare servers do not answer after {PATIENCE:?}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let pids: Vec<u32> = servers.iter().map(Process::pid).collect();
-    Ok(load::run(vec![client], time, &pids, |mut client, _| async move {
+    Ok(load::run(all, time, &pids, |mut client, _| async move {
         let answer = client.forward(write()).await;
         (client, answer.is_ok())
     })
@@ -88,30 +92,84 @@ pub async fn serve(dir: PathBuf, port: u16, followers: Vec<u16>) -> Result<()> {
     let tls = Tls::at(&dir);
     let followers = followers.into_iter().map(|port| client(&tls, port)).collect::<Result<_>>()?;
     let log = File::create(dir.join(format!("log-{port}")))?;
-    let bare = Bare { log: Arc::new(Mutex::new(log)), followers };
+    let bare = Log { file: Mutex::new(log), followers, waiting: Mutex::default() };
     let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
     let identity = Identity::from_pem(read(&tls.cert)?, read(&tls.key)?);
     let authority = Certificate::from_pem(read(&tls.ca)?);
     Server::builder()
         .tls_config(ServerTlsConfig::new().identity(identity).client_ca_root(authority))?
         .tcp_nodelay(true)
-        .add_service(PeerServer::new(bare))
+        .add_service(PeerServer::new(Bare(Arc::new(bare))))
         .serve(([127, 0, 0, 1], port).into())
         .await?;
     Ok(())
 }
 
-struct Bare {
-    log: Arc<Mutex<File>>,
+struct Bare(Arc<Log>);
+
+struct Log {
+    file: Mutex<File>,
     followers: Vec<PeerClient<Channel>>,
+    waiting: Mutex<Waiting>,
 }
 
-impl Bare {
+type Waiter = (Bytes, oneshot::Sender<Result<(), Status>>);
+
+/// Writes that share the next sync, and whether somebody is at work who will take them.
+#[derive(Default)]
+struct Waiting {
+    writes: Vec<Waiter>,
+    busy: bool,
+}
+
+impl Log {
     /// On the thread that asked: to wake another costs more than a sync takes here.
     fn append(&self, bytes: &[u8]) -> Result<(), Status> {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = log.write_all(bytes).and_then(|()| log.sync_data());
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = file.write_all(bytes).and_then(|()| file.sync_data());
         written.map_err(|why| Status::internal(why.to_string()))
+    }
+
+    /// One sync here and on a follower.
+    async fn replicate(&self, bytes: Bytes) -> Result<(), Status> {
+        let (acks, mut acked) = tokio::sync::mpsc::channel(self.followers.len().max(1));
+        for follower in &self.followers {
+            let (mut follower, acks) = (follower.clone(), acks.clone());
+            let write = ForwardRequest { cluster: String::new(), requests: bytes.clone() };
+            tokio::spawn(async move {
+                // The slower one's answer is awaited by nobody.
+                let _ = acks.send(follower.forward(write).await.map(drop)).await;
+            });
+        }
+        drop(acks);
+        // So that both calls are on their way before this thread is busy.
+        tokio::task::yield_now().await;
+        self.append(&bytes)?;
+        acked.recv().await.unwrap_or(Ok(()))
+    }
+
+    /// Whether the one that asked is to work: nobody else does.
+    fn enter(&self, write: Waiter) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.writes.push(write);
+        !std::mem::replace(&mut waiting.busy, true)
+    }
+
+    /// One round for all that wait; whether more came meanwhile. If not, nobody is at work.
+    async fn round(&self) -> bool {
+        let writes = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut waiting.writes)
+        };
+        let bytes: Vec<u8> = writes.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
+        let done = self.replicate(bytes.into()).await;
+        for (_, answer) in writes {
+            // A client that went away.
+            let _ = answer.send(done.clone());
+        }
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.busy = !waiting.writes.is_empty();
+        waiting.busy
     }
 }
 
@@ -121,22 +179,16 @@ impl Peer for Bare {
         &self,
         request: Request<ForwardRequest>,
     ) -> Result<Response<ForwardReply>, Status> {
-        let write = request.into_inner();
-        let (acks, mut acked) = tokio::sync::mpsc::channel(self.followers.len().max(1));
-        for follower in &self.followers {
-            let (mut follower, write, acks) = (follower.clone(), write.clone(), acks.clone());
-            tokio::spawn(async move {
-                // The slower one's answer is awaited by nobody.
-                let _ = acks.send(follower.forward(write).await.map(drop)).await;
-            });
+        let (answer, answered) = oneshot::channel();
+        if self.0.enter((request.into_inner().requests, answer)) {
+            // A lone write stays on its thread; what came meanwhile is nobody's own.
+            let log = self.0.clone();
+            if log.round().await {
+                tokio::spawn(async move { while log.round().await {} });
+            }
         }
-        drop(acks);
-        // So that both calls are on their way before this thread is busy.
-        tokio::task::yield_now().await;
-        self.append(&write.requests)?;
-        if let Some(first) = acked.recv().await {
-            first?;
-        }
+        let lost = |_| Status::internal("the write was dropped");
+        answered.await.map_err(lost)??;
         Ok(Response::new(ForwardReply::default()))
     }
 

@@ -1,0 +1,45 @@
+//! The programs as their users meet them: real processes on loopback, one cluster at a time. One
+//! test binary, since each more would be linked for itself.
+
+mod adoption;
+mod again;
+mod audit_proof;
+mod backup;
+mod backup_s3;
+mod bad_jobs;
+mod checkpoints;
+mod containers;
+mod dag;
+mod damage;
+mod datasets;
+mod decisions;
+mod disk;
+mod documents;
+mod documents_registry;
+mod drift_retrain;
+mod end_to_end;
+mod escape;
+mod evaluation;
+mod frameworks;
+mod gangs;
+mod gc;
+mod harness;
+mod keys;
+mod least;
+mod lists;
+mod membership;
+mod policy_engine;
+mod preempt;
+mod promotion;
+mod public_port;
+mod queues;
+mod replay;
+mod reservation;
+mod rest;
+mod reuse;
+mod sick_gpu;
+mod topology;
+mod unanswered;
+mod usage;
+mod waits;
+mod whatif;

@@ -1,0 +1,89 @@
+//! Queues as real processes keep them: planned, applied, filled, and told of.
+
+use crate::harness::cluster::Cluster;
+use std::fs;
+
+const FIRST: &str = "\
+half_life = \"1d\"
+[queues.ml]
+guaranteed_gpus = 2
+borrow_gpus_max = 0
+[queues.ml-a]
+parent = \"ml\"
+weight = 2
+guaranteed_gpus = 1
+priority_max = 5
+[queues.ml-b]
+parent = \"ml\"
+user_running_max = 1
+";
+
+/// Submits a job that runs until a file is there.
+fn submit(cluster: &Cluster, name: &str, words: &[&str]) {
+    let flag = cluster.path("go").display().to_string();
+    let script = format!(
+        "while [ ! -e {flag} ]; do sleep 0.1; done; echo {name} > \"$ASSAY_OUTPUT_DIR/answer\""
+    );
+    let all = [&["submit", "--name", name, "--cpus", "0.2"], words, &["--", "sh", "-c", &script]];
+    cluster.user.ok(&all.concat());
+}
+
+#[test]
+fn a_tree_of_queues_is_planned_applied_kept_and_told_of() {
+    let cluster = Cluster::start();
+    let user = &cluster.user;
+    let write = |name: &str, text: &str| {
+        let file = cluster.path(name);
+        fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let first = write("first.toml", FIRST);
+    let plan = user.ok(&["plan", &first]);
+    assert!(plan.contains("ml-a (new)") && plan.contains("nobody is worse off"), "{plan}");
+    assert_eq!(user.json(&["queue", "list"]).unwrap()["version"], 0, "a plan changes nothing");
+    let wrong = write("wrong.toml", &FIRST.replace("weight", "wieght"));
+    assert!(user.fails(2, &["plan", &wrong]).contains("did you mean `queues.ml-a.weight`?"));
+    let cycle =
+        write("cycle.toml", &FIRST.replace("[queues.ml]\n", "[queues.ml]\nparent = \"ml-a\"\n"));
+    assert!(user.fails(2, &["apply", &cycle, "--reason", "x"]).contains("is a part of itself"));
+    let applied = user.ok(&["apply", &first, "--reason", "two teams"]);
+    assert!(applied.contains("in force: version 1"), "{applied}");
+    assert!(user.ok(&["plan", &first]).starts_with("nothing to change"));
+
+    assert!(user.fails(2, &["submit", "--queue", "ml", "--", "true"]).contains("use one of"));
+    submit(&cluster, "a1", &["--queue", "ml-a", "--gpus", "1"]);
+    submit(&cluster, "b1", &["--queue", "ml-b", "--gpus", "1"]);
+    user.until("both run", |user| {
+        let states = user.states();
+        ["a1", "b1"].iter().all(|name| states[*name] == "running").then_some(())
+    });
+    submit(&cluster, "a2", &["--queue", "ml-a", "--gpus", "1"]);
+    submit(&cluster, "b2", &["--queue", "ml-b"]);
+    let why = user.ok(&["why", "name=a2"]);
+    assert!(why.contains("queue ml is at 2/2 GPUs, and this needs 1"), "{why}");
+    assert!(why.contains("frees 1 when j1 ends; or raise `borrow_gpus_max` of `ml` to 1"), "{why}");
+    let why = user.ok(&["why", "name=b2"]);
+    assert!(why.contains("has 1 running, the most for a user in queue ml-b"), "{why}");
+    let show = user.json(&["queue", "show", "ml"]).unwrap();
+    assert_eq!((&show["held_gpus"], &show["running"]), (&2.into(), &2.into()), "{show}");
+    user.fails(4, &["queue", "show", "nothing"]);
+
+    let none = write("none.toml", "half_life = \"1d\"\n");
+    let refused = user.fails(3, &["plan", &none]);
+    assert!(refused.contains("cannot be removed"), "{refused}");
+    let more = write("more.toml", &FIRST.replace("borrow_gpus_max = 0", "borrow_gpus_max = 1"));
+    user.ok(&["apply", &more, "--reason", "one more"]);
+    user.until("the third starts", |user| (user.states()["a2"] == "running").then_some(()));
+    let less = write("less.toml", FIRST);
+    let plan = user.ok(&["plan", &less]);
+    assert!(plan.contains("it holds 3 GPUs, its limit is 2"), "{plan}");
+
+    fs::write(cluster.path("go"), "").unwrap();
+    user.until("all are done", |user| {
+        user.states().values().all(|state| state == "completed").then_some(())
+    });
+    user.ok(&["apply", &none, "--reason", "the teams have gone"]);
+    let audit = user.ok(&["audit", "list", "--limit", "500"]);
+    assert!(audit.contains("config.applied"), "{audit}");
+    user.ok(&["audit", "verify"]);
+}
