@@ -32,6 +32,7 @@ mod registry_lineage;
 mod registry_rows;
 mod report;
 mod seal;
+mod seal_along;
 mod shells;
 mod slurm;
 mod start;

@@ -165,7 +165,7 @@ pub async fn run(jobs: usize, nodes: usize) -> Result<()> {
     for node in ["node-a", "node-b"] {
         let (key, node) = (assay::key().into(), node.to_owned());
         let reason = "only the played nodes take part".to_owned();
-        client.drain(v1::DrainRequest { key, node, reason }).await?;
+        client.drain(v1::DrainRequest { key, node, reason, ..Default::default() }).await?;
     }
     set_queue(&assay, &mut client, Some(0)).await?;
     submit(&mut client, jobs).await?;

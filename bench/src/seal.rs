@@ -6,6 +6,7 @@
 use crate::{
     cpu, disk, model_signing,
     report::{self, Figure, Quantity, Target},
+    seal_along,
 };
 use agent::{
     driver::dirs::LeaseDirs,
@@ -33,12 +34,12 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 /// Bytes of one file.
-const FILE: u64 = 1 << 30;
+pub(crate) const FILE: u64 = 1 << 30;
 /// Bytes that one core hashes to say how fast it is, in memory.
 const SAMPLE: usize = 64 << 20;
 /// How often it does; the fastest counts, for it is the bound.
@@ -65,7 +66,7 @@ impl Blobs for Statements {
 }
 
 /// The record of a job of one task that ran on one node.
-fn record(dirs: LeaseDirs) -> Result<Sealing> {
+pub(crate) fn record(dirs: LeaseDirs) -> Result<Sealing> {
     let job = proto::v1::Job {
         name: "sealed".into(),
         command: vec!["true".into()],
@@ -112,11 +113,23 @@ fn record(dirs: LeaseDirs) -> Result<Sealing> {
         topology: domain::topology::NodeTopology::default(),
     };
     let (started, ended, facts) = (Millis(0), Millis(1), Vec::new());
-    Ok(Sealing { wanted, dirs, inventory, started, ended, facts, node_key: None })
+    Ok(Sealing {
+        wanted,
+        dirs,
+        inventory,
+        started,
+        ended,
+        facts,
+        node_key: None,
+        ahead: Arc::default(),
+    })
 }
 
 /// What a job's end costs, up to its signatures.
-async fn seal(sealing: Sealing, signer: &LocalSigner) -> Result<(OutputDigests, Vec<u8>)> {
+pub(crate) async fn seal(
+    sealing: Sealing,
+    signer: &LocalSigner,
+) -> Result<(OutputDigests, Vec<u8>)> {
     let statements = Statements::default();
     let digests = match seal::output(sealing, &statements).await {
         Ok(digests) => digests,
@@ -196,6 +209,11 @@ pub async fn run(count: u64, place: Option<&Path>, reference: Option<&Path>) -> 
     .beside("bound: SHA-256", Quantity::Bandwidth(hashed))
     .cpu(cpu::each(warm_cpu, count))
     .print();
+    if reference.is_none() {
+        // Room for the next ones.
+        files.iter().try_for_each(fs::remove_file)?;
+    }
+    seal_along::run(count, &dir.path().join("along"), &signer).await?;
     let Some(program) = reference else { return Ok(()) };
     let warm = Warm { rate: warm, cpu: warm_cpu, signature };
     beside_reference(program, dir.path(), &dirs, &signer, count, warm)

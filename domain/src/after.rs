@@ -129,6 +129,7 @@ impl RetryOn {
             | EndCause::Dependency { .. }
             | EndCause::Checked
             | EndCause::Reserved { .. }
+            | EndCause::Drained { .. }
             | EndCause::MadeRoom => None,
         }
     }

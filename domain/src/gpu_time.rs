@@ -45,9 +45,8 @@ impl Spent {
         match cause {
             // Its digest is known: that is what it ran for.
             EndCause::Checked => Self::Useful,
-            EndCause::Preempted { .. } | EndCause::MadeRoom | EndCause::Reserved { .. } => {
-                Self::LostToPreemption
-            }
+            EndCause::MadeRoom => Self::LostToPreemption,
+            cause if cause.makes_way() => Self::LostToPreemption,
             EndCause::Cancelled | EndCause::Dependency { .. } => Self::LostToCancel,
             cause if cause.is_jobs_fault() => Self::Rework,
             _ => Self::LostToFaults,

@@ -18,8 +18,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 /// Name of the header in which an agent says which [`Down`] it understands, as it opens its stream.
 pub const LINK_HEADER: &str = "assay-link";
 /// What this build's agent understands. An agent that does not say so understands 1. 2 added
-/// [`Down::WantedNews`].
-pub const LINK_VERSION: u32 = 2;
+/// [`Down::WantedNews`], 3 [`EndCause::Drained`].
+pub const LINK_VERSION: u32 = 3;
 
 /// What an agent wants recorded. Goes into the log under the agent's identity.
 ///

@@ -2,10 +2,11 @@
 
 use crate::{
     digest::Digest,
+    id::CheckId,
     isolation::NodeIsolation,
     resource::Gpu,
     topology::NodeTopology,
-    unit::{Bytes, CpuMillis},
+    unit::{Bytes, CpuMillis, Millis},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -66,8 +67,21 @@ pub fn hardware_class(gpu_model: Option<&str>, driver_version: &str, cpu_level: 
     format!("{gpu}/driver-{driver}/{cpu_level}")
 }
 
+/// On which terms a node is taken out of service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DrainTerms {
+    /// When it takes work again by itself, by the log's clock; none is when somebody says so.
+    pub until: Option<Millis>,
+    /// Whether what runs there is asked to save its work and to go on elsewhere.
+    pub migrate: bool,
+    /// Whether it takes work again only when an acceptance job has passed on it.
+    pub quarantine: bool,
+    /// The newest check of that.
+    pub check: Option<CheckId>,
+}
+
 /// Whether a node takes new work.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum NodeState {
     /// In contact, takes work.
@@ -76,6 +90,15 @@ pub enum NodeState {
     Drained {
         /// Why, in the admin's words.
         reason: String,
+        /// When it takes work again by itself.
+        #[serde(default, rename = "back", skip_serializing_if = "Option::is_none")]
+        until: Option<Millis>,
+        /// Whether what runs there is asked to go on elsewhere.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        migrate: bool,
+        /// Whether an acceptance job has to pass on it first.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        quarantine: bool,
     },
     /// Out of contact for longer than a lease.
     Lost,

@@ -173,6 +173,9 @@ pub struct NodeView {
     /// Windows that it is in, or will be, the first to begin first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<crate::reservation::NodeWindow>,
+    /// Where it is in quarantine: the newest check whether it is well again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptance: Option<CheckView>,
 }
 
 /// A GPU that is held back.

@@ -96,6 +96,8 @@ coverage! {
     reads = "reads checked",
     /// Plans that another replica made again.
     replans = "plans made again",
+    /// Nodes drained, distrusted, accepted and vouched for.
+    drained = "acts on nodes",
     /// What people did at the registry.
     registry = "acts at the registry",
     /// Words of approvers that blocked data may be used.

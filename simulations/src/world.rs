@@ -5,6 +5,7 @@ mod clients;
 mod collecting;
 mod copying;
 mod damage;
+mod draining;
 mod drifting;
 mod healing;
 mod keys;

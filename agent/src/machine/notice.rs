@@ -100,6 +100,13 @@ impl AgentMachine {
                     None => self.out.extend(held.say(lease)),
                 }
             }
+            // It is to leave for another reason now, in the time that it has.
+            (Some(cause), Some(notice)) if cause != notice.cause => {
+                if let Some(notice) = &mut held.notice {
+                    notice.cause = cause;
+                }
+                self.out.extend(held.say(lease));
+            }
             (Some(_), Some(_)) | (None, None) => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{
     AgentError, Config, DONE_AHEAD, Local, Mailboxes, ORDERS_AHEAD, Shell,
+    local::Followed,
     tail::{self, TAIL_AHEAD, Tail},
     ward::Node,
 };
@@ -65,6 +66,7 @@ pub(super) async fn boot<B: Stores>(
         told: super::care::Told::default(),
         vigil: super::vigil::Vigil::default(),
         quotas: super::quota::Quotas::default(),
+        aheads: super::ahead::Aheads::default(),
         notices: super::notice::Notices::default(),
         dirs,
         pool,
@@ -196,6 +198,7 @@ impl<B: Stores> Shell<B> {
         local.left = ranks.iter().copied().collect();
         local.ranks.clone_from(&ranks);
         local.framework = wanted.spec.framework;
+        local.ahead = (wanted.lease.lead() == node).then(|| Followed(Arc::default()));
         self.tell(Tail::Add { lease, dirs: dirs.clone(), ranks });
         if wanted.lease.lead() == node
             && let Err(fault) = self.watch.add(&dirs)

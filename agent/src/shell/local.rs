@@ -1,12 +1,15 @@
 //! What the shell keeps of a lease beside the machine.
 
-use crate::store::meter::Meter;
+use crate::store::{ahead::Ahead, meter::Meter};
 use domain::{
     Millis,
     framework::Framework,
     observed::{Observed, RankFacts},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tokio::task::JoinSet;
 
 /// A lease's background work and times.
@@ -30,6 +33,17 @@ pub(super) struct Local {
     pub(super) observed: BTreeMap<u32, Observed>,
     /// Counts what of its checkpoints was hashed and sent.
     pub(super) meter: Meter,
+    /// What of its output is hashed while it is written, on the node that seals it.
+    pub(super) ahead: Option<Followed>,
+}
+
+/// An output that is hashed while it is written, until this is dropped.
+pub(super) struct Followed(pub(super) Arc<Ahead>);
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 impl Local {

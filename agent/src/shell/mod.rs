@@ -1,5 +1,6 @@
 //! The agent as a process: feeds its machine with what happens and does what it says.
 
+mod ahead;
 mod apart;
 mod boot;
 mod care;
@@ -155,6 +156,7 @@ struct Shell<B> {
     told: Told,
     vigil: Vigil,
     quotas: quota::Quotas,
+    aheads: ahead::Aheads,
     notices: notice::Notices,
     dirs: NodeDirs,
     pool: Arc<FolderPool>,
@@ -213,11 +215,13 @@ impl<B: Stores> Shell<B> {
                 () = tokio::time::sleep(self.nap()) => self.feed(Input::Tick),
                 Some(_) = self.sweeping.join_next() => {}
                 Some(Ok(found)) = self.quotas.looks.join_next() => self.on_disk(found),
+                Some(_) = self.aheads.looks.join_next() => {}
                 Some(Ok(counts)) = self.notices.looks.join_next() => self.on_counts(counts),
             }
             self.tell_health();
             self.look();
             self.look_at_disk();
+            self.look_ahead();
             self.look_at_noticed();
             self.tell_idle();
         }

@@ -136,6 +136,7 @@ impl<B: Stores> Shell<B> {
             ended: local.ended.unwrap_or(now),
             node_key: self.node_key.clone(),
             facts: local.facts(),
+            ahead: local.ahead.as_ref().map(|it| Arc::clone(&it.0)).unwrap_or_default(),
         };
         let blobs = Arc::clone(&self.blobs);
         self.work(lease, async move {

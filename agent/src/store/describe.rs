@@ -10,7 +10,10 @@ use domain::{
     tree::Tree,
 };
 use registry::{
-    files::walk::{self, WalkError},
+    files::{
+        Begun,
+        walk::{self, WalkError},
+    },
     seal::{
         node, recipe,
         statement::{self, Provenance},
@@ -18,9 +21,9 @@ use registry::{
 };
 use std::{collections::BTreeMap, path::Path};
 
-/// The folder's tree, hashed on all cores.
-pub(super) fn hash(folder: &Path) -> Result<Tree, EndCause> {
-    walk::hash_tree(folder).map_err(|fault| walk_cause(folder, fault))
+/// The folder's tree, hashed on all cores, from where the files were begun.
+pub(super) fn hash(folder: &Path, begun: &BTreeMap<u64, Begun>) -> Result<Tree, EndCause> {
+    walk::hash_tree_on(folder, begun).map_err(|fault| walk_cause(folder, fault))
 }
 
 /// Why a folder could not be walked, as the cause of an attempt's end.

@@ -1,5 +1,6 @@
 //! Bytes between this node and the servers: what comes is verified, what goes is kept twice.
 
+pub mod ahead;
 pub mod beside;
 mod cache;
 mod chunk_servers;
@@ -10,6 +11,8 @@ mod pour;
 pub mod restore;
 mod scan;
 pub mod seal;
+#[cfg(test)]
+mod seal_test;
 mod servers;
 
 #[cfg(test)]
@@ -40,6 +43,9 @@ pub enum Blob {
         size: u64,
         /// Where it is.
         path: PathBuf,
+        /// Whether all of it was read for the digest, as it stands there. If not, it goes to servers
+        /// that have such a blob, too: they compare.
+        sure: bool,
     },
 }
 

@@ -1,6 +1,12 @@
 //! From files to their record: hashes, describes and uploads checkpoints and outputs.
 
-use super::{Blob, Blobs, StoreError, chunks::Chunks, describe, pour::pour};
+use super::{
+    Blob, Blobs, StoreError,
+    ahead::{self, Ahead},
+    chunks::Chunks,
+    describe,
+    pour::pour,
+};
 use crate::driver::{dirs::LeaseDirs, prepare::blocking};
 use domain::{
     Digest, LeaseId, Millis, NodeId,
@@ -14,8 +20,12 @@ use domain::{
     observed::RankFacts,
     tree::Tree,
 };
-use registry::{files::tensors, seal::node::NodeKey};
+use registry::{
+    files::{Begun, tensors},
+    seal::node::NodeKey,
+};
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
@@ -44,6 +54,8 @@ pub struct Sealing {
     pub node_key: Option<Arc<NodeKey>>,
     /// What was read from the processes of this node's ranks.
     pub facts: Vec<RankFacts>,
+    /// What of its files was hashed while they were written.
+    pub ahead: Arc<Ahead>,
 }
 
 /// Hashes and uploads the checkpoint in `folder`.
@@ -69,9 +81,25 @@ pub async fn checkpoint(
 /// # Errors
 /// When there is none and there should be one, it changed meanwhile, or cannot be read.
 pub async fn output(sealing: Sealing, blobs: &impl Blobs) -> Result<OutputDigests, EndCause> {
-    let (digests, uploads, before) = blocking(move || describe_output(&sealing)).await?;
-    upload(uploads, before, blobs).await?;
-    Ok(digests)
+    let sealing = Arc::new(sealing);
+    let (first, anew) = (Arc::clone(&sealing), Arc::clone(&sealing));
+    let (described, guessed) = blocking(move || {
+        let begun = first.ahead.end();
+        Ok::<_, EndCause>((describe_output(&first, &begun)?, !begun.is_empty()))
+    })
+    .await?;
+    let (digests, uploads, before) = described;
+    match upload(uploads, before, blobs).await {
+        Err(EndCause::Seal { detail }) if guessed => {
+            // A file that was written over where that could not be seen.
+            tracing::info!(%detail, "output is read again from its first byte");
+            let described = blocking(move || describe_output(&anew, &BTreeMap::new())).await?;
+            let (digests, uploads, before) = described;
+            upload(uploads, before, blobs).await?;
+            Ok(digests)
+        }
+        uploaded => uploaded.map(|()| digests),
+    }
 }
 
 /// Merges and uploads what the ranks of `node` printed, where another node leads.
@@ -94,11 +122,14 @@ pub async fn log(
     Ok(digest)
 }
 
-fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp), EndCause> {
+fn describe_output(
+    sealing: &Sealing,
+    begun: &BTreeMap<u64, Begun>,
+) -> Result<(OutputDigests, Vec<Blob>, Stamp), EndCause> {
     let out = sealing.dirs.out();
     let tensors = tensors::mark_all(&out, sealing.wanted.lease.build_key)
         .map_err(|why| seal_cause(&out, &why))?;
-    let (tree, mut uploads, before) = gather(out, describe::model_part)?;
+    let (tree, mut uploads, before) = gather(out, begun, describe::model_part)?;
     if tree.files.is_empty() && sealing.wanted.spec.outputs == Outputs::Required {
         return Err(EndCause::NoOutput);
     }
@@ -123,14 +154,19 @@ fn describe_output(sealing: &Sealing) -> Result<(OutputDigests, Vec<Blob>, Stamp
 
 /// What counts of the folder's tree, everything of it that is to be uploaded, and how it looked
 /// before.
-fn gather(folder: PathBuf, counts: fn(Tree) -> Tree) -> Result<(Tree, Vec<Blob>, Stamp), EndCause> {
+fn gather(
+    folder: PathBuf,
+    begun: &BTreeMap<u64, Begun>,
+    counts: fn(Tree) -> Tree,
+) -> Result<(Tree, Vec<Blob>, Stamp), EndCause> {
     let before = Stamp::of(folder)?;
-    let tree = counts(describe::hash(&before.folder)?);
+    let tree = counts(describe::hash(&before.folder, begun)?);
     let mut uploads = vec![Blob::bytes(tree.encode())];
     for file in &tree.files {
         let path = before.folder.join(&file.path);
         if file.size.0 > SMALL_MAX {
-            uploads.push(Blob::File { digest: file.digest, size: file.size.0, path });
+            let sure = begun.is_empty() || file.size.0 < ahead::LEAST;
+            uploads.push(Blob::File { digest: file.digest, size: file.size.0, path, sure });
             continue;
         }
         let bytes = fs::read(&path).map_err(|why| seal_cause(&path, &why))?;

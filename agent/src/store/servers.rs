@@ -130,6 +130,9 @@ impl Servers {
 
 impl Server {
     async fn put(&self, blobs: Vec<Blob>) -> Result<(), TransferError> {
+        let sure = |blob: &Blob| !matches!(blob, Blob::File { sure: false, .. });
+        let (blobs, guessed): (Vec<_>, Vec<_>) = blobs.into_iter().partition(sure);
+        transfer::put_all(&self.channel, sources(&guessed)).await?;
         if blobs.iter().map(Blob::size).sum::<u64>() > SMALL_MAX {
             return transfer::put(&self.channel, sources(&blobs)).await;
         }
@@ -179,7 +182,7 @@ fn sources(blobs: &[Blob]) -> Vec<Source> {
             open: Box::new(move || Ok(Box::new(std::io::Cursor::new(bytes)) as _)),
             path: None,
         },
-        Blob::File { digest, size, path } => {
+        Blob::File { digest, size, path, .. } => {
             let meter = Meter::current();
             let opened = path.clone();
             let open = move || Ok(meter.reading(fs::File::open(opened)?));

@@ -1,7 +1,10 @@
 //! Arguments of the operators' commands.
 
 use super::user::Live;
-use crate::complete;
+use crate::{
+    complete,
+    moment::{self, Moment},
+};
 use clap::Subcommand;
 use domain::{LeaseId, ReplicaId};
 use std::path::PathBuf;
@@ -18,12 +21,12 @@ pub enum Node {
         #[command(flatten)]
         live: Live,
     },
-    /// Have GPUs in quarantine run the acceptance job; those that pass serve again
+    /// Have what is in quarantine run the acceptance job, a node or its GPUs; what passes serves again
     Accept {
         /// The node's name
         #[arg(add = complete::nodes())]
         name: String,
-        /// The GPU's index or UUID, as `assay node show` has it; all by default
+        /// The GPU's index or UUID, as `assay node show` has it; the node and all by default
         gpu: Option<String>,
         /// The same, as a flag
         #[arg(long = "gpu", value_name = "GPU", conflicts_with = "gpu")]
@@ -32,20 +35,42 @@ pub enum Node {
         #[arg(long)]
         vouch: bool,
     },
-    /// Let a node finish what it runs and take nothing new
+    /// Let nodes finish what they run and take nothing new
     Drain {
-        /// The node's name
-        #[arg(add = complete::nodes())]
-        name: String,
+        /// Names of nodes, or of racks, which are all of their nodes
+        #[arg(required = true, value_name = "NODE", add = complete::nodes())]
+        names: Vec<String>,
         /// Why, for others
         #[arg(long)]
         reason: String,
+        /// Back in service by itself: +2h30m, 18:00 (the next, in UTC), 2026-01-31T18:00Z
+        #[arg(long, value_name = "TIME", value_parser = moment::read)]
+        until: Option<Moment>,
+        /// Have what runs there save its work and go on elsewhere, rather than finish; what is
+        /// not preemptible finishes all the same
+        #[arg(long)]
+        migrate: bool,
     },
-    /// Put a drained node back into service
+    /// Take nothing new on nodes until the acceptance job has passed there
+    Quarantine {
+        /// Names of nodes, or of racks, which are all of their nodes
+        #[arg(required = true, value_name = "NODE", add = complete::nodes())]
+        names: Vec<String>,
+        /// Why, for others
+        #[arg(long)]
+        reason: String,
+        /// Have what runs there save its work and go on elsewhere, rather than finish
+        #[arg(long)]
+        migrate: bool,
+    },
+    /// Put drained nodes back into service
     Resume {
-        /// The node's name
-        #[arg(add = complete::nodes())]
-        name: String,
+        /// Names of nodes, or of racks, which are all of their nodes
+        #[arg(required = true, value_name = "NODE", add = complete::nodes())]
+        names: Vec<String>,
+        /// Also those in quarantine, without an acceptance job: your word is all the proof
+        #[arg(long)]
+        vouch: bool,
     },
     /// Vouch that nothing of a lease runs any more (for jobs with `restart = "confirmed"`)
     ConfirmDead {

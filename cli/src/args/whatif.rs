@@ -30,12 +30,18 @@ pub enum Gpus {
 // `assay whatif`.
 #[derive(Args, Debug)]
 pub struct Whatif {
-    /// Take nodes out of service; names with commas between them, may be repeated
+    /// `drain` with names of nodes or racks: as --drain
+    #[arg(value_name = "drain NODE", add = complete::nodes())]
+    pub words: Vec<String>,
+    /// Take nodes or racks out of service; names with commas between them, may be repeated
     #[arg(long, value_name = "NODE", value_delimiter = ',', add = complete::nodes())]
     pub drain: Vec<String>,
     /// When they are taken out: now, +2h30m, 18:00 (the next, in UTC), 2026-01-31T18:00Z
-    #[arg(long, value_name = "TIME", value_parser = moment::read, requires = "drain")]
+    #[arg(long, value_name = "TIME", value_parser = moment::read)]
     pub at: Option<Moment>,
+    /// What runs on them is to go on elsewhere, rather than finish
+    #[arg(long)]
+    pub migrate: bool,
     /// Guarantee a queue more GPUs (ml=+32), fewer (ml=-8) or so many (ml=64); may be repeated
     #[arg(long, value_name = "QUEUE=GPUS", value_parser = quota)]
     pub quota: Vec<Quota>,

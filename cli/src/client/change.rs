@@ -2,7 +2,9 @@
 
 use super::Client;
 use crate::fault::Fault;
-use domain::{ArtifactId, ElementId, JobId, LeaseId, LogIndex, job::JobSpec, queue::ClusterConfig};
+use domain::{
+    ArtifactId, ElementId, JobId, LeaseId, LogIndex, Millis, job::JobSpec, queue::ClusterConfig,
+};
 use proto::v1::{self, membership_request::Change};
 
 /// What was submitted.
@@ -12,6 +14,21 @@ pub struct Submitted {
     pub jobs: Vec<JobId>,
     /// The entry that holds them.
     pub at: LogIndex,
+}
+
+/// How nodes are taken out of service.
+#[derive(Clone, Debug, Default)]
+pub struct Out {
+    /// Why; empty puts them back.
+    pub reason: String,
+    /// When they are back by themselves.
+    pub until: Option<Millis>,
+    /// Whether what runs there is to go on elsewhere.
+    pub migrate: bool,
+    /// Whether an acceptance job has to pass before they are back.
+    pub quarantine: bool,
+    /// Whether they are put back without one.
+    pub vouch: bool,
 }
 
 /// What came of a job that need not run if its result is there.
@@ -90,13 +107,22 @@ impl Client {
         self.call(call).await.map(|done| LogIndex(done.log_index))
     }
 
-    /// Takes a node out of service; without a reason, back in.
+    /// Takes nodes out of service; without a reason, back in.
     ///
     /// # Errors
     /// When there is no such node, or nobody answers.
-    pub async fn drain(&self, node: &str, reason: &str) -> Result<LogIndex, Fault> {
-        let request =
-            v1::DrainRequest { key: self.key()?, node: node.to_owned(), reason: reason.to_owned() };
+    pub async fn drain(&self, names: &[String], out: &Out) -> Result<LogIndex, Fault> {
+        let (first, others) = names.split_first().map_or(("", &[][..]), |it| (it.0, it.1));
+        let request = v1::DrainRequest {
+            key: self.key()?,
+            node: first.to_owned(),
+            reason: out.reason.clone(),
+            until_ms: out.until.map_or(0, |until| until.0),
+            migrate: out.migrate,
+            others: others.to_vec(),
+            quarantine: out.quarantine,
+            vouch: out.vouch,
+        };
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.drain(request).await }

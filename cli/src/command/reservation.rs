@@ -1,6 +1,6 @@
 //! Windows of nodes and time: made, listed, taken back.
 
-use super::{Context, change::done, live};
+use super::{Context, change::done, live, usage::now};
 use crate::{
     args::reservation::{Create, Reservation as Args},
     client::Answer,
@@ -8,12 +8,8 @@ use crate::{
     fault::Fault,
     render::reservation::{self as render, Detail, Reservations},
 };
-use domain::{
-    Millis,
-    reservation::{Reservation, ReservationView, WantedNodes, WindowKind},
-};
+use domain::reservation::{Reservation, ReservationView, WantedNodes, WindowKind};
 use proto::v1::{ReservationsQuery, query_request::What};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `assay reservation`.
 ///
@@ -86,10 +82,4 @@ fn show(
 
 fn asked(name: &str) -> What {
     What::Reservations(ReservationsQuery { name: name.to_owned() })
-}
-
-/// The time by this machine's clock, for what people read and write.
-fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

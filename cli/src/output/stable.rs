@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Fields that hold a time, in ms since the Unix epoch.
-const TIMES: [&str; 21] = [
+const TIMES: [&str; 22] = [
+    "back",
     "drained_at",
     "due",
     "ended",

@@ -99,7 +99,12 @@ fn row(style: Style, node: &NodeView) -> Vec<String> {
 fn status(style: Style, node: &NodeView) -> String {
     let state = match &node.status {
         NodeState::Ready => style.good("ready"),
-        NodeState::Drained { reason } => style.busy(&format!("drained: {reason}")),
+        NodeState::Drained { reason, until, migrate, quarantine } => {
+            let way = if *quarantine { "in quarantine" } else { "drained" };
+            let way = if *migrate { format!("{way}, its jobs move") } else { way.to_owned() };
+            let back = until.map(|at| format!(", back {}", show_time(at))).unwrap_or_default();
+            style.busy(&format!("{way}: {reason}{back}"))
+        }
         NodeState::Lost => style.bad("lost"),
     };
     let state = match node.held_back.len() {
@@ -170,7 +175,24 @@ pub fn detail(style: Style, node: &NodeView) -> String {
     for held in &node.held_back {
         out.push_str(&format!("\n{}", care(style, &has.name, held)));
     }
+    out.push_str(&acceptance(style, node));
     out
+}
+
+/// Of a node in quarantine: what its acceptance has come to, and what to do.
+fn acceptance(style: Style, node: &NodeView) -> String {
+    let NodeState::Drained { reason, quarantine: true, .. } = &node.status else {
+        return String::new();
+    };
+    let name = &node.inventory.name;
+    let check = node.acceptance.as_ref();
+    let says = check.map(|it| format!("  {} ({})\n", it.says, it.id)).unwrap_or_default();
+    let next = match check.filter(|it| it.check.closed.is_none()) {
+        Some(_) => "wait for the check".to_owned(),
+        None => format!("assay node accept {name}"),
+    };
+    let title = style.strong(&format!("node {name} is in quarantine: {reason}"));
+    format!("\n{title}\n{says}  -> {next}\n")
 }
 
 /// What a node does about isolation, and what it could do.

@@ -245,6 +245,11 @@ fn topology(id: u32) -> NodeTopology {
     NodeTopology { rack: "r7".into(), block: "b1".into(), gpus: vec![site(0), site(1)] }
 }
 
+fn drained(reason: &str) -> NodeState {
+    let reason = reason.into();
+    NodeState::Drained { reason, until: None, migrate: false, quarantine: false }
+}
+
 pub fn nodes() -> Vec<NodeView> {
     let gpu = |index| Gpu {
         index,
@@ -279,10 +284,10 @@ pub fn nodes() -> Vec<NodeView> {
         held_back: Vec::new(),
         accused: Vec::new(),
         windows: Vec::new(),
+        acceptance: None,
     };
     let mut lost = node(2, "node-b", NodeState::Lost, Vec::new());
     lost.leases.clear();
-    let drained = NodeState::Drained { reason: "fan".into() };
     let held = |index, state, symptom: &str, accepted| HeldGpuView {
         gpu: HeldGpu {
             index,
@@ -297,7 +302,7 @@ pub fn nodes() -> Vec<NodeView> {
         accepted: accepted.then_some(LogIndex(99)),
         check: None,
     };
-    let mut sick = node(3, "node-c", drained, vec![gpu(0)]);
+    let mut sick = node(3, "node-c", drained("fan"), vec![gpu(0)]);
     sick.held_back = vec![
         held(1, HeldState::Quarantined, "Xid 79: the GPU fell off the bus", false),
         held(2, HeldState::Draining, "Xid 63: a row of memory is to be replaced", false),

@@ -153,3 +153,46 @@ fn maintenance_moves_what_runs_to_another_node_with_its_work() {
     user.ok(&["reservation", "delete", "kernel"]);
     user.ok(&["audit", "verify"]);
 }
+
+#[test]
+fn a_drain_moves_what_runs_and_is_over_by_itself() {
+    let cluster = Cluster::start();
+    let user = &cluster.user;
+    let script = WORK.replace("HERE", &cluster.dir().display().to_string());
+    submit(user, "train", &["--on-disconnect", "continue"], &script);
+    until_state(user, "train", "running");
+    user.until("it works", |user| user.ok(&["job", "j1"]).contains("running").then_some(()));
+    let (first, other) = match node_of(user, "j1").as_str() {
+        "node-a" => ("node-a", "node-b"),
+        _ => ("node-b", "node-a"),
+    };
+    let whatif = user.ok(&["whatif", "drain", first, "--migrate"]);
+    assert!(whatif.contains("moving what runs there") && whatif.contains("j1"), "{whatif}");
+    let drain = ["node", "drain", first, "--reason", "a fan", "--migrate", "--until"];
+    let wrong = user.fails(2, &[&drain[..], &["now"]].concat());
+    assert!(wrong.contains("over before it begins"), "{wrong}");
+    let text = user.ok(&[&drain[..], &["+1h"]].concat());
+    assert!(text.contains("saves its work and goes on elsewhere"), "{text}");
+    user.until("it has moved", |user| (node_of(user, "j1") == other).then_some(()));
+    let job = user.until("it is told of", |user| user.json(&["job", "j1"]));
+    let cause = &job["parts"][0]["attempts"][0]["cause"];
+    assert_eq!(*cause, serde_json::json!({ "cause": "drained", "node": first }), "{job}");
+    user.until("it goes on where it was", |user| {
+        user.ok(&["logs", "j1"]).contains("goes on at").then_some(())
+    });
+    let node = user.ok(&["node", "show", first]);
+    assert!(node.contains("drained, its jobs move: a fan, back 20"), "{node}");
+    let shown = user.json(&["node", "show", first]).unwrap();
+    let back = shown["status"]["back"].as_str().unwrap();
+    assert!(back.ends_with('Z') && shown["status"]["migrate"] == true, "{shown}");
+
+    // Sooner, and then nobody has to put it back.
+    let soon = ["node", "drain", first, "--reason", "nearly done", "--until", "+1s"];
+    user.ok(&soon);
+    user.until("it serves again", |user| {
+        user.json(&["node", "show", first]).filter(|it| it["status"]["state"] == "ready")
+    });
+    fs::write(cluster.path("go"), "").unwrap();
+    until_state(user, "train", "completed");
+    user.ok(&["audit", "verify"]);
+}

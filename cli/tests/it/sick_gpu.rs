@@ -38,6 +38,20 @@ fn place(cluster: &Cluster) -> (String, usize) {
     })
 }
 
+/// A node that an operator does not trust is back when it has passed.
+fn quarantined_as_a_whole(user: &User, name: &str) {
+    let said = user.ok(&["node", "quarantine", name, "--reason", "strange results"]);
+    assert!(said.contains("`assay node accept NODE`"), "{said}");
+    let why = user.fails(3, &["node", "resume", name]);
+    assert!(why.contains("in quarantine") && why.contains("--vouch"), "{why}");
+    let text = user.ok(&["node", "show", name]);
+    assert!(text.contains("is in quarantine: strange results"), "{text}");
+    user.ok(&["node", "accept", name]);
+    user.until("the node serves again", |user| {
+        node(user, name).filter(|node| node["status"]["state"] == "ready")
+    });
+}
+
 #[test]
 fn a_job_leaves_a_sick_gpu_at_no_cost_and_the_gpu_serves_again_once_it_is_accepted() {
     let cluster = Cluster::start();
@@ -94,9 +108,10 @@ fn a_job_leaves_a_sick_gpu_at_no_cost_and_the_gpu_serves_again_once_it_is_accept
         user.json(&["job", "j2"]).filter(|job| job["state"] == "completed")
     });
     user.fails(3, &["node", "accept", &sick, &gpu]);
+    quarantined_as_a_whole(user, other);
     let audit = user.ok(&["audit", "list", "--limit", "200"]);
     let events = ["gpu.held_back", "check.opened", "class.reference_set", "check.decided"];
-    let events = events.iter().chain(&["gpu.accepted", "gpu.released"]);
+    let events = events.iter().chain(&["gpu.accepted", "gpu.released", "node.accepted"]);
     let missing: Vec<_> = events.filter(|it| !audit.contains(**it)).collect();
     assert!(missing.is_empty(), "{missing:?} in {audit}");
     user.ok(&["audit", "verify"]);

@@ -93,7 +93,8 @@ fn what_would_come_is_told_and_nothing_of_it_is_done() {
 
     // What cannot be is said, with what there is.
     assert!(
-        user.fails(4, &["whatif", "--drain", "nowhere"]).contains("there is no node `nowhere`")
+        user.fails(4, &["whatif", "--drain", "nowhere"])
+            .contains("there is no node or rack `nowhere`")
     );
     assert!(user.fails(4, &["whatif", "--quota", "no=+1"]).contains("there is no queue `no`"));
     user.fails(2, &["whatif"]);

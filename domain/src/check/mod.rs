@@ -79,6 +79,11 @@ pub enum Subject {
         /// The checkpoint that it ends at, as the element committed it.
         to: Checkpoint,
     },
+    /// A node in quarantine: whether it gives the digest of its class.
+    Node {
+        /// The node.
+        node: NodeId,
+    },
 }
 
 /// A GPU that a run had.
@@ -208,11 +213,17 @@ pub struct Check {
 }
 
 impl Check {
-    /// Whether its runs make room for jobs: those of a GPU in quarantine take nothing that a job
+    /// Whether its runs make room for jobs: those of what is in quarantine take nothing that a job
     /// could have.
     #[must_use]
     pub fn yields(&self) -> bool {
-        !matches!(self.subject, Subject::Gpu { .. })
+        !self.accepts()
+    }
+
+    /// Whether it is about what is in quarantine.
+    #[must_use]
+    pub fn accepts(&self) -> bool {
+        matches!(self.subject, Subject::Gpu { .. } | Subject::Node { .. })
     }
 
     /// What came of it.

@@ -122,6 +122,11 @@ pub enum EndCause {
         /// The window.
         window: String,
     },
+    /// It left a node that is taken out of service, and goes on elsewhere.
+    Drained {
+        /// The node's name.
+        node: String,
+    },
 }
 
 impl EndCause {
@@ -153,8 +158,15 @@ impl EndCause {
             | Self::Checked
             | Self::MadeRoom
             | Self::Reserved { .. }
+            | Self::Drained { .. }
             | Self::BlobsLost => false,
         }
+    }
+
+    /// Whether it was asked to make way: nobody is at fault, however often.
+    #[must_use]
+    pub fn makes_way(&self) -> bool {
+        matches!(self, Self::Preempted { .. } | Self::Reserved { .. } | Self::Drained { .. })
     }
 
     /// Whether the node on which it happened may be to blame, so that another one is better.
@@ -187,6 +199,7 @@ impl EndCause {
             | Self::Checked
             | Self::MadeRoom
             | Self::Reserved { .. }
+            | Self::Drained { .. }
             | Self::BlobsLost => false,
         }
     }
@@ -239,6 +252,7 @@ impl std::fmt::Display for EndCause {
             Self::Checked => f.write_str("its digest is known: nothing more is to be done"),
             Self::MadeRoom => f.write_str("made room for a job; it is run again later"),
             Self::Reserved { window } => write!(f, "left its nodes to the window `{window}`"),
+            Self::Drained { node } => write!(f, "left `{node}`, which is taken out of service"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From a folder to a tree of digests, in parallel.
 
+use super::begun::Begun;
 use domain::{
     Bytes, Digest, limit,
     tree::{Tree, TreeError, TreeFile},
@@ -11,8 +12,9 @@ use rustix::{
 };
 use sha2::Digest as _;
 use std::{
+    collections::BTreeMap,
     fs::{File, Metadata},
-    io::{self, Read},
+    io::{self, Read, Seek as _, SeekFrom},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -75,6 +77,14 @@ fn io_fault(path: &Path) -> impl FnOnce(io::Error) -> WalkError + '_ {
 /// # Errors
 /// Names the first file that cannot be captured.
 pub fn hash_tree(dir: &Path) -> Result<Tree, WalkError> {
+    hash_tree_on(dir, &BTreeMap::new())
+}
+
+/// The same, going on with files that were begun, by inode, while they were written.
+///
+/// # Errors
+/// Names the first file that cannot be captured.
+pub fn hash_tree_on(dir: &Path, begun: &BTreeMap<u64, Begun>) -> Result<Tree, WalkError> {
     let paths = files(dir)?;
     let root = File::open(dir).map_err(io_fault(dir))?;
     let hashed: Result<Vec<_>, _> = paths
@@ -82,7 +92,7 @@ pub fn hash_tree(dir: &Path) -> Result<Tree, WalkError> {
         .map(|path| {
             let inside = path.strip_prefix(dir).unwrap_or(path);
             let name = name(path, inside)?;
-            hash_open(open_below(&root, inside).map_err(io_fault(path))?, path, name)
+            hash_open(open_below(&root, inside).map_err(io_fault(path))?, path, name, begun)
         })
         .collect();
     let mut files = hashed?;
@@ -132,7 +142,7 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>, WalkError> {
 /// # Errors
 /// When it cannot be read, is not a regular file, or changes meanwhile.
 pub fn hash_file(path: &Path, name: &str) -> Result<TreeFile, WalkError> {
-    hash_open(File::open(path).map_err(io_fault(path))?, path, name)
+    hash_open(File::open(path).map_err(io_fault(path))?, path, name, &BTreeMap::new())
 }
 
 /// Opens a file below a folder without leaving it: whoever writes there may put a link in place of
@@ -152,13 +162,26 @@ pub fn open_below(root: &File, inside: &Path) -> io::Result<File> {
     }
 }
 
-fn hash_open(mut file: File, path: &Path, name: &str) -> Result<TreeFile, WalkError> {
+fn hash_open(
+    mut file: File,
+    path: &Path,
+    name: &str,
+    begun: &BTreeMap<u64, Begun>,
+) -> Result<TreeFile, WalkError> {
     let before = file.metadata().map_err(io_fault(path))?;
     if !before.is_file() {
         return Err(WalkError::Special { path: path.to_owned(), kind: "special file or folder" });
     }
-    let mut ahead = ReadAhead { file: &mut file, at: 0, asked: 0 };
-    let (digest, size) = hash_reader(&mut ahead).map_err(io_fault(path))?;
+    let begun = match begun.get(&before.ino()) {
+        Some(it) if it.was_only_appended_to(&file, &before).map_err(io_fault(path))? => Some(it),
+        Some(_) | None => None,
+    };
+    let (mut hasher, mut size) =
+        begun.map_or_else(Default::default, |begun| (begun.hasher.clone(), begun.read));
+    file.seek(SeekFrom::Start(size)).map_err(io_fault(path))?;
+    let mut ahead = ReadAhead { file: &mut file, at: size, asked: size };
+    size += read_into(&mut hasher, &mut ahead).map_err(io_fault(path))?;
+    let digest = Digest(hasher.finalize().into());
     let after = std::fs::metadata(path).map_err(io_fault(path))?;
     if size != before.len() || mark(&before) != mark(&after) {
         return Err(WalkError::Changed { path: path.to_owned() });
@@ -172,12 +195,18 @@ fn hash_open(mut file: File, path: &Path, name: &str) -> Result<TreeFile, WalkEr
 /// # Errors
 /// When it fails.
 pub fn hash_reader(reader: &mut impl Read) -> io::Result<(Digest, u64)> {
-    let mut buffer = vec![0; READ];
     let mut hasher = sha2::Sha256::new();
+    let size = read_into(&mut hasher, reader)?;
+    Ok((Digest(hasher.finalize().into()), size))
+}
+
+/// Hashes all that a reader gives; returns how much that was.
+pub(super) fn read_into(hasher: &mut sha2::Sha256, reader: &mut impl Read) -> io::Result<u64> {
+    let mut buffer = vec![0; READ];
     let mut size = 0;
     loop {
         let read = match reader.read(&mut buffer) {
-            Ok(0) => return Ok((Digest(hasher.finalize().into()), size)),
+            Ok(0) => return Ok(size),
             Ok(read) => read,
             Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
             Err(fault) => return Err(fault),

@@ -15,7 +15,9 @@ use crate::{
 use domain::{
     Digest, LeaseId, NodeId, RequestKey,
     health::HeldGpu,
-    link::{Down, LINK_HEADER, LogSource, Report, Up},
+    job::EndCause,
+    lease::Phase,
+    link::{Down, LINK_HEADER, LogSource, Report, Up, WantedLease},
     node::Inventory,
 };
 use proto::{
@@ -39,6 +41,23 @@ const FIRST: Duration = Duration::from_secs(5);
 /// [`LINK_VERSION`](domain::link::LINK_VERSION) since which an agent understands
 /// [`Down::WantedNews`].
 const NEWS_SINCE: u32 = 2;
+/// The same of [`EndCause::Drained`].
+const DRAINED_SINCE: u32 = 3;
+
+/// A lease in words that agents of older releases know: what leaves a drained node leaves a window.
+fn as_before(mut wanted: WantedLease) -> WantedLease {
+    let notice = wanted.lease.notice.as_mut().map(|notice| &mut notice.cause);
+    let stops = match &mut wanted.lease.phase {
+        Phase::Stopping { cause, .. } => Some(cause),
+        Phase::Preparing { .. } | Phase::Started { .. } => None,
+    };
+    for cause in notice.into_iter().chain(stops) {
+        if let EndCause::Drained { node } = cause {
+            *cause = EndCause::Reserved { window: format!("drain of {node}") };
+        }
+    }
+    wanted
+}
 
 /// The service of one server.
 #[derive(Clone)]
@@ -199,6 +218,10 @@ impl Session {
         });
         let (at, WantedNews { held, leases, told: now }, accepted, accused) =
             read.await.map_err(|fault| super::query::unreadable(&fault))?;
+        let leases = match self.link >= DRAINED_SINCE {
+            true => leases,
+            false => leases.into_iter().map(as_before).collect(),
+        };
         let ids: BTreeSet<_> = held.iter().copied().collect();
         followed.retain(|(lease, _)| ids.contains(lease));
         let mut fresh = BTreeSet::new();

@@ -221,6 +221,7 @@ fn changes(who: Identity, asked: v1::WhatifQuery) -> Result<Changes, Status> {
     Ok(Changes {
         drained: asked.drain,
         drained_at: (asked.drain_at_ms > 0).then_some(Millis(asked.drain_at_ms)),
+        migrate: asked.migrate,
         config,
         quotas: asked.quotas.into_iter().map(quota).collect(),
         job,
@@ -229,7 +230,9 @@ fn changes(who: Identity, asked: v1::WhatifQuery) -> Result<Changes, Status> {
 
 /// The changes as people say them.
 fn words(asked: &v1::WhatifQuery) -> Vec<String> {
-    let drain = (!asked.drain.is_empty()).then(|| format!("drain {}", asked.drain.join(", ")));
+    let moves = if asked.migrate { ", moving what runs there," } else { "" };
+    let drain =
+        (!asked.drain.is_empty()).then(|| format!("drain {}{moves}", asked.drain.join(", ")));
     let config = asked.config.as_ref().map(|_| "another configuration".to_owned());
     let quotas = asked.quotas.iter().map(|change| {
         let gpus = match &change.guaranteed {

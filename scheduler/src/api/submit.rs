@@ -10,10 +10,13 @@ use crate::{
     consensus::shell::Rows,
     state::{
         Cluster,
-        command::{CheckCommand, Command, NewJob, Reply, Tie},
+        command::{CheckCommand, Command, DrainNodes, NewJob, Reply, Tie},
     },
 };
-use domain::{Digest, LogIndex, RequestKey, job::Outputs, limit};
+use domain::{
+    Digest, LogIndex, Millis, RequestKey, job::Outputs, limit, node::DrainTerms,
+    version::ClusterVersion,
+};
 use proto::{
     convert::{self, WireError},
     v1,
@@ -182,18 +185,39 @@ pub async fn cancel(
     change(context, &user, &request.key, Command::Cancel { element }).await
 }
 
-/// Takes a node out of service, or back in.
+/// Takes nodes out of service, or back in.
 ///
 /// # Errors
-/// When there is no such node or no leader.
+/// When there is no such node or no leader, or the cluster's version knows no terms.
 pub async fn drain(
     context: &Context,
     request: Request<v1::DrainRequest>,
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
-    let request = request.into_inner();
-    let reason = (!request.reason.is_empty()).then_some(request.reason);
-    change(context, &user, &request.key, Command::Drain { node: request.node, reason }).await
+    let asked = request.into_inner();
+    let v1::DrainRequest { key, node, reason, until_ms, migrate, others, quarantine, vouch } =
+        asked;
+    let reason = (!reason.is_empty()).then_some(reason);
+    let until = (until_ms > 0).then_some(Millis(until_ms));
+    let terms = DrainTerms { until, migrate, quarantine, check: None };
+    let plain = others.is_empty() && !vouch && terms == DrainTerms::default();
+    let command = match plain && is_plain(context, node.clone()).await? {
+        true => Command::Drain { node, reason },
+        false => {
+            let names = others.into_iter().chain([node]).collect();
+            Command::DrainNodes(DrainNodes { names, reason, terms, vouch })
+        }
+    };
+    change(context, &user, &key, command).await
+}
+
+/// Whether a word is the name of a node, and not of a rack; a cluster of the version before knows
+/// nodes alone.
+async fn is_plain(context: &Context, word: String) -> Result<bool, Status> {
+    let found = context.node.read_local(move |cluster, _| {
+        cluster.version() == ClusterVersion::FIRST || cluster.view().has_node(&word)
+    });
+    found.await.map_err(|fault| super::query::unreadable(&fault))
 }
 
 /// Records an operator's word that nothing of a lease runs any more.

@@ -1,14 +1,16 @@
 //! What is tried out on a fork.
 
 use crate::state::{
-    command::{Command, NewJob, Refusal, Reply},
+    command::{Command, DrainNodes, NewJob, Refusal, Reply},
     fork::Fork,
 };
 use domain::{
     Digest, JobId, Millis,
     job::JobSpec,
+    node::DrainTerms,
     queue::{ClusterConfig, ConfigError},
 };
+use std::collections::BTreeSet;
 
 /// What a drain says of itself in a fork.
 const DRAINED: &str = "what if";
@@ -25,10 +27,12 @@ pub enum Quota {
 /// What is tried out.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// Nodes that are taken out of service.
+    /// Nodes and racks that are taken out of service.
     pub drained: Vec<String>,
     /// When they are; none for at once.
     pub drained_at: Option<Millis>,
+    /// Whether what runs there is to go on elsewhere.
+    pub migrate: bool,
     /// Another configuration.
     pub config: Option<ClusterConfig>,
     /// Queues whose guarantee is another one.
@@ -50,13 +54,14 @@ impl Changes {
             let why = DRAINED.to_owned();
             said(fork.go_on(now, vec![Command::ApplyConfig { expected, config, why }]))?;
         }
-        for name in &self.drained {
-            if !fork.view().all_nodes().any(|(_, node)| node.row.inventory.name == *name) {
-                let what = format!("node `{name}`");
-                return Err(Refusal::NotFound { what, list: "nodes".into() });
+        for name in self.nodes_named(fork)? {
+            let drain = self.drain(name);
+            if let Some(refusal) = fork.refuses(&drain) {
+                return Err(refusal);
             }
-            let drain = Command::Drain { node: name.clone(), reason: Some(DRAINED.to_owned()) };
-            match self.drained_at.filter(|at| *at > now) {
+            // What is to leave at once is to be seen to leave.
+            let later = self.drained_at.filter(|at| *at > now);
+            match later.or(self.migrate.then_some(now)) {
                 Some(at) => begun.later.push((at, drain)),
                 None => drop(said(fork.go_on(now, vec![drain]))?),
             }
@@ -74,6 +79,27 @@ impl Changes {
             }
         }
         Ok(begun)
+    }
+
+    fn drain(&self, node: String) -> Command {
+        let reason = Some(DRAINED.to_owned());
+        match self.migrate {
+            false => Command::Drain { node, reason },
+            true => {
+                let terms = DrainTerms { migrate: true, ..DrainTerms::default() };
+                let names = [node].into();
+                Command::DrainNodes(DrainNodes { names, reason, terms, vouch: false })
+            }
+        }
+    }
+
+    fn nodes_named(&self, fork: &Fork) -> Result<BTreeSet<String>, Refusal> {
+        let mut names = BTreeSet::new();
+        for word in &self.drained {
+            let view = fork.view();
+            names.extend(view.nodes_named(word)?.into_iter().filter_map(|id| view.node_name(id)));
+        }
+        Ok(names)
     }
 
     fn configured(&self, fork: &Fork) -> Result<Option<ClusterConfig>, Refusal> {

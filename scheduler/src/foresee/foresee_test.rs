@@ -261,7 +261,23 @@ fn a_drain_moves_what_waits_and_lowers_nothing_else() {
     let late = Changes { drained_at: Some(script.now.plus(HOUR)), ..drain(&name) };
     assert_eq!(compared(&script, &late).unwrap().unmoved, 1);
     let Err(Unforeseen::Refused(refusal)) = compared(&script, &drain("m9")) else { panic!() };
-    assert_eq!(refusal.to_string(), "there is no node `m9`; `assay nodes` shows what there is");
+    assert_eq!(
+        refusal.to_string(),
+        "there is no node or rack `m9`; `assay nodes` shows what there is"
+    );
+    // What is to move makes room; a cluster of the version before says that it cannot.
+    let moves = Changes { migrate: true, ..drain(&name) };
+    let Err(Unforeseen::Refused(old)) = compared(&script, &moves) else { panic!() };
+    assert!(old.to_string().contains("needs version 2"), "{old}");
+    crate::state::dataset_test::raise(&mut script);
+    for lease in script.view().all_leases().cloned().collect::<Vec<_>>() {
+        for member in &lease.members {
+            script.report(member.node, domain::link::Report::Prepared { lease: lease.id });
+        }
+    }
+    let answer = compared(&script, &moves).unwrap();
+    assert_eq!(answer.evictions.len(), 1, "{answer:?}");
+    assert_eq!(answer.evictions[0].cause, format!("left `{name}`, which is taken out of service"));
     // Nothing of it has happened.
     assert!(script.view().all_nodes().all(|(_, node)| node.row.drained.is_none()));
 }

@@ -40,13 +40,24 @@ pub fn seats(view: &View<'_>, check: &Check) -> Option<Vec<Member>> {
                 vec![Member { node: *node, tasks }]
             })
         }
+        Subject::Node { node } => {
+            view.reference(&check.class, check.build_key)?;
+            let open = |(id, _): &(NodeId, &Node)| id == node && !barred.has(*id);
+            let (_, on) = view.all_nodes().find(open)?;
+            if on.row.lost {
+                return None;
+            }
+            place(vec![FreeNode::now(*node, on)], check)
+        }
         Subject::Class => {
             let had: BTreeSet<NodeId> = places(check).collect();
             // Other nodes first: what is wrong with a machine is wrong with all of its GPUs.
             let (fresh, same): (Vec<_>, Vec<_>) = ready().partition(|node| !had.contains(&node.id));
             let seats: Vec<&Seat> = check.ballots.iter().flat_map(|it| &it.gpus).collect();
             place(fresh, check).or_else(|| {
-                let without = same.into_iter().map(|mut node| {
+                // Without GPUs a machine has one say.
+                let same = same.into_iter().filter(|_| check.needs.resources.gpus > 0);
+                let without = same.map(|mut node| {
                     let id = node.id;
                     let used = |index: &u32| {
                         seats.iter().any(|seat| seat.node == id && seat.index == *index)

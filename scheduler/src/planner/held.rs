@@ -63,7 +63,7 @@ pub fn ever<'a>(view: &View<'a>, nodes: &[FreeNode<'a>], shape: &Shape) -> Optio
 fn is_checked(view: &View<'_>, gpu: &HeldGpu) -> bool {
     let of = |check: &Check| match &check.subject {
         Subject::Gpu { uuid, .. } => *uuid == gpu.uuid,
-        Subject::Class | Subject::Segment { .. } => false,
+        Subject::Class | Subject::Segment { .. } | Subject::Node { .. } => false,
     };
     view.open_checks().any(|(_, check)| of(check))
 }

@@ -61,6 +61,7 @@ pub(super) fn noticed(view: &View<'_>, job: &Job, now: Millis) -> Option<ReasonV
                 "it goes on from its last checkpoint, on other nodes or \
                                           when that window is over"
             }
+            EndCause::Drained { .. } => "it goes on from its last checkpoint, on another node",
             _ => {
                 "it goes on later from its last checkpoint; to keep a job from this: \
                   `preemptible = false`"

@@ -119,7 +119,7 @@ fn of_shape(
     }
     let ready = free::ready_empty(view);
     if !fits(&ready, shape) {
-        let mut reason = out_of_service(view, shape);
+        let mut reason = out_of_service(view, shape, now);
         if let Some(held) = held::ever(view, &ready, shape) {
             reason.detail = format!("{}; or: {}", held.detail, reason.detail);
             reason.remedy = format!("{}; or {}", held.remedy, reason.remedy);
@@ -194,7 +194,7 @@ fn apart(all: &[FreeNode<'_>], shape: &Shape) -> Option<ReasonView> {
 }
 
 /// Nodes that are out of service would have to come back.
-fn out_of_service(view: &View<'_>, shape: &Shape) -> ReasonView {
+fn out_of_service(view: &View<'_>, shape: &Shape, now: Millis) -> ReasonView {
     let suits = |node: &FreeNode<'_>| node.room(&shape.resources, 1) > 0;
     let of = |lost: bool| {
         let nodes = view.all_nodes().filter(move |(_, node)| {
@@ -202,19 +202,30 @@ fn out_of_service(view: &View<'_>, shape: &Shape) -> ReasonView {
         });
         nodes
             .filter(|(id, node)| suits(&FreeNode::empty(*id, node)))
-            .map(|(_, node)| node.row.inventory.name.as_str())
+            .map(|(id, node)| (id, node.row.inventory.name.as_str()))
             .collect::<Vec<_>>()
     };
     let (lost, drained) = (of(true), of(false));
+    let (shut, drained): (Vec<_>, Vec<_>) =
+        drained.into_iter().partition(|(id, _)| view.drain_terms(*id).quarantine);
     let mut detail = Vec::new();
     let mut remedy = Vec::new();
     if !drained.is_empty() {
-        let names = names(drained.into_iter());
-        detail.push(format!("drained: {names}"));
+        let back = drained.iter().filter_map(|(id, _)| view.drain_terms(*id).until).min();
+        let names = names(drained.into_iter().map(|(_, name)| name));
+        detail.push(match back.map(|at| windows::span(at.minus(now))) {
+            Some(left) => format!("drained: {names}, the first back in {left}"),
+            None => format!("drained: {names}"),
+        });
         remedy.push(format!("put back: `assay node resume` for {names}"));
     }
+    if !shut.is_empty() {
+        let names = names(shut.into_iter().map(|(_, name)| name));
+        detail.push(format!("in quarantine: {names}"));
+        remedy.push(format!("have it pass the acceptance job: `assay node accept` for {names}"));
+    }
     if !lost.is_empty() {
-        let names = names(lost.into_iter());
+        let names = names(lost.into_iter().map(|(_, name)| name));
         detail.push(format!("out of contact: {names}"));
         remedy.push(format!("start the agents on {names}"));
     }

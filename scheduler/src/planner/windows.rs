@@ -159,7 +159,7 @@ fn longest(
 const SHORTEST: Millis = Millis(1_000);
 
 /// A time as a job file takes it, its two greatest units; not longer than it is.
-fn span(time: Millis) -> String {
+pub(super) fn span(time: Millis) -> String {
     let s = time.0 / 1_000;
     match s {
         0..=59 => format!("{s}s"),

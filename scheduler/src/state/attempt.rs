@@ -189,8 +189,7 @@ pub(super) fn requeue_or_end<R: RowRead>(
     let retries = job.brief.retries;
     let rule = job.brief.waits.as_ref().map(|waits| waits.retry.clone()).unwrap_or_default();
     let row = job.elements.get_mut(&position)?;
-    let given_up = if matches!(cause, EndCause::Preempted { .. } | EndCause::Reserved { .. }) {
-        // Nobody is at fault, however often.
+    let given_up = if cause.makes_way() {
         false
     } else if cause.is_jobs_fault() {
         row.faults = row.faults.saturating_add(1);

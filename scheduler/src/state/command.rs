@@ -16,6 +16,7 @@ use domain::{
 use registry::ledger::{RegistryCommand, drift::DriftCommand};
 
 pub use super::check::CheckCommand;
+pub use super::drain::DrainNodes;
 pub use super::entry::{Entry, EntryError, Request};
 use super::preemption::PreemptRecord;
 pub use super::tie::Tie;
@@ -220,6 +221,8 @@ pub enum Command {
     },
     /// The cluster runs at a newer version from here on (proposed by the replica that leads).
     RaiseVersion(RaiseVersion),
+    /// As [`Command::Drain`], with several nodes, until a time, and with what runs there moved.
+    DrainNodes(DrainNodes),
 }
 
 /// A job with what the API found out about it.

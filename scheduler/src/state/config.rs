@@ -158,13 +158,14 @@ impl Sched {
         step.done()
     }
 
-    /// When the first pause is over, the first time of a kept checkpoint, or a preemption or a
-    /// window has its next bound.
+    /// When the first pause is over, the first time of a kept checkpoint, or a preemption, a window
+    /// or a drain has its next bound.
     #[must_use]
     pub fn next_pause(&self) -> Option<Millis> {
         let pause = self.later.first().map(|(at, _)| *at);
         // The one that is over first, where there are several.
-        let others = self.next_bound().into_iter().chain(self.next_window());
+        let others =
+            self.next_bound().into_iter().chain(self.next_window()).chain(self.next_drain());
         pause.into_iter().chain(self.kept_until).chain(others).min()
     }
 

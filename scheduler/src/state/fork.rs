@@ -5,7 +5,7 @@
 
 use super::{
     Cluster,
-    command::{Command, Entry, Reply, Request},
+    command::{Command, Entry, Refusal, Reply, Request},
     key,
     row::{Brief, Submitted},
     sched::Sched,
@@ -104,6 +104,15 @@ impl Fork {
         self.cluster.view()
     }
 
+    /// Why the cluster is too old for a command, if it is.
+    #[must_use]
+    pub fn refuses(&self, command: &Command) -> Option<Refusal> {
+        match self.cluster.sched.too_new(command)? {
+            Reply::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
     /// Digest of the view that it was split off from.
     #[must_use]
     pub fn origin(&self) -> Digest {
@@ -183,6 +192,7 @@ fn split_off(sched: &Sched, jobs_max: usize) -> (Sched, u64) {
         acceptance: sched.acceptance.clone(),
         account: sched.account.clone(),
         windows: sched.windows.clone(),
+        drains: sched.drains.clone(),
         inputs: Default::default(),
     };
     for (of, all) in sched.dependents.iter().filter(|(of, _)| chosen.contains(of)) {

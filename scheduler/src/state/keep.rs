@@ -200,7 +200,7 @@ impl Sched {
         }
         let held = |lease: &Lease| {
             let noticed = lease.notice.is_some();
-            noticed && !self.ceding.contains_key(&lease.id) && !self.leaves_a_window(lease)
+            noticed && !self.ceding.contains_key(&lease.id) && !self.leaves_its_nodes(lease)
         };
         let lone = self.leases.values().find(|lease| held(lease));
         lone.map(|lease| format!("preemption: {} has notice for nobody's sake", lease.id))

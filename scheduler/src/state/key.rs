@@ -28,6 +28,8 @@ const CONFIG: u8 = 0x10;
 const USAGE: u8 = 0x11;
 /// The version that the cluster runs at; none while it is the first.
 const CLUSTER_VERSION: u8 = 0x12;
+/// Terms on which nodes are out of service.
+const DRAIN: u8 = 0x13;
 
 /// Whether jobs wait for a policy before training.
 const GATE_TRAINING: u8 = 0x30;
@@ -134,6 +136,14 @@ pub fn checkpoints(job: JobId, position: u32) -> (Vec<u8>, Vec<u8>) {
     let mut to = checkpoint(job, position, u64::MAX);
     to.push(0);
     (from, to)
+}
+
+pub fn drain(node: NodeId) -> Vec<u8> {
+    [&[DRAIN], &node.0.to_be_bytes()[..]].concat()
+}
+
+pub fn drains() -> (Vec<u8>, Vec<u8>) {
+    all(DRAIN)
 }
 
 pub fn node(node: NodeId) -> Vec<u8> {

@@ -86,6 +86,9 @@ impl Sched {
     }
 
     fn load_windows(&mut self, rows: &impl RowRead) {
+        each(rows, key::drains(), |key, value| {
+            self.drains.insert(key::node_in(key), scratch::decode(key, value));
+        });
         each(rows, key::windows(), |key, value| {
             let row: WindowRow = scratch::decode(key, value);
             self.windows.insert(row.name.clone(), row);

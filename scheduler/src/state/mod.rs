@@ -7,6 +7,7 @@ pub mod check;
 pub mod claim;
 pub mod command;
 mod config;
+mod drain;
 mod drift;
 mod entry;
 pub mod fork;
@@ -47,7 +48,9 @@ pub mod window;
 #[cfg(test)]
 mod config_test;
 #[cfg(test)]
-mod dataset_test;
+pub(crate) mod dataset_test;
+#[cfg(test)]
+mod drain_test;
 #[cfg(test)]
 mod drift_compare_test;
 #[cfg(test)]
@@ -64,6 +67,8 @@ pub(crate) mod health_test;
 mod laws;
 #[cfg(test)]
 mod model_test;
+#[cfg(test)]
+mod node_test;
 #[cfg(test)]
 mod part_test;
 #[cfg(test)]
@@ -204,8 +209,10 @@ impl Cluster {
         if self.planted.inputs_forgotten {
             self.sched.inputs = Default::default();
         }
+        self.sched.end_drains(&mut step);
         self.sched.turn_windows(&mut step);
         self.sched.settle_preemptions(&mut step);
+        self.sched.move_out_of_drains(&mut step);
         replies::close(&mut step, &mut self.sched.meta);
         self.sched.write_usage(&mut step);
         self.sched.write_account(&mut step);
@@ -269,6 +276,7 @@ impl Cluster {
             Command::Cancel { element } => sched.cancel(step, actor, element),
             Command::Register { inventory, held } => sched.register(step, actor, inventory, &held),
             Command::Drain { node, reason } => sched.drain(step, actor, &node, reason),
+            Command::DrainNodes(asked) => sched.drain_nodes(step, actor, asked),
             Command::NodeLost { node, registered_at } => {
                 sched.node_lost(step, actor, node, registered_at)
             }
@@ -295,9 +303,7 @@ impl Cluster {
             }
             Command::Wake { until } => sched.wake(step, actor, until),
             Command::Hold { job, held } => sched.hold(step, actor, job, held),
-            Command::SetPriority { job, priority } => {
-                sched.set_priority(step, actor, job, priority)
-            }
+            Command::SetPriority { job, priority: to } => sched.set_priority(step, actor, job, to),
             Command::GateTraining => sched.gate_training(step, actor),
             Command::DecideTraining { decisions } => {
                 sched.decide_training(step, ledger, actor, decisions)

@@ -9,16 +9,22 @@ use super::{
     step::{Step, absent},
 };
 use domain::{
-    LeaseId, LogIndex, NodeId,
+    Digest, LeaseId, LogIndex, NodeId,
+    isolation::NodeIsolation,
     job::{EndCause, Restart},
     lease::{Lease, Phase},
     limit,
     node::Inventory,
     port::RowRead,
+    resource::Gpu,
+    version::ClusterVersion,
 };
+use serde::Serialize;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+/// The version since which the event of a registration says what has changed.
+const CHANGED: ClusterVersion = ClusterVersion(2);
 /// Longest name of a node, as in the domain name system.
 const NAME_MAX: usize = 253;
 
@@ -54,12 +60,17 @@ impl Sched {
             self.fail_leases(step, actor, id, true);
         }
         if before.as_ref().is_none_or(|row| row.inventory != inventory || row.lost) {
-            let member = json!({
+            let mut member = json!({
                 "class": inventory.hardware_class(),
                 "gpus": inventory.gpus.len(),
                 "name": inventory.name,
                 "node": id.to_string(),
             });
+            let changed = before.as_ref().map(|row| changes(&row.inventory, &inventory));
+            if let Some(changed) = changed.filter(|all| !all.is_empty() && self.version >= CHANGED)
+            {
+                member["changed"] = json!(changed);
+            }
             step.events.add(Kind::NodeRegistered, actor, &member);
         }
         self.names.insert(inventory.name.clone(), id);
@@ -70,33 +81,13 @@ impl Sched {
         node.row = row;
         node.classify();
         self.recount(id);
+        self.void_node_check(step, actor, id);
         if !same_boot {
             self.check_after_boot(step, actor, id);
         }
         step.effect(Effect::Wanted { node: id });
         step.effect(Effect::Plan);
         Reply::Registered { node: id }
-    }
-
-    /// Takes a node out of service, or puts it back.
-    pub(super) fn drain<R: RowRead>(
-        &mut self,
-        step: &mut Step<'_, R>,
-        actor: &str,
-        name: &str,
-        reason: Option<String>,
-    ) -> Reply {
-        let found = self.names.get(name).and_then(|id| self.nodes.get_mut(id).map(|n| (*id, n)));
-        let Some((id, node)) = found else {
-            return absent(format!("node `{name}`"), "nodes");
-        };
-        let member = json!({ "name": name, "reason": reason.as_deref().unwrap_or("") });
-        step.events.add(Kind::NodeDrained, actor, &member);
-        node.row.drained = reason;
-        step.rows.put(key::node(id), &node.row);
-        self.recount(id);
-        step.effect(Effect::Plan);
-        step.done()
     }
 
     /// The time of all leases of a node is over.
@@ -146,7 +137,7 @@ impl Sched {
         step.done()
     }
 
-    fn leases_on(&self, node: NodeId) -> Vec<LeaseId> {
+    pub(super) fn leases_on(&self, node: NodeId) -> Vec<LeaseId> {
         self.nodes.get(&node).map(|node| node.leases.iter().copied().collect()).unwrap_or_default()
     }
 
@@ -200,6 +191,84 @@ impl Sched {
             }
         }
     }
+}
+
+/// A part of a machine that is other than it was; empty is none.
+#[derive(Debug, Serialize)]
+struct Change {
+    after: String,
+    before: String,
+    what: &'static str,
+}
+
+/// What differs, GPUs by their unique names. Taken apart by name, so that a new part is given a
+/// place here.
+fn changes(before: &Inventory, after: &Inventory) -> Vec<Change> {
+    let parts = parts(before).into_iter().zip(parts(after));
+    let other = parts.filter(|((_, before), (_, after))| before != after);
+    let mut all: Vec<Change> =
+        other.map(|((what, before), (_, after))| Change { after, before, what }).collect();
+    let gpus = |of: &Inventory| -> BTreeMap<String, String> {
+        let text = |gpu: &Gpu| format!("{} {}: {}", gpu.index, gpu.uuid, gpu.model);
+        of.gpus.iter().map(|gpu| (gpu.uuid.clone(), text(gpu))).collect()
+    };
+    let (old, new) = (gpus(before), gpus(after));
+    let uuids: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for uuid in uuids {
+        let text = |of: &BTreeMap<String, String>| of.get(uuid).cloned().unwrap_or_default();
+        let (before, after) = (text(&old), text(&new));
+        if before != after {
+            all.push(Change { after, before, what: "gpu" });
+        }
+    }
+    all
+}
+
+fn parts(it: &Inventory) -> [(&'static str, String); 10] {
+    let Inventory {
+        name: _,
+        boot_id,
+        cpu,
+        memory,
+        gpus: _,
+        driver_version,
+        cuda_version,
+        cpu_model,
+        cpu_level,
+        kernel,
+        agent_version,
+        isolation,
+        topology,
+    } = it;
+    let place = match (topology.block.as_str(), topology.rack.as_str()) {
+        ("", rack) => rack.to_owned(),
+        (block, rack) => format!("{block}/{rack}"),
+    };
+    [
+        ("agent", agent_version.clone()),
+        ("boot", boot_id.clone()),
+        ("cpu", format!("{} thousandths of {cpu_model}, {cpu_level}", cpu.0)),
+        ("cuda", cuda_version.clone()),
+        ("driver", driver_version.clone()),
+        ("isolation", walls(isolation)),
+        ("kernel", kernel.clone()),
+        ("memory", memory.to_string()),
+        ("place", place),
+        ("topology", Digest::of_value(&topology.gpus).to_string()),
+    ]
+}
+
+fn walls(it: &NodeIsolation) -> String {
+    let can = |it: bool| if it { "yes" } else { "no" };
+    format!(
+        "{} at least; sandbox: {}; container: {}, podman {}; control groups {}; Landlock {}",
+        it.default,
+        can(it.can_sandbox()),
+        can(it.can_contain()),
+        if it.podman.is_empty() { "none" } else { &it.podman },
+        it.cgroup,
+        it.landlock,
+    )
 }
 
 fn full(what: String, limit: usize, remedy: String) -> Reply {

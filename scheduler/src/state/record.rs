@@ -34,6 +34,8 @@ pub enum Kind {
     NodeLost,
     /// A node was drained or put back.
     NodeDrained,
+    /// An acceptance job has passed on a node in quarantine.
+    NodeAccepted,
     /// An operator vouched that a lease is dead.
     LeaseConfirmedDead,
     /// GPUs are held back.
@@ -97,6 +99,7 @@ impl Kind {
             Self::NodeRegistered => "node.registered",
             Self::NodeLost => "node.lost",
             Self::NodeDrained => "node.drained",
+            Self::NodeAccepted => "node.accepted",
             Self::LeaseConfirmedDead => "lease.confirmed_dead",
             Self::GpuHeldBack => "gpu.held_back",
             Self::GpuReleased => "gpu.released",

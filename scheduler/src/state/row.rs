@@ -14,7 +14,7 @@ use domain::{
     isolation::{Confinement, Isolation},
     job::{Array, ElementState, EndCause, JobSpec, OnDisconnect, Restart},
     lease::Member,
-    node::{Inventory, NodeState},
+    node::Inventory,
     queue,
     resource::TaskResources,
     topology::Topology,
@@ -445,16 +445,6 @@ impl NodeRow {
     #[must_use]
     pub fn takes_work(&self) -> bool {
         self.drained.is_none() && !self.lost
-    }
-
-    /// As lists show it.
-    #[must_use]
-    pub fn state(&self) -> NodeState {
-        match &self.drained {
-            Some(reason) => NodeState::Drained { reason: reason.clone() },
-            None if self.lost => NodeState::Lost,
-            None => NodeState::Ready,
-        }
     }
 }
 

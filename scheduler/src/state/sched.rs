@@ -19,7 +19,7 @@ use domain::{
     check::AcceptanceConfig,
     isolation::Confinement,
     lease::Lease,
-    node::hardware_class,
+    node::{DrainTerms, hardware_class},
     port::RowRead,
     resource::{Gpu, TaskResources},
     topology::Topology,
@@ -140,6 +140,8 @@ pub struct Sched {
     pub account: Account,
     /// Windows that are not over, by name.
     pub windows: BTreeMap<String, WindowRow>,
+    /// Terms of nodes that are out of service, where there are any.
+    pub drains: BTreeMap<NodeId, DrainTerms>,
     /// What the jobs that have not ended were given.
     pub inputs: Inputs,
 }

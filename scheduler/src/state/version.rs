@@ -34,6 +34,7 @@ impl Command {
     pub fn since(&self) -> ClusterVersion {
         match self {
             Self::RaiseVersion(raise) => raise.to,
+            Self::DrainNodes(_) => super::drain::TERMS,
             Self::Registry(command) => command.since(),
             Self::Submit { .. }
             | Self::SubmitPart { .. }

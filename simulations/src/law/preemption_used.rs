@@ -110,7 +110,7 @@ fn could_have_it(view: &View<'_>, promise: &Promise) -> bool {
 fn noticed(view: &View<'_>, at: LogIndex) -> Option<String> {
     let mut leases = view.all_leases();
     let lone = leases.find(|lease| {
-        lease.notice.is_some() && !view.is_ceding(lease.id) && !view.leaves_a_window(lease)
+        lease.notice.is_some() && !view.is_ceding(lease.id) && !view.leaves_its_nodes(lease)
     })?;
     Some(format!("after entry {at} {} has notice for nobody's sake", lone.element))
 }

@@ -23,6 +23,8 @@ const APPROVERS: u64 = 5;
 /// Who they are.
 pub(super) struct People {
     chance: Chance,
+    /// What becomes of nodes.
+    pub(super) nodes: Chance,
     /// Approvers that were asked for so far.
     named: u64,
     /// A word that was given before, to be given again.
@@ -69,7 +71,8 @@ fn personal(tree: Digest) -> C {
 
 impl People {
     pub(super) fn new(root: &Chance) -> Self {
-        Self { chance: root.branch("people", 0), named: 0, old: None }
+        let (chance, nodes) = (root.branch("people", 0), root.branch("drains", 0));
+        Self { chance, nodes, named: 0, old: None }
     }
 
     fn register(&mut self, sealed: u64, known: &[ModelRef]) -> C {
@@ -132,6 +135,7 @@ impl World {
         let clears = self.healing || self.people.chance.one_in(8);
         let act = match clears.then(|| self.clear_data(at)).flatten() {
             Some(act) => Some(act),
+            None if let Some(act) = self.tend_nodes(at) => Some(act),
             None if self.healing => None,
             None => self.think(at).map(|(who, command)| (name(who), Command::Registry(command))),
         };

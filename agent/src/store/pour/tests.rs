@@ -136,7 +136,7 @@ async fn a_checkpoint_is_kept_twice_and_the_next_one_sends_what_changed() {
     let mut weights = noise(40 << 20, 5);
     write(&world.folder("one"), &weights);
     let (manifest, list) = pour(world.folder("one"), LEASE, &world).await.unwrap();
-    let tree = crate::store::describe::hash(&world.folder("one")).unwrap();
+    let tree = crate::store::describe::hash(&world.folder("one"), &Default::default()).unwrap();
     assert_eq!(manifest.tree(), tree, "whole files have the digests that they always had");
     let held: Vec<u64> = world.figures().iter().map(|it| it.lists).collect();
     assert_eq!(held, [1, 1, 0]);

@@ -23,7 +23,8 @@ pub struct Cluster {
     disks: BTreeMap<String, Disk>,
     /// Variables of the environment of all processes.
     env: BTreeMap<String, String>,
-    _alone: MutexGuard<'static, ()>,
+    /// While no other test has a cluster.
+    alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Drop for Cluster {
@@ -75,7 +76,7 @@ impl Cluster {
         set_up(dir.path());
         let user = User { profile: dir.path().to_owned() };
         let (running, disks, env) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { user, dir, running, disks, env, _alone: alone }
+        Self { user, dir, running, disks, env, alone: Some(alone) }
     }
 
     /// Starts three servers and the agents of these names, which are `node-a` and on.
@@ -85,7 +86,7 @@ impl Cluster {
         set_up_agents(dir.path(), agents.len());
         let user = User { profile: dir.path().to_owned() };
         let (running, disks, env) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut cluster = Self { user, dir, running, disks, env, _alone: alone };
+        let mut cluster = Self { user, dir, running, disks, env, alone: Some(alone) };
         for name in SERVERS.iter().chain(agents) {
             cluster.run(name);
         }
@@ -106,6 +107,12 @@ impl Cluster {
             self.run(name);
         }
         self.user.ready(AGENTS.len());
+    }
+
+    /// Lets the next test begin, for what is left of this one is to wait. Its processes run, and so
+    /// hold their ports: none may be started again.
+    pub fn let_others_begin(&mut self) {
+        drop(self.alone.take());
     }
 
     /// The cluster's folder.

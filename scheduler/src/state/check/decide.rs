@@ -1,7 +1,7 @@
 //! What runs of checks give, and what follows from it.
 
 use super::{Reference, open::in_words};
-use crate::state::{command::Effect, key, record::Kind, sched::Sched, step::Step};
+use crate::state::{command::Effect, drain::TERMS, key, record::Kind, sched::Sched, step::Step};
 use domain::{
     CheckId, Digest, JobId, LeaseId, NodeId,
     check::{Accusation, Ballot, Check, CheckRun, CheckTask, Finding, Subject, Verdict, vote},
@@ -111,7 +111,7 @@ impl Sched {
         let Some(check) = self.checks.open.get(&id).cloned() else { return };
         let digests: Vec<Digest> = check.ballots.iter().map(|ballot| ballot.digest).collect();
         let verdict = match &check.subject {
-            Subject::Gpu { .. } => {
+            Subject::Gpu { .. } | Subject::Node { .. } => {
                 let reference = self.reference(&check.class, check.build_key);
                 match (reference, digests.last()) {
                     (Some(right), Some(given)) if right == *given => Verdict::Equal,
@@ -135,7 +135,7 @@ impl Sched {
     }
 
     /// Closes a check, and does what follows from what it found.
-    pub(super) fn close_check<R: RowRead>(
+    pub(in crate::state) fn close_check<R: RowRead>(
         &mut self,
         step: &mut Step<'_, R>,
         actor: &str,
@@ -156,6 +156,10 @@ impl Sched {
             (Subject::Gpu { node, uuid, .. }, Finding::Equal) => {
                 self.passed(step, actor, *node, uuid, id, check.ballots.last());
             }
+            (Subject::Node { node }, Finding::Equal) => {
+                let digest = check.ballots.last().map(|it| it.digest);
+                self.node_passed(step, actor, *node, id, digest);
+            }
             (Subject::Class, Finding::Equal | Finding::Outvoted { .. }) => {
                 let wrong = check.outvoted().map(|ballot| ballot.digest);
                 let right = check.ballots.iter().find(|ballot| Some(ballot.digest) != wrong);
@@ -166,7 +170,7 @@ impl Sched {
             (Subject::Class, Finding::Undecided | Finding::GivenUp { .. }) => {
                 self.give_up_waiting(step, actor, &check);
             }
-            (Subject::Gpu { .. } | Subject::Segment { .. }, _) => {}
+            (Subject::Gpu { .. } | Subject::Node { .. } | Subject::Segment { .. }, _) => {}
         }
         if check.yields()
             && let Some(outvoted) = check.outvoted()
@@ -296,6 +300,9 @@ impl Sched {
         id: NodeId,
         reason: &str,
     ) {
+        if self.version >= TERMS {
+            return self.quarantine_node(step, actor, id, reason);
+        }
         let Some(node) = self.nodes.get_mut(&id).filter(|it| it.row.drained.is_none()) else {
             return;
         };

@@ -9,6 +9,8 @@ mod open;
 mod run;
 
 #[cfg(test)]
+mod node_test;
+#[cfg(test)]
 mod story_test;
 
 pub use command::CheckCommand;
@@ -91,7 +93,7 @@ impl Sched {
     pub fn check_of_gpu(&self, node: NodeId, uuid: &str) -> Option<CheckId> {
         let is = |check: &Check| match &check.subject {
             Subject::Gpu { node: of, uuid: name, .. } => *of == node && name == uuid,
-            Subject::Class | Subject::Segment { .. } => false,
+            Subject::Class | Subject::Segment { .. } | Subject::Node { .. } => false,
         };
         self.checks.open.iter().find(|(_, check)| is(check)).map(|(id, _)| *id)
     }
@@ -104,11 +106,19 @@ impl Sched {
     }
 }
 
-/// The burn-in of a cluster.
+/// The burn-in of a cluster for a class of hardware. One without GPUs runs the one that agents bring
+/// along: what a cluster names is for a GPU.
 #[must_use]
-pub fn burn_in(config: &AcceptanceConfig) -> JobSpec {
-    config.job.as_deref().cloned().unwrap_or_else(bundled)
+pub fn burn_in(config: &AcceptanceConfig, class: &str) -> JobSpec {
+    if !class.starts_with(WITHOUT_GPU) {
+        return config.job.as_deref().cloned().unwrap_or_else(bundled);
+    }
+    let spec = bundled();
+    JobSpec { resources: TaskResources { gpus: 0, ..spec.resources }, ..spec }
 }
+
+/// How the names of classes without GPUs begin ([`domain::node::hardware_class`]).
+const WITHOUT_GPU: &str = "no-gpu/";
 
 /// The burn-in that agents bring along. It exercises what a program without CUDA can: processor
 /// and memory of the node, in the environment of the contract.

@@ -3,6 +3,7 @@
 use super::{Checks, burn_in};
 use crate::state::{
     command::{Refusal, Reply},
+    drain::TERMS,
     key,
     record::Kind,
     sched::Sched,
@@ -10,7 +11,7 @@ use crate::state::{
 };
 use domain::{
     CheckId, Digest, ElementId, JobId, LeaseId, NodeId,
-    check::{Ballot, Check, Needs, Seat, Subject, Verify},
+    check::{Ballot, Check, Finding, Needs, Seat, Subject, Verify},
     checkpoint::Checkpoint,
     contract,
     health::{HeldGpu, HeldState},
@@ -42,14 +43,19 @@ impl Sched {
             },
             None => self.all_in_quarantine(id),
         };
-        if gpus.is_empty() {
+        let node = word.is_none() && self.is_quarantined(id);
+        if gpus.is_empty() && !node {
             return Reply::Refused(Refusal::WrongState {
                 what: format!("node `{name}`"),
-                state: "without a GPU in quarantine".into(),
+                // Replies are kept: all servers have to give the same one.
+                state: match self.version < TERMS {
+                    true => "without a GPU in quarantine".into(),
+                    false => "not in quarantine, and no GPU of it is".into(),
+                },
                 remedy: format!("see `assay node show {name}`"),
             });
         }
-        if self.checks.open.len() + gpus.len() > limit::CHECKS_OPEN_MAX {
+        if self.checks.open.len() + gpus.len() + usize::from(node) > limit::CHECKS_OPEN_MAX {
             return Reply::Refused(Refusal::Limit {
                 what: "the number of open checks".into(),
                 limit: limit::CHECKS_OPEN_MAX as u64,
@@ -58,6 +64,9 @@ impl Sched {
         }
         for gpu in &gpus {
             self.open_acceptance(step, actor, id, gpu);
+        }
+        if node {
+            self.open_node_acceptance(step, actor, id);
         }
         step.done()
     }
@@ -83,6 +92,49 @@ impl Sched {
                 self.open_acceptance(step, actor, id, &gpu);
             }
         }
+        if self.is_quarantined(id) && self.checks.open.len() < limit::CHECKS_OPEN_MAX {
+            self.open_node_acceptance(step, actor, id);
+        }
+    }
+
+    /// Has a node in quarantine run the acceptance job.
+    fn open_node_acceptance<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        id: NodeId,
+    ) {
+        self.void_node_check(step, actor, id);
+        let Some(class) = self.nodes.get(&id).map(|it| it.whole_class.clone()) else { return };
+        if self.check_of_node(id).is_some() {
+            return;
+        }
+        let key = self.burn_in_key(&class);
+        let subject = Subject::Node { node: id };
+        let check = self.open_check(step, actor, subject, class.clone(), key, Vec::new());
+        self.note_check(step, id, check);
+        self.want_reference(step, actor, class, key);
+    }
+
+    /// Closes the check of a node whose class is another one now: it would wait for ever.
+    pub(in crate::state) fn void_node_check<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        id: NodeId,
+    ) {
+        let Some(check) = self.check_of_node(id) else { return };
+        let class = self.nodes.get(&id).map(|node| &node.whole_class);
+        if self.checks.open.get(&check).map(|open| &open.class) != class {
+            let why = "the node is of another class now".to_owned();
+            self.close_check(step, actor, check, Finding::GivenUp { why });
+        }
+    }
+
+    /// The open check of a node in quarantine.
+    pub(in crate::state) fn check_of_node(&self, id: NodeId) -> Option<CheckId> {
+        let is = |check: &Check| matches!(&check.subject, Subject::Node { node } if *node == id);
+        self.checks.open.iter().find(|(_, check)| is(check)).map(|(id, _)| *id)
     }
 
     fn open_acceptance<R: RowRead>(
@@ -124,7 +176,7 @@ impl Sched {
 
     /// The build key of the burn-in in a class.
     pub(super) fn burn_in_key(&self, class: &str) -> Digest {
-        let spec = burn_in(&self.acceptance);
+        let spec = burn_in(&self.acceptance, class);
         build_key(recipe::recipe(&spec), contract::digest(spec.framework), class)
     }
 
@@ -210,7 +262,7 @@ impl Sched {
         build_key: Digest,
         ballots: Vec<Ballot>,
     ) -> CheckId {
-        let needs = Needs::of(&burn_in(&self.acceptance));
+        let needs = Needs::of(&burn_in(&self.acceptance, &class));
         self.open_with(step, actor, subject, class, build_key, (needs, ballots))
     }
 
@@ -273,6 +325,7 @@ impl Checks {
 pub(super) fn in_words(subject: &Subject) -> String {
     match subject {
         Subject::Gpu { node, uuid, .. } => format!("GPU {uuid} of {node}"),
+        Subject::Node { node } => format!("node {node}"),
         Subject::Class => "what the class gives".to_owned(),
         Subject::Segment { of, from, to } => {
             let from = from.as_ref().map_or(0, |from| from.step);

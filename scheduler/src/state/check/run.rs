@@ -80,11 +80,11 @@ impl Sched {
         let name = format!("check {id} run {}", check.granted + 1);
         let mut row = ElementRow::default();
         let (spec, recipe) = match &check.subject {
-            Subject::Gpu { .. } | Subject::Class => {
+            Subject::Gpu { .. } | Subject::Node { .. } | Subject::Class => {
                 if self.burn_in_key(&check.class) != check.build_key {
                     return Err("the cluster's burn-in was changed meanwhile".to_owned());
                 }
-                let spec = burn_in(&self.acceptance);
+                let spec = burn_in(&self.acceptance, &check.class);
                 let recipe = registry::seal::recipe::recipe(&spec);
                 let run = CheckRun { check: id, task: CheckTask::BurnIn };
                 (as_run(spec, name, run), recipe)
@@ -132,11 +132,27 @@ impl Sched {
                 && !on.row.lost
                 && fits_among(on, &spec.resources, member, held.offers.iter());
         }
+        if let Subject::Node { node } = &check.subject {
+            let [member] = members else { return false };
+            return member.node == *node
+                && self.is_quarantined(*node)
+                && self.nodes.get(node).is_some_and(|on| {
+                    on.class == check.class
+                        && !on.row.lost
+                        && on.row.inventory.isolation.takes(&spec.confinement, false)
+                        && fits_among(on, &spec.resources, member, on.serving())
+                });
+        }
         let gang = members.len() > 1;
         let taken = self.seats_of(members);
         let fresh = check.ballots.iter().all(|ballot| match check.subject {
-            Subject::Class => ballot.gpus.iter().all(|seat| !taken.contains(seat)),
-            Subject::Gpu { .. } | Subject::Segment { .. } => {
+            Subject::Class if !taken.is_empty() => {
+                ballot.gpus.iter().all(|seat| !taken.contains(seat))
+            }
+            Subject::Class
+            | Subject::Gpu { .. }
+            | Subject::Node { .. }
+            | Subject::Segment { .. } => {
                 let there =
                     |member: &Member| ballot.members.iter().any(|it| it.node == member.node);
                 !members.iter().any(there)

@@ -19,6 +19,7 @@ use domain::{
     job::JobSpec,
     lease::{Lease, Phase},
     link::Report,
+    node::Inventory,
 };
 use std::collections::BTreeMap;
 
@@ -26,24 +27,26 @@ use std::collections::BTreeMap;
 const ALL: Verify = Verify { segments_of_10000: 10_000 };
 
 /// Four machines of one class with two GPUs each, the leader's duties, and GPUs that flip a bit.
-struct Bench {
-    script: Script,
-    nodes: Vec<NodeId>,
+pub(super) struct Bench {
+    pub(super) script: Script,
+    pub(super) nodes: Vec<NodeId>,
     duties: Duties,
     mono: u64,
-    /// GPUs that give wrong bits, by unique name.
-    liars: Vec<String>,
+    /// GPUs that give wrong bits, by unique name, and nodes.
+    pub(super) liars: Vec<String>,
     /// Leases whose tasks have saved what they were to save.
     saved: BTreeMap<LeaseId, u64>,
 }
 
 impl Bench {
-    fn new(liars: &[&str]) -> Self {
+    pub(super) fn new(liars: &[&str]) -> Self {
+        let four = ["a", "b", "c", "d"].map(|name| machine(name, 2, "H100"));
+        Self::over(four.into(), liars)
+    }
+
+    pub(super) fn over(machines: Vec<Inventory>, liars: &[&str]) -> Self {
         let mut script = Script::new();
-        let nodes: Vec<NodeId> = ["a", "b", "c", "d"]
-            .into_iter()
-            .map(|name| script.register(machine(name, 2, "H100")))
-            .collect();
+        let nodes: Vec<NodeId> = machines.into_iter().map(|it| script.register(it)).collect();
         let duties = Duties::new(Millis(0), &script.view());
         let liars = liars.iter().map(|it| (*it).to_owned()).collect();
         Self { script, nodes, duties, mono: 0, liars, saved: BTreeMap::new() }
@@ -54,17 +57,17 @@ impl Bench {
         let mut root = Digest::of_value(&("checkpoint", lease.build_key, step));
         let lies = lease.members.iter().any(|member| {
             let row = self.script.view().node(member.node).unwrap();
-            member.tasks.iter().flat_map(|task| &task.gpus).any(|gpu| {
-                let name = format!("GPU-{}-{gpu}", row.inventory.name);
-                self.liars.contains(&name)
-            })
+            let name = &row.inventory.name;
+            let mut gpus = member.tasks.iter().flat_map(|task| &task.gpus);
+            self.liars.contains(name)
+                || gpus.any(|gpu| self.liars.contains(&format!("GPU-{name}-{gpu}")))
         });
         root.0[7] ^= u8::from(lies);
         root
     }
 
     /// One look of the duties, a quarter of a second later; does what they propose.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         self.mono += 250;
         self.script.now = self.script.now.plus(Millis(250));
         for id in self.nodes.clone() {
@@ -145,7 +148,7 @@ impl Bench {
     }
 
     /// Runs a job of `gpus` GPUs for some looks, then lets its checks come to their end.
-    fn verify(&mut self, spec: JobSpec, looks: u32) -> JobId {
+    pub(super) fn verify(&mut self, spec: JobSpec, looks: u32) -> JobId {
         let id = self.script.submit(spec);
         for _ in 0..looks {
             self.look();

@@ -85,7 +85,7 @@ impl<'a> View<'a> {
         artifact.replays = self.replays(rows, element.job);
         let of = |check: &Check| match &check.subject {
             Subject::Segment { of, .. } => *of == element,
-            Subject::Gpu { .. } | Subject::Class => false,
+            Subject::Gpu { .. } | Subject::Node { .. } | Subject::Class => false,
         };
         artifact.replays.retain(|view| of(&view.check));
         artifact
@@ -109,7 +109,14 @@ impl<'a> View<'a> {
             Subject::Gpu { .. } if self.reference(class, check.build_key).is_none() => {
                 format!("waits until two other GPUs of class {class} have agreed on what is right")
             }
+            Subject::Node { .. } if self.reference(class, check.build_key).is_none() => {
+                format!("waits until two others of class {class} have agreed on what is right")
+            }
+            Subject::Node { .. } => "waits for room on it".to_owned(),
             Subject::Gpu { .. } => "waits for a processor and memory of its node".to_owned(),
+            Subject::Class if check.needs.resources.gpus == 0 => {
+                format!("waits for an idle node of class {class}")
+            }
             Subject::Class => format!("waits for an idle GPU of class {class}"),
             Subject::Segment { .. } if check.ballots.len() > 1 => {
                 format!("{} differs: waits for idle GPUs of a third node", check.places())
@@ -126,6 +133,7 @@ impl<'a> View<'a> {
 fn about(check: &Check) -> String {
     match &check.subject {
         Subject::Gpu { index, .. } => format!("acceptance of GPU {index}"),
+        Subject::Node { .. } => "acceptance of the node".to_owned(),
         Subject::Class => format!("what class {} gives", check.class),
         Subject::Segment { of, from, to } => {
             let element = |of: &ElementId| of.index.map_or(String::new(), |_| format!("{of} "));
@@ -147,7 +155,7 @@ fn found(check: &Check, finding: &Finding) -> String {
             )
         }
         (_, Finding::Undecided) => "all runs differ".to_owned(),
-        (Subject::Gpu { .. }, Finding::Outvoted { .. }) => {
+        (Subject::Gpu { .. } | Subject::Node { .. }, Finding::Outvoted { .. }) => {
             let given = check.ballots.last().map(|it| it.digest.short()).unwrap_or_default();
             format!("FAILED: gave {given}, which is not what its class gives")
         }

@@ -164,7 +164,7 @@ impl View<'_> {
                 id,
                 inventory: node.row.inventory.clone(),
                 hardware_class: node.class.clone(),
-                status: node.row.state(),
+                status: self.node_state(id, &node.row),
                 gpus_used: node.gpus_used.iter().copied().collect(),
                 cpu_used: node.cpu_used,
                 memory_used: node.memory_used,
@@ -172,6 +172,7 @@ impl View<'_> {
                 held_back: self.held_back(rows, &node.health),
                 accused: node.health.accused.values().cloned().collect(),
                 windows: self.windows_of(id),
+                acceptance: self.drain_terms(id).check.and_then(|id| self.check(rows, id)),
             })
             .collect()
     }

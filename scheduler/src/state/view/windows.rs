@@ -2,12 +2,15 @@
 
 use super::View;
 use crate::state::{
+    command::Refusal,
+    row::NodeRow,
     sched::Job,
     window::{Barred, Guest, WindowRow},
 };
 use domain::{
-    Millis, NodeId,
+    CheckId, Millis, NodeId,
     lease::Lease,
+    node::{DrainTerms, NodeState},
     reservation::{NodeWindow, ReservationView},
 };
 use std::collections::BTreeSet;
@@ -36,10 +39,49 @@ impl<'a> View<'a> {
         self.sched.barred(guest, now)
     }
 
-    /// Whether an attempt has notice because a window is open on a node of it.
+    /// Whether an attempt has notice because a window is open on a node of it, or one is taken out
+    /// of service.
     #[must_use]
-    pub fn leaves_a_window(&self, lease: &Lease) -> bool {
-        self.sched.leaves_a_window(lease)
+    pub fn leaves_its_nodes(&self, lease: &Lease) -> bool {
+        self.sched.leaves_its_nodes(lease)
+    }
+
+    /// The node, or the nodes of the rack, that a word names.
+    ///
+    /// # Errors
+    /// When it names none, or racks in several blocks.
+    pub fn nodes_named(&self, word: &str) -> Result<BTreeSet<NodeId>, Refusal> {
+        self.sched.nodes_named(word)
+    }
+
+    /// Whether a node has this name.
+    #[must_use]
+    pub fn has_node(&self, name: &str) -> bool {
+        self.sched.names.contains_key(name)
+    }
+
+    /// The open check of a node in quarantine.
+    #[must_use]
+    pub fn check_of_node(&self, node: NodeId) -> Option<CheckId> {
+        self.sched.check_of_node(node)
+    }
+
+    /// On which terms a node is out of service.
+    #[must_use]
+    pub fn drain_terms(&self, node: NodeId) -> DrainTerms {
+        self.sched.drains.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Whether a node takes work, as lists show it.
+    pub(super) fn node_state(&self, id: NodeId, row: &NodeRow) -> NodeState {
+        let DrainTerms { until, migrate, quarantine, check: _ } = self.drain_terms(id);
+        match &row.drained {
+            Some(reason) => {
+                NodeState::Drained { reason: reason.clone(), until, migrate, quarantine }
+            }
+            None if row.lost => NodeState::Lost,
+            None => NodeState::Ready,
+        }
     }
 
     /// All windows that are not over, the first to begin first.

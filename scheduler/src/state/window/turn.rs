@@ -110,8 +110,13 @@ impl Sched {
         self.windows.values().map(bound).min()
     }
 
+    /// Whether an attempt has notice for the sake of its nodes, and not of another gang.
+    pub(in crate::state) fn leaves_its_nodes(&self, lease: &Lease) -> bool {
+        self.leaves_a_window(lease) || self.leaves_a_drain(lease)
+    }
+
     /// Whether an attempt has notice because a window is open on a node of it.
-    pub(in crate::state) fn leaves_a_window(&self, lease: &Lease) -> bool {
+    fn leaves_a_window(&self, lease: &Lease) -> bool {
         let Some(EndCause::Reserved { window }) = lease.notice.as_ref().map(|it| &it.cause) else {
             return false;
         };
