@@ -112,5 +112,5 @@ fn each_command_has_a_man_page() {
     let status = Command::new(ASSAY).arg("man").arg(dir.path()).status().unwrap();
     assert!(status.success());
     let page = std::fs::read_to_string(dir.path().join("assay-node-drain.1")).unwrap();
-    assert!(page.contains("Let a node finish what it runs"), "{page}");
+    assert!(page.contains("Let nodes finish what they run"), "{page}");
 }
