@@ -117,19 +117,24 @@ fn a_reservation_keeps_others_off_its_nodes_and_lets_its_members_in() {
     user.ok(&["audit", "verify"]);
 }
 
+/// Has `j1` work, and gives the node on which it does, and the other one.
+fn trains(user: &User, script: &str) -> (&'static str, &'static str) {
+    // A slow machine may lose contact for a while, which is not what this is about.
+    submit(user, "train", &["--on-disconnect", "continue"], script);
+    until_state(user, "train", "running");
+    user.until("it works", |user| user.ok(&["job", "j1"]).contains("running").then_some(()));
+    match node_of(user, "j1").as_str() {
+        "node-a" => ("node-a", "node-b"),
+        _ => ("node-b", "node-a"),
+    }
+}
+
 #[test]
 fn maintenance_moves_what_runs_to_another_node_with_its_work() {
     let cluster = Cluster::start();
     let user = &cluster.user;
     let script = WORK.replace("HERE", &cluster.dir().display().to_string());
-    // A slow machine may lose contact for a while, which is not what this is about.
-    submit(user, "train", &["--on-disconnect", "continue"], &script);
-    until_state(user, "train", "running");
-    user.until("it works", |user| user.ok(&["job", "j1"]).contains("running").then_some(()));
-    let (first, other) = match node_of(user, "j1").as_str() {
-        "node-a" => ("node-a", "node-b"),
-        _ => ("node-b", "node-a"),
-    };
+    let (first, other) = trains(user, &script);
     let create = ["reservation", "create", "kernel", "--nodes", first, "--maintenance"];
     let text = user.ok(&[&create[..], &["--duration", "1h", "--reason", "a new kernel"]].concat());
     assert!(text.contains("nobody"), "{text}");
@@ -161,13 +166,7 @@ fn a_drain_moves_what_runs_and_is_over_by_itself() {
     let cluster = Cluster::start();
     let user = &cluster.user;
     let script = WORK.replace("HERE", &cluster.dir().display().to_string());
-    submit(user, "train", &["--on-disconnect", "continue"], &script);
-    until_state(user, "train", "running");
-    user.until("it works", |user| user.ok(&["job", "j1"]).contains("running").then_some(()));
-    let (first, other) = match node_of(user, "j1").as_str() {
-        "node-a" => ("node-a", "node-b"),
-        _ => ("node-b", "node-a"),
-    };
+    let (first, other) = trains(user, &script);
     let whatif = user.ok(&["whatif", "drain", first, "--migrate"]);
     assert!(whatif.contains("moving what runs there") && whatif.contains("j1"), "{whatif}");
     let drain = ["node", "drain", first, "--reason", "a fan", "--migrate", "--until"];
