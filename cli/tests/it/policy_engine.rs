@@ -6,7 +6,7 @@ use crate::harness::cluster::{Cluster, SERVERS};
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::{Read, Write},
+    io::Write,
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
@@ -54,19 +54,7 @@ impl Engine {
 
 /// Reads one question and answers it.
 fn serve(mut stream: TcpStream, mood: Mood, asked: &Mutex<Vec<Value>>) {
-    let mut bytes = Vec::new();
-    let mut part = [0; 8_192];
-    let question: Value = loop {
-        match stream.read(&mut part) {
-            Ok(0) | Err(_) => return,
-            Ok(size) => bytes.extend_from_slice(&part[..size]),
-        }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-        if let Some(question) = body.and_then(|body| serde_json::from_str(&body).ok()) {
-            break question;
-        }
-    };
+    let Some((_, question)) = crate::harness::asked::question(&mut stream) else { return };
     let resource = &question["resource"];
     let bad = resource["name"] == "bad" || resource["family"] == "bad";
     let answer = match (mood, bad) {

@@ -1,6 +1,7 @@
 //! Real processes for the end-to-end tests: a cluster's folder, its processes, and the command.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+pub mod asked;
 pub mod cluster;
 pub mod disk;
 #[cfg(target_arch = "x86_64")]

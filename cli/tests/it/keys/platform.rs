@@ -10,10 +10,10 @@ use registry::{
     seal::bundle,
     sign::local::{LocalSigner, create_model},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     fs,
-    io::{Read, Write},
+    io::Write,
     net::{TcpListener, TcpStream},
     sync::{
         Arc,
@@ -45,20 +45,8 @@ impl Proxy {
 }
 
 fn serve(mut stream: TcpStream, key: &LocalSigner, forges: bool) {
-    let mut bytes = Vec::new();
-    let mut part = [0; 8_192];
-    let question: Value = loop {
-        match stream.read(&mut part) {
-            Ok(0) | Err(_) => return,
-            Ok(size) => bytes.extend_from_slice(&part[..size]),
-        }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-        if let Some(question) = body.and_then(|body| serde_json::from_str(&body).ok()) {
-            assert!(text.to_lowercase().contains("authorization: bearer sesame"), "{text}");
-            break question;
-        }
-    };
+    let Some((text, question)) = crate::harness::asked::question(&mut stream) else { return };
+    assert!(text.to_lowercase().contains("authorization: bearer sesame"), "{text}");
     let payload = STANDARD.decode(question["payload_b64"].as_str().unwrap()).unwrap();
     let message = if forges { &b"another"[..] } else { &payload };
     let signature = STANDARD.encode(key.sign(message).unwrap());
