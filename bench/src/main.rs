@@ -46,6 +46,11 @@ use registry_figures::Sizes;
 use std::{future::pending, path::PathBuf, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Clients share the cores with what they measure, so what they take themselves is kept small, the
+/// same for each peer.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[derive(Parser)]
 #[command(name = "assay-bench", about = "Figures beside their peers, as ratios from one run")]
 struct Arguments {
