@@ -1,7 +1,7 @@
 //! A folder as a list of files, and each file as a list of chunks: how a checkpoint is stored.
 
 use crate::{
-    digest::Digest,
+    digest::{Digest, write_hex},
     id::LeaseId,
     limit,
     tree::{Tree, TreeError, TreeFile},
@@ -25,7 +25,7 @@ impl ChunkName {
 
 impl fmt::Display for ChunkName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        write_hex(f, &self.0)
     }
 }
 

@@ -39,8 +39,15 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        write_hex(f, &self.0)
     }
+}
+
+/// Writes 32 bytes in hex digits. Each audit event holds such, so it allocates nothing.
+pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8; 32]) -> fmt::Result {
+    let mut digits = [0; 64];
+    hex::encode_to_slice(bytes, &mut digits).expect("32 bytes have 64 digits");
+    f.write_str(str::from_utf8(&digits).expect("hex digits are ASCII"))
 }
 
 impl fmt::Debug for Digest {

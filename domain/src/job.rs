@@ -213,7 +213,7 @@ impl JobSpec {
         if self.command.iter().any(|word| word.contains('\0')) {
             fault("command", "contains a NUL byte".into(), "remove it");
         }
-        let size = borsh::to_vec(self).map_or(u64::MAX, |bytes| bytes.len() as u64);
+        let size = borsh::object_length(self).map_or(u64::MAX, |bytes| bytes as u64);
         if size > limit::SPEC_MAX.0 {
             let why = format!("takes {size} of {} bytes", limit::SPEC_MAX.0);
             fault("job", why, "move scripts and lists into the code folder");
