@@ -129,7 +129,7 @@ impl Assay {
 
     /// Whether a server leads and both nodes take work.
     pub async fn is_ready(&self) -> bool {
-        let nodes = What::Nodes(v1::NodesQuery {});
+        let nodes = What::Nodes(v1::NodesQuery::default());
         let nodes = self.query::<Vec<domain::view::NodeView>>(0, nodes).await;
         let ready = |node: &domain::view::NodeView| node.status == domain::node::NodeState::Ready;
         nodes.is_ok_and(|nodes| nodes.iter().filter(|node| ready(node)).count() == 2)

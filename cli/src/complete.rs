@@ -37,7 +37,7 @@ pub fn jobs() -> ArgValueCandidates {
 pub fn nodes() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let name = |node: NodeView| CompletionCandidate::new(node.inventory.name);
-        all(What::Nodes(NodesQuery {})).into_iter().map(name).collect()
+        all(What::Nodes(NodesQuery::default())).into_iter().map(name).collect()
     })
 }
 

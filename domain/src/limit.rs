@@ -77,6 +77,8 @@ pub const NODES_MAX: usize = 20_000;
 pub const ZONE_NAME_MAX: usize = 64;
 /// GPUs of one node.
 pub const NODE_GPUS_MAX: usize = 64;
+/// Bytes of what a node tells of its disks, its network and its GPUs.
+pub const HARDWARE_MAX: usize = 128 << 10;
 /// Bytes of each text in what a node tells of a GPU that is held back.
 pub const HELD_TEXT_MAX: usize = 256;
 /// Stored replies, beyond which the oldest are forgotten.

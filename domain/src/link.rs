@@ -5,6 +5,7 @@ use crate::{
     check::Accusation,
     checkpoint::Checkpoint,
     digest::Digest,
+    hardware::Hardware,
     health::{Acceptance, HeldGpu, IdleRank},
     id::{LeaseId, NodeId},
     isolation::Confinement,
@@ -15,11 +16,14 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// Name of the header in which an agent says which [`Down`] it understands, as it opens its stream.
+/// Name of the header in which an agent says which [`Down`] it understands, as it opens its stream,
+/// and a server which [`Up`], as it answers.
 pub const LINK_HEADER: &str = "assay-link";
-/// What this build's agent understands. An agent that does not say so understands 1. 2 added
-/// [`Down::WantedNews`], 3 [`EndCause::Drained`].
-pub const LINK_VERSION: u32 = 3;
+/// What this build understands. Who does not say so understands 1. 2 added [`Down::WantedNews`], 3
+/// [`EndCause::Drained`], 4 [`Up::Hardware`].
+pub const LINK_VERSION: u32 = 4;
+/// The version since which a server understands [`Up::Hardware`].
+pub const HARDWARE_SINCE: u32 = 4;
 
 /// What an agent wants recorded. Goes into the log under the agent's identity.
 ///
@@ -135,6 +139,12 @@ pub enum Up {
     Idle {
         /// The ranks.
         ranks: Vec<IdleRank>,
+    },
+    /// The whole machine, of which the inventory is what decides where a job fits: after each
+    /// welcome, and whenever it changes. Only to servers of [`HARDWARE_SINCE`] and later.
+    Hardware {
+        /// The machine.
+        hardware: Box<Hardware>,
     },
 }
 

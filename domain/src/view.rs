@@ -6,6 +6,7 @@ use crate::{
     check::{Accusation, CheckView},
     checkpoint::Checkpoint,
     digest::Digest,
+    hardware::Hardware,
     health::{HeldGpu, IdleRank},
     id::{ArtifactId, AttemptNo, ElementId, JobId, LeaseId, NodeId, ReplicaId},
     interrupt::Notice,
@@ -176,6 +177,9 @@ pub struct NodeView {
     /// Where it is in quarantine: the newest check whether it is well again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acceptance: Option<CheckView>,
+    /// The whole machine, as its agent tells; only where one node is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Hardware>,
 }
 
 /// A GPU that is held back.

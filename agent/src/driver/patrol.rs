@@ -34,16 +34,13 @@ pub enum News {
     Changed(Box<Hardware>),
 }
 
-/// Begins to read the GPUs of `hardware` until nobody listens to `tell` any more.
+/// Begins to read the machine until nobody listens to `tell` any more; `hardware` is what it was.
 ///
 /// Threads, not tasks: a call that hangs must not keep the runtime from ending.
 ///
 /// # Errors
 /// When the system grants no threads.
 pub fn begin(gpus: Arc<dyn Gpus>, hardware: Hardware, tell: Sender<News>) -> io::Result<()> {
-    if hardware.gpus.all.is_empty() && hardware.gpus.driver.is_none() {
-        return Ok(());
-    }
     let mut patrol = Patrol { gpus, known: Vec::new(), hardware, tell };
     patrol.meet()?;
     thread::Builder::new().name("patrol".to_owned()).spawn(move || patrol.walk())?;

@@ -46,6 +46,8 @@ pub enum LinkEvent {
         /// Takes what is to be sent.
         up: mpsc::Sender<Up>,
     },
+    /// The server on the open stream says which [`Up`] it understands.
+    Speaks(u32),
     /// A message came in on the open stream.
     Down(Down),
     /// The stream is gone.
@@ -121,7 +123,13 @@ async fn session(config: &LinkConfig, server: &str, events: &mpsc::Sender<LinkEv
     let end = match tokio::time::timeout(SILENCE, client.session(request)).await {
         Err(_) => End::Failed(format!("no answer within {} ms", SILENCE.as_millis())),
         Ok(Err(status)) => End::Failed(status.message().to_owned()),
-        Ok(Ok(answer)) => listen(answer.into_inner(), events).await,
+        Ok(Ok(answer)) => {
+            let said = answer.metadata().get(LINK_HEADER).and_then(|said| said.to_str().ok());
+            let speaks = said.and_then(|said| said.parse().ok()).unwrap_or(1);
+            // Whoever listens ends as well: the loop above sees the closed channel.
+            let _ = events.send(LinkEvent::Speaks(speaks)).await;
+            listen(answer.into_inner(), events).await
+        }
     };
     // Whoever listens ends as well: the loop above sees the closed channel.
     let _ = events.send(LinkEvent::Lost).await;

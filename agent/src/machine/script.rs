@@ -252,7 +252,7 @@ pub(super) fn show(output: &Output) -> String {
         Output::Send(Up::Heartbeat { seq, held }) => format!("heartbeat {seq} holding {held:?}"),
         Output::Send(Up::Report { seq, report }) => format!("report {seq}: {}", say(report)),
         Output::Send(Up::Log { .. }) => "log".into(),
-        Output::Send(Up::Health { .. } | Up::Idle { .. }) => "health".into(),
+        Output::Send(Up::Health { .. } | Up::Idle { .. } | Up::Hardware { .. }) => "health".into(),
         Output::Prepare { wanted } => format!("prepare {}", wanted.lease.id),
         Output::Start { wanted, node_rank, tasks, deadline } => {
             let ranks: Vec<_> = tasks.iter().map(|task| task.rank).collect();

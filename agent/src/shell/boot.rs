@@ -36,7 +36,7 @@ pub(super) async fn boot<B: Stores>(
     link: mpsc::Receiver<LinkEvent>,
     parts: &mut JoinSet<()>,
 ) -> Result<(Shell<B>, Mailboxes), AgentError> {
-    let Node { inventory, ward, heard: news, supervisor } = node;
+    let Node { inventory, hardware, ward, heard: news, supervisor } = node;
     let dirs = NodeDirs { root: config.dir.clone() };
     let failed = |why: io::Error| AgentError::Folder { path: dirs.root.display().to_string(), why };
     state::forget_other_boots(&dirs, &inventory.boot_id).map_err(failed)?;
@@ -62,6 +62,7 @@ pub(super) async fn boot<B: Stores>(
     let mut shell = Shell {
         machine: machine(&inventory, &kept, &known),
         inventory,
+        hardware,
         ward,
         told: super::care::Told::default(),
         vigil: super::vigil::Vigil::default(),

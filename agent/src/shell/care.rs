@@ -14,18 +14,22 @@ use domain::{
     check::Accusation,
     hardware::Hardware,
     health::{Acceptance, HeldGpu, IdleRank},
-    link::Up,
+    link::{HARDWARE_SINCE, Up},
     resource::Gpu,
 };
 
 /// Least time between two words on the same stream about the GPUs that are held back.
 const TELL_EVERY: Millis = Millis(1_000);
 
-/// What the open stream was told of the GPUs that are held back.
+/// What the open stream was told of the GPUs that are held back, and of the machine.
 #[derive(Default)]
 pub(super) struct Told {
     /// Whether it takes such words.
     pub(super) welcomed: bool,
+    /// What the server understands: [`domain::link::LINK_VERSION`].
+    pub(super) speaks: u32,
+    /// The machine, and when.
+    hardware: Option<(Box<Hardware>, Millis)>,
     words: Option<Vec<HeldGpu>>,
     /// What it was told of ranks that do nothing.
     pub(super) idle: Vec<IdleRank>,
@@ -63,6 +67,7 @@ impl<B: Stores> Shell<B> {
             return;
         }
         let before = self.ward.offers(&self.inventory);
+        self.hardware = Some(Box::new(hardware.clone()));
         self.ward.renew(hardware);
         self.inventory = inventory;
         self.order(Order::Gpus(self.inventory.gpus.clone()));
@@ -113,6 +118,24 @@ impl<B: Stores> Shell<B> {
         };
         self.send(Up::Health { gpus: words.clone() });
         (self.told.words, self.told.at) = (Some(words), now);
+    }
+
+    /// Tells the server of the whole machine, where that is other than it was told.
+    pub(super) fn tell_hardware(&mut self) {
+        let Told { welcomed: true, speaks: HARDWARE_SINCE.., hardware: told, .. } = &self.told
+        else {
+            return;
+        };
+        let Some(hardware) = self.hardware.clone() else { return };
+        let now = clock::boot_now();
+        let known = |(before, at): &(Box<Hardware>, Millis)| {
+            *before == hardware || now.minus(*at) < TELL_EVERY
+        };
+        if told.as_ref().is_some_and(known) {
+            return;
+        }
+        self.send(Up::Hardware { hardware: hardware.clone() });
+        self.told.hardware = Some((hardware, now));
     }
 
     fn heed(&mut self, outputs: Vec<HealthOutput>) {

@@ -101,8 +101,9 @@ pub async fn run(ready: Ready, stop: impl Future<Output = ()>) -> Result<(), Age
     let (tell, heard) = mpsc::channel(HEALTH_AHEAD);
     let dirs = NodeDirs { root: config.dir.clone() };
     let ward = Ward::open(&dirs, &hardware).map_err(failed)?;
-    patrol::begin(gpus, hardware, tell).map_err(failed)?;
-    let node = Node { inventory, ward, heard, supervisor };
+    patrol::begin(gpus, hardware.clone(), tell).map_err(failed)?;
+    let hardware = Some(Box::new(hardware));
+    let node = Node { inventory, hardware, ward, heard, supervisor };
     let served = serve_on(config, node, blobs, inbox, on_leader, stop).await;
     parts.shutdown().await;
     served
@@ -152,6 +153,8 @@ struct Shell<B> {
     machine: AgentMachine,
     /// All that the node has; what it offers of it is the ward's.
     inventory: Inventory,
+    /// The whole machine; none where nobody looks after it.
+    hardware: Option<Box<Hardware>>,
     ward: Ward,
     told: Told,
     vigil: Vigil,
@@ -219,6 +222,7 @@ impl<B: Stores> Shell<B> {
                 Some(Ok(counts)) = self.notices.looks.join_next() => self.on_counts(counts),
             }
             self.tell_health();
+            self.tell_hardware();
             self.look();
             self.look_at_disk();
             self.look_ahead();
@@ -251,6 +255,7 @@ impl<B: Stores> Shell<B> {
                 self.tell(Tail::Link(Some(up)));
                 self.feed(Input::Connected);
             }
+            LinkEvent::Speaks(link) => self.told.speaks = link,
             LinkEvent::Down(Down::LogHave { lease, source, offset }) => {
                 self.tell(Tail::Have { lease, source, offset });
             }

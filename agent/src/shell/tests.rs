@@ -184,7 +184,7 @@ impl Agent {
                     return report;
                 }
                 Up::Health { gpus } => self.held_back = gpus,
-                Up::Idle { .. } => {}
+                Up::Idle { .. } | Up::Hardware { .. } => {}
                 Up::Register { .. } => panic!("registered twice"),
             }
         }

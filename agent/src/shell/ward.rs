@@ -64,6 +64,8 @@ pub(super) struct Ward {
 pub(super) struct Node {
     /// All that it has.
     pub(super) inventory: Inventory,
+    /// The whole machine; none where nobody looks after it.
+    pub(super) hardware: Option<Box<Hardware>>,
     /// What it offers of it.
     pub(super) ward: Ward,
     /// What happens to its GPUs.
@@ -75,7 +77,8 @@ pub(super) struct Node {
 impl Node {
     /// One whose GPUs nobody looks after.
     pub(super) fn unwatched(inventory: Inventory) -> Self {
-        Self { inventory, ward: Ward::none(), heard: mpsc::channel(1).1, supervisor: None }
+        let (ward, heard) = (Ward::none(), mpsc::channel(1).1);
+        Self { inventory, hardware: None, ward, heard, supervisor: None }
     }
 }
 

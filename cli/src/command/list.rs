@@ -94,7 +94,7 @@ pub async fn why(context: &Context, args: &user::Why) -> Result<Exit, Fault> {
 /// # Errors
 /// When nobody answers.
 pub async fn nodes(context: &Context, live: user::Live) -> Result<Exit, Fault> {
-    live::show(context, live, What::Nodes(NodesQuery {}), |answer| {
+    live::show(context, live, What::Nodes(NodesQuery::default()), |answer| {
         let list = render::node::Nodes { nodes: answer.value, log_index: answer.log_index };
         context.output.show("nodes", &list, |style| render::node::text(style, &list))
     })
@@ -106,7 +106,9 @@ pub async fn nodes(context: &Context, live: user::Live) -> Result<Exit, Fault> {
 /// # Errors
 /// When there is no such node, or nobody answers.
 pub async fn node(context: &Context, name: &str, live: user::Live) -> Result<Exit, Fault> {
-    live::show(context, live, What::Nodes(NodesQuery {}), |answer: Answer<Vec<NodeView>>| {
+    let asked = What::Nodes(NodesQuery { node: name.to_owned() });
+    live::show(context, live, asked, |answer: Answer<Vec<NodeView>>| {
+        // A server of before gives them all.
         let named = |node: &NodeView| node.inventory.name == name || node.id.to_string() == name;
         let Some(node) = answer.value.into_iter().find(named) else {
             let fault = Fault::not_found(format!("there is no node `{name}`"));

@@ -64,7 +64,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<Exit, Fault> {
 async fn look(context: &Context, limit: u32) -> Result<Top, Fault> {
     let client = &context.client;
     let queues: Answer<QueuesView> = client.query(What::Queues(QueuesQuery::default())).await?;
-    let nodes: Answer<Vec<NodeView>> = client.query(What::Nodes(NodesQuery {})).await?;
+    let nodes: Answer<Vec<NodeView>> = client.query(What::Nodes(NodesQuery::default())).await?;
     let mut jobs: Vec<JobLine> = Vec::new();
     for state in ["running", "sealing", "waiting"] {
         let left = limit.saturating_sub(u32::try_from(jobs.len()).unwrap_or(limit));

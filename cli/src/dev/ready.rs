@@ -57,7 +57,7 @@ pub async fn wait(
 
 async fn look(context: &Context) -> Result<(ClusterView, Vec<NodeView>), Fault> {
     let cluster = cluster::status(context).await?;
-    let nodes = context.client.query(What::Nodes(NodesQuery {})).await?.value;
+    let nodes = context.client.query(What::Nodes(NodesQuery::default())).await?.value;
     Ok((cluster, nodes))
 }
 

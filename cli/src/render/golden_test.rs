@@ -1,6 +1,6 @@
 //! Every document and every screen, as programs and people have come to rely on them.
 
-use super::{artifact, audit, cluster, job, jobs, node, sample, why};
+use super::{artifact, audit, cluster, job, jobs, node, sample, sample_hardware, why};
 use crate::output::{Style, stable};
 use insta::{assert_json_snapshot, assert_snapshot};
 
@@ -24,7 +24,8 @@ fn nodes() -> node::Nodes {
 }
 
 fn node() -> node::Detail {
-    let node = sample::nodes().pop().expect("the sample has nodes");
+    let mut node = sample::nodes().pop().expect("the sample has nodes");
+    node.hardware = Some(sample_hardware::hardware());
     node::Detail { node, log_index: 101 }
 }
 

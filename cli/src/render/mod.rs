@@ -88,6 +88,8 @@ pub mod sample_drift;
 #[cfg(test)]
 pub mod sample_gc;
 #[cfg(test)]
+pub mod sample_hardware;
+#[cfg(test)]
 pub mod sample_registry;
 #[cfg(test)]
 mod top_test;

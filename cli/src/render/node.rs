@@ -6,6 +6,8 @@ use crate::{
     quantity::{show_cpus, show_size, show_time},
 };
 use domain::{
+    MegaHertz, MilliWatts,
+    hardware::GpuHardware,
     health::{HeldGpu, HeldState},
     isolation::NodeIsolation,
     node::NodeState,
@@ -157,6 +159,7 @@ pub fn detail(style: Style, node: &NodeView) -> String {
         out.push_str(&format!("{:<9}   for containers lacks {lack}\n", ""));
     }
     out.push_str(&topology(node));
+    out.push_str(&devices(node));
     for window in &node.windows {
         out.push_str(&format!("{:<9} {}\n", "window", of_node(window)));
     }
@@ -168,6 +171,7 @@ pub fn detail(style: Style, node: &NodeView) -> String {
         let rows: Vec<_> = gpus.into_iter().map(|(_, row)| row).collect();
         out.push_str(&format!("\n{}", table(style, &GPU_HEADING, &rows)));
     }
+    out.push_str(&boards(style, node));
     for charge in &node.accused {
         let what = format!("GPU {} {}; its node has to act", charge.uuid, charge.symptom);
         out.push_str(&format!("\n{}\n", style.bad(&what)));
@@ -177,6 +181,69 @@ pub fn detail(style: Style, node: &NodeView) -> String {
     }
     out.push_str(&acceptance(style, node));
     out
+}
+
+/// Disks and network interfaces, a line for each.
+fn devices(node: &NodeView) -> String {
+    let Some(hardware) = &node.hardware else { return String::new() };
+    let disks = hardware.host.disks.iter().map(|disk| {
+        let kind = if disk.rotates { "rotates" } else { "solid" };
+        ("disk", format!("{} {}, {kind}", disk.name, show_size(disk.size)))
+    });
+    let networks = hardware.host.networks.iter().map(|network| {
+        let rate = network.rate.map_or("down".to_owned(), |rate| rate.to_string());
+        ("network", format!("{} {rate}", network.name))
+    });
+    disks.chain(networks).map(|(name, value)| format!("{name:<9} {value}\n")).collect()
+}
+
+const BOARD_HEADING: [&str; 7] = ["GPU", "BUS", "PCIE", "POWER", "CLOCKS", "NVLINKS", "CPUS"];
+
+/// How each GPU is built in, as its driver tells.
+fn boards(style: Style, node: &NodeView) -> String {
+    let Some(gpus) = node.hardware.as_ref().map(|it| &it.gpus).filter(|it| !it.all.is_empty())
+    else {
+        return String::new();
+    };
+    let rows: Vec<_> = gpus.all.iter().map(board).collect();
+    let mut out = format!("\n{}", table(style, &BOARD_HEADING, &rows));
+    for gpu in &gpus.unread {
+        out.push_str(&format!(
+            "{}\n",
+            style.bad(&format!("GPU {} does not answer: {}", gpu.index, gpu.why))
+        ));
+    }
+    out
+}
+
+fn board(gpu: &GpuHardware) -> Vec<String> {
+    let none = || "-".to_owned();
+    let watts = |it: MilliWatts| it.0 / 1_000;
+    let power = gpu
+        .power
+        .map(|it| format!("{} W of {} to {}", watts(it.now), watts(it.min), watts(it.max)));
+    let clocks = match (gpu.graphics_max, gpu.memory_max) {
+        (None, None) => none(),
+        (graphics, memory) => {
+            let text = |it: Option<MegaHertz>| it.map_or_else(none, |it| it.0.to_string());
+            format!("{}/{} MHz", text(graphics), text(memory))
+        }
+    };
+    let up = gpu.nvlinks.iter().filter(|link| link.up).count();
+    let links = match gpu.nvlinks.len() {
+        0 => none(),
+        all => format!("{up}/{all} up"),
+    };
+    let cpus = gpu.cpus.to_string();
+    vec![
+        gpu.gpu.index.to_string(),
+        gpu.bus.clone(),
+        gpu.pcie.map_or_else(none, |it| format!("gen {} x{}", it.generation, it.lanes)),
+        power.unwrap_or_else(none),
+        clocks,
+        links,
+        if cpus.is_empty() { none() } else { cpus },
+    ]
 }
 
 /// Of a node in quarantine: what its acceptance has come to, and what to do.

@@ -285,9 +285,9 @@ pub fn nodes() -> Vec<NodeView> {
         accused: Vec::new(),
         windows: Vec::new(),
         acceptance: None,
+        hardware: None,
     };
-    let mut lost = node(2, "node-b", NodeState::Lost, Vec::new());
-    lost.leases.clear();
+    let lost = NodeView { leases: Vec::new(), ..node(2, "node-b", NodeState::Lost, Vec::new()) };
     let held = |index, state, symptom: &str, accepted| HeldGpuView {
         gpu: HeldGpu {
             index,

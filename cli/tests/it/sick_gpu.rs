@@ -15,11 +15,11 @@ fn gpus(node: &Value) -> usize {
     node["inventory"]["gpus"].as_array().unwrap().len()
 }
 
-/// Has a simulated GPU say that an Xid came.
-fn tell_xid(cluster: &Cluster, node: &str, gpu: usize, xid: u64) {
+/// Gives a simulated GPU another fact.
+fn tell(cluster: &Cluster, node: &str, gpu: usize, name: &str, fact: Value) {
     let path = cluster.path(&format!("config/{node}.gpus.json"));
     let mut machine: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    machine["gpus"][gpu]["xids"] = Value::from(vec![xid]);
+    machine["gpus"][gpu][name] = fact;
     let temporary = path.with_extension("new");
     fs::write(&temporary, machine.to_string()).unwrap();
     fs::rename(temporary, path).unwrap();
@@ -52,9 +52,24 @@ fn quarantined_as_a_whole(user: &User, name: &str) {
     });
 }
 
+/// Somebody lowers a GPU's power limit: no job is told, and it is of record.
+fn given_less_power(cluster: &mut Cluster, name: &str) {
+    let power =
+        |node: &Value| node["hardware"]["gpus"]["all"][0]["power"]["now_milliwatts"].as_u64();
+    cluster.user.until("the whole machine is known", |user| power(&node(user, name)?));
+    cluster.stop(name);
+    tell(cluster, name, 0, "power_limit_mw", Value::from(351_000));
+    cluster.run(name);
+    cluster.user.until("the lower limit is known", |user| {
+        node(user, name).filter(|node| power(node) == Some(351_000))
+    });
+    let text = cluster.user.ok(&["node", "show", name]);
+    assert!(text.contains("gen 5 x16") && text.contains("351 W of "), "{text}");
+}
+
 #[test]
 fn a_job_leaves_a_sick_gpu_at_no_cost_and_the_gpu_serves_again_once_it_is_accepted() {
-    let cluster = Cluster::start();
+    let mut cluster = Cluster::start();
     let user = &cluster.user;
     let flag = cluster.path("ran").display().to_string();
     let script = format!(
@@ -65,7 +80,8 @@ fn a_job_leaves_a_sick_gpu_at_no_cost_and_the_gpu_serves_again_once_it_is_accept
     user.ok(&[&words[..], &["--", "sh", "-c", &script]].concat());
     let (sick, gpu) = place(&cluster);
     let whole = gpus(&node(user, &sick).unwrap());
-    tell_xid(&cluster, &sick, gpu, 79);
+    // An Xid comes.
+    tell(&cluster, &sick, gpu, "xids", Value::from(vec![79]));
 
     let job = user.until("the job has ended", |user| {
         user.json(&["job", "j1"]).filter(|job| job["ended"].is_string())
@@ -109,9 +125,12 @@ fn a_job_leaves_a_sick_gpu_at_no_cost_and_the_gpu_serves_again_once_it_is_accept
     });
     user.fails(3, &["node", "accept", &sick, &gpu]);
     quarantined_as_a_whole(user, other);
+    given_less_power(&mut cluster, other);
+    let user = &cluster.user;
     let audit = user.ok(&["audit", "list", "--limit", "200"]);
     let events = ["gpu.held_back", "check.opened", "class.reference_set", "check.decided"];
-    let events = events.iter().chain(&["gpu.accepted", "gpu.released", "node.accepted"]);
+    let events =
+        events.iter().chain(&["gpu.accepted", "gpu.released", "node.accepted", "node.changed"]);
     let missing: Vec<_> = events.filter(|it| !audit.contains(**it)).collect();
     assert!(missing.is_empty(), "{missing:?} in {audit}");
     user.ok(&["audit", "verify"]);

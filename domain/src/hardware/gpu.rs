@@ -6,6 +6,8 @@ use crate::{
     resource::Gpu,
     unit::{Bytes, MegaHertz, MilliWatts},
 };
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
 /// Indices of slices start here, above those of all GPUs.
@@ -14,13 +16,16 @@ const SLICES_FIRST: u32 = limit::NODE_GPUS_MAX as u32;
 const SLICES_MAX: u32 = 8;
 
 /// The GPUs of a machine. Without a driver, an honest "none".
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct GpuSet {
     /// The driver, if there is one.
     pub driver: Option<GpuDriver>,
     /// Those that answer, in the driver's order.
     pub all: Vec<GpuHardware>,
     /// What is above each two, by their indices, the lower first.
+    #[serde(with = "pairs")]
     pub near: BTreeMap<(u32, u32), Nearness>,
     /// Those that the driver counts and that do not answer.
     pub unread: Vec<UnreadGpu>,
@@ -43,8 +48,30 @@ impl GpuSet {
     }
 }
 
+/// In documents a pair cannot be a name: a list of `[index, index, nearness]`.
+mod pairs {
+    use super::Nearness;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::collections::BTreeMap;
+
+    pub fn serialize<S: Serializer>(
+        near: &BTreeMap<(u32, u32), Nearness>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let all: Vec<_> = near.iter().map(|((one, two), near)| (one, two, near)).collect();
+        all.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<(u32, u32), Nearness>, D::Error> {
+        let all = Vec::<(u32, u32, Nearness)>::deserialize(from)?;
+        Ok(all.into_iter().map(|(one, two, near)| ((one, two), near)).collect())
+    }
+}
+
 /// A GPU driver.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct GpuDriver {
     /// Its version.
     pub version: String,
@@ -53,7 +80,7 @@ pub struct GpuDriver {
 }
 
 /// One GPU.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct GpuHardware {
     /// What the scheduler knows of it.
     pub gpu: Gpu,
@@ -66,8 +93,10 @@ pub struct GpuHardware {
     /// Its power limits, if it has any.
     pub power: Option<PowerLimits>,
     /// Greatest clock of its cores, if the driver knows.
+    #[serde(rename = "graphics_max_mhz")]
     pub graphics_max: Option<MegaHertz>,
     /// Greatest clock of its memory, if the driver knows.
+    #[serde(rename = "memory_max_mhz")]
     pub memory_max: Option<MegaHertz>,
     /// Its PCIe link at best.
     pub pcie: Option<PcieLink>,
@@ -90,18 +119,25 @@ impl GpuHardware {
 }
 
 /// Power limits of a GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct PowerLimits {
     /// In force.
+    #[serde(rename = "now_milliwatts")]
     pub now: MilliWatts,
     /// The least that may be set.
+    #[serde(rename = "min_milliwatts")]
     pub min: MilliWatts,
     /// The greatest that may be set.
+    #[serde(rename = "max_milliwatts")]
     pub max: MilliWatts,
 }
 
 /// A PCIe link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct PcieLink {
     /// Its generation.
     pub generation: u32,
@@ -110,7 +146,9 @@ pub struct PcieLink {
 }
 
 /// One NVLink of a GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct NvLink {
     /// Whether it is up.
     pub up: bool,
@@ -119,7 +157,10 @@ pub struct NvLink {
 }
 
 /// The other end of an NVLink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum NvLinkPeer {
     /// The GPU of this index.
     Gpu(u32),
@@ -130,7 +171,7 @@ pub enum NvLinkPeer {
 }
 
 /// A slice of a GPU, in MIG mode.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct Slice {
     /// The driver's unique name.
     pub uuid: String,
@@ -141,7 +182,20 @@ pub struct Slice {
 }
 
 /// The nearest thing above two GPUs, from near to far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Nearness {
     /// They are on one board.
     Board,
@@ -158,7 +212,9 @@ pub enum Nearness {
 }
 
 /// A GPU that the driver counts and that does not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct UnreadGpu {
     /// The driver's index.
     pub index: u32,
@@ -167,7 +223,10 @@ pub struct UnreadGpu {
 }
 
 /// Why a GPU was not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Unread {
     /// The driver says that it fell off the bus.
     Lost,

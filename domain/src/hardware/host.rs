@@ -1,9 +1,13 @@
 //! A machine apart from its GPUs.
 
 use crate::unit::{Bytes, CpuMillis, MegaBits};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
 
 /// Processor, memory, disks and network.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct HostHardware {
     /// Changes with each boot.
     pub boot_id: String,
@@ -24,7 +28,7 @@ pub struct HostHardware {
 }
 
 /// One physical disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct Disk {
     /// As the kernel names it.
     pub name: String,
@@ -35,10 +39,11 @@ pub struct Disk {
 }
 
 /// One physical network interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct Network {
     /// As the kernel names it.
     pub name: String,
     /// Its rate; none while it is down.
+    #[serde(rename = "rate_mbit_s")]
     pub rate: Option<MegaBits>,
 }

@@ -20,10 +20,14 @@ pub use gpu::{
 };
 pub use host::{Disk, HostHardware, Network};
 
-use crate::node::hardware_class;
+use crate::{limit, node::hardware_class};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
 
 /// One machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct Hardware {
     /// Everything but its GPUs.
     pub host: HostHardware,
@@ -42,5 +46,11 @@ impl Hardware {
         let driver = self.gpus.driver.as_ref().map_or("", |driver| driver.version.as_str());
         let model = offered.first().map(|gpu| gpu.model.as_str());
         hardware_class(model, driver, &self.host.cpu_level)
+    }
+
+    /// Whether it is as small as a machine's description is.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        borsh::object_length(self).is_ok_and(|bytes| bytes <= limit::HARDWARE_MAX)
     }
 }

@@ -14,10 +14,11 @@ use crate::{
 };
 use domain::{
     Digest, LeaseId, NodeId, RequestKey,
+    hardware::Hardware,
     health::HeldGpu,
     job::EndCause,
     lease::Phase,
-    link::{Down, LINK_HEADER, LogSource, Report, Up, WantedLease},
+    link::{Down, LINK_HEADER, LINK_VERSION, LogSource, Report, Up, WantedLease},
     node::Inventory,
 };
 use proto::{
@@ -84,7 +85,9 @@ impl Agents for AgentService {
                 let _ = out.send(Err(status)).await;
             }
         });
-        Ok(Response::new(ReceiverStream::new(frames)))
+        let mut answer = Response::new(ReceiverStream::new(frames));
+        answer.metadata_mut().insert(LINK_HEADER, LINK_VERSION.into());
+        Ok(answer)
     }
 }
 
@@ -170,6 +173,17 @@ struct Session {
     out: Out,
 }
 
+/// What a session has said and heard so far.
+#[derive(Default)]
+struct SoFar {
+    /// Files whose offsets the agent was told.
+    followed: BTreeSet<(LeaseId, LogSource)>,
+    /// Leases that the agent was told.
+    told: Option<Told>,
+    /// The machine, while the cluster's version does not know of such.
+    unkept: Option<Box<Hardware>>,
+}
+
 impl Session {
     async fn serve(
         &self,
@@ -177,14 +191,14 @@ impl Session {
         changed: &tokio::sync::Notify,
     ) -> Result<(), Status> {
         let reports = Arc::new(Semaphore::new(REPORTS_AT_ONCE));
-        let (mut followed, mut told) = (BTreeSet::new(), None);
+        let mut so_far = SoFar::default();
         changed.notify_one();
         loop {
             // Both arms are cancel-safe: `message` of a stream and `notified` lose nothing.
             tokio::select! {
                 up = next(&mut inbound) => match up? {
                     None => return Ok(()),
-                    Some(up) => self.hear(up, &reports, &mut followed).await?,
+                    Some(up) => self.hear(up, &reports, &mut so_far).await?,
                 },
                 () = changed.notified() => {
                     if !self.context.sessions.is_current(self.node, self.serial) {
@@ -194,18 +208,15 @@ impl Session {
                         let leader = self.context.node.leader_address().unwrap_or_default();
                         return send(&self.out, &Down::Redirect { leader }).await;
                     }
-                    self.send_wanted(&mut followed, &mut told).await?;
+                    self.send_wanted(&mut so_far).await?;
                 }
             }
         }
     }
 
     /// Sends what the node is to hold, and where each followed file goes on.
-    async fn send_wanted(
-        &self,
-        followed: &mut BTreeSet<(LeaseId, LogSource)>,
-        told: &mut Option<Told>,
-    ) -> Result<(), Status> {
+    async fn send_wanted(&self, so_far: &mut SoFar) -> Result<(), Status> {
+        let SoFar { followed, told, .. } = so_far;
         let node = self.node;
         // An agent of an older release is told all of it each time.
         let before = told.take().filter(|_| self.link >= NEWS_SINCE);
@@ -266,7 +277,7 @@ impl Session {
         &self,
         up: Up,
         reports: &Arc<Semaphore>,
-        followed: &mut BTreeSet<(LeaseId, LogSource)>,
+        so_far: &mut SoFar,
     ) -> Result<(), Status> {
         match up {
             Up::Register { .. } => {
@@ -275,7 +286,10 @@ impl Session {
             }
             Up::Heartbeat { seq, .. } => {
                 self.contact(seq);
-                Ok(())
+                match so_far.unkept.take() {
+                    Some(hardware) => self.hardware(hardware, &mut so_far.unkept).await,
+                    None => Ok(()),
+                }
             }
             Up::Report { seq, report } => {
                 let permit = reports.clone().acquire_owned().await;
@@ -288,13 +302,14 @@ impl Session {
                 Ok(())
             }
             Up::Log { lease, source, offset, bytes } => {
-                self.take_log(lease, source, offset, &bytes, followed).await
+                self.take_log(lease, source, offset, &bytes, &so_far.followed).await
             }
             Up::Health { gpus } => self.health(gpus).await,
             Up::Idle { ranks } => {
                 self.context.hub.set_idle(self.node, ranks);
                 Ok(())
             }
+            Up::Hardware { hardware } => self.hardware(hardware, &mut so_far.unkept).await,
         }
     }
 
@@ -320,6 +335,40 @@ impl Session {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Records the whole machine, where that is news. What the cluster's version does not know yet
+    /// is left in `unkept`, for the next heartbeat.
+    async fn hardware(
+        &self,
+        hardware: Box<Hardware>,
+        unkept: &mut Option<Box<Hardware>>,
+    ) -> Result<(), Status> {
+        let node = self.node;
+        let told = hardware.clone();
+        let looked = self.context.node.read_local(move |cluster, rows| {
+            let view = cluster.view();
+            view.keeps_hardware().then(|| view.is_news_of_hardware(rows, node, &told))
+        });
+        match looked.await.map_err(|fault| super::query::unreadable(&fault))? {
+            None => *unkept = Some(hardware),
+            Some(false) => {}
+            Some(true) => self.keep_hardware(hardware).await?,
+        }
+        Ok(())
+    }
+
+    async fn keep_hardware(&self, hardware: Box<Hardware>) -> Result<(), Status> {
+        let node = self.node;
+        let request = crate::state::command::Request {
+            key: None,
+            actor: format!("node:{}", self.name),
+            command: Command::Hardware { node, hardware },
+        };
+        if let Reply::Refused(refusal) = self.context.propose(request).await? {
+            tracing::warn!(%node, %refusal, "what the node tells of its machine is not kept");
+        }
+        Ok(())
     }
 
     async fn take_log(

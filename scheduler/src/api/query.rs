@@ -161,7 +161,8 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
             Some(document) => json(&document),
             None => Err(absent(&format!("job {id}"), "jobs")),
         },
-        What::Nodes(_) => json(&view.nodes(rows)),
+        What::Nodes(asked) if asked.node.is_empty() => json(&view.nodes(rows)),
+        What::Nodes(asked) => json(&view.nodes_named_in_full(rows, &asked.node)),
         What::Artifacts(asked) => {
             json(&view.artifacts(rows, domain::ArtifactId(asked.after), page(asked.limit)))
         }

@@ -4,6 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     ArtifactId, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, ReplicaId, RequestKey,
     audit::EventSignature,
+    hardware::Hardware,
     health::HeldGpu,
     job::JobSpec,
     lease::Member,
@@ -223,6 +224,13 @@ pub enum Command {
     RaiseVersion(RaiseVersion),
     /// As [`Command::Drain`], with several nodes, until a time, and with what runs there moved.
     DrainNodes(DrainNodes),
+    /// What a node tells of its whole machine.
+    Hardware {
+        /// Which node, from the TLS identity.
+        node: NodeId,
+        /// The machine.
+        hardware: Box<Hardware>,
+    },
 }
 
 /// A job with what the API found out about it.

@@ -30,6 +30,8 @@ const USAGE: u8 = 0x11;
 const CLUSTER_VERSION: u8 = 0x12;
 /// Terms on which nodes are out of service.
 const DRAIN: u8 = 0x13;
+/// Whole machines.
+const HARDWARE: u8 = 0x14;
 
 /// Whether jobs wait for a policy before training.
 const GATE_TRAINING: u8 = 0x30;
@@ -140,6 +142,10 @@ pub fn checkpoints(job: JobId, position: u32) -> (Vec<u8>, Vec<u8>) {
 
 pub fn drain(node: NodeId) -> Vec<u8> {
     [&[DRAIN], &node.0.to_be_bytes()[..]].concat()
+}
+
+pub fn hardware(node: NodeId) -> Vec<u8> {
+    [&[HARDWARE], &node.0.to_be_bytes()[..]].concat()
 }
 
 pub fn drains() -> (Vec<u8>, Vec<u8>) {

@@ -12,6 +12,7 @@ mod drift;
 mod entry;
 pub mod fork;
 mod gate;
+mod hardware;
 mod health;
 pub mod inputs;
 mod invariant;
@@ -61,6 +62,8 @@ mod drift_test;
 mod evaluation_test;
 #[cfg(test)]
 mod gate_test;
+#[cfg(test)]
+mod hardware_test;
 #[cfg(test)]
 pub(crate) mod health_test;
 #[cfg(test)]
@@ -277,9 +280,8 @@ impl Cluster {
             Command::Register { inventory, held } => sched.register(step, actor, inventory, &held),
             Command::Drain { node, reason } => sched.drain(step, actor, &node, reason),
             Command::DrainNodes(asked) => sched.drain_nodes(step, actor, asked),
-            Command::NodeLost { node, registered_at } => {
-                sched.node_lost(step, actor, node, registered_at)
-            }
+            Command::NodeLost { node, registered_at: at } => sched.node_lost(step, actor, node, at),
+            Command::Hardware { node, hardware } => sched.hardware(step, actor, node, &hardware),
             Command::ConfirmDead { lease } => sched.confirm_dead(step, actor, lease),
             Command::Place { plan } => sched.place(step, actor, plan),
             Command::Report { node, report } => self.hear(step, actor, node, report),

@@ -30,6 +30,8 @@ pub enum Kind {
     SealAbandoned,
     /// A node registered.
     NodeRegistered,
+    /// What a node tells of its machine beside its inventory is other than it was.
+    NodeChanged,
     /// A node was lost.
     NodeLost,
     /// A node was drained or put back.
@@ -97,6 +99,7 @@ impl Kind {
             Self::SealOpened => "seal.opened",
             Self::SealAbandoned => "seal.abandoned",
             Self::NodeRegistered => "node.registered",
+            Self::NodeChanged => "node.changed",
             Self::NodeLost => "node.lost",
             Self::NodeDrained => "node.drained",
             Self::NodeAccepted => "node.accepted",

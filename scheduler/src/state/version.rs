@@ -35,6 +35,7 @@ impl Command {
         match self {
             Self::RaiseVersion(raise) => raise.to,
             Self::DrainNodes(_) => super::drain::TERMS,
+            Self::Hardware { .. } => super::hardware::TOLD,
             Self::Registry(command) => command.since(),
             Self::Submit { .. }
             | Self::SubmitPart { .. }

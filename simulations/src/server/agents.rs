@@ -92,7 +92,7 @@ impl Server {
                 };
                 self.propose(Caller::Report { link, seq }, request, now, asks);
             }
-            Up::Health { .. } | Up::Idle { .. } | Up::Log { .. } => {}
+            Up::Health { .. } | Up::Idle { .. } | Up::Log { .. } | Up::Hardware { .. } => {}
         }
     }
 }

@@ -1,7 +1,11 @@
 //! An operator of nodes: drains them for a time, moves what runs there, distrusts them.
 
 use super::World;
-use domain::{Millis, node::DrainTerms};
+use domain::{
+    Bytes, Millis, NodeId,
+    hardware::{Disk, Hardware, HostHardware},
+    node::DrainTerms,
+};
 use scheduler::state::command::{CheckCommand, Command, DrainNodes};
 
 impl World {
@@ -23,6 +27,10 @@ impl World {
             }
             Some(node) => drain(node, None, DrainTerms::default()),
             None if self.healing || names.is_empty() => return None,
+            None if chance.one_in(3) => {
+                let (node, _) = view.all_nodes().next()?;
+                tell(node, chance.below(3))
+            }
             None => {
                 let node = names[chance.below(names.len() as u64) as usize].clone();
                 let quarantine = chance.one_in(4);
@@ -39,6 +47,16 @@ impl World {
         self.coverage.drained += 1;
         Some(("operator".into(), command))
     }
+}
+
+/// What a node tells of its machine: one of a few, so that it is news at times.
+fn tell(node: NodeId, disks: u64) -> Command {
+    let disk = |number| {
+        let name = format!("nvme{number}n1");
+        Disk { name, size: Bytes(1 << 40), rotates: false }
+    };
+    let host = HostHardware { disks: (0..disks).map(disk).collect(), ..HostHardware::default() };
+    Command::Hardware { node, hardware: Box::new(Hardware { host, ..Hardware::default() }) }
 }
 
 /// Out of service on terms, or back with somebody's word.

@@ -7,8 +7,9 @@ use crate::{
     shell::ward::{HEALTH_AHEAD, Node, Ward},
 };
 use domain::{
-    hardware::{CpuSet, GpuHardware, GpuSet, Hardware, HostHardware},
+    hardware::{CpuSet, Disk, GpuHardware, GpuSet, Hardware, HostHardware},
     health::{Acceptance, HeldState},
+    link::LINK_VERSION,
 };
 
 fn hardware() -> Hardware {
@@ -36,7 +37,9 @@ impl World {
 
     async fn watched(&self) -> (Agent, mpsc::Sender<News>) {
         let (tell, heard) = mpsc::channel(HEALTH_AHEAD);
-        let node = Node { inventory: inventory(), ward: self.ward(), heard, supervisor: None };
+        let hardware = Some(Box::new(hardware()));
+        let (inventory, ward) = (inventory(), self.ward());
+        let node = Node { inventory, hardware, ward, heard, supervisor: None };
         (self.agent_on(node).await, tell)
     }
 }
@@ -113,6 +116,43 @@ impl Agent {
         }
         panic!("the stream ended")
     }
+}
+
+impl Agent {
+    /// Waits until the agent tells of its whole machine.
+    async fn describes(&mut self) -> Hardware {
+        while let Some(up) = tokio::time::timeout(PATIENCE, self.ups.recv()).await.unwrap() {
+            match up {
+                Up::Heartbeat { seq, .. } => self.say(Down::Contact { seq }).await,
+                Up::Hardware { hardware } => return *hardware,
+                _ => {}
+            }
+        }
+        panic!("the stream ended")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_whole_machine_is_told_when_it_changes_to_servers_that_understand_it() {
+    let world = World::new().await;
+    let (mut agent, tell) = world.watched().await;
+    let changed = async |hardware: &Hardware| {
+        tell.send(News::Changed(Box::new(hardware.clone()))).await.unwrap();
+    };
+    changed(&hardware()).await;
+    assert_eq!(agent.registers_anew().await, [0, 1]);
+    let early = tokio::time::timeout(Duration::from_secs(2), agent.describes()).await;
+    assert!(early.is_err(), "a server of before cannot read it: {early:?}");
+
+    agent.events.send(LinkEvent::Speaks(LINK_VERSION)).await.unwrap();
+    assert_eq!(agent.describes().await, hardware());
+
+    let disk = Disk { name: "sda".into(), size: Bytes(1 << 40), rotates: true };
+    let host = HostHardware { disks: vec![disk], ..hardware().host };
+    let now = Hardware { host, ..hardware() };
+    changed(&now).await;
+    assert_eq!(agent.describes().await, now, "what it offers is the same, so the stream goes on");
+    agent.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

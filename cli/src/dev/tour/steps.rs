@@ -41,7 +41,7 @@ pub async fn cluster(context: &Context, guide: &mut Guide) -> Result<(), Fault> 
     let view = command::cluster::status(context).await?;
     guide.say(&render::cluster::text(style, &view))?;
     guide.command("nodes")?;
-    let answer = context.client.query::<Vec<NodeView>>(What::Nodes(NodesQuery {})).await?;
+    let answer = context.client.query::<Vec<NodeView>>(What::Nodes(NodesQuery::default())).await?;
     let nodes = render::node::Nodes { nodes: answer.value, log_index: answer.log_index };
     guide.say(&render::node::text(style, &nodes))?;
     guide.holds("a leader and two nodes", view.leader.is_some() && nodes.nodes.len() == 2)

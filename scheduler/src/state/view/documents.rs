@@ -2,11 +2,14 @@
 
 use super::{View, wanted::checkpoints};
 use crate::state::{
+    hardware::TOLD as HARDWARE_KEPT,
     key,
     row::{AttemptRow, ElementRow, Progress, Submitted},
+    sched::Node,
 };
 use domain::{
-    ArtifactId, AttemptNo, ElementId, JobId,
+    ArtifactId, AttemptNo, ElementId, JobId, NodeId,
+    hardware::Hardware,
     job::ElementState,
     port::RowRead,
     scratch,
@@ -48,6 +51,11 @@ impl JobFilter {
             && is(&self.name, &line.name)
             && is(&self.queue, &line.queue)
     }
+}
+
+fn hardware_of(rows: &impl RowRead, id: NodeId) -> Option<Hardware> {
+    let key = key::hardware(id);
+    rows.get(&key).map(|bytes| scratch::decode(&key, &bytes))
 }
 
 fn line(id: JobId, submitted: &Submitted, progress: &Progress) -> JobLine {
@@ -159,22 +167,55 @@ impl View<'_> {
     /// All nodes.
     #[must_use]
     pub fn nodes(&self, rows: &impl RowRead) -> Vec<NodeView> {
-        self.all_nodes()
-            .map(|(id, node)| NodeView {
-                id,
-                inventory: node.row.inventory.clone(),
-                hardware_class: node.class.clone(),
-                status: self.node_state(id, &node.row),
-                gpus_used: node.gpus_used.iter().copied().collect(),
-                cpu_used: node.cpu_used,
-                memory_used: node.memory_used,
-                leases: node.leases.iter().copied().collect(),
-                held_back: self.held_back(rows, &node.health),
-                accused: node.health.accused.values().cloned().collect(),
-                windows: self.windows_of(id),
-                acceptance: self.drain_terms(id).check.and_then(|id| self.check(rows, id)),
-            })
-            .collect()
+        self.all_nodes().map(|(id, node)| self.node_document(rows, id, node)).collect()
+    }
+
+    /// The node of this name or number, with its whole machine; empty where there is none.
+    #[must_use]
+    pub fn nodes_named_in_full(&self, rows: &impl RowRead, word: &str) -> Vec<NodeView> {
+        let named = |(id, node): &(NodeId, &Node)| {
+            node.row.inventory.name == word || id.to_string() == word
+        };
+        let full = |(id, node)| {
+            let hardware = hardware_of(rows, id);
+            NodeView { hardware, ..self.node_document(rows, id, node) }
+        };
+        self.all_nodes().filter(named).map(full).collect()
+    }
+
+    /// Whether the cluster's version knows of whole machines.
+    #[must_use]
+    pub fn keeps_hardware(&self) -> bool {
+        self.sched.version >= HARDWARE_KEPT
+    }
+
+    /// Whether this is other than what is kept of a node's machine.
+    #[must_use]
+    pub fn is_news_of_hardware(
+        &self,
+        rows: &impl RowRead,
+        id: NodeId,
+        hardware: &Hardware,
+    ) -> bool {
+        hardware_of(rows, id).as_ref() != Some(hardware)
+    }
+
+    fn node_document(&self, rows: &impl RowRead, id: NodeId, node: &Node) -> NodeView {
+        NodeView {
+            id,
+            inventory: node.row.inventory.clone(),
+            hardware_class: node.class.clone(),
+            status: self.node_state(id, &node.row),
+            gpus_used: node.gpus_used.iter().copied().collect(),
+            cpu_used: node.cpu_used,
+            memory_used: node.memory_used,
+            leases: node.leases.iter().copied().collect(),
+            held_back: self.held_back(rows, &node.health),
+            accused: node.health.accused.values().cloned().collect(),
+            windows: self.windows_of(id),
+            acceptance: self.drain_terms(id).check.and_then(|id| self.check(rows, id)),
+            hardware: None,
+        }
     }
 
     /// Artifacts above `after`.
