@@ -126,7 +126,6 @@ async fn session(config: &LinkConfig, server: &str, events: &mpsc::Sender<LinkEv
         Ok(Ok(answer)) => {
             let said = answer.metadata().get(LINK_HEADER).and_then(|said| said.to_str().ok());
             let speaks = said.and_then(|said| said.parse().ok()).unwrap_or(1);
-            // Whoever listens ends as well: the loop above sees the closed channel.
             let _ = events.send(LinkEvent::Speaks(speaks)).await;
             listen(answer.into_inner(), events).await
         }

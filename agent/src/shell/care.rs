@@ -126,14 +126,15 @@ impl<B: Stores> Shell<B> {
         else {
             return;
         };
-        let Some(hardware) = self.hardware.clone() else { return };
+        let Some(hardware) = &self.hardware else { return };
         let now = clock::boot_now();
         let known = |(before, at): &(Box<Hardware>, Millis)| {
-            *before == hardware || now.minus(*at) < TELL_EVERY
+            before == hardware || now.minus(*at) < TELL_EVERY
         };
         if told.as_ref().is_some_and(known) {
             return;
         }
+        let hardware = hardware.clone();
         self.send(Up::Hardware { hardware: hardware.clone() });
         self.told.hardware = Some((hardware, now));
     }

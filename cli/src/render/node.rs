@@ -191,7 +191,7 @@ fn devices(node: &NodeView) -> String {
         ("disk", format!("{} {}, {kind}", disk.name, show_size(disk.size)))
     });
     let networks = hardware.host.networks.iter().map(|network| {
-        let rate = network.rate.map_or("down".to_owned(), |rate| rate.to_string());
+        let rate = network.rate.map_or("no known rate".to_owned(), |rate| rate.to_string());
         ("network", format!("{} {rate}", network.name))
     });
     disks.chain(networks).map(|(name, value)| format!("{name:<9} {value}\n")).collect()
@@ -201,12 +201,12 @@ const BOARD_HEADING: [&str; 7] = ["GPU", "BUS", "PCIE", "POWER", "CLOCKS", "NVLI
 
 /// How each GPU is built in, as its driver tells.
 fn boards(style: Style, node: &NodeView) -> String {
-    let Some(gpus) = node.hardware.as_ref().map(|it| &it.gpus).filter(|it| !it.all.is_empty())
-    else {
-        return String::new();
-    };
+    let Some(gpus) = node.hardware.as_ref().map(|it| &it.gpus) else { return String::new() };
     let rows: Vec<_> = gpus.all.iter().map(board).collect();
-    let mut out = format!("\n{}", table(style, &BOARD_HEADING, &rows));
+    let mut out = match rows.is_empty() {
+        true => String::new(),
+        false => format!("\n{}", table(style, &BOARD_HEADING, &rows)),
+    };
     for gpu in &gpus.unread {
         out.push_str(&format!(
             "{}\n",

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     leader::duties::Event,
     state::{
-        command::{Command, Refusal, Reply},
+        command::{Command, HARDWARE_KEPT, Refusal, Reply},
         view::{Told, WantedNews},
     },
 };
@@ -21,12 +21,16 @@ use domain::{
     link::{Down, LINK_HEADER, LINK_VERSION, LogSource, Report, Up, WantedLease},
     node::Inventory,
 };
+use futures::FutureExt;
 use proto::{
     frame,
     v1::{AgentFrame, agents_server::Agents},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -180,8 +184,10 @@ struct SoFar {
     followed: BTreeSet<(LeaseId, LogSource)>,
     /// Leases that the agent was told.
     told: Option<Told>,
-    /// The machine, while the cluster's version does not know of such.
+    /// The newest machine, until it is recorded.
     unkept: Option<Box<Hardware>>,
+    /// The one that is being recorded; it gives back what could not be.
+    keeping: Option<JoinHandle<Option<Box<Hardware>>>>,
 }
 
 impl Session {
@@ -286,10 +292,8 @@ impl Session {
             }
             Up::Heartbeat { seq, .. } => {
                 self.contact(seq);
-                match so_far.unkept.take() {
-                    Some(hardware) => self.hardware(hardware, &mut so_far.unkept).await,
-                    None => Ok(()),
-                }
+                self.keep_hardware(so_far);
+                Ok(())
             }
             Up::Report { seq, report } => {
                 let permit = reports.clone().acquire_owned().await;
@@ -309,7 +313,11 @@ impl Session {
                 self.context.hub.set_idle(self.node, ranks);
                 Ok(())
             }
-            Up::Hardware { hardware } => self.hardware(hardware, &mut so_far.unkept).await,
+            Up::Hardware { hardware } => {
+                so_far.unkept = Some(hardware);
+                self.keep_hardware(so_far);
+                Ok(())
+            }
         }
     }
 
@@ -337,38 +345,21 @@ impl Session {
         }
     }
 
-    /// Records the whole machine, where that is news. What the cluster's version does not know yet
-    /// is left in `unkept`, for the next heartbeat.
-    async fn hardware(
-        &self,
-        hardware: Box<Hardware>,
-        unkept: &mut Option<Box<Hardware>>,
-    ) -> Result<(), Status> {
-        let node = self.node;
-        let told = hardware.clone();
-        let looked = self.context.node.read_local(move |cluster, rows| {
-            let view = cluster.view();
-            view.keeps_hardware().then(|| view.is_news_of_hardware(rows, node, &told))
-        });
-        match looked.await.map_err(|fault| super::query::unreadable(&fault))? {
-            None => *unkept = Some(hardware),
-            Some(false) => {}
-            Some(true) => self.keep_hardware(hardware).await?,
+    /// Has the newest machine recorded, where that is news, one at a time and beside all else: what
+    /// is only shown must not keep a node's stream, so what fails is tried at the next heartbeat.
+    fn keep_hardware(&self, so_far: &mut SoFar) {
+        if so_far.keeping.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
         }
-        Ok(())
-    }
-
-    async fn keep_hardware(&self, hardware: Box<Hardware>) -> Result<(), Status> {
-        let node = self.node;
-        let request = crate::state::command::Request {
-            key: None,
-            actor: format!("node:{}", self.name),
-            command: Command::Hardware { node, hardware },
-        };
-        if let Reply::Refused(refusal) = self.context.propose(request).await? {
-            tracing::warn!(%node, %refusal, "what the node tells of its machine is not kept");
+        let failed = so_far.keeping.take().and_then(|task| task.now_or_never()?.ok()?);
+        // What came since is newer.
+        so_far.unkept = so_far.unkept.take().or(failed);
+        if self.context.node.status().version < HARDWARE_KEPT {
+            return;
         }
-        Ok(())
+        let Some(hardware) = so_far.unkept.take() else { return };
+        let task = self.reporter();
+        so_far.keeping = Some(tokio::spawn(async move { task.keep_hardware(hardware).await }));
     }
 
     async fn take_log(
@@ -433,6 +424,37 @@ impl Reporter {
     /// Tells the lease duty that the node was in contact.
     async fn touched(&self) {
         let _ = self.context.events.send(Event::Contact { node: self.node }).await;
+    }
+
+    /// Records the whole machine; gives it back where that has to be tried again.
+    async fn keep_hardware(&self, hardware: Box<Hardware>) -> Option<Box<Hardware>> {
+        let (node, told) = (self.node, hardware.clone());
+        let news = self
+            .context
+            .node
+            .read_local(move |cluster, rows| cluster.view().is_news_of_hardware(rows, node, &told));
+        match news.await {
+            Ok(false) => return None,
+            Ok(true) if !hardware.is_bounded() => {
+                tracing::warn!(%node, "the node's machine takes too much room and is not kept");
+                return None;
+            }
+            Ok(true) => {}
+            Err(_) => return Some(hardware),
+        }
+        let request = crate::state::command::Request {
+            key: None,
+            actor: format!("node:{}", self.name),
+            command: Command::Hardware { node, hardware: hardware.clone() },
+        };
+        match self.context.propose(request).await {
+            Ok(Reply::Refused(refusal)) => {
+                tracing::warn!(%node, %refusal, "what the node tells of its machine is not kept");
+                None
+            }
+            Ok(_) => None,
+            Err(_) => Some(hardware),
+        }
     }
 
     async fn record(&self, seq: u64, report: Report) {

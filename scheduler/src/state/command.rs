@@ -19,6 +19,7 @@ use registry::ledger::{RegistryCommand, drift::DriftCommand};
 pub use super::check::CheckCommand;
 pub use super::drain::DrainNodes;
 pub use super::entry::{Entry, EntryError, Request};
+pub use super::hardware::TOLD as HARDWARE_KEPT;
 use super::preemption::PreemptRecord;
 pub use super::tie::Tie;
 pub use super::version::RaiseVersion;

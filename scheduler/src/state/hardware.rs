@@ -18,8 +18,8 @@ use domain::{
 use serde::Serialize;
 use serde_json::json;
 
-/// The version since which it is understood.
-pub(super) const TOLD: ClusterVersion = ClusterVersion(2);
+/// The version since which the cluster keeps whole machines.
+pub const TOLD: ClusterVersion = ClusterVersion(2);
 
 /// A part of a machine that is other than it was; empty is none.
 #[derive(Debug, PartialEq, Eq, Serialize)]

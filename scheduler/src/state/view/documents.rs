@@ -2,7 +2,6 @@
 
 use super::{View, wanted::checkpoints};
 use crate::state::{
-    hardware::TOLD as HARDWARE_KEPT,
     key,
     row::{AttemptRow, ElementRow, Progress, Submitted},
     sched::Node,
@@ -181,12 +180,6 @@ impl View<'_> {
             NodeView { hardware, ..self.node_document(rows, id, node) }
         };
         self.all_nodes().filter(named).map(full).collect()
-    }
-
-    /// Whether the cluster's version knows of whole machines.
-    #[must_use]
-    pub fn keeps_hardware(&self) -> bool {
-        self.sched.version >= HARDWARE_KEPT
     }
 
     /// Whether this is other than what is kept of a node's machine.
