@@ -240,19 +240,6 @@ fn host_parts(it: &HostHardware) -> Vec<(HostPart, String)> {
     ]
 }
 
-impl InventoryChange {
-    /// Whether the inventory of the node says it too.
-    #[must_use]
-    pub fn is_in_inventory(&self) -> bool {
-        match self {
-            Self::GpuGone { .. } | Self::GpuFound { .. } | Self::Driver { .. } => true,
-            Self::Gpu { part, .. } => *part == GpuPart::Identity,
-            Self::Unread { .. } | Self::Topology => false,
-            Self::Host { part, .. } => !matches!(part, HostPart::Disks | HostPart::Networks),
-        }
-    }
-}
-
 impl fmt::Display for InventoryChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,6 +4,7 @@
 use super::{
     command::{Refusal, Reply},
     key,
+    node::Change,
     record::Kind,
     sched::Sched,
     step::{Step, absent},
@@ -15,19 +16,10 @@ use domain::{
     port::RowRead,
     version::ClusterVersion,
 };
-use serde::Serialize;
 use serde_json::json;
 
 /// The version since which the cluster keeps whole machines.
 pub const TOLD: ClusterVersion = ClusterVersion(2);
-
-/// A part of a machine that is other than it was; empty is none.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Change {
-    after: String,
-    before: String,
-    what: String,
-}
 
 impl Sched {
     /// A node tells of its whole machine.
@@ -53,10 +45,8 @@ impl Sched {
         if before.as_ref() == Some(hardware) {
             return step.done();
         }
-        // What the inventory holds is in the event of the registration that brought it.
         let all = before.map(|before| changes(&before, hardware)).unwrap_or_default();
-        let news = all.into_iter().filter(|change| !change.is_in_inventory());
-        let news: Vec<Change> = news.map(told).collect();
+        let news: Vec<Change> = all.into_iter().filter_map(news).collect();
         if !news.is_empty() {
             let name = &node.row.inventory.name;
             let member = json!({ "changed": news, "name": name, "node": id.to_string() });
@@ -67,51 +57,40 @@ impl Sched {
     }
 }
 
-fn told(change: InventoryChange) -> Change {
+/// What the event says of a change; nothing of what the inventory holds, for the event of the
+/// registration that brings it says that.
+fn news(change: InventoryChange) -> Option<Change> {
     let (what, before, after) = match change {
+        InventoryChange::Driver { .. }
+        | InventoryChange::GpuGone { .. }
+        | InventoryChange::GpuFound { .. } => return None,
         InventoryChange::Gpu { uuid, part, before, after } => {
-            (format!("{} of gpu {uuid}", gpu_part(part)), before, after)
+            (format!("{} of gpu {uuid}", gpu_part(part)?).into(), before, after)
         }
-        InventoryChange::Unread { before, after } => {
-            ("gpus without answer".to_owned(), before, after)
-        }
-        InventoryChange::Host { part, before, after } => {
-            (host_part(part).to_owned(), before, after)
-        }
-        InventoryChange::Driver { before, after } => ("driver".to_owned(), before, after),
-        InventoryChange::GpuGone { uuid, index, .. } => {
-            ("gpu".to_owned(), format!("{index} {uuid}"), String::new())
-        }
-        InventoryChange::GpuFound { uuid, index } => {
-            ("gpu".to_owned(), String::new(), format!("{index} {uuid}"))
-        }
+        InventoryChange::Unread { before, after } => ("gpus without answer".into(), before, after),
+        InventoryChange::Host { part, before, after } => (host_part(part)?.into(), before, after),
         InventoryChange::Topology => {
-            let text = "other neighbours".to_owned();
-            ("topology of gpus".to_owned(), String::new(), text)
+            ("topology of gpus".into(), String::new(), "other neighbours".to_owned())
         }
     };
-    Change { after, before, what }
+    Some(Change { after, before, what })
 }
 
-fn gpu_part(part: GpuPart) -> &'static str {
+fn gpu_part(part: GpuPart) -> Option<&'static str> {
     match part {
-        GpuPart::Identity => "identity",
-        GpuPart::Place => "place",
-        GpuPart::Power => "power",
-        GpuPart::Clocks => "clocks",
-        GpuPart::Pcie => "pcie",
-        GpuPart::NvLinks => "nvlinks",
-        GpuPart::Slices => "slices",
+        GpuPart::Identity | GpuPart::Slices => None,
+        GpuPart::Place => Some("place"),
+        GpuPart::Power => Some("power"),
+        GpuPart::Clocks => Some("clocks"),
+        GpuPart::Pcie => Some("pcie"),
+        GpuPart::NvLinks => Some("nvlinks"),
     }
 }
 
-fn host_part(part: HostPart) -> &'static str {
+fn host_part(part: HostPart) -> Option<&'static str> {
     match part {
-        HostPart::Boot => "boot",
-        HostPart::Cpu => "cpu",
-        HostPart::Memory => "memory",
-        HostPart::Kernel => "kernel",
-        HostPart::Disks => "disks",
-        HostPart::Networks => "networks",
+        HostPart::Boot | HostPart::Cpu | HostPart::Memory | HostPart::Kernel => None,
+        HostPart::Disks => Some("disks"),
+        HostPart::Networks => Some("networks"),
     }
 }

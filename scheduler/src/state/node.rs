@@ -21,7 +21,10 @@ use domain::{
 };
 use serde::Serialize;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// The version since which the event of a registration says what has changed.
 const CHANGED: ClusterVersion = ClusterVersion(2);
@@ -194,11 +197,11 @@ impl Sched {
 }
 
 /// A part of a machine that is other than it was; empty is none.
-#[derive(Debug, Serialize)]
-struct Change {
-    after: String,
-    before: String,
-    what: &'static str,
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Change {
+    pub(super) after: String,
+    pub(super) before: String,
+    pub(super) what: Cow<'static, str>,
 }
 
 /// What differs, GPUs by their unique names. Taken apart by name, so that a new part is given a
@@ -206,10 +209,14 @@ struct Change {
 fn changes(before: &Inventory, after: &Inventory) -> Vec<Change> {
     let parts = parts(before).into_iter().zip(parts(after));
     let other = parts.filter(|((_, before), (_, after))| before != after);
-    let mut all: Vec<Change> =
-        other.map(|((what, before), (_, after))| Change { after, before, what }).collect();
+    let mut all: Vec<Change> = other
+        .map(|((what, before), (_, after))| Change { after, before, what: what.into() })
+        .collect();
     let gpus = |of: &Inventory| -> BTreeMap<String, String> {
-        let text = |gpu: &Gpu| format!("{} {}: {}", gpu.index, gpu.uuid, gpu.model);
+        let text = |gpu: &Gpu| {
+            let Gpu { index, uuid, model, memory, compute_capability } = gpu;
+            format!("{index} {uuid}: {model}, {memory}, {compute_capability}")
+        };
         of.gpus.iter().map(|gpu| (gpu.uuid.clone(), text(gpu))).collect()
     };
     let (old, new) = (gpus(before), gpus(after));
@@ -218,7 +225,7 @@ fn changes(before: &Inventory, after: &Inventory) -> Vec<Change> {
         let text = |of: &BTreeMap<String, String>| of.get(uuid).cloned().unwrap_or_default();
         let (before, after) = (text(&old), text(&new));
         if before != after {
-            all.push(Change { after, before, what: "gpu" });
+            all.push(Change { after, before, what: "gpu".into() });
         }
     }
     all

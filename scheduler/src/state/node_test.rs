@@ -41,7 +41,7 @@ fn the_event_of_a_node_that_registers_anew_says_what_has_changed() {
     script.register(lost.clone());
     let gone = json!([
         { "what": "kernel", "before": "6.1", "after": "6.2" },
-        { "what": "gpu", "before": "1 GPU-a-1: NVIDIA H100", "after": "" },
+        { "what": "gpu", "before": "1 GPU-a-1: NVIDIA H100, 85899345920 B, 9.0", "after": "" },
     ]);
     assert_eq!(changed(&script), gone);
 
