@@ -37,7 +37,7 @@ async fn set_queue(assay: &Assay, client: &mut Client, most: Option<u32>) -> Res
     let config = v1::ClusterConfig {
         half_life_ms: view.half_life_ms,
         queues: [(QUEUE.to_owned(), queue)].into(),
-        acceptance: None,
+        ..v1::ClusterConfig::default()
     };
     let request = v1::ApplyConfigRequest {
         key: assay::key().into(),

@@ -8,6 +8,7 @@ use domain::{
     Bytes, Digest, JobId,
     dataset::DatasetVersion,
     job::{Captured, JobSpec},
+    queue::{Priority, PriorityClasses, class::UnknownClass},
     tree::Tree,
 };
 use proto::transfer::Source;
@@ -17,8 +18,37 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Registered versions by the word that names each.
-pub type Registered = BTreeMap<String, DatasetVersion>;
+/// What a cluster told of the words that drafts name things by.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Registered versions by the word that names each.
+    pub versions: BTreeMap<String, DatasetVersion>,
+    /// Names for priorities; none where no cluster was asked.
+    pub classes: Option<PriorityClasses>,
+}
+
+impl Known {
+    fn priority(&self, of: &Draft) -> Result<i32, Fault> {
+        let Some(priority) = &of.priority else { return Ok(0) };
+        let unasked = match priority {
+            Priority::Class(name) if self.classes.is_none() => Some(name),
+            _ => None,
+        };
+        if let Some(name) = unasked {
+            let detail = format!("priority `{name}` is a class, which is not known here");
+            return Err(Fault::usage("priority", detail).hint("give a whole number"));
+        }
+        let none = PriorityClasses::default();
+        let classes = self.classes.as_ref().unwrap_or(&none);
+        priority.resolve(classes).map_err(|fault| no_class(&fault))
+    }
+}
+
+/// A class that is not there.
+pub fn no_class(fault: &UnknownClass) -> Fault {
+    Fault::usage("priority", fault.to_string())
+        .hint("an admin names classes in the cluster's file: `[priority_classes]`, `assay apply`")
+}
 
 fn of_version(version: &DatasetVersion) -> Captured {
     let facts = &version.facts;
@@ -53,18 +83,14 @@ impl Capture {
     /// # Errors
     /// When something cannot be read, changes while it is read, or has another digest than said.
     pub fn of(draft: &Draft, reproduces: Option<JobId>) -> Result<Self, Fault> {
-        Self::with(draft, reproduces, &Registered::new())
+        Self::with(draft, reproduces, &Known::default())
     }
 
-    /// The same, with the registered versions that the draft names.
+    /// The same, with what a cluster told of the words in the draft.
     ///
     /// # Errors
-    /// As above, and when one of them is not among those that were looked up.
-    pub fn with(
-        draft: &Draft,
-        reproduces: Option<JobId>,
-        known: &Registered,
-    ) -> Result<Self, Fault> {
+    /// As above, and when a word is not among those that were looked up.
+    pub fn with(draft: &Draft, reproduces: Option<JobId>, known: &Known) -> Result<Self, Fault> {
         let mut stood = Vec::new();
         let code = match (&draft.code, &draft.program) {
             (Some(dir), _) => Some(folder(dir)?),
@@ -90,13 +116,14 @@ impl Capture {
                     stood.push(tree);
                 }
                 DataSource::Registered(word) => {
-                    let version = known.get(word).ok_or_else(|| not_here(name, word))?;
+                    let version = known.versions.get(word).ok_or_else(|| not_here(name, word))?;
                     datasets.insert(name.clone(), of_version(version));
                     registered.insert(name.clone(), version.dataset.clone());
                 }
             }
         }
-        let spec = JobSpec { registered, ..draft.spec(code, datasets, reproduces) };
+        let priority = known.priority(draft)?;
+        let spec = JobSpec { registered, ..draft.spec(priority, code, datasets, reproduces) };
         if let Err(faults) = spec.check() {
             let all: Vec<_> = faults.iter().map(ToString::to_string).collect();
             return Err(Fault::usage("job_file", all.join("\n")));

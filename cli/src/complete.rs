@@ -51,6 +51,19 @@ pub fn queues() -> ArgValueCandidates {
     })
 }
 
+/// The classes of priority, each with its number.
+#[must_use]
+pub fn priorities() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let class = |(name, number): (&str, i32)| {
+            CompletionCandidate::new(name).help(Some(number.to_string().into()))
+        };
+        let all: Option<QueuesView> = ask(What::Queues(QueuesQuery::default()));
+        let classes = all.map(|all| all.priority_classes).unwrap_or_default();
+        classes.descending().map(class).collect()
+    })
+}
+
 /// The reservations' names.
 #[must_use]
 pub fn reservations() -> ArgValueCandidates {

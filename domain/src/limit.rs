@@ -65,6 +65,10 @@ pub const USAGE_ROWS_MAX: usize = 200_000;
 pub const QUEUE_DEPTH_MAX: usize = 8;
 /// Bytes of a queue's name.
 pub const QUEUE_NAME_MAX: usize = 64;
+/// Classes of priority.
+pub const PRIORITY_CLASSES_MAX: usize = 64;
+/// Bytes of the name of one.
+pub const PRIORITY_CLASS_NAME_MAX: usize = 64;
 /// A queue's weight.
 pub const QUEUE_WEIGHT_MAX: u32 = 1_000_000;
 /// Bytes of the reason that is recorded with a change of the configuration.

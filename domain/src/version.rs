@@ -53,8 +53,8 @@ pub struct Understood {
 }
 
 impl Understood {
-    /// What this build understands. 2 added the sign-off of documents, and
-    /// promotions look at what the artifact came of.
+    /// What this build understands. 2 added the sign-off of documents, promotions that look at what
+    /// the artifact came of, terms of drains, whole machines, and classes of priority.
     pub const BUILD: Self = Self { oldest: ClusterVersion::FIRST, newest: ClusterVersion(2) };
 
     /// Whether it understands a version.

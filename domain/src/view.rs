@@ -104,6 +104,9 @@ pub struct JobView {
     /// The list's line.
     #[serde(flatten)]
     pub line: JobLine,
+    /// The class that its priority is that of, as the classes are now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority_class: Option<String>,
     /// What was submitted.
     pub spec: JobSpec,
     /// The recipe.

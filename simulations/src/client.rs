@@ -12,7 +12,7 @@ use domain::{
     topology::Topology,
 };
 use registry::seal::recipe;
-use scheduler::state::command::{Command, NewJob, Refusal, Reply, Request};
+use scheduler::state::command::{ClassesChange, Command, NewJob, Refusal, Reply, Request};
 use std::collections::BTreeMap;
 
 /// Time after which an unanswered request is repeated elsewhere. Unit: ms.
@@ -151,7 +151,7 @@ impl Client {
         let known: Vec<JobId> = self.acked.values().copied().collect();
         let command = if self.queues.one_in(8) {
             let config = queues::draw_keeping(queues::draw(&mut self.queues), &mut self.keeping);
-            Command::ApplyConfig { expected: self.version, config, why: "drawn".into() }
+            Command::apply_config(self.version, config, "drawn".into())
         } else if !known.is_empty() && self.chance.one_in(8) {
             let job = known[self.chance.below(known.len() as u64) as usize];
             match self.queues.one_in(3) {
@@ -235,6 +235,13 @@ impl Client {
     /// When one key has got two different answers.
     pub fn hear(&mut self, call: u64, reply: Option<Reply>) -> Result<(), String> {
         let Some((newest, request)) = &self.asked else { return Ok(()) };
+        // A leader whose cluster knows of no classes yet gives no answer: nobody waits until it
+        // does. Whether another took them in is told by the version with the next change.
+        let classes = matches!(request.command, Command::ApplyClasses(_));
+        if reply.is_none() && classes && (self.first_call..=*newest).contains(&call) {
+            self.asked = None;
+            return Ok(());
+        }
         // Calls are numbered over all requests: an older request's answer is not this one's.
         let Some(reply) = reply.filter(|_| call <= *newest && call >= self.first_call) else {
             return Ok(());
@@ -255,7 +262,11 @@ impl Client {
                 self.acked.extend(names.into_iter().zip(jobs));
             }
             (Command::Cancel { element }, Reply::Done { .. }) => self.cancelled.push(element.job),
-            (Command::ApplyConfig { expected, .. }, Reply::Done { .. }) => {
+            (
+                Command::ApplyConfig { expected, .. }
+                | Command::ApplyClasses(ClassesChange { expected, .. }),
+                Reply::Done { .. },
+            ) => {
                 // Where nothing was to be changed, the next try is told the version.
                 (self.version, self.configs) = (expected + 1, self.configs + 1);
             }

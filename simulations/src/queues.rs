@@ -3,7 +3,7 @@
 use crate::chance::Chance;
 use domain::{
     Millis,
-    queue::{ClusterConfig, DEFAULT, QueueSpec},
+    queue::{ClusterConfig, DEFAULT, PriorityClasses, QueueSpec},
     retain::Retain,
 };
 
@@ -46,9 +46,13 @@ pub fn draw(chance: &mut Chance) -> ClusterConfig {
     config
 }
 
-/// The same, with how long its queues keep results.
+/// The same, with how long its queues keep results, and at times with names for priorities.
 #[must_use]
 pub fn draw_keeping(mut config: ClusterConfig, chance: &mut Chance) -> ClusterConfig {
+    if chance.one_in(3) {
+        let urgent = ("urgent".to_owned(), chance.below(3) as i32);
+        config.priority_classes = PriorityClasses([urgent].into());
+    }
     for queue in config.queues.values_mut() {
         queue.retain = match chance.below(4) {
             0 => Some(Retain::Forever),

@@ -91,8 +91,8 @@ mod tests {
         assert!(!hint.is_empty());
         let (detail, hint) = told("assay jbos --json");
         assert!(detail.contains("jbos") && hint.contains("jobs"), "{detail} {hint}");
-        let (detail, _) = told("assay priority j1 high --json");
-        assert!(detail.contains("high"), "{detail}");
+        let (detail, _) = told("assay priority j1 3000000000 --json");
+        assert!(detail.contains("nor the name of a priority class"), "{detail}");
     }
 
     #[test]

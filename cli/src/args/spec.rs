@@ -22,6 +22,7 @@ use domain::{
     interrupt::Preemptible,
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
+    queue::Priority,
     retain::Retain,
     topology::Topology,
 };
@@ -37,9 +38,9 @@ pub struct SpecFlags {
     /// Queue to wait in
     #[arg(long, value_name = "QUEUE")]
     pub queue: Option<String>,
-    /// Higher goes first
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub priority: Option<i32>,
+    /// Higher goes first: a number, or the name of a class
+    #[arg(long, value_name = "N|CLASS", allow_hyphen_values = true, add = complete::priorities())]
+    pub priority: Option<Priority>,
     /// Tasks that start together or not at all
     #[arg(long, value_name = "N")]
     pub tasks: Option<u32>,
@@ -160,7 +161,7 @@ impl SpecFlags {
             code: self.code.as_ref().map(|code| base.join(code)),
             program: None,
             queue: self.queue.clone(),
-            priority: self.priority,
+            priority: self.priority.clone(),
             tasks: self.tasks,
             gpus: self.gpus,
             gpu_model: self.gpu_model.clone(),

@@ -3,6 +3,7 @@
 use super::{selector::Selector, spec::SpecFlags};
 use crate::complete;
 use clap::{Args, Subcommand};
+use domain::queue;
 use std::path::PathBuf;
 
 // `assay submit`.
@@ -107,9 +108,9 @@ pub struct Priority {
     /// Which: j7, last, name=TEXT
     #[arg(value_name = "JOB", add = complete::jobs())]
     pub which: Selector,
-    /// Higher goes first within its queue
-    #[arg(value_name = "N", allow_hyphen_values = true)]
-    pub priority: i32,
+    /// Higher goes first within its queue: a number, or the name of a class
+    #[arg(value_name = "N|CLASS", allow_hyphen_values = true, add = complete::priorities())]
+    pub priority: queue::Priority,
 }
 
 // `assay logs`.

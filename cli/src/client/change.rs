@@ -175,7 +175,9 @@ impl Client {
     /// # Errors
     /// When there is no such job, its queue allows no such priority, or nobody answers.
     pub async fn set_priority(&self, job: JobId, priority: i32) -> Result<LogIndex, Fault> {
-        let request = v1::SetPriorityRequest { key: self.key()?, job: job.0, priority };
+        let priority_class = String::new();
+        let request =
+            v1::SetPriorityRequest { key: self.key()?, job: job.0, priority, priority_class };
         let call = |mut service: super::AssayClient<_>| {
             let request = request.clone();
             async move { service.set_priority(request).await }

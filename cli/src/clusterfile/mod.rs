@@ -1,7 +1,7 @@
 //! The configuration of a cluster as a file: its queues, and how GPUs come out of quarantine.
 
 use crate::{
-    capture::Capture,
+    capture::{Capture, Known},
     document::{
         self,
         node::Node,
@@ -13,12 +13,12 @@ use crate::{
 };
 use domain::{
     check::AcceptanceConfig,
-    queue::{ClusterConfig, QueueSpec},
+    queue::{ClusterConfig, PriorityClasses, QueueSpec},
 };
 use std::path::{Path, PathBuf};
 
 /// The keys of the file.
-const KEYS: [&str; 3] = ["acceptance", "half_life", "queues"];
+const KEYS: [&str; 4] = ["acceptance", "half_life", "priority_classes", "queues"];
 /// The keys of how GPUs come out of quarantine.
 const ACCEPTANCE: [&str; 2] = ["job", "references"];
 /// The keys of one queue.
@@ -45,7 +45,9 @@ pub fn load(path: &Path) -> Result<Loaded, Fault> {
     let read = |reader: &mut Reader, node: &Node, base: &Path| Some(read(reader, node, base));
     let (config, job) = document::load(path, "configuration of a cluster", read)?;
     let mut config = config.whole();
-    let burn_in = job.as_deref().map(capture).transpose()?;
+    let classes = Some(config.priority_classes.clone());
+    let known = Known { classes, ..Known::default() };
+    let burn_in = job.as_deref().map(|path| capture(path, &known)).transpose()?;
     config.acceptance.job = burn_in.as_ref().map(|burn_in| Box::new(burn_in.spec.clone()));
     config.check().map_err(|fault| {
         Fault::usage("config", format!("{}: {fault}", path.display()))
@@ -63,8 +65,8 @@ pub struct Loaded {
 }
 
 /// Captures the burn-in that a file describes.
-fn capture(path: &Path) -> Result<Capture, Fault> {
-    Capture::of(&jobfile::check(jobfile::load(path)?, Some(path))?, None)
+fn capture(path: &Path, known: &Known) -> Result<Capture, Fault> {
+    Capture::with(&jobfile::check(jobfile::load(path)?, Some(path))?, None, known)
 }
 
 fn read(reader: &mut Reader, document: &Node, base: &Path) -> (ClusterConfig, Option<PathBuf>) {
@@ -77,6 +79,15 @@ fn read(reader: &mut Reader, document: &Node, base: &Path) -> (ClusterConfig, Op
                 let remedy = "give a duration such as \"7d\", or \"0s\" for none";
                 let time = reader.quantity(field, quantity::duration, remedy);
                 config.half_life = time.unwrap_or(config.half_life);
+            }
+            "priority_classes" => {
+                for entry in reader.table(field) {
+                    let name = format!("priority_classes.{}", entry.key);
+                    let field = Field { name: &name, node: &entry.node };
+                    let number = reader.whole(field, "give a whole number");
+                    let PriorityClasses(all) = &mut config.priority_classes;
+                    all.extend(number.map(|number| (entry.key.clone(), number)));
+                }
             }
             "queues" => {
                 for entry in reader.table(field) {
@@ -183,7 +194,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let (config, faults) = read_text(
-            "half_life = \"1d\"\n[queues.ml]\nguaranteed_gpus = 64\n[queues.ml-a]\n\
+            "half_life = \"1d\"\npriority_classes = { urgent = 9, batch = -1 }\n[queues.ml]\nguaranteed_gpus = 64\n[queues.ml-a]\n\
              parent = \"ml\"\nweight = 2\nguaranteed_gpus = 32\nborrow_gpus_max = 16\n\
              user_gpus_max = 8\nuser_running_max = 4\npriority_max = 10\n\
              budget_gpu_hours = 1000\nbudget_period = \"30d\"\nisolation = \"sandbox\"\n\
@@ -192,6 +203,8 @@ mod tests {
         assert_eq!(faults, [""; 0]);
         let queue = &config.queues["ml-a"];
         assert_eq!((config.half_life.0, config.queues.len()), (86_400_000, 3));
+        let classes: Vec<_> = config.priority_classes.descending().collect();
+        assert_eq!(classes, [("urgent", 9), ("batch", -1)]);
         assert_eq!(config.queues["ml"].guaranteed_gpus, 64);
         let numbers = (queue.weight, queue.gpus_max(), queue.user_gpus_max, queue.user_running_max);
         assert_eq!(numbers, (2, Some(48), Some(8), Some(4)));

@@ -1,10 +1,14 @@
 //! Steering jobs that wait: hold, release, priority.
 
-use super::{Context, change::done, find};
+use super::{Context, change::done, find, named};
 use crate::{
-    args::selector::Selector, args::user::Priority, exit::Exit, fault::Fault, output::Form,
+    args::{selector::Selector, user},
+    capture::no_class,
+    exit::Exit,
+    fault::Fault,
+    output::Form,
 };
-use domain::JobId;
+use domain::{JobId, queue::Priority};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -49,10 +53,17 @@ async fn jobs(context: &Context, which: &[Selector]) -> Result<BTreeSet<JobId>, 
 /// `assay priority`.
 ///
 /// # Errors
-/// When there is no such job, it has ended, or its queue allows no such priority.
-pub async fn priority(context: &Context, args: &Priority) -> Result<Exit, Fault> {
+/// When there is no such job or class, it has ended, or its queue allows no such priority.
+pub async fn priority(context: &Context, args: &user::Priority) -> Result<Exit, Fault> {
     let element = find::one(context, &args.which).await?;
-    let (job, priority) = (element.job, args.priority);
+    let job = element.job;
+    let (priority, said) = match &args.priority {
+        Priority::Number(number) => (*number, String::new()),
+        Priority::Class(name) => {
+            let classes = named::classes(&context.client).await?;
+            (classes.find(name).map_err(|fault| no_class(&fault))?, format!(" ({name})"))
+        }
+    };
     let at = context.client.set_priority(job, priority).await?;
-    done(context, at, &format!("{job} has priority {priority}"))
+    done(context, at, &format!("{job} has priority {priority}{said}"))
 }

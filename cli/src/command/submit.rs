@@ -103,7 +103,9 @@ pub async fn run(global: &Global, args: user::Submit) -> Result<Exit, Fault> {
     }
     let output = super::output(global);
     let draft = draft(&args, &output)?;
-    let capture = named::capture(global, &[&draft]).await?.remove(0);
+    // What a dry run names is looked up where it looks ahead from.
+    let asked = Global { stale: global.stale || args.dry_run, ..global.clone() };
+    let capture = named::capture(&asked, &[&draft]).await?.remove(0);
     if args.dry_run {
         return try_out(global, &output, &capture).await;
     }

@@ -111,6 +111,18 @@ impl Reader {
         parsed
     }
 
+    /// A text or a number in the form of a type.
+    pub fn parsed<T: FromStr>(&mut self, field: Field<'_>, remedy: &str) -> Option<T> {
+        let parsed = match &field.node.value {
+            Value::Text(text) | Value::Number(text) => text.parse().ok(),
+            _ => None,
+        };
+        if parsed.is_none() {
+            self.wrong(field, remedy);
+        }
+        parsed
+    }
+
     /// A text or a number that `parse` reads.
     pub fn quantity<T>(
         &mut self,

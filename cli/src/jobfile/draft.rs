@@ -12,6 +12,7 @@ use domain::{
     interrupt::{Interrupt, Preemptible},
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
+    queue::Priority,
     resource::TaskResources,
     retain::Retain,
     topology::Topology,
@@ -67,8 +68,8 @@ pub struct Draft {
     pub program: Option<PathBuf>,
     /// Where it waits.
     pub queue: Option<String>,
-    /// Higher goes first.
-    pub priority: Option<i32>,
+    /// Higher goes first; or the name of a class.
+    pub priority: Option<Priority>,
     /// Size of the gang.
     pub tasks: Option<u32>,
     /// GPUs of a task.
@@ -199,10 +200,16 @@ impl Draft {
         })
     }
 
-    /// The specification, once code and data are captured.
+    /// The class of priority that it names.
+    pub fn priority_class(&self) -> Option<&str> {
+        self.priority.as_ref().and_then(Priority::class)
+    }
+
+    /// The specification, once code and data are captured and its priority is looked up.
     #[must_use]
     pub fn spec(
         &self,
+        priority: i32,
         code: Option<Captured>,
         datasets: BTreeMap<String, Captured>,
         reproduces: Option<JobId>,
@@ -211,7 +218,7 @@ impl Draft {
             name: self.name.clone().unwrap_or_else(|| self.default_name()),
             user: String::new(),
             queue: self.queue.clone().unwrap_or_else(|| DEFAULT_QUEUE.into()),
-            priority: self.priority.unwrap_or_default(),
+            priority,
             tasks: self.tasks.unwrap_or(1),
             resources: TaskResources {
                 gpus: self.gpus.unwrap_or_default(),

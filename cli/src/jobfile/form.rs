@@ -19,6 +19,7 @@ use domain::{
     image::{ImageError, ImageRef},
     isolation::{Isolation, Network},
     job::{Array, OnDisconnect, Outputs, Restart},
+    queue::Priority,
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -105,7 +106,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "on_disconnect" => draft.on_disconnect = reader.word(field, &ON_DISCONNECT),
             "outputs" => draft.outputs = reader.word(field, &OUTPUTS),
             "preemptible" => draft.preemptible = read_preemptible(reader, field),
-            "priority" => draft.priority = reader.whole(field, "give a whole number"),
+            "priority" => draft.priority = read_priority(reader, field),
             "queue" => draft.queue = reader.text(field),
             "reservation" => draft.reservation = reader.text(field),
             "resources" => read_resources(reader, field, &mut draft),
@@ -135,6 +136,15 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
         }
     }
     draft
+}
+
+fn read_priority(reader: &mut Reader, field: Field<'_>) -> Option<Priority> {
+    let remedy = "give a whole number, or the name of a class such as \"urgent\"";
+    match &field.node.value {
+        // `inf` is a number to TOML, and no class.
+        Value::Number(_) => reader.whole(field, remedy).map(Priority::Number),
+        _ => reader.parsed(field, remedy),
+    }
 }
 
 fn read_command(reader: &mut Reader, field: Field<'_>) -> Option<Vec<String>> {

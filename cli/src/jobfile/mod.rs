@@ -190,7 +190,7 @@ fn faults_of(mut read: Read) -> Result<Draft, Vec<FieldFault>> {
     }
     let said: Vec<_> = read.faults.iter().map(|fault| fault.field.clone()).collect();
     for SpecError::Field { field, fault, remedy } in
-        draft.spec(None, BTreeMap::new(), None).check().err().unwrap_or_default()
+        draft.spec(0, None, BTreeMap::new(), None).check().err().unwrap_or_default()
     {
         if !said.contains(&field) {
             read.faults.push(FieldFault { line: None, field, fault, remedy });

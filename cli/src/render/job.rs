@@ -28,6 +28,12 @@ pub struct Job {
 /// Elements of an array that are shown in full.
 const PARTS_SHOWN: usize = 20;
 
+fn who(view: &JobView) -> String {
+    let (line, class) = (&view.line, view.priority_class.as_ref());
+    let class = class.map(|name| format!(" ({name})")).unwrap_or_default();
+    format!("{}, queue {}, priority {}{class}", line.user, line.queue, line.priority)
+}
+
 /// The job as text.
 #[must_use]
 pub fn text(style: Style, view: &JobView) -> String {
@@ -41,7 +47,7 @@ pub fn text(style: Style, view: &JobView) -> String {
     let mut field = |name: &str, value: String| {
         out.push_str(&format!("  {} {value}\n", style.faint(&format!("{name:<10}"))));
     };
-    field("who", format!("{}, queue {}, priority {}", line.user, line.queue, line.priority));
+    field("who", who(view));
     field("submitted", format!("{} (log {})", show_time(line.submitted), view.submitted_at));
     line.ended.into_iter().for_each(|ended| field("ended", show_time(ended)));
     field("command", view.spec.command.join(" "));

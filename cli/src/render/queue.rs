@@ -53,6 +53,14 @@ pub fn list(style: Style, all: &QueuesView) -> String {
             0 => "as every cluster begins".to_owned(),
             version => format!("version {version} by {}: {}", all.changed_by, all.changed_why),
         };
+        let classes: Vec<_> = all
+            .priority_classes
+            .descending()
+            .map(|(name, priority)| format!("{name} {priority}"))
+            .collect();
+        if !classes.is_empty() {
+            out.push_str(&style.faint(&format!("priorities: {}\n", classes.join(", "))));
+        }
         out.push_str(&style.faint(&format!("{changed}; use counts half after {half_life}\n")));
     }
     out

@@ -5,7 +5,7 @@ use crate::output::{Style, stable};
 use domain::{
     Bytes, CpuMillis, JobId, LogIndex, Millis,
     queue::{
-        ClusterConfig, QueueSpec, changes,
+        ClusterConfig, PriorityClasses, QueueSpec, changes,
         view::{BudgetView, ConfigPlanView, HurtView, QueueUserView, QueueView, QueuesView},
     },
 };
@@ -64,6 +64,7 @@ pub(super) fn queues() -> QueuesView {
         changed_by: "user:ops".into(),
         changed_why: "the new team".into(),
         changed_at: LogIndex(88),
+        priority_classes: PriorityClasses([("batch".into(), -10), ("urgent".into(), 80)].into()),
         queues: vec![view("default", spec(None, 0), 2), view("ml", spec(None, 32), 20), part],
     }
 }
@@ -73,6 +74,7 @@ fn config_plan() -> ConfigPlanView {
     let mut after = before.clone();
     after.half_life = Millis(86_400_000);
     after.queues.insert("ml".into(), QueueSpec { weight: 2, ..spec(None, 32) });
+    after.priority_classes = PriorityClasses([("urgent".into(), 80)].into());
     let default = QueueSpec { borrow_gpus_max: Some(16), ..QueueSpec::default() };
     after.queues.insert("default".into(), default);
     let hurt = HurtView {

@@ -126,6 +126,7 @@ pub fn job() -> JobView {
     };
     JobView {
         line: line(7, "running"),
+        priority_class: Some("normal".into()),
         spec: spec(),
         recipe: digest("recipe"),
         submitted_at: LogIndex(42),

@@ -1,4 +1,5 @@
 //! Queues as real processes keep them: planned, applied, filled, and told of.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use crate::harness::cluster::Cluster;
 use std::fs;
@@ -26,6 +27,32 @@ fn submit(cluster: &Cluster, name: &str, words: &[&str]) {
     );
     let all = [&["submit", "--name", name, "--cpus", "0.2"], words, &["--", "sh", "-c", &script]];
     cluster.user.ok(&all.concat());
+}
+
+/// Names for priorities, given to all and used wherever a priority is asked for.
+fn classes(cluster: &Cluster, file: &str) {
+    let user = &cluster.user;
+    let unknown = user.fails(2, &["submit", "--priority", "urgent", "--", "true"]);
+    assert!(unknown.contains("there is no priority class `urgent`; the cluster has none"));
+    let before = fs::read_to_string(file).unwrap();
+    let text = format!("priority_classes = {{ urgent = 4, never = 50, batch = -7 }}\n{before}");
+    fs::write(file, text).unwrap();
+    let plan = user.ok(&["plan", file]);
+    assert!(plan.contains("priority_classes.urgent") && plan.contains("nobody is worse"), "{plan}");
+    user.ok(&["apply", file, "--reason", "names"]);
+    submit(cluster, "named", &["--queue", "ml-a", "--priority", "urgent"]);
+    let job = user.json(&["job", "name=named"]).unwrap();
+    assert_eq!((&job["priority"], &job["priority_class"]), (&4.into(), &"urgent".into()), "{job}");
+    assert!(user.ok(&["job", "name=named"]).contains("priority 4 (urgent)"));
+    assert!(user.ok(&["priority", "name=named", "batch"]).contains("priority -7 (batch)"));
+    assert_eq!(user.json(&["job", "name=named"]).unwrap()["priority_class"], "batch");
+    let unknown = user.fails(2, &["priority", "name=named", "urgnt"]);
+    assert!(unknown.contains("there are `never` (50), `urgent` (4), `batch` (-7)"), "{unknown}");
+    let over = user.fails(2, &["submit", "--queue", "ml-a", "--priority", "never", "--", "true"]);
+    assert!(over.contains("allows 5"), "{over}");
+    let dry = ["submit", "--priority", "urgent", "--dry-run", "--json", "--", "true"];
+    let dry: serde_json::Value = serde_json::from_str(&user.ok(&dry)).unwrap();
+    assert_eq!(dry["spec"]["priority"], 4);
 }
 
 #[test]
@@ -77,6 +104,7 @@ fn a_tree_of_queues_is_planned_applied_kept_and_told_of() {
     let less = write("less.toml", FIRST);
     let plan = user.ok(&["plan", &less]);
     assert!(plan.contains("it holds 3 GPUs, its limit is 2"), "{plan}");
+    classes(&cluster, &more);
 
     fs::write(cluster.path("go"), "").unwrap();
     user.until("all are done", |user| {

@@ -56,7 +56,7 @@ pub enum ConfigError {
         sum: u64,
     },
     /// A field out of its range.
-    #[error("queue `{queue}`: {field} {fault}; {remedy}")]
+    #[error("{}{field} {fault}; {remedy}", of_queue(queue))]
     Field {
         /// The queue; empty for the cluster's own fields.
         queue: String,
@@ -90,7 +90,12 @@ pub enum ConfigError {
     },
 }
 
-fn field(queue: &str, field: &str, fault: String, remedy: &str) -> ConfigError {
+/// How the fault of a field begins; the cluster's own are in no queue.
+fn of_queue(queue: &str) -> String {
+    if queue.is_empty() { String::new() } else { format!("queue `{queue}`: ") }
+}
+
+pub(super) fn field(queue: &str, field: &str, fault: String, remedy: &str) -> ConfigError {
     ConfigError::Field { queue: queue.into(), field: field.into(), fault, remedy: remedy.into() }
 }
 
@@ -117,6 +122,7 @@ impl ClusterConfig {
             check_numbers(name, queue)?;
         }
         self.check_acceptance()?;
+        self.check_classes()?;
         self.check_guarantees()
     }
 
@@ -185,12 +191,17 @@ impl ClusterConfig {
 }
 
 fn check_name(name: &str) -> Result<(), ConfigError> {
-    let word = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
-    if name.is_empty() || name.len() > limit::QUEUE_NAME_MAX || !name.bytes().all(word) {
+    if name.len() > limit::QUEUE_NAME_MAX || !is_word(name) {
         let remedy = "use 1 to 64 letters, digits, `.`, `_` and `-`";
         return Err(field(name, "name", "is none".into(), remedy));
     }
     Ok(())
+}
+
+/// Whether a text is one word of a name.
+pub(super) fn is_word(text: &str) -> bool {
+    let of_word = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
+    !text.is_empty() && text.bytes().all(of_word)
 }
 
 fn check_numbers(name: &str, queue: &QueueSpec) -> Result<(), ConfigError> {

@@ -1,6 +1,6 @@
 //! What one configuration changes about another, field by field.
 
-use super::{ClusterConfig, QueueSpec};
+use super::{ClusterConfig, PriorityClasses, QueueSpec};
 use crate::{check::AcceptanceConfig, digest::Digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -31,6 +31,7 @@ pub fn changes(before: &ClusterConfig, after: &ClusterConfig) -> Vec<Change> {
         });
     }
     changes.extend(acceptance(&before.acceptance, &after.acceptance));
+    changes.extend(classes(&before.priority_classes, &after.priority_classes));
     let names: BTreeSet<&String> = before.queues.keys().chain(after.queues.keys()).collect();
     for name in names {
         let (old, new) = (before.queues.get(name), after.queues.get(name));
@@ -67,6 +68,22 @@ fn acceptance(before: &AcceptanceConfig, after: &AcceptanceConfig) -> Vec<Change
     }
     let differs = all.into_iter().filter(|(_, from, to)| from != to);
     differs.map(|(field, from, to)| Change { queue: None, field, from, to }).collect()
+}
+
+fn classes(
+    PriorityClasses(before): &PriorityClasses,
+    PriorityClasses(after): &PriorityClasses,
+) -> Vec<Change> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differs = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    let number = |value: Option<&i32>| value.map(i32::to_string);
+    let change = |name: &String| Change {
+        queue: None,
+        field: format!("priority_classes.{name}"),
+        from: number(before.get(name)),
+        to: number(after.get(name)),
+    };
+    differs.map(change).collect()
 }
 
 fn change(queue: &str, field: &str, from: Option<String>, to: Option<String>) -> Change {

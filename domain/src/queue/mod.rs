@@ -1,10 +1,12 @@
 //! Queues: where jobs wait, and how much of the cluster each may hold.
 
 mod check;
+pub mod class;
 mod diff;
 pub mod view;
 
 pub use check::ConfigError;
+pub use class::{Priority, PriorityClasses};
 pub use diff::{Change, changes};
 
 use crate::{
@@ -115,6 +117,11 @@ pub struct ClusterConfig {
     /// How GPUs come out of quarantine.
     #[serde(default)]
     pub acceptance: AcceptanceConfig,
+    /// Names for priorities. They are no part of the stored form, which is that of the first
+    /// version of what is replicated: whoever stores a configuration stores them beside it.
+    #[borsh(skip)]
+    #[serde(default)]
+    pub priority_classes: PriorityClasses,
 }
 
 impl Default for ClusterConfig {
@@ -123,6 +130,7 @@ impl Default for ClusterConfig {
             half_life: HALF_LIFE,
             queues: [(DEFAULT.to_owned(), QueueSpec::default())].into(),
             acceptance: AcceptanceConfig::default(),
+            priority_classes: PriorityClasses::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What lists show of queues, and of a change of the configuration.
 
-use super::{Change, QueueSpec};
+use super::{Change, PriorityClasses, QueueSpec};
 use crate::{
     id::JobId,
     unit::{Bytes, CpuMillis, LogIndex, Millis},
@@ -84,6 +84,9 @@ pub struct QueuesView {
     pub changed_why: String,
     /// In which entry.
     pub changed_at: LogIndex,
+    /// Names for priorities.
+    #[serde(default)]
+    pub priority_classes: PriorityClasses,
     /// The queues, each before its parts.
     pub queues: Vec<QueueView>,
 }

@@ -110,6 +110,7 @@ impl From<&JobSpec> for v1::Job {
             topology_prefer: spec.topology.prefer.map_or("", Level::word).into(),
             topology_layout: topology::layout_word(spec.topology.layout).into(),
             registered_datasets: registered::to_wire(&spec.registered),
+            priority_class: String::new(),
         }
     }
 }
@@ -215,6 +216,16 @@ impl v1::Job {
         Ok((on_disconnect, restart))
     }
 
+    /// Where a class would be looked up, it is a number by now.
+    fn has_no_class(&self) -> Result<(), WireError> {
+        let fault = || WireError {
+            field: "priority_class",
+            fault: "is not looked up here".into(),
+            remedy: "give its number as `priority`",
+        };
+        self.priority_class.is_empty().then_some(()).ok_or_else(fault)
+    }
+
     /// The specification, submitted by `user`.
     ///
     /// # Errors
@@ -226,12 +237,12 @@ impl v1::Job {
             [("required", Outputs::Required), ("none", Outputs::None)],
             "use `required` or `none`",
         )?;
+        self.has_no_class()?;
         let (on_disconnect, restart) = self.out_of_contact()?;
         let confinement = self.confinement()?;
         let checkpoint = self.checkpoint();
         let framework = framework(&self.framework)?;
-        let (image, interrupt) = (self.image()?, self.interrupt()?);
-        let topology = self.topology()?;
+        let (image, interrupt, topology) = (self.image()?, self.interrupt()?, self.topology()?);
         let datasets = self
             .datasets
             .into_iter()

@@ -6,7 +6,7 @@ use domain::{
     Digest, Millis,
     check::{AcceptanceConfig, USER, Verify},
     isolation::Isolation,
-    queue::{ClusterConfig, QueueSpec},
+    queue::{ClusterConfig, PriorityClasses, QueueSpec},
     retain::Retain,
 };
 
@@ -59,6 +59,7 @@ impl From<&ClusterConfig> for v1::ClusterConfig {
             half_life_ms: config.half_life.0,
             queues: config.queues.iter().map(queue).collect(),
             acceptance: Some((&config.acceptance).into()),
+            priority_classes: config.priority_classes.0.clone().into_iter().collect(),
         }
     }
 }
@@ -91,7 +92,9 @@ impl v1::ClusterConfig {
         let references = wire.references.into_iter().map(reference);
         let references = references.collect::<Result<_, WireError>>()?;
         let acceptance = AcceptanceConfig { job, references };
-        Ok(ClusterConfig { half_life: Millis(self.half_life_ms), queues, acceptance }.whole())
+        let priority_classes = PriorityClasses(self.priority_classes.into_iter().collect());
+        let half_life = Millis(self.half_life_ms);
+        Ok(ClusterConfig { half_life, queues, acceptance, priority_classes }.whole())
     }
 }
 
@@ -120,7 +123,9 @@ mod tests {
             job: None,
             references: [("H100/driver-550/x86-64-v3".to_owned(), Digest::of(b"right"))].into(),
         };
-        let config = ClusterConfig { half_life: Millis(0), queues, acceptance }.whole();
+        let priority_classes = PriorityClasses([("urgent".to_owned(), -5)].into());
+        let half_life = Millis(0);
+        let config = ClusterConfig { half_life, queues, acceptance, priority_classes }.whole();
         assert_eq!(v1::ClusterConfig::from(&config).into_config(), Ok(config));
     }
 }

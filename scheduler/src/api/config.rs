@@ -4,6 +4,7 @@ use super::{
     context::Context,
     error,
     identity::Identity,
+    priority,
     query::{self, Answer},
     submit,
 };
@@ -29,7 +30,7 @@ pub async fn apply(
     let user = Identity::of(&request)?.user()?;
     let v1::ApplyConfigRequest { key, expected, config, why } = request.into_inner();
     let config = given(config)?;
-    submit::change(context, &user, &key, Command::ApplyConfig { expected, config, why }).await
+    submit::change(context, &user, &key, Command::apply_config(expected, config, why)).await
 }
 
 /// Keeps what has not started of a job from starting, or lets it go on.
@@ -49,14 +50,15 @@ pub async fn hold(
 /// Gives a job another priority.
 ///
 /// # Errors
-/// When there is no such job, it has ended, its queue allows no such priority, or there is no
-/// leader.
+/// When there is no such job or class, it has ended, its queue allows no such priority, or there
+/// is no leader.
 pub async fn set_priority(
     context: &Context,
     request: Request<v1::SetPriorityRequest>,
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
-    let v1::SetPriorityRequest { key, job, priority } = request.into_inner();
+    let v1::SetPriorityRequest { key, job, priority, priority_class } = request.into_inner();
+    let priority = priority::number(context, priority_class, priority, false).await?;
     let command = Command::SetPriority { job: JobId(job), priority };
     submit::change(context, &user, &key, command).await
 }

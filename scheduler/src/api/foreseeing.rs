@@ -8,6 +8,7 @@ use super::{
     context::{Context, wall_clock},
     error,
     identity::Identity,
+    priority,
     query::{job_id, json, unreadable},
     seal_waits,
 };
@@ -169,7 +170,7 @@ fn late() -> Status {
 pub(super) async fn whatif(
     context: &Context,
     who: Identity,
-    asked: v1::WhatifQuery,
+    mut asked: v1::WhatifQuery,
     stale: bool,
 ) -> Result<v1::Document, Status> {
     let only_start = asked.only_start;
@@ -178,6 +179,9 @@ pub(super) async fn whatif(
         ms => Millis(ms).min(HORIZON_MAX),
     };
     let words = words(&asked);
+    if let Some(job) = &mut asked.job {
+        priority::resolve(context, std::slice::from_mut(job), stale).await?;
+    }
     let changes = changes(who, asked)?;
     if only_start {
         let look = move |taken: &Taken, goes_on: &dyn Fn() -> bool| {

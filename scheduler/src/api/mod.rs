@@ -32,6 +32,7 @@ mod membership;
 mod metrics;
 mod named;
 mod peer;
+mod priority;
 mod promoting;
 mod proof;
 mod query;

@@ -122,6 +122,8 @@ pub fn job_view(
     job: JobId,
 ) -> Option<JobView> {
     let mut document = view.job(rows, job)?;
+    let class = view.priority_classes().named(document.line.priority);
+    document.priority_class = class.map(str::to_owned);
     let leases = document.parts.iter().filter_map(|part| part.attempts.last());
     if let Some(newest) = leases.map(|attempt| attempt.lease).max() {
         let newest_of = document.parts.iter().filter_map(|part| part.attempts.last());

@@ -4,7 +4,7 @@ use super::{
     context::{Context, keyed},
     error,
     identity::Identity,
-    named,
+    named, priority,
 };
 use crate::{
     consensus::shell::Rows,
@@ -62,6 +62,7 @@ pub async fn submit(
         let why = format!("request ties {} jobs to others", ties.len());
         return Err(error::status("invalid", why, "send several requests", false));
     }
+    priority::resolve(context, &mut request.jobs, false).await?;
     named::resolve(context, &mut request.jobs).await?;
     let mut jobs = Vec::with_capacity(request.jobs.len());
     for wire in request.jobs {

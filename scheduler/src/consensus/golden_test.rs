@@ -12,21 +12,26 @@ use super::{
 };
 use crate::state::{
     Cluster,
-    command::{Command, Entry, NewJob, RaiseVersion, Reply, Request},
+    command::{Command, DrainNodes, Entry, NewJob, RaiseVersion, Reply, Request},
     script::{Script, array, job, machine, output},
 };
 use domain::{
-    ArtifactId, Bytes, Digest, JobId, Millis, ReplicaId, RequestKey,
+    ArtifactId, Bytes, Digest, JobId, Millis, NodeId, ReplicaId, RequestKey,
     checkpoint::Checkpoint,
+    hardware::Hardware,
     link::Report,
+    node::DrainTerms,
     promotion::Quorum,
-    queue::{ClusterConfig, QueueSpec},
+    queue::{ClusterConfig, PriorityClasses, QueueSpec},
     version::Understood,
 };
 use expect_test::{ExpectFile, expect_file};
 use raft::eraftpb;
 use registry::ledger::RegistryCommand;
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 /// Digits of a line.
 const LINE: usize = 96;
@@ -128,6 +133,38 @@ fn each_entry_has_the_bytes_that_it_always_had() {
             .unwrap_or_else(|fault| panic!("{name}: {fault}"));
         assert_eq!(entry.encode(), bytes, "{name}");
     }
+}
+
+/// What the second version of what is replicated added.
+fn second_story() -> Script {
+    let mut script = story();
+    let classes = PriorityClasses([("batch".into(), -10), ("urgent".into(), 80)].into());
+    let config = ClusterConfig { priority_classes: classes, ..script.view().cluster_config() };
+    done(&script.send(None, Command::apply_config(1, config, "names".into())));
+    let hardware = Box::new(Hardware::default());
+    done(&script.send(None, Command::Hardware { node: NodeId(1), hardware }));
+    let terms = DrainTerms { until: Some(Millis(1 << 40)), migrate: true, ..Default::default() };
+    let (names, reason) = (["a".to_owned()].into(), Some("until then".to_owned()));
+    done(
+        &script.send(None, Command::DrainNodes(DrainNodes { names, reason, terms, vouch: false })),
+    );
+    script
+}
+
+#[test]
+fn what_the_second_version_added_has_the_bytes_that_it_always_had() {
+    let (first, second) = (story(), second_story());
+    let known: BTreeSet<u8> = first.rows.keys().map(|key| key[0]).collect();
+    let mut text = String::new();
+    for (key, value) in second.rows.iter().filter(|(key, _)| !known.contains(&key[0])) {
+        show(&mut text, &format!("row {}", hex::encode(key)), value);
+    }
+    for (index, entry) in (1..).zip(&second.log).skip(first.log.len()) {
+        let bytes = entry.encode();
+        show(&mut text, &format!("entry {index}"), &bytes);
+        assert_eq!(Entry::decode(&bytes, Understood::BUILD).as_ref(), Ok(entry));
+    }
+    expect_file!["golden/second.txt"].assert_eq(&text);
 }
 
 /// What the log's own part of a disk holds.

@@ -52,7 +52,7 @@ impl Changes {
         if let Some(config) = self.configured(fork)? {
             let expected = fork.view().config().version;
             let why = DRAINED.to_owned();
-            said(fork.go_on(now, vec![Command::ApplyConfig { expected, config, why }]))?;
+            said(fork.go_on(now, vec![Command::apply_config(expected, config, why)]))?;
         }
         for name in self.nodes_named(fork)? {
             let drain = self.drain(name);

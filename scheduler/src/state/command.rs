@@ -11,7 +11,7 @@ use domain::{
     link::{Report, WantedLease},
     node::Inventory,
     promotion::PolicyDecision,
-    queue::{ClusterConfig, ConfigError},
+    queue::{ClusterConfig, ConfigError, PriorityClasses},
     refusal::RegistryRefusal,
 };
 use registry::ledger::{RegistryCommand, drift::DriftCommand};
@@ -232,6 +232,41 @@ pub enum Command {
         /// The machine.
         hardware: Box<Hardware>,
     },
+    /// As [`Command::ApplyConfig`], which takes all classes of priority away, with some.
+    ApplyClasses(ClassesChange),
+}
+
+/// A configuration with its classes of priority.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ClassesChange {
+    /// The version of the configuration that it takes the place of.
+    pub expected: u64,
+    /// The configuration.
+    pub config: ClusterConfig,
+    /// Its classes of priority.
+    pub classes: PriorityClasses,
+    /// Why, for the record.
+    pub why: String,
+}
+
+impl ClassesChange {
+    /// One that takes all classes away: what the log holds of the first version's command, also
+    /// where that was made in memory with some.
+    pub(super) fn none(expected: u64, config: ClusterConfig, why: String) -> Self {
+        Self { expected, config, classes: PriorityClasses::default(), why }
+    }
+}
+
+impl Command {
+    /// The command that puts a configuration in the place of another, whole.
+    #[must_use]
+    pub fn apply_config(expected: u64, mut config: ClusterConfig, why: String) -> Self {
+        let classes = std::mem::take(&mut config.priority_classes);
+        match classes.0.is_empty() {
+            true => Self::ApplyConfig { expected, config, why },
+            false => Self::ApplyClasses(ClassesChange { expected, config, classes, why }),
+        }
+    }
 }
 
 /// A job with what the API found out about it.

@@ -1,7 +1,7 @@
 //! Changing the configuration: all of it in one step, or nothing.
 
 use super::{
-    command::{Effect, Refusal, Reply},
+    command::{ClassesChange, Effect, Refusal, Reply},
     key,
     queue::Queue,
     record::Kind,
@@ -14,9 +14,13 @@ use domain::{
     Digest, Millis, limit,
     port::RowRead,
     queue::{ClusterConfig, ConfigError, changes},
+    version::ClusterVersion,
 };
 use serde_json::json;
 use std::sync::Arc;
+
+/// The version since which there are classes of priority.
+pub(super) const CLASSES: ClusterVersion = ClusterVersion(2);
 
 impl Sched {
     /// The configuration as a whole.
@@ -27,6 +31,7 @@ impl Sched {
             half_life: self.config.half_life,
             queues: self.queues.iter().map(queue).collect(),
             acceptance: self.acceptance.clone(),
+            priority_classes: self.priority_classes.clone(),
         }
     }
 
@@ -92,6 +97,14 @@ impl Sched {
             step.rows.put(key::acceptance(), &next.acceptance);
             self.acceptance.clone_from(&next.acceptance);
         }
+        if self.priority_classes != next.priority_classes {
+            let key = key::priority_classes();
+            match next.priority_classes.0.is_empty() {
+                true => step.rows.remove(key),
+                false => step.rows.put(key, &next.priority_classes),
+            }
+            self.priority_classes.clone_from(&next.priority_classes);
+        }
         self.replace_queues(step, next);
         step.rows.put(key::config(), &self.config);
         let member = json!({
@@ -106,6 +119,18 @@ impl Sched {
         step.events.add(Kind::ConfigApplied, actor, &member);
         step.effect(Effect::Plan);
         step.done()
+    }
+
+    /// The same, with classes of priority.
+    pub(super) fn apply_classes<R: RowRead>(
+        &mut self,
+        step: &mut Step<'_, R>,
+        actor: &str,
+        change: ClassesChange,
+    ) -> Reply {
+        let ClassesChange { expected, config, classes: priority_classes, why } = change;
+        let next = ClusterConfig { priority_classes, ..config };
+        self.apply_config(step, actor, expected, next, why)
     }
 
     /// What was held until now was held by the rules until now.

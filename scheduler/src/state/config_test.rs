@@ -2,12 +2,14 @@
 
 use super::{
     command::{Command, Refusal, Reply},
+    dataset_test::raise,
     script::{Script, job, machine},
 };
+use crate::state::Cluster;
 use domain::{
-    Millis,
+    JobId, Millis,
     job::JobSpec,
-    queue::{ClusterConfig, ConfigError, QueueSpec, view::HurtView},
+    queue::{ClusterConfig, ConfigError, PriorityClasses, QueueSpec, view::HurtView},
 };
 
 fn config(queues: &[(&str, QueueSpec)]) -> ClusterConfig {
@@ -16,7 +18,7 @@ fn config(queues: &[(&str, QueueSpec)]) -> ClusterConfig {
 }
 
 fn apply(script: &mut Script, expected: u64, config: ClusterConfig) -> Reply {
-    script.send(None, Command::ApplyConfig { expected, config, why: "test".into() })
+    script.send(None, Command::apply_config(expected, config, "test".into()))
 }
 
 fn free() -> QueueSpec {
@@ -165,4 +167,44 @@ fn a_budget_is_told_once_at_four_fifths_and_once_when_it_is_spent() {
     let next = config(&[("ml", QueueSpec { budget_gpu_hours: Some(20), ..free() })]);
     apply(&mut script, 1, next);
     assert_eq!(script.plan().len(), 1);
+}
+
+#[test]
+fn classes_of_priority_come_and_go_with_the_rest_and_move_no_job() {
+    let mut script = Script::new();
+    let with = |classes: &[(&str, i32)]| {
+        let classes = classes.iter().map(|(name, of)| ((*name).to_owned(), *of)).collect();
+        ClusterConfig { priority_classes: PriorityClasses(classes), ..config(&[]) }
+    };
+    let early = apply(&mut script, 0, with(&[("urgent", 80)]));
+    assert!(matches!(early, Reply::Refused(Refusal::NotYet { .. })), "{early:?}");
+    raise(&mut script);
+    submit(&mut script, JobSpec { priority: 80, ..in_queue("default", 1) }).unwrap();
+    let class = |script: &Script| {
+        let priority = script.view().job(&script.rows, JobId(1)).unwrap().line.priority;
+        let class = script.view().priority_classes().named(priority);
+        (priority, class.map(str::to_owned))
+    };
+    for (expected, classes, named) in [
+        (0, &[("urgent", 80), ("batch", -1)][..], Some("urgent")),
+        (1, &[("urgent", 90)][..], None),
+        (2, &[("top", 80)][..], Some("top")),
+        (3, &[][..], None),
+    ] {
+        let next = with(classes);
+        let plan = script.view().config_plan(&next).unwrap();
+        assert!(plan.changes.iter().any(|it| it.field.starts_with("priority_classes.")));
+        assert_eq!(plan.hurt, []);
+        let reply = apply(&mut script, expected, next.clone());
+        assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+        assert_eq!(script.view().cluster_config(), next);
+        assert_eq!(script.view().queue_views().priority_classes, next.priority_classes);
+        assert_eq!(class(&script), (80, named.map(str::to_owned)));
+        // What a server finds when it starts anew.
+        let again = Cluster::load(&script.rows);
+        assert_eq!(again.view().priority_classes(), &next.priority_classes);
+    }
+    let twice = apply(&mut script, 4, with(&[("a", 1), ("b", 1)]));
+    let Reply::Refused(refusal) = twice else { panic!("{twice:?}") };
+    assert!(refusal.to_string().starts_with("priority_classes.b is 1, as `a` is"), "{refusal}");
 }

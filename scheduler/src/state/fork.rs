@@ -190,6 +190,7 @@ fn split_off(sched: &Sched, jobs_max: usize) -> (Sched, u64) {
         ceding: sched.ceding.clone(),
         checks: sched.checks.clone(),
         acceptance: sched.acceptance.clone(),
+        priority_classes: sched.priority_classes.clone(),
         account: sched.account.clone(),
         windows: sched.windows.clone(),
         drains: sched.drains.clone(),

@@ -32,6 +32,8 @@ const CLUSTER_VERSION: u8 = 0x12;
 const DRAIN: u8 = 0x13;
 /// Whole machines.
 const HARDWARE: u8 = 0x14;
+/// Names for priorities.
+const PRIORITY_CLASSES: u8 = 0x15;
 
 /// Whether jobs wait for a policy before training.
 const GATE_TRAINING: u8 = 0x30;
@@ -212,6 +214,11 @@ pub fn queue(name: &str) -> Vec<u8> {
 
 pub fn config() -> Vec<u8> {
     vec![CONFIG]
+}
+
+/// Names for priorities: beside the configuration, of which they are a part.
+pub fn priority_classes() -> Vec<u8> {
+    vec![PRIORITY_CLASSES]
 }
 
 /// How GPUs come out of quarantine: beside the configuration, of which it is a part.

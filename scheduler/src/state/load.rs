@@ -101,6 +101,9 @@ impl Sched {
         let at = key::acceptance();
         let acceptance = rows.get(&at).map(|bytes| scratch::decode(&at, &bytes));
         self.acceptance = acceptance.unwrap_or_default();
+        let at = key::priority_classes();
+        let classes = rows.get(&at).map(|bytes| scratch::decode(&at, &bytes));
+        self.priority_classes = classes.unwrap_or_default();
         self.queues.insert(queue::DEFAULT.into(), Queue::default());
         each(rows, key::queues(), |key, value| {
             let queue = self.queues.entry(key::queue_in(key).into()).or_default();

@@ -101,7 +101,7 @@ pub use command::Applied;
 pub use place::gpu_matches;
 pub use touched::{Touched, touched};
 
-use command::{Command, Entry, Reply, Request};
+use command::{ClassesChange, Command, Entry, Reply, Request};
 use domain::{
     Digest, LogIndex, NodeId, RequestKey,
     link::Report,
@@ -301,14 +301,15 @@ impl Cluster {
             Command::Health { node, gpus } => sched.health(step, actor, node, gpus),
             Command::AcceptGpu { node, gpu } => sched.accept_gpu(step, actor, &node, &gpu),
             Command::ApplyConfig { expected, config, why } => {
-                sched.apply_config(step, actor, expected, config, why)
+                sched.apply_classes(step, actor, ClassesChange::none(expected, config, why))
             }
+            Command::ApplyClasses(change) => sched.apply_classes(step, actor, change),
             Command::Wake { until } => sched.wake(step, actor, until),
             Command::Hold { job, held } => sched.hold(step, actor, job, held),
             Command::SetPriority { job, priority: to } => sched.set_priority(step, actor, job, to),
             Command::GateTraining => sched.gate_training(step, actor),
-            Command::DecideTraining { decisions } => {
-                sched.decide_training(step, ledger, actor, decisions)
+            Command::DecideTraining { decisions: all } => {
+                sched.decide_training(step, ledger, actor, all)
             }
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
             Command::Registry(command) => registry_step::step(step, sched, ledger, actor, command),

@@ -187,11 +187,8 @@ fn a_queue_below_its_guarantee_calls_back_what_others_hold_beyond_theirs_and_no_
     script.register(machine("a", 4, "NVIDIA H100"));
     let queue = |guaranteed_gpus| QueueSpec { guaranteed_gpus, ..QueueSpec::default() };
     let queues = [("own".to_owned(), queue(2)), ("lent".to_owned(), queue(1))];
-    let config = ClusterConfig {
-        half_life: Millis(0),
-        queues: queues.into(),
-        acceptance: Default::default(),
-    };
+    let config =
+        ClusterConfig { half_life: Millis(0), queues: queues.into(), ..ClusterConfig::default() };
     script.send(None, Command::ApplyConfig { expected: 0, config, why: "two".into() });
     let of = |queue: &str, gpus| JobSpec { queue: queue.into(), ..job(1, gpus) };
     let lent = [0; 4].map(|_| script.submit(JobSpec { priority: 9, ..of("lent", 1) }));

@@ -21,6 +21,7 @@ use domain::{
     lease::Lease,
     node::{DrainTerms, hardware_class},
     port::RowRead,
+    queue::PriorityClasses,
     resource::{Gpu, TaskResources},
     topology::Topology,
     version::ClusterVersion,
@@ -136,6 +137,8 @@ pub struct Sched {
     pub checks: Checks,
     /// How GPUs come out of quarantine.
     pub acceptance: AcceptanceConfig,
+    /// Names for priorities.
+    pub priority_classes: PriorityClasses,
     /// The ledger of GPU time.
     pub account: Account,
     /// Windows that are not over, by name.

@@ -36,6 +36,7 @@ impl Command {
             Self::RaiseVersion(raise) => raise.to,
             Self::DrainNodes(_) => super::drain::TERMS,
             Self::Hardware { .. } => super::hardware::TOLD,
+            Self::ApplyClasses(_) => super::config::CLASSES,
             Self::Registry(command) => command.since(),
             Self::Submit { .. }
             | Self::SubmitPart { .. }

@@ -32,7 +32,7 @@ use domain::{
     health::{Acceptance, HeldGpu},
     lease::Lease,
     port::RowRead,
-    queue::{ClusterConfig, ConfigError},
+    queue::{ClusterConfig, ConfigError, PriorityClasses},
     scratch::{self, SetHash},
 };
 use registry::{
@@ -109,6 +109,12 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn cluster_config(&self) -> ClusterConfig {
         self.sched.cluster_config()
+    }
+
+    /// Names for priorities.
+    #[must_use]
+    pub fn priority_classes(&self) -> &'a PriorityClasses {
+        &self.sched.priority_classes
     }
 
     /// Whether another configuration may take the place of this one.

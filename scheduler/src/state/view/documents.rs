@@ -113,8 +113,11 @@ impl View<'_> {
             let id = ElementId::from(id);
             parts.push(ElementView { id, state, attempts: Vec::new(), checkpoints: Vec::new() });
         }
+        let line = line(id, &submitted, &progress);
         Some(JobView {
-            line: line(id, &submitted, &progress),
+            // Of the classes as they are, not of the job: whoever shows it looks it up.
+            priority_class: None,
+            line,
             recipe: submitted.recipe,
             submitted_at: submitted.at,
             spec: submitted.spec,

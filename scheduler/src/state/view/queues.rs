@@ -60,6 +60,7 @@ impl View<'_> {
             changed_by: config.by.clone(),
             changed_why: config.why.clone(),
             changed_at: config.at,
+            priority_classes: self.priority_classes().clone(),
             queues: queues.collect(),
         }
     }
