@@ -19,6 +19,8 @@ enum Stopped {
     Keys(#[from] custody::OpenError),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error("blobs in {place}: {source}")]
+    Blobs { place: String, source: std::io::Error },
 }
 
 fn main() -> ExitCode {
@@ -29,7 +31,12 @@ async fn serve(config: assay::ServerConfig, stop: assay::BoxedStop) -> Result<()
     let signer = config.signer.config();
     let event_period = signer.event_period;
     let keys = custody::open(&signer).await?;
+    let blobs = config.blobs.map(|blobs| {
+        let fault = |source| Stopped::Blobs { place: blobs.place.to_string(), source };
+        blobs.open(config.id).map_err(fault)
+    });
     let wired = ServerConfig {
+        blobs: blobs.transpose()?,
         id: config.id,
         cluster: config.cluster,
         dir: config.dir,

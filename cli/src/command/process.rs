@@ -32,6 +32,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     process::{self, ExitCode},
+    time::Duration,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,6 +40,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Bytes of verified blobs that a node keeps for later jobs.
 const CACHE_MAX: Bytes = Bytes(64 << 30);
+/// Longest wait, at a server's end, for what a thread has begun.
+const GOODBYE: Duration = Duration::from_secs(10);
 /// The server's program.
 const SERVER: &str = "assay-server";
 /// The program of what runs on a node.
@@ -217,7 +220,10 @@ where
         }
         log_to_stderr();
         let served = async { serve(config, Box::pin(stop_signal())).await };
-        let served = runtime().map_err(no_runtime)?.block_on(served);
+        let runtime = runtime().map_err(no_runtime)?;
+        let served = runtime.block_on(served);
+        // What still talks to a store elsewhere is not waited for without end.
+        runtime.shutdown_timeout(GOODBYE);
         served.map_err(|fault| stopped("server", &fault))?;
         Ok(Exit::Ok)
     };

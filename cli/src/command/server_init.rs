@@ -64,6 +64,7 @@ pub async fn run(global: &Global, args: ServerInit) -> Result<Exit, Fault> {
         collect_after: None,
         scrub_every: None,
         replay_window: None,
+        blobs: None,
     };
     let config = dir.join(format!("{NAME}.toml"));
     fs::write(&config, server.to_toml()).map_err(|fault| Fault::file(&config, &fault))?;

@@ -1,6 +1,7 @@
 //! A server's configuration.
 
 use super::{
+    blobs::Blobs,
     gates::{self, Gates},
     signer::{Draft, Signer},
 };
@@ -20,9 +21,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "admins",
     "advertise",
+    "blobs",
     "ca",
     "cert",
     "cluster",
@@ -78,6 +80,8 @@ pub struct Server {
     pub scrub_every: Option<Millis>,
     /// Log entries that it can go through again at least, if not as many as usual.
     pub replay_window: Option<u64>,
+    /// The bucket that holds its blobs, if it is not its disk.
+    pub blobs: Option<Blobs>,
 }
 
 impl Server {
@@ -119,6 +123,7 @@ impl Server {
             out.extend(self.members.iter().map(|(id, at)| format!("{id} = {}\n", text(at))));
         }
         out.push_str(&table);
+        out.extend(self.blobs.iter().map(Blobs::to_toml));
         out
     }
 }
@@ -135,7 +140,8 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
     let mut texts = BTreeMap::new();
     let (mut id, mut listen, mut members, mut join) = (None, None, None, false);
     let (mut collect_after, mut scrub_every, mut replay_window) = (None, None, None);
-    let (mut gates, mut signer, mut rest) = (Gates::default(), Draft::default(), None);
+    let (mut gates, mut signer, mut rest, mut blobs) =
+        (Gates::default(), Draft::default(), None, None);
     for entry in reader.table(Field { name: "server", node }) {
         let field = Field { name: &entry.key, node: &entry.node };
         match entry.key.as_str() {
@@ -148,11 +154,10 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
             "scrub_every" => scrub_every = read_scrub(reader, field),
             "replay_window" => replay_window = read_entries(reader, field),
             "signer" => signer.read(reader, field),
+            "blobs" => blobs = Blobs::read(reader, field),
             name if gates::KEYS.contains(&name) => gates.read(reader, field, base),
             name if KEYS.contains(&name) => {
-                if let Some(text) = reader.text(field) {
-                    texts.insert(entry.key.as_str(), text);
-                }
+                texts.extend(reader.text(field).map(|text| (entry.key.as_str(), text)));
             }
             _ => reader.unknown(entry, "", &KEYS),
         }
@@ -188,6 +193,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
         collect_after,
         scrub_every,
         replay_window,
+        blobs,
     })
 }
 
@@ -247,6 +253,7 @@ fn read_members(reader: &mut Reader, field: Field<'_>) -> BTreeMap<ReplicaId, St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::LockMode;
 
     const GOOD: &str = r#"
 id = 1
@@ -301,7 +308,14 @@ r1 = "127.0.0.1:7601"
         let hasty = Server { collect_after: Some(Millis(90_000)), ..founder.clone() };
         let careful = Server { scrub_every: Some(Millis(600_000)), ..founder.clone() };
         let brief = Server { replay_window: Some(0), ..founder.clone() };
-        for server in [founder, joiner, gated, open, hasty, careful, brief] {
+        let blobs = |lock| Blobs {
+            place: "s3://models/assay".parse().unwrap(),
+            lock,
+            lock_mode: LockMode::Compliance,
+        };
+        let away = Server { blobs: Some(blobs(None)), ..founder.clone() };
+        let locked = Server { blobs: Some(blobs(Some(Millis(86_400_000)))), ..founder.clone() };
+        for server in [founder, joiner, gated, open, hasty, careful, brief, away, locked] {
             assert_eq!(of(&server.to_toml()).unwrap(), server);
         }
     }
@@ -312,6 +326,20 @@ r1 = "127.0.0.1:7601"
             let detail = of(&format!("scrub_every = \"{time}\"\n{GOOD}")).unwrap_err().detail;
             assert!(detail.contains("line 1: scrub_every: is "), "{detail}");
             assert!(detail.contains("from \"1s\" to \"30d\""), "{detail}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_that_is_none_or_a_lock_that_is_too_short_is_refused() {
+        for (table, fault) in [
+            ("place = \"/disk\"", "blobs.place: is \"/disk\"; write it like"),
+            ("lock = \"30d\"", "blobs.place: is missing; add it"),
+            ("place = \"s3://abc\"\nlock = \"1h\"", "blobs.lock: is 3600000 ms; give a duration"),
+            ("place = \"s3://abc\"\nlock_mode = \"hard\"", "blobs.lock_mode: is \"hard\""),
+            ("plaice = \"s3://abc\"", "did you mean `blobs.place`?"),
+        ] {
+            let detail = of(&format!("{GOOD}[blobs]\n{table}\n")).unwrap_err().detail;
+            assert!(detail.contains(fault), "{detail}");
         }
     }
 

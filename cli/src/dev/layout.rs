@@ -190,6 +190,7 @@ impl Layout {
             collect_after: None,
             scrub_every: None,
             replay_window: None,
+            blobs: None,
         };
         server.to_toml()
     }

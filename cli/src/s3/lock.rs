@@ -11,7 +11,11 @@ use object_store::{
         HttpService, ReqwestConnector,
     },
 };
-use std::sync::Arc;
+use registry::ledger::rfc3339;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// Who may end a lock early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -38,8 +42,38 @@ impl LockMode {
 pub struct Lock {
     /// Who may end it early.
     pub mode: LockMode,
-    /// Until when, as RFC 3339 has it.
-    pub until: String,
+    /// Until when.
+    pub until: Until,
+}
+
+/// When a lock ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// At this time, as RFC 3339 has it.
+    At(String),
+    /// So long after an object is written.
+    For(Duration),
+}
+
+impl Until {
+    /// So long from now on.
+    #[must_use]
+    pub fn after(time: Duration) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let until = now.saturating_add(time).as_micros();
+        // Whole seconds: not every store reads parts of one.
+        let text = rfc3339(u64::try_from(until).unwrap_or(u64::MAX));
+        format!("{}Z", text.chars().take(19).collect::<String>())
+    }
+
+    /// The time, for what is written now.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::At(time) => time.clone(),
+            Self::For(time) => Self::after(*time),
+        }
+    }
 }
 
 /// Signs requests, and locks those that make an object.
@@ -85,7 +119,7 @@ impl HttpService for Service {
                 value.map(|value| request.headers_mut().insert(name, value))
             };
             add("x-amz-object-lock-mode", lock.mode.word())?;
-            add("x-amz-object-lock-retain-until-date", &lock.until)?;
+            add("x-amz-object-lock-retain-until-date", &lock.until.text())?;
             self.locking.sign(&mut request).await?;
         }
         self.inner.execute(request).await

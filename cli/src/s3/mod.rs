@@ -5,9 +5,11 @@
 
 mod lock;
 mod place;
+mod remote;
 
-pub use lock::{Lock, LockMode};
+pub use lock::{Lock, LockMode, Until};
 pub use place::Place;
+pub use remote::ServerBucket;
 
 use crate::fault::{Fault, Kind};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,7 +17,7 @@ use domain::Digest;
 use futures::TryStreamExt;
 use lock::Locking;
 use object_store::{
-    ObjectStore, PutMultipartOptions, PutOptions, WriteMultipart,
+    ObjectStore, PutMultipartOptions, PutOptions, RetryConfig, WriteMultipart,
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum},
     client::{HttpClient, HttpConnector, HttpRequestBody},
     path::Path as Key,
@@ -32,6 +34,8 @@ use std::{
 
 /// Files up to this size are put whole; others in parts of this size.
 const PART: usize = 16 << 20;
+/// Parts of one file at most: larger files have larger parts. S3 takes 10,000.
+const PARTS_MAX: u64 = 9_000;
 /// Parts of one file that are on their way.
 const PARTS_AT_ONCE: usize = 4;
 /// How long a name of an object is good for that is made for one request.
@@ -87,9 +91,18 @@ impl Bucket {
     /// # Errors
     /// When the environment says nothing that a client can be made of.
     pub fn open(place: Place, lock: Option<Lock>) -> Result<Self, Fault> {
+        Self::open_with(place, lock, RetryConfig::default())
+    }
+
+    /// The same, for who waits so long for an answer.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn open_with(place: Place, lock: Option<Lock>, retry: RetryConfig) -> Result<Self, Fault> {
         let wrong = |why: object_store::Error| fault(&place, &why);
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(&place.bucket)
+            .with_retry(retry)
             .with_checksum_algorithm(Checksum::SHA256);
         if let Some(endpoint) = builder.get_config_value(&AmazonS3ConfigKey::Endpoint) {
             check_endpoint(&endpoint)?;
@@ -170,25 +183,36 @@ impl Bucket {
         let key = self.key(name);
         let upload = self.store.put_multipart_opts(&key, PutMultipartOptions::default()).await;
         let upload = upload.map_err(|why| self.fault(&why))?;
-        let mut out = WriteMultipart::new_with_chunk_size(upload, PART);
+        let size = file.metadata().map_err(local)?.len();
+        let part = PART.max(usize::try_from(size.div_ceil(PARTS_MAX)).unwrap_or(usize::MAX));
+        let mut out = WriteMultipart::new_with_chunk_size(upload, part);
+        let sent = self.send_parts(&mut out, (&mut file, path)).await;
+        let checked = sent.and_then(|got| check(path, got, known).map(|()| got));
+        match checked {
+            Ok(got) => out.finish().await.map(|_| got).map_err(|why| self.fault(&why)),
+            Err(fault) => {
+                // Nothing of it is left that would be paid for.
+                let _ = out.abort().await;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn send_parts(
+        &self,
+        out: &mut WriteMultipart,
+        (file, path): (&mut File, &Path),
+    ) -> Result<Digest, Fault> {
         let (mut hasher, mut piece) = (Sha256::new(), vec![0; 1 << 20]);
         loop {
-            let more = file.read(&mut piece).map_err(local)?;
+            let more = file.read(&mut piece).map_err(|why| Fault::file(path, &why))?;
             if more == 0 {
-                break;
+                return Ok(Digest(hasher.finalize().into()));
             }
             hasher.update(&piece[..more]);
             out.wait_for_capacity(PARTS_AT_ONCE).await.map_err(|why| self.fault(&why))?;
             out.write(&piece[..more]);
         }
-        let got = Digest(hasher.finalize().into());
-        if let Err(damaged) = check(path, got, known) {
-            // Nothing of it is left that would be paid for.
-            let _ = out.abort().await;
-            return Err(damaged);
-        }
-        out.finish().await.map_err(|why| self.fault(&why))?;
-        Ok(got)
     }
 
     /// Fetches an object into a file, which is there whole or not at all.
@@ -230,7 +254,7 @@ impl Bucket {
             "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>{}</Mode>\
              <RetainUntilDate>{}</RetainUntilDate></Retention>",
             lock.mode.word(),
-            lock.until
+            lock.until.text()
         );
         let key = self.key(name);
         // Where it is, as the client has it; the signature in the query makes room for our own.

@@ -1,76 +1,9 @@
 //! A backup goes to S3 and comes back, locked and verified. The store is an emulator: it proves our
 //! code over real HTTP, not AWS.
-#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
-use crate::harness::{
-    ASSAY, User,
-    cluster::{Cluster, free_port},
-    process, said, until,
-};
+use crate::harness::{ASSAY, User, cluster::Cluster, s3::Store, said};
 use serde_json::Value;
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
-};
-
-/// The emulator, as a process of its own.
-struct Store {
-    child: Child,
-    address: String,
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        process::end(&mut self.child);
-    }
-}
-
-impl Store {
-    /// Starts it, installing it first where it is missing.
-    fn start() -> Self {
-        let port = free_port();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/kms-emulator");
-        let mut command = Command::new(script);
-        command.arg(port.to_string()).arg("s3").stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
-        let store = Self { child, address: format!("127.0.0.1:{port}") };
-        until("the emulator of S3 answers", || TcpStream::connect(&store.address).ok().map(|_| ()));
-        store
-    }
-
-    /// Makes one request, as AWS's own tools do; returns the answer with its head.
-    fn call(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> String {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{headers}authorization: AWS4-HMAC-SHA256 \
-             Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n",
-            self.address,
-            body.len()
-        );
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        String::from_utf8_lossy(&answer).into_owned()
-    }
-
-    fn assay(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(ASSAY);
-        command.args(words).env("AWS_ENDPOINT_URL", format!("http://{}", self.address));
-        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
-        command.env("AWS_REGION", "us-east-1").env("AWS_ALLOW_HTTP", "true").output().unwrap()
-    }
-
-    fn ok(&self, words: &[&str]) -> Value {
-        let output = self.assay(&[&["--json"], words].concat());
-        assert!(output.status.success(), "{words:?}: {}", said(&output));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-}
+use std::{fs, process::Command};
 
 /// A file beyond what is put whole, and a small one.
 const WRITE: &str = "head -c 20000000 /dev/urandom > \"$ASSAY_OUTPUT_DIR/weights\"; \
@@ -78,10 +11,9 @@ const WRITE: &str = "head -c 20000000 /dev/urandom > \"$ASSAY_OUTPUT_DIR/weights
 
 #[test]
 fn a_backup_goes_to_s3_locked_and_comes_back_whole() {
-    let store = Store::start();
-    let made = store.call("PUT", "/backups", "x-amz-bucket-object-lock-enabled: true\r\n", b"");
-    assert!(made.starts_with("HTTP/1.1 200"), "{made}");
     let cluster = Cluster::start();
+    let store = Store::start();
+    store.bucket("backups");
     let user = User { profile: cluster.dir().to_owned() };
     user.ok(&["submit", "--wait", "--name", "one", "--cpus", "0.5", "--", "sh", "-c", WRITE]);
     let (dir, back) = (cluster.path("saved"), cluster.path("back"));

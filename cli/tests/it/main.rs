@@ -7,6 +7,7 @@ mod audit_proof;
 mod backup;
 mod backup_s3;
 mod bad_jobs;
+mod blobs_s3;
 mod checkpoints;
 mod containers;
 mod dag;

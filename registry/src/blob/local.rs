@@ -1,12 +1,17 @@
 //! A content-addressed store in a folder: verified on write and on read.
 
+mod away;
+mod busy;
 mod doomed;
 mod held;
 
 use super::{
     pack::{self, Pack},
+    remote::Remote,
     room,
 };
+use away::Lazy;
+use busy::Busy;
 use domain::Digest;
 use sha2::Digest as _;
 use std::{
@@ -18,6 +23,7 @@ use std::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 
 /// Level at which blobs are compressed where it pays.
@@ -61,6 +67,28 @@ pub enum BlobError {
         "blob {0} is damaged on this server's disk and set aside; fetch it from another server"
     )]
     Damaged(Digest),
+    /// The store elsewhere does not do what it is asked.
+    #[error("blobs in {place}: {source}")]
+    Away {
+        /// Where.
+        place: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The blobs of this folder are not where they are looked for.
+    #[error(
+        "the blobs of {} are in {known}, and the configuration says {asked}; change it back, or \
+         copy them and write the new place into {}/place; to a disk they come with a new server",
+        dir.display(), dir.display()
+    )]
+    OtherPlace {
+        /// The folder.
+        dir: PathBuf,
+        /// Where they are.
+        known: String,
+        /// Where they are looked for.
+        asked: String,
+    },
     /// It is longer than the caller allows.
     #[error("blob {digest} has {size} bytes, at most {max} are allowed here")]
     TooLong {
@@ -89,6 +117,10 @@ struct Shared {
     temporary: AtomicU64,
     /// Blobs that are to go.
     doomed: Mutex<BTreeSet<Digest>>,
+    /// Those that somebody stores or deletes.
+    busy: Busy,
+    /// What holds the bytes, where it is not this disk.
+    remote: Option<Arc<dyn Remote>>,
 }
 
 /// The store of one server, shared by its threads.
@@ -101,6 +133,10 @@ impl BlobStore {
     /// # Errors
     /// When the folder cannot be used.
     pub fn open(dir: &Path) -> Result<Self, BlobError> {
+        Self::open_with(dir, None)
+    }
+
+    fn opened(dir: &Path, remote: Option<Arc<dyn Remote>>) -> Result<Self, BlobError> {
         let temporary = dir.join("tmp");
         let made = std::fs::create_dir_all(dir).and_then(|()| {
             if temporary.exists() {
@@ -115,6 +151,8 @@ impl BlobStore {
             pack: RwLock::new(pack),
             temporary: AtomicU64::new(0),
             doomed: Mutex::default(),
+            busy: Busy::default(),
+            remote,
         })))
     }
 
@@ -139,6 +177,7 @@ impl BlobStore {
         self.packed(|pack| pack.has(digest))
             || self.file(digest, PLAIN).exists()
             || self.file(digest, PACKED).exists()
+            || self.away(digest).is_some()
     }
 
     /// Refuses bytes that would take what is kept for the replicated log.
@@ -161,7 +200,9 @@ impl BlobStore {
             }
         }
         self.check_room(blobs.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
-        self.spare(blobs.iter().map(|(digest, _)| *digest));
+        let _held = self.0.busy.hold(blobs.iter().map(|(digest, _)| *digest));
+        self.put_away(blobs)?;
+        self.spare_now(blobs.iter().map(|(digest, _)| *digest));
         let mut pack = self.0.pack.write().expect("no holder of this lock can panic");
         pack.append(blobs)
     }
@@ -204,21 +245,31 @@ impl BlobStore {
                 Err(source) => return Err(fault(source)),
             }
         }
-        Err(BlobError::Missing(*digest))
+        let Some((remote, form)) = self.away(digest) else {
+            return Err(BlobError::Missing(*digest));
+        };
+        let bytes = Lazy::new(remote, away::large(digest, form));
+        if form == PLAIN {
+            return Ok(Box::new(self.verified(bytes, *digest)));
+        }
+        let reader = zstd::Decoder::new(bytes).map_err(|why| self.away_fault(why))?;
+        Ok(Box::new(self.verified(reader, *digest)))
     }
 
     fn verified<R: Read>(&self, inner: R, wanted: Digest) -> Verified<R> {
-        Verified { store: self.clone(), inner, hasher: sha2::Sha256::new(), wanted }
+        let since = SystemTime::now();
+        Verified { store: self.clone(), inner, hasher: sha2::Sha256::new(), wanted, since }
     }
 
     /// Keeps a damaged blob where nobody takes it for the blob, so that a whole one may come.
-    fn set_aside(&self, digest: &Digest) {
+    fn set_aside(&self, digest: &Digest, since: SystemTime) {
         self.0.pack.write().expect("no holder of this lock can panic").forget(digest);
         for form in [PLAIN, PACKED] {
             let path = self.file(digest, form);
             // It is there in one form at most.
             let _ = std::fs::rename(&path, path.with_extension(format!("{form}.damaged")));
         }
+        self.set_aside_away(digest, since);
     }
 
     /// Reads a blob of at most `max` bytes into memory.
@@ -238,6 +289,7 @@ impl BlobStore {
             Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
                 Err(BlobError::Damaged(*digest))
             }
+            Err(source) if is_away(source.kind()) => Err(self.away_fault(source)),
             Err(source) => Err(BlobError::of(&self.0.dir, source)),
             Ok(_) if bytes.len() > max => Err(too_long(bytes.len() as u64)),
             Ok(_) => Ok(bytes),
@@ -309,17 +361,45 @@ impl BlobWriter {
         if got != wanted {
             return Err(BlobError::Mismatch { wanted, got });
         }
-        self.store.spare([wanted]);
-        self.place(&wanted).map_err(|source| self.fault(source))
+        if let (Some(_), Out::Undecided(_, gathered)) = (&self.store.0.remote, &mut self.out) {
+            // A small one is on this disk as well, however it came.
+            let bytes = std::mem::take(gathered);
+            return self.store.put_bytes(&[(wanted, bytes)]);
+        }
+        let (file, form) = self.close().map_err(|source| self.fault(source))?;
+        let _held = self.store.0.busy.hold([wanted]);
+        match self.store.0.remote.clone() {
+            None => self.place(&file, &wanted, form).map_err(|source| self.fault(source))?,
+            Some(remote) => self.send(remote.as_ref(), &wanted, form)?,
+        }
+        self.store.spare_now([wanted]);
+        Ok(())
     }
 
-    fn place(&mut self, digest: &Digest) -> io::Result<()> {
+    /// Ends the file.
+    fn close(&mut self) -> io::Result<(File, &'static str)> {
         self.decide()?;
         let none = Out::Undecided(File::open(&self.path)?, Vec::new());
-        let (file, form) = match std::mem::replace(&mut self.out, none) {
+        Ok(match std::mem::replace(&mut self.out, none) {
             Out::Packed(encoder) => (encoder.finish()?, PACKED),
             Out::Plain(file) | Out::Undecided(file, _) => (file, PLAIN),
-        };
+        })
+    }
+
+    /// Sends the bytes elsewhere, and lets a file stand for them.
+    fn send(
+        &self,
+        remote: &dyn Remote,
+        digest: &Digest,
+        form: &'static str,
+    ) -> Result<(), BlobError> {
+        let sent = remote.put(&away::large(digest, form), &self.path);
+        sent.map_err(|why| self.store.away_fault(why))?;
+        let path = self.store.file(digest, away::away(form));
+        self.store.stand_in(&path).map_err(|why| BlobError::of(&path, why))
+    }
+
+    fn place(&self, file: &File, digest: &Digest, form: &str) -> io::Result<()> {
         file.sync_all()?;
         let target = self.store.file(digest, form);
         let folder = target.parent().expect("the path has a folder");
@@ -345,6 +425,13 @@ struct Verified<R> {
     inner: R,
     hasher: sha2::Sha256,
     wanted: Digest,
+    /// When it was begun: what was stored later is not what was read.
+    since: SystemTime,
+}
+
+/// Whether a fault is of the way to a store elsewhere.
+fn is_away(kind: io::ErrorKind) -> bool {
+    kind == io::ErrorKind::ConnectionAborted
 }
 
 fn is_damage(kind: io::ErrorKind) -> bool {
@@ -354,9 +441,9 @@ fn is_damage(kind: io::ErrorKind) -> bool {
 
 impl<R: Read> Read for Verified<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let (store, wanted) = (&self.store, self.wanted);
+        let (store, wanted, since) = (&self.store, self.wanted, self.since);
         let damaged = || {
-            store.set_aside(&wanted);
+            store.set_aside(&wanted, since);
             let why = BlobError::Damaged(wanted).to_string();
             io::Error::new(io::ErrorKind::InvalidData, why)
         };
@@ -376,5 +463,7 @@ impl<R: Read> Read for Verified<R> {
     }
 }
 
+#[cfg(test)]
+mod away_test;
 #[cfg(test)]
 mod local_test;

@@ -3,4 +3,5 @@
 pub mod chunks;
 pub mod local;
 mod pack;
+pub mod remote;
 pub mod room;

@@ -38,6 +38,10 @@ fn fault(fault: &BlobError) -> Status {
         BlobError::DiskFull { .. } => {
             error::status("unavailable", fault.to_string(), "free space on that server", true)
         }
+        BlobError::Away { .. } => {
+            let hint = "try again; an admin looks at the store that is named";
+            error::status("unavailable", fault.to_string(), hint, true)
+        }
         _ => error::status("mismatch", fault.to_string(), "ask another server", false),
     }
 }
@@ -62,6 +66,20 @@ impl BlobService {
         self.small.send((blobs, done)).await.map_err(|_| busy())?;
         let stored = wait.await.map_err(|_| busy())?;
         stored.map_err(|why| error::status("unavailable", why, "free space on the server", true))
+    }
+
+    /// Reads a blob of at most `max` bytes, on a thread that may wait for it.
+    ///
+    /// # Errors
+    /// When it is not here, too long or damaged, or cannot be read now.
+    pub async fn bytes(&self, digest: Digest, max: usize) -> Result<Vec<u8>, Status> {
+        let store = self.store.clone();
+        let read = tokio::task::spawn_blocking(move || store.read_bytes(&digest, max)).await;
+        let read = read.map_err(|why| error::status("internal", why.to_string(), "again", true))?;
+        read.map_err(|why| match why {
+            BlobError::Away { .. } => fault(&why),
+            _ => error::status("mismatch", why.to_string(), "see the message", true),
+        })
     }
 
     /// The store.
@@ -123,7 +141,8 @@ fn write_small(store: &BlobStore, mut batches: mpsc::Receiver<Small>) {
             waiting.push(done);
         }
         let result = store.put_bytes(&blobs);
-        if result.is_err() && waiting.len() > 1 {
+        let elsewhere = matches!(result, Err(BlobError::Away { .. }));
+        if result.is_err() && !elsewhere && waiting.len() > 1 {
             // One bad blob must not fail its neighbours: the callers try again, alone.
             for done in waiting {
                 let _ = done.send(Err("a neighbour's blob was damaged; send it again".into()));
@@ -293,7 +312,12 @@ fn send_from(
     out: &mpsc::Sender<Result<GetChunk, Status>>,
 ) -> Result<(), Status> {
     let damaged = |why: std::io::Error| {
-        error::status("mismatch", why.to_string(), "fetch it from another server", true)
+        // Out of reach is not lost: who asks waits rather than gives it up.
+        let code = match why.kind() {
+            std::io::ErrorKind::ConnectionAborted => "unavailable",
+            _ => "mismatch",
+        };
+        error::status(code, why.to_string(), "fetch it from another server", true)
     };
     std::io::copy(&mut reader.take(offset), &mut std::io::sink()).map_err(damaged)?;
     loop {

@@ -357,9 +357,7 @@ pub(super) async fn send_sealed(
             }
         }
     }
-    let bytes = store.read_bytes(&log, super::log_hub::FILE_MAX as usize).map_err(|fault| {
-        error::status("mismatch", fault.to_string(), "fetch the artifact elsewhere", true)
-    })?;
+    let bytes = context.blobs.bytes(log, super::log_hub::FILE_MAX as usize).await?;
     for (number, piece) in bytes.chunks(PIECE).enumerate() {
         // Ranks stand before the lines already: it is shown as the log of one.
         let chunk = place.chunk(0, (number * PIECE) as u64, piece.to_vec());

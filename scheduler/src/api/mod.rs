@@ -37,6 +37,7 @@ mod promoting;
 mod proof;
 mod query;
 mod registry_calls;
+mod renewing;
 mod replaying;
 mod reserving;
 mod rest;
@@ -84,6 +85,7 @@ use proto::v1::{
 use registry::blob::{
     chunks::{ChunkFault, ChunkStore},
     local::{BlobError, BlobStore},
+    remote::Remote,
 };
 use seal_waits::SealWaits;
 use sessions::Sessions;
@@ -135,6 +137,8 @@ pub struct ServerConfig {
     pub scrub_every: Duration,
     /// Log entries that it can go through again at least; 0 for none.
     pub replay_window: u64,
+    /// What holds its blobs, if it is not its disk.
+    pub blobs: Option<Arc<dyn Remote>>,
 }
 
 /// A server that cannot start, or must not go on.
@@ -204,7 +208,7 @@ pub async fn serve(
     restoring::check_finished(&config.dir)?;
     let gates = Gatekeeper::open(&config.gates, &config.tls)?;
     let rest = rest::open(config.rest, &config.tls).await?;
-    let (hub, store, chunks) = stores(&config.dir)?;
+    let (hub, store, chunks) = stores(&config.dir, config.blobs.clone()).await?;
     let channels = Channels::new(client_tls.clone());
     let transport = Transport::new(config.id, config.cluster.clone(), client_tls);
     let (node, effects) = replica(&config, transport)?;
@@ -241,6 +245,7 @@ pub async fn serve(
         tokio::spawn(keeping::run(context.clone())),
         tokio::spawn(sweeping::run(context.clone())),
         tokio::spawn(collecting::run(context.clone(), config.collect_after)),
+        tokio::spawn(renewing::run(context.clone())),
     ];
     let rest = rest.map(|port| port.serve(context.clone()));
     let parts = (&context, replaying::ReplayService::new(context.clone(), history));
@@ -275,10 +280,19 @@ fn history(node: &Node<Cluster>, entries: u64) -> Arc<History> {
 }
 
 /// What stands on a server's disk beside the log: output of jobs, blobs, checkpoints.
-fn stores(dir: &Path) -> Result<(LogHub, BlobStore, ChunkStore), ServeError> {
+async fn stores(
+    dir: &Path,
+    away: Option<Arc<dyn Remote>>,
+) -> Result<(LogHub, BlobStore, ChunkStore), ServeError> {
     let hub = LogHub::open(dir.join("logs"))
         .map_err(|source| ServeError::Logs { dir: dir.to_owned(), source })?;
-    Ok((hub, BlobStore::open(&dir.join("blobs"))?, ChunkStore::open(&dir.join("chunks"))?))
+    let blobs = dir.join("blobs");
+    if let Some(away) = &away {
+        tracing::info!(place = away.place(), "blobs are there; what is only here is sent first");
+    }
+    let opened = tokio::task::spawn_blocking(move || BlobStore::open_with(&blobs, away)).await;
+    let blobs = opened.map_err(|why| ServeError::Stopped(why.to_string()))??;
+    Ok((hub, blobs, ChunkStore::open(&dir.join("chunks"))?))
 }
 
 /// A service with our bound on messages, whose refusals say what to do. A macro: generated services

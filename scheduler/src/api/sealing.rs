@@ -104,7 +104,7 @@ async fn complete(context: &Context, open: &Open) -> Result<Command, Stop> {
     let output = &ticket.output;
     fetch(context, &mut peers, &[output.tree, output.statement, output.provenance, output.log])
         .await?;
-    let tree = Tree::decode(&read(&context.blobs, output.tree)?)
+    let tree = Tree::decode(&read(&context.blobs, output.tree).await?)
         .map_err(|fault| damaged(fault.to_string()))?;
     if tree.root() != output.root {
         return Err(damaged(format!("root is {}, declared {}", tree.root(), output.root)).into());
@@ -120,11 +120,11 @@ async fn complete(context: &Context, open: &Open) -> Result<Command, Stop> {
     needed.dedup();
     fetch(context, &mut peers, &needed).await?;
 
-    let model_payload = read(&context.blobs, output.statement)?;
+    let model_payload = read(&context.blobs, output.statement).await?;
     if model_payload != statement::model_statement(name, &tree) {
         return Err(damaged("model statement does not describe the declared files".into()).into());
     }
-    let provenance_payload = read(&context.blobs, output.provenance)?;
+    let provenance_payload = read(&context.blobs, output.provenance).await?;
     statement::check_provenance(&provenance_payload, ticket).map_err(damaged)?;
     check_node(&provenance_payload, &open.node, &context.authority).map_err(damaged)?;
     let provenance_payload =
@@ -192,10 +192,9 @@ pub(super) fn peers(context: &Context) -> Vec<Peer> {
         .collect()
 }
 
-fn read(blobs: &BlobService, digest: Digest) -> Result<Vec<u8>, SealFault> {
-    blobs.store().read_bytes(&digest, DOCUMENT_MAX).map_err(|fault| {
-        SealFault::Later(error::status("mismatch", fault.to_string(), "see the message", true))
-    })
+async fn read(blobs: &BlobService, digest: Digest) -> Result<Vec<u8>, SealFault> {
+    let bytes = blobs.bytes(digest, DOCUMENT_MAX).await;
+    bytes.map_err(SealFault::Later)
 }
 
 /// A small blob, from here or from any server that has it; nothing is stored.
@@ -205,7 +204,7 @@ pub(super) async fn document(
     digest: Digest,
 ) -> Result<Vec<u8>, SealFault> {
     if context.blobs.store().has(&digest) {
-        return read(&context.blobs, digest);
+        return read(&context.blobs, digest).await;
     }
     for peer in peers {
         if let Ok(bytes) = transfer::get_bytes(&peer.channel, digest, DOCUMENT_MAX).await {

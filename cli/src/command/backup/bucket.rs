@@ -6,19 +6,16 @@ use crate::{
     exit::Exit,
     fault::Fault,
     quantity::show_size,
-    s3::{Bucket, Lock, LockMode, Place},
+    s3::{Bucket, Lock, LockMode, Place, Until},
 };
 use domain::{Bytes, Digest, LogIndex, Millis, chunks::Chunk};
 use futures::{StreamExt, TryStreamExt, stream};
-use registry::{
-    backup::{Folder, Manifest},
-    ledger::rfc3339,
-};
+use registry::backup::{Folder, Manifest};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 /// Objects that are on their way together.
@@ -36,11 +33,8 @@ pub struct Locks {
 impl Locks {
     /// The lock that begins now.
     fn begin(self) -> Option<Lock> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let until = (now.as_micros() as u64).saturating_add(self.time?.0.saturating_mul(1_000));
-        // Whole seconds: not every store reads parts of one.
-        let seconds = rfc3339(until).chars().take(19).collect::<String>();
-        Some(Lock { mode: self.mode, until: format!("{seconds}Z") })
+        let until = Until::At(Until::after(Duration::from_millis(self.time?.0)));
+        Some(Lock { mode: self.mode, until })
     }
 }
 
@@ -151,7 +145,7 @@ pub async fn push(
         objects: sizes.len() as u64 + 1,
         copied: sizes.iter().flatten().count() as u64 + 1,
         copied_bytes: Bytes(sizes.iter().flatten().sum()),
-        locked_until: lock.map(|lock| lock.until),
+        locked_until: lock.map(|lock| lock.until.text()),
     };
     show(global, "backup_push", &copied, &format!("assay backup pull {place} DIR"))
 }

@@ -11,6 +11,7 @@ pub mod machines;
 pub mod people;
 pub mod process;
 pub mod rest;
+pub mod s3;
 pub mod shape;
 pub mod tasks;
 pub mod wire;

@@ -28,6 +28,16 @@ impl BlobStore {
 
     /// Lets blobs that were to go count as there again.
     pub fn spare(&self, blobs: impl IntoIterator<Item = Digest>) {
+        for blob in blobs {
+            if self.is_doomed(&blob) {
+                let _held = self.0.busy.hold([blob]);
+                self.spare_now([blob]);
+            }
+        }
+    }
+
+    /// The same, by who holds them.
+    pub(super) fn spare_now(&self, blobs: impl IntoIterator<Item = Digest>) {
         let mut doomed = self.doomed();
         for blob in blobs {
             doomed.remove(&blob);
@@ -48,12 +58,15 @@ impl BlobStore {
     pub fn delete_doomed(&self, blobs: &[Digest]) -> Result<(u64, u64), BlobError> {
         let (mut count, mut bytes) = (0, 0);
         for blob in blobs {
-            // Under the lock: what comes again meanwhile is stored after this, or spares it first.
-            let mut doomed = self.doomed();
-            if !doomed.contains(blob) {
+            // While it is held: what comes again meanwhile is stored after this, or spares it first.
+            // Who only asks whether a blob is here does not wait for a store elsewhere.
+            let _held = self.0.busy.hold([*blob]);
+            if !self.is_doomed(blob) {
                 continue;
             }
-            let freed = self.delete(blob)?;
+            let was_away = self.delete_away(blob)?;
+            let mut doomed = self.doomed();
+            let freed = self.delete(blob)?.or(was_away.then_some(0));
             count += u64::from(freed.is_some());
             bytes += freed.unwrap_or_default();
             doomed.remove(blob);

@@ -1,6 +1,6 @@
 //! What a store holds, page by page.
 
-use super::{BlobError, BlobStore, PACKED, PLAIN};
+use super::{BlobError, BlobStore, away::is_form};
 use domain::Digest;
 use std::{collections::BTreeSet, fs, io};
 
@@ -34,7 +34,7 @@ impl BlobStore {
         for entry in entries {
             let name = entry.map_err(fault)?.file_name();
             let form = name.to_str().and_then(|name| name.split_once('.'));
-            let digest = form.filter(|(_, form)| [PLAIN, PACKED].contains(form));
+            let digest = form.filter(|(_, form)| is_form(form));
             let digest = digest.and_then(|(name, _)| name.parse().ok());
             found.extend(digest.filter(|digest| Some(*digest) > after));
         }
