@@ -4,6 +4,7 @@
 pub mod asked;
 pub mod cluster;
 pub mod disk;
+pub mod emulator;
 #[cfg(target_arch = "x86_64")]
 pub mod hostile;
 pub mod image;

@@ -1,37 +1,19 @@
 //! An emulator of S3: it proves our code over real HTTP, not AWS.
 
-use super::{ASSAY, cluster::free_port, process, said, until};
+use super::{ASSAY, emulator::Emulator, said};
 use serde_json::Value;
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
 };
 
-/// The emulator, as a process of its own.
-pub struct Store {
-    child: Child,
-    address: String,
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        process::end(&mut self.child);
-    }
-}
+pub struct Store(Emulator);
 
 impl Store {
-    /// Starts it, installing it first where it is missing.
+    /// Starts it; its caller has a cluster, and so is alone.
     pub fn start() -> Self {
-        let port = free_port();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/kms-emulator");
-        let mut command = Command::new(script);
-        command.arg(port.to_string()).arg("s3").stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
-        let store = Self { child, address: format!("127.0.0.1:{port}") };
-        until("the emulator of S3 answers", || TcpStream::connect(&store.address).ok().map(|_| ()));
-        store
+        Self(Emulator::start("s3"))
     }
 
     /// Makes one request, as AWS's own tools do; returns the answer with its head.
@@ -40,10 +22,10 @@ impl Store {
             "{method} {path} HTTP/1.1\r\nhost: {}\r\n{headers}authorization: AWS4-HMAC-SHA256 \
              Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n",
-            self.address,
+            self.0.address,
             body.len()
         );
-        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let mut stream = TcpStream::connect(&self.0.address).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body).unwrap();
         let mut answer = Vec::new();
@@ -54,7 +36,7 @@ impl Store {
     /// What tells a program of it.
     pub fn environment(&self) -> [(&'static str, String); 5] {
         [
-            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
+            ("AWS_ENDPOINT_URL", format!("http://{}", self.0.address)),
             ("AWS_ACCESS_KEY_ID", "test".into()),
             ("AWS_SECRET_ACCESS_KEY", "test".into()),
             ("AWS_REGION", "us-east-1".into()),

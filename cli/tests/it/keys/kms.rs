@@ -36,7 +36,7 @@ fn cluster(proxy: &FaultProxy, keys: &[&str]) -> Cluster {
 #[test]
 fn a_kms_that_is_down_busy_or_slow_delays_seals_and_nothing_is_lost_or_signed_twice() {
     let emulator = Emulator::start();
-    let proxy = FaultProxy::start(&emulator.address);
+    let proxy = FaultProxy::start(emulator.address());
     let mut cluster = cluster(&proxy, &[&emulator.key()]);
     let user = crate::harness::User { profile: cluster.user.profile.clone() };
     let user = &user;
@@ -111,7 +111,7 @@ fn the_key_fault_is_named(user: &crate::harness::User, fault: &str, words: &str)
 #[test]
 fn keys_of_a_kms_are_rotated_and_a_disabled_one_is_named() {
     let emulator = Emulator::start();
-    let proxy = FaultProxy::start(&emulator.address);
+    let proxy = FaultProxy::start(emulator.address());
     let (first, second) = (emulator.key(), emulator.key());
     let cluster = cluster(&proxy, &[&first, &second]);
     let user = &cluster.user;
