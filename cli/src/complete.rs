@@ -11,7 +11,7 @@ use proto::v1::{
     ArtifactsQuery, JobsQuery, NodesQuery, QueuesQuery, ReservationsQuery, query_request::What,
 };
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// The variable under which a shell asks.
 pub const VARIABLE: &str = "ASSAY_COMPLETE";
@@ -61,6 +61,16 @@ pub fn priorities() -> ArgValueCandidates {
         let all: Option<QueuesView> = ask(What::Queues(QueuesQuery::default()));
         let classes = all.map(|all| all.priority_classes).unwrap_or_default();
         classes.descending().map(class).collect()
+    })
+}
+
+/// The classes of hardware that there are.
+#[must_use]
+pub fn classes() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let all = all::<NodeView>(What::Nodes(NodesQuery::default())).into_iter();
+        let classes: BTreeSet<String> = all.map(|node| node.hardware_class).collect();
+        classes.into_iter().map(CompletionCandidate::new).collect()
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::{id::JobId, job::EndCause, limit, unit::Millis};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How another job must have ended.
 #[derive(
@@ -104,6 +105,31 @@ pub enum RetryOn {
 }
 
 impl RetryOn {
+    /// Each with its word.
+    pub const WORDS: [(&str, Self); 7] = [
+        ("exit_code", Self::ExitCode),
+        ("signal", Self::Signal),
+        ("output", Self::Output),
+        ("time_limit", Self::TimeLimit),
+        ("prepare", Self::Prepare),
+        ("seal", Self::Seal),
+        ("limit", Self::Limit),
+    ];
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ExitCode => "exit_code",
+            Self::Signal => "signal",
+            Self::Output => "output",
+            Self::TimeLimit => "time_limit",
+            Self::Prepare => "prepare",
+            Self::Seal => "seal",
+            Self::Limit => "limit",
+        }
+    }
+
     /// The kind of a cause, if that is the job's own.
     #[must_use]
     pub fn of(cause: &EndCause) -> Option<Self> {
@@ -135,6 +161,76 @@ impl RetryOn {
     }
 }
 
+/// How many failures of each kind one element may have and still be tried again. What is not named
+/// has no bound of its own.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+pub struct RetryMax {
+    /// Failures of its own, each of which counts against the job's `retries` as well.
+    #[serde(flatten)]
+    pub own: BTreeMap<RetryOn, u32>,
+    /// Faults of nodes: lost, out of contact, with a full disk or a sick GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u32>,
+}
+
+impl RetryMax {
+    /// The word for faults of nodes.
+    pub const NODE: &str = "node";
+
+    /// The words of all that may be bounded.
+    pub const WORDS: [&str; 8] = [
+        RetryOn::WORDS[0].0,
+        RetryOn::WORDS[1].0,
+        RetryOn::WORDS[2].0,
+        RetryOn::WORDS[3].0,
+        RetryOn::WORDS[4].0,
+        RetryOn::WORDS[5].0,
+        RetryOn::WORDS[6].0,
+        Self::NODE,
+    ];
+
+    /// How often the job is tried again in all, where nobody says so: as often as its own kinds
+    /// allow together.
+    #[must_use]
+    pub fn retries(&self) -> u32 {
+        self.own.values().fold(0, |sum: u32, most| sum.saturating_add(*most))
+    }
+
+    /// This over another: what this one says holds, the other fills the rest.
+    #[must_use]
+    pub fn over(mut self, base: Self) -> Self {
+        for (kind, most) in base.own {
+            self.own.entry(kind).or_insert(most);
+        }
+        Self { node: self.node.or(base.node), ..self }
+    }
+
+    /// Whether it bounds nothing.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.own.is_empty() && self.node.is_none()
+    }
+
+    /// Each bound with its word.
+    pub fn words(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+        let own = self.own.iter().map(|(kind, most)| (kind.word(), *most));
+        own.chain(self.node.map(|most| (Self::NODE, most)))
+    }
+
+    /// Sets a bound by its word; false where there is no such word.
+    #[must_use]
+    pub fn set(&mut self, word: &str, most: u32) -> bool {
+        if word == Self::NODE {
+            self.node = Some(most);
+            return true;
+        }
+        let kind = RetryOn::WORDS.iter().find(|(known, _)| *known == word);
+        kind.map(|(_, kind)| self.own.insert(*kind, most)).is_some()
+    }
+}
+
 /// When a job is tried again after a failure of its own, beside how often.
 #[derive(
     Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
@@ -144,6 +240,10 @@ pub struct RetryRule {
     pub backoff: Option<Millis>,
     /// After which failures; empty means after any.
     pub on: Vec<RetryOn>,
+    /// How often after each. Stored beside the specification ([`crate::job::Further`]).
+    #[borsh(skip)]
+    #[serde(default, skip_serializing_if = "RetryMax::is_default")]
+    pub max: RetryMax,
 }
 
 impl RetryRule {
@@ -168,7 +268,11 @@ mod tests {
 
     #[test]
     fn a_pause_doubles_with_each_failure_up_to_the_longest() {
-        let rule = RetryRule { backoff: Some(Millis(30_000)), on: vec![RetryOn::Signal] };
+        let rule = RetryRule {
+            backoff: Some(Millis(30_000)),
+            on: vec![RetryOn::Signal],
+            ..RetryRule::default()
+        };
         assert_eq!([1, 2, 3].map(|faults| rule.pause(faults).0), [30_000, 60_000, 120_000]);
         assert_eq!([40, 65, 1_000].map(|faults| rule.pause(faults)), [limit::BACKOFF_MAX; 3]);
         assert_eq!(RetryRule::default().pause(9), Millis(0));

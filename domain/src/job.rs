@@ -3,10 +3,13 @@
 mod cause;
 mod choice;
 mod element;
+mod further;
 
+pub use crate::after::RetryMax;
 pub use cause::EndCause;
 pub use choice::{OnDisconnect, Outputs, Restart};
 pub use element::ElementState;
+pub use further::Further;
 
 use crate::{
     after::{After, RetryRule},
@@ -132,6 +135,11 @@ pub struct JobSpec {
     /// told, and no part of the recipe, which has the digest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub registered: BTreeMap<String, DatasetRef>,
+    /// The class of hardware that it runs on, none meaning any. Stored beside the specification
+    /// ([`Further`]).
+    #[borsh(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware_class: Option<String>,
 }
 
 /// A specification that no cluster could run.
@@ -200,6 +208,7 @@ impl JobSpec {
         }
         self.check_names(&mut fault);
         self.checkpoint.check(&mut fault);
+        self.check_further(&mut fault);
         self.topology.check(&self.resources, &mut fault);
         isolation::check(self, gpus, &mut fault);
         let captured = self.code.iter().map(|code| ("code", code));

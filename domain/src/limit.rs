@@ -79,6 +79,12 @@ pub const HALF_LIFE_MAX: Millis = Millis(3_650 * 24 * 3_600_000);
 pub const NODES_MAX: usize = 20_000;
 /// Bytes of the name of a rack or a block.
 pub const ZONE_NAME_MAX: usize = 64;
+/// Attempts that may end by nodes' faults before an element is given up.
+pub const NODE_FAULTS_MAX: u32 = 100;
+/// Bytes of the name of a class of hardware that a job asks for.
+pub const CLASS_NAME_MAX: usize = 300;
+/// Encoded bytes of what the jobs of one request say beside the first form of a specification.
+pub const FURTHER_MAX: Bytes = Bytes(64 << 10);
 /// GPUs of one node.
 pub const NODE_GPUS_MAX: usize = 64;
 /// Bytes of what a node tells of its disks, its network and its GPUs.

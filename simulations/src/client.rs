@@ -3,13 +3,14 @@
 use crate::{bits::Bits, chance::Chance, near, queues, read::ReadOf, runtime::Work};
 use domain::{
     Bytes, CpuMillis, Digest, ElementId, JobId, Millis, RequestKey,
-    after::{After, RetryRule, When},
+    after::{After, RetryOn, RetryRule, When},
     interrupt::{Interrupt, Preemptible},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     queue::ConfigError,
     resource::TaskResources,
     retain::Retain,
     topology::Topology,
+    version::ClusterVersion,
 };
 use registry::seal::recipe;
 use scheduler::state::command::{ClassesChange, Command, NewJob, Refusal, Reply, Request};
@@ -163,7 +164,7 @@ impl Client {
             let jobs: Vec<NewJob> = (0..count).map(|_| self.job()).collect();
             let names = jobs.iter().map(|job| job.spec.name.clone()).collect();
             self.submitted.insert(key, names);
-            Command::Submit { jobs }
+            Command::submit(jobs)
         };
         Request { key: Some(key), actor: format!("user:c{}", self.at), command }
     }
@@ -189,12 +190,7 @@ impl Client {
             priority: chance.below(3) as i32,
             // The nodes have 2, 3 and 4 GPUs: four tasks of two GPUs are the most that fit.
             tasks: if chance.one_in(4) { 2 + chance.below(3) as u32 } else { 1 },
-            resources: TaskResources {
-                gpus: chance.below(3) as u32,
-                gpu_model: None,
-                cpu: CpuMillis(1_000),
-                memory: Bytes(1 << 30),
-            },
+            resources: resources(chance.below(3) as u32),
             command: work.command(),
             env: BTreeMap::new(),
             code: None,
@@ -210,7 +206,7 @@ impl Client {
             array,
             reproduces: None,
             after,
-            retry: RetryRule { backoff, on: Vec::new() },
+            retry: RetryRule { backoff, ..RetryRule::default() },
             confinement: domain::isolation::Confinement::default(),
             checkpoint: domain::checkpoint::CheckpointRule::default(),
             framework: None,
@@ -222,9 +218,11 @@ impl Client {
             retain: draw_retain(&mut self.keeping),
             topology: Topology::default(),
             registered: Default::default(),
+            hardware_class: None,
         };
         let mut spec = self.bits.shape(spec, &mut self.checks);
         spec.topology = near::draw(&mut self.near, &spec);
+        draw_further(&mut self.keeping, &mut spec);
         let recipe = recipe::recipe(&spec);
         NewJob { spec, recipe }
     }
@@ -234,11 +232,13 @@ impl Client {
     /// # Errors
     /// When one key has got two different answers.
     pub fn hear(&mut self, call: u64, reply: Option<Reply>) -> Result<(), String> {
+        let tires = reply.is_none() && self.keeping.one_in(3);
         let Some((newest, request)) = &self.asked else { return Ok(()) };
-        // A leader whose cluster knows of no classes yet gives no answer: nobody waits until it
-        // does. Whether another took them in is told by the version with the next change.
-        let classes = matches!(request.command, Command::ApplyClasses(_));
-        if reply.is_none() && classes && (self.first_call..=*newest).contains(&call) {
+        // A leader whose cluster is at the version before gives no answer: nobody waits until it
+        // does. Whether another took the classes in is told by the version with the next change.
+        let newer = request.command.since() > ClusterVersion::FIRST;
+        let tires = tires || matches!(request.command, Command::ApplyClasses(_));
+        if reply.is_none() && newer && tires && (self.first_call..=*newest).contains(&call) {
             self.asked = None;
             return Ok(());
         }
@@ -257,7 +257,7 @@ impl Client {
         }
         self.replies.insert(key, reply.clone());
         match (&request.command, reply) {
-            (Command::Submit { .. }, Reply::Submitted { jobs, .. }) => {
+            (Command::Submit { .. } | Command::SubmitFurther(_), Reply::Submitted { jobs, .. }) => {
                 let names = self.submitted.get(&key).cloned().unwrap_or_default();
                 self.acked.extend(names.into_iter().zip(jobs));
             }
@@ -280,6 +280,17 @@ impl Client {
     }
 }
 
+/// What each task needs.
+fn resources(gpus: u32) -> TaskResources {
+    TaskResources {
+        gpus,
+        gpu_model: None,
+        cpu: CpuMillis(1_000),
+        memory: Bytes(1 << 30),
+        gpu_memory: None,
+    }
+}
+
 /// A tree as a job's data.
 fn data(tree: Digest) -> (String, Captured) {
     ("corpus".into(), Captured { tree, files: 1, size: Bytes(1 << 20), origin: "result".into() })
@@ -291,6 +302,20 @@ fn draw_retain(chance: &mut Chance) -> Option<Retain> {
         0 => Some(Retain::Forever),
         1..=3 => Some(Retain::For(Millis(chance.below(30_000)))),
         _ => None,
+    }
+}
+
+/// Now and then what the first form of a specification has no place for. Every GPU has what is asked
+/// for, so that every job can run.
+fn draw_further(chance: &mut Chance, spec: &mut JobSpec) {
+    if chance.one_in(8) {
+        spec.resources.gpu_memory = Some(Bytes(chance.between(1, 80) << 30));
+    }
+    if chance.one_in(16) {
+        spec.hardware_class = Some("NVIDIA H100/driver-550/x86-64-v3".into());
+    }
+    if chance.one_in(8) {
+        spec.retry.max.own.insert(RetryOn::ExitCode, chance.below(3) as u32);
     }
 }
 

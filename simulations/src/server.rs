@@ -349,7 +349,7 @@ impl Server {
 
     /// Proposes on behalf of a caller.
     pub fn propose(&mut self, caller: Caller, request: Request, now: u64, asks: &mut Vec<Ask>) {
-        if self.low_space && matches!(request.command, Command::Submit { .. }) {
+        if self.low_space && request.command.submits() {
             return self.answer(caller, None, now, asks);
         }
         self.next_token += 1;

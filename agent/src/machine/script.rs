@@ -68,6 +68,7 @@ pub(super) fn spec() -> JobSpec {
         retain: None,
         topology: Default::default(),
         registered: Default::default(),
+        hardware_class: None,
     }
 }
 

@@ -53,6 +53,7 @@ pub fn job(number: usize, asks: Asks) -> JobSpec {
         gpu_model: None,
         cpu: CpuMillis(asks.cores * 1_000),
         memory: Bytes(asks.cores << 30),
+        gpu_memory: None,
     };
     JobSpec {
         name: format!("job-{number}"),
@@ -87,6 +88,7 @@ pub fn job(number: usize, asks: Asks) -> JobSpec {
         retain: None,
         topology: Default::default(),
         registered: Default::default(),
+        hardware_class: None,
     }
 }
 

@@ -7,14 +7,13 @@ use crate::{
         form::{ISOLATION, NETWORK, ON_DISCONNECT, OUTPUTS, RESTART},
         interrupt::PREEMPTIBLE,
         retain,
-        waits::RETRY_ON,
     },
     quantity,
 };
 use clap::Args;
 use domain::{
     Bytes, CpuMillis, JobId, Millis,
-    after::{After, RetryOn, RetryRule, When},
+    after::{After, RetryMax, RetryOn, RetryRule, When},
     check::Verify,
     checkpoint::CheckpointRule,
     framework::Framework,
@@ -50,6 +49,12 @@ pub struct SpecFlags {
     /// A word that the GPU's model must contain
     #[arg(long, value_name = "WORD")]
     pub gpu_model: Option<String>,
+    /// The least memory of each GPU as its driver reports it, such as 70GiB
+    #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
+    pub gpu_memory: Option<Bytes>,
+    /// The class of hardware that it runs on, as `assay node show` has it
+    #[arg(long, value_name = "CLASS", add = complete::classes())]
+    pub hardware_class: Option<String>,
     /// Cores of each task, such as 1.5
     #[arg(long, value_name = "CORES", value_parser = quantity::cpus)]
     pub cpus: Option<CpuMillis>,
@@ -88,8 +93,12 @@ pub struct SpecFlags {
     #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
     pub retry_backoff: Option<Millis>,
     /// Only after: exit_code, signal, output, time_limit, prepare, seal, limit; may be repeated
-    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &RETRY_ON))]
+    #[arg(long, value_name = "WORD", value_parser = |t: &str| word(t, &RetryOn::WORDS))]
     pub retry_on: Vec<RetryOn>,
+    /// At most so many times after failures of one kind, such as signal=3, or node=0 for those of
+    /// nodes; may be repeated
+    #[arg(long, value_name = "WORD=N", value_parser = bound)]
+    pub retry_max: Vec<RetryMax>,
     /// Start once this job has completed; may be repeated
     #[arg(long, value_name = "JOB", add = complete::jobs())]
     pub after: Vec<JobId>,
@@ -165,6 +174,8 @@ impl SpecFlags {
             tasks: self.tasks,
             gpus: self.gpus,
             gpu_model: self.gpu_model.clone(),
+            gpu_memory: self.gpu_memory,
+            hardware_class: self.hardware_class.clone(),
             cpu: self.cpus,
             memory: self.memory,
             datasets: self.dataset.iter().map(source).collect(),
@@ -179,7 +190,7 @@ impl SpecFlags {
             array: self.array,
             after: self.after(),
             named: Vec::new(),
-            retry: RetryRule { backoff: self.retry_backoff, on: self.retry_on.clone() },
+            retry: self.retry(),
             isolation: self.isolation,
             network: self.network,
             disk: self.disk,
@@ -201,6 +212,12 @@ impl SpecFlags {
 }
 
 impl SpecFlags {
+    fn retry(&self) -> RetryRule {
+        let none = RetryMax::default();
+        let max = self.retry_max.iter().fold(none, |sum, one| one.clone().over(sum));
+        RetryRule { backoff: self.retry_backoff, on: self.retry_on.clone(), max }
+    }
+
     fn after(&self) -> Vec<After> {
         let all = [
             (&self.after, When::Completed),
@@ -218,6 +235,20 @@ fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
         _ => Err(format!("`{text}` is not NAME=VALUE")),
+    }
+}
+
+/// How often after failures of one kind: `signal=3`.
+fn bound(text: &str) -> Result<RetryMax, String> {
+    let (word, most) = pair(text)?;
+    let most = most.parse().map_err(|_| format!("`{most}` is no whole number from 0"))?;
+    let mut max = RetryMax::default();
+    match max.set(&word, most) {
+        true => Ok(max),
+        false => {
+            let all = RetryMax::WORDS.map(|word| format!("`{word}`")).join(", ");
+            Err(format!("`{word}` is no kind of failure; use one of {all}"))
+        }
     }
 }
 

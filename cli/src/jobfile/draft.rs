@@ -76,6 +76,10 @@ pub struct Draft {
     pub gpus: Option<u32>,
     /// A word of the GPU's model.
     pub gpu_model: Option<String>,
+    /// The least memory of each GPU.
+    pub gpu_memory: Option<Bytes>,
+    /// The class of hardware that it runs on.
+    pub hardware_class: Option<String>,
     /// Processor time of a task.
     pub cpu: Option<CpuMillis>,
     /// Memory of a task.
@@ -155,6 +159,8 @@ impl Draft {
             tasks: self.tasks.or(base.tasks),
             gpus: self.gpus.or(base.gpus),
             gpu_model: self.gpu_model.or(base.gpu_model),
+            gpu_memory: self.gpu_memory.or(base.gpu_memory),
+            hardware_class: self.hardware_class.or(base.hardware_class),
             cpu: self.cpu.or(base.cpu),
             memory: self.memory.or(base.memory),
             datasets: merged(base.datasets, self.datasets),
@@ -172,6 +178,7 @@ impl Draft {
             retry: RetryRule {
                 backoff: self.retry.backoff.or(base.retry.backoff),
                 on: if self.retry.on.is_empty() { base.retry.on } else { self.retry.on },
+                max: self.retry.max.over(base.retry.max),
             },
             isolation: self.isolation.or(base.isolation),
             network: self.network.or(base.network),
@@ -225,6 +232,7 @@ impl Draft {
                 gpu_model: self.gpu_model.clone(),
                 cpu: self.cpu.unwrap_or(DEFAULT_CPU),
                 memory: self.memory.unwrap_or(DEFAULT_MEMORY),
+                gpu_memory: self.gpu_memory,
             },
             command: self.command.clone().unwrap_or_default(),
             env: self.env.clone(),
@@ -234,7 +242,7 @@ impl Draft {
             seed: self.seed.unwrap_or_default(),
             outputs: self.outputs.unwrap_or_default(),
             time_limit: self.time_limit,
-            retries: self.retries.unwrap_or_default(),
+            retries: self.retries.unwrap_or_else(|| self.retry.max.retries()),
             on_disconnect: self.on_disconnect.unwrap_or_default(),
             restart: self.restart.unwrap_or_default(),
             array: self.array,
@@ -263,6 +271,7 @@ impl Draft {
             reservation: self.reservation.clone(),
             topology: self.topology.unwrap_or_default(),
             registered: BTreeMap::new(),
+            hardware_class: self.hardware_class.clone(),
         }
     }
 
@@ -296,6 +305,7 @@ pub fn array(text: &str) -> Result<Array, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::after::RetryMax;
 
     #[test]
     fn arrays_are_read_as_written() {
@@ -314,5 +324,21 @@ mod tests {
         let flags = Draft { gpus: Some(4), ..Draft::default() };
         let both = flags.over(file);
         assert_eq!((both.gpus, both.seed), (Some(4), Some(7)));
+    }
+
+    #[test]
+    fn bounds_of_each_kind_of_failure_are_laid_over_each_other_and_make_the_retries() {
+        let of = |words: &[(&str, u32)]| {
+            let mut max = RetryMax::default();
+            assert!(words.iter().all(|(word, most)| max.set(word, *most)));
+            Draft { retry: RetryRule { max, ..RetryRule::default() }, ..Draft::default() }
+        };
+        let both = of(&[("signal", 4), ("node", 1)]).over(of(&[("signal", 1), ("limit", 2)]));
+        let spec = both.spec(0, None, BTreeMap::new(), None);
+        let words: Vec<_> = spec.retry.max.words().collect();
+        assert_eq!(words, [("signal", 4), ("limit", 2), ("node", 1)]);
+        assert_eq!(spec.retries, 6, "faults of nodes are not among them");
+        let said = Draft { retries: Some(1), ..both };
+        assert_eq!(said.spec(0, None, BTreeMap::new(), None).retries, 1);
     }
 }

@@ -24,7 +24,7 @@ use domain::{
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 33] = [
+pub const KEYS: [&str; 34] = [
     "after",
     "after_any",
     "after_failed",
@@ -35,6 +35,7 @@ pub const KEYS: [&str; 33] = [
     "datasets",
     "env",
     "framework",
+    "hardware_class",
     "hyperparameters",
     "image",
     "isolation",
@@ -59,7 +60,8 @@ pub const KEYS: [&str; 33] = [
     "verify",
     "warn_before",
 ];
-pub(super) const RESOURCES: [&str; 5] = ["cpus", "disk", "gpu_model", "gpus", "memory"];
+pub(super) const RESOURCES: [&str; 6] =
+    ["cpus", "disk", "gpu_memory", "gpu_model", "gpus", "memory"];
 pub(super) const ARRAY: [&str; 2] = ["at_once_max", "count"];
 pub(super) const DATASET: [&str; 3] = ["path", "sha256", "dataset"];
 
@@ -94,6 +96,7 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "datasets" => draft.datasets = read_datasets(reader, field, base),
             "env" => draft.env = read_map(reader, field),
             "framework" => draft.framework = reader.word(field, &Framework::WORDS),
+            "hardware_class" => draft.hardware_class = reader.text(field),
             "hyperparameters" => draft.hyperparameters = read_map(reader, field),
             "image" => draft.image = read_image(reader, field),
             "isolation" => draft.isolation = reader.word(field, &ISOLATION),
@@ -161,6 +164,10 @@ fn read_resources(reader: &mut Reader, field: Field<'_>, draft: &mut Draft) {
         match entry.key.as_str() {
             "gpus" => draft.gpus = reader.whole(field, "give a whole number from 0"),
             "gpu_model" => draft.gpu_model = reader.text(field),
+            "gpu_memory" => {
+                let remedy = "give a size such as \"40GiB\"";
+                draft.gpu_memory = reader.quantity(field, quantity::size, remedy);
+            }
             "cpus" => {
                 let remedy = "give a number of cores such as 1.5";
                 draft.cpu = reader.quantity(field, quantity::cpus, remedy);

@@ -10,21 +10,10 @@ use crate::{
 };
 use domain::{
     JobId,
-    after::{After, RetryOn, RetryRule, When},
+    after::{After, RetryMax, RetryOn, RetryRule, When},
 };
 
-/// The words of `retry.on`.
-pub const RETRY_ON: [(&str, RetryOn); 7] = [
-    ("exit_code", RetryOn::ExitCode),
-    ("signal", RetryOn::Signal),
-    ("output", RetryOn::Output),
-    ("time_limit", RetryOn::TimeLimit),
-    ("prepare", RetryOn::Prepare),
-    ("seal", RetryOn::Seal),
-    ("limit", RetryOn::Limit),
-];
-pub(super) const RETRY: [&str; 2] = ["backoff", "on"];
-
+pub(super) const RETRY: [&str; 3] = ["backoff", "max", "on"];
 const AFTER: [(&str, When); 3] =
     [("ok", When::Completed), ("any", When::Ended), ("failed", When::Failed)];
 
@@ -102,7 +91,7 @@ pub fn refuse_names(reader: &mut Reader, draft: &mut Draft) {
     }
 }
 
-/// Reads `retry = { backoff = "30s", on = ["signal"] }`.
+/// Reads `retry = { backoff = "30s", on = ["signal"], max = { signal = 3 } }`.
 pub fn read_retry(reader: &mut Reader, field: Field<'_>) -> RetryRule {
     let mut rule = RetryRule::default();
     for entry in reader.table(field) {
@@ -113,19 +102,36 @@ pub fn read_retry(reader: &mut Reader, field: Field<'_>) -> RetryRule {
                 let remedy = "give a duration such as \"30s\"";
                 rule.backoff = reader.quantity(field, quantity::duration, remedy);
             }
+            "max" => rule.max = read_retry_max(reader, field),
             "on" => {
                 let items = match &entry.node.value {
                     Value::List(items) => items.iter().collect(),
                     _ => vec![&entry.node],
                 };
                 for node in items {
-                    rule.on.extend(reader.word(Field { name: &name, node }, &RETRY_ON));
+                    rule.on.extend(reader.word(Field { name: &name, node }, &RetryOn::WORDS));
                 }
             }
             _ => place::unknown(reader, entry, "retry", &RETRY),
         }
     }
     rule
+}
+
+fn read_retry_max(reader: &mut Reader, field: Field<'_>) -> RetryMax {
+    let mut max = RetryMax::default();
+    for entry in reader.table(field) {
+        let name = format!("{}.{}", field.name, entry.key);
+        let field = Field { name: &name, node: &entry.node };
+        if !RetryMax::WORDS.contains(&entry.key.as_str()) {
+            place::unknown(reader, entry, "retry.max", &RetryMax::WORDS);
+        } else if let Some(most) = reader.whole(field, "give a whole number from 0")
+            && !max.set(&entry.key, most)
+        {
+            unreachable!("each of these words is one of a bound");
+        }
+    }
+    max
 }
 
 #[cfg(test)]
@@ -138,19 +144,25 @@ mod tests {
     #[test]
     fn jobs_to_wait_for_and_retries_are_read_and_wrong_ones_are_named() {
         let text = "command = [\"x\"]\nafter = [\"j3\"]\nafter_any = \"j4\"\n\
-                    retry = { backoff = \"30s\", on = [\"signal\"] }\n";
+                    retry = { backoff = \"30s\", on = [\"signal\"], max = { signal = 3, node = 0 } }\n";
         let read = jobfile::read(Path::new("a.toml"), text);
         let of = |job, when| After { job: JobId(job), when };
         assert_eq!(read.faults, []);
         assert_eq!(read.draft.after, [of(3, When::Completed), of(4, When::Ended)]);
-        let rule = RetryRule { backoff: Some(Millis(30_000)), on: vec![RetryOn::Signal] };
+        let max = RetryMax { own: [(RetryOn::Signal, 3)].into(), node: Some(0) };
+        let rule = RetryRule { backoff: Some(Millis(30_000)), on: vec![RetryOn::Signal], max };
         assert_eq!(read.draft.retry, rule);
 
-        let text = "after = [\"x3\"]\nretry = { backof = \"30s\", on = \"never\" }\n";
+        let text =
+            "after = [\"x3\"]\nretry = { backof = \"30s\", on = \"never\", max = { signl = 1 } }\n";
         let read = jobfile::read(Path::new("a.toml"), text);
         let faults: Vec<_> = read.faults.iter().map(ToString::to_string).collect();
         assert!(faults[0].starts_with("line 1: after: "), "{faults:?}");
         assert!(faults.iter().any(|it| it.contains("did you mean `retry.backoff`?")), "{faults:?}");
         assert!(faults.iter().any(|it| it.contains("use \"exit_code\" or")), "{faults:?}");
+        assert!(
+            faults.iter().any(|it| it.contains("did you mean `retry.max.signal`?")),
+            "{faults:?}"
+        );
     }
 }

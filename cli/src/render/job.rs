@@ -56,14 +56,7 @@ pub fn text(style: Style, view: &JobView) -> String {
     if let Some(policy) = &view.policy {
         field("policy", format!("{} by {}: {}", policy.decision, policy.engine, policy.rationale));
     }
-    let said = [
-        ("data", registered(&view.spec)),
-        ("verify", view.spec.verify.map(|it| it.to_string())),
-        ("retain", view.spec.retain.map(|it| it.to_string())),
-        ("check", view.spec.check.as_ref().map(|run| run.check.to_string())),
-        ("reproduces", view.spec.reproduces.map(|it| it.to_string())),
-    ];
-    for (name, value) in said.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+    for (name, value) in said(&view.spec) {
         field(name, value);
     }
     if view.spec.array.is_some() {
@@ -96,15 +89,46 @@ pub fn text(style: Style, view: &JobView) -> String {
     out
 }
 
+/// What few jobs say.
+fn said(spec: &JobSpec) -> impl Iterator<Item = (&'static str, String)> {
+    [
+        ("class", spec.hardware_class.clone()),
+        ("data", registered(spec)),
+        ("retry", retries(spec)),
+        ("verify", spec.verify.map(|it| it.to_string())),
+        ("retain", spec.retain.map(|it| it.to_string())),
+        ("check", spec.check.as_ref().map(|run| run.check.to_string())),
+        ("reproduces", spec.reproduces.map(|it| it.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value): (_, Option<String>)| Some((name, value?)))
+}
+
 /// Names of registered data that a job was given by name.
 fn registered(spec: &JobSpec) -> Option<String> {
     let all: Vec<_> = spec.registered.iter().map(|(name, it)| format!("{name} is {it}")).collect();
     (!all.is_empty()).then(|| all.join(", "))
 }
 
+/// How often it is tried again; nothing for a job that leaves it at once.
+fn retries(spec: &JobSpec) -> Option<String> {
+    let max = &spec.retry.max;
+    let own = max.own.iter().map(|(kind, most)| format!("{} {most}", kind.word()));
+    let own: Vec<String> = own.collect();
+    let of = if own.is_empty() { String::new() } else { format!(" (at most {})", own.join(", ")) };
+    let own = (spec.retries > 0 || !of.is_empty())
+        .then(|| format!("{} after its own failures{of}", count(spec.retries.into(), "time")));
+    let node = max.node.map(|most| format!("{} after faults of nodes", count(most.into(), "time")));
+    let all: Vec<String> = own.into_iter().chain(node).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
 fn needs(spec: &JobSpec) -> String {
     let resources = &spec.resources;
-    let model = resources.gpu_model.as_ref().map(|word| format!(" ({word})")).unwrap_or_default();
+    let model = resources.gpu_model.clone();
+    let memory = resources.gpu_memory.map(|least| format!("{} or more", show_size(least)));
+    let like: Vec<String> = model.into_iter().chain(memory).collect();
+    let model = if like.is_empty() { String::new() } else { format!(" ({})", like.join(", ")) };
     let cores = match show_cpus(resources.cpu).as_str() {
         "1" => "1 core".to_owned(),
         cores => format!("{cores} cores"),

@@ -44,6 +44,7 @@ pub fn spec() -> JobSpec {
             gpu_model: Some("H100".into()),
             cpu: CpuMillis(1_500),
             memory: Bytes(512 << 20),
+            gpu_memory: None,
         },
         command: vec!["./assay-train".into(), "--epochs".into(), "3".into()],
         env: [("MODE".to_owned(), "full".to_owned())].into(),
@@ -71,6 +72,7 @@ pub fn spec() -> JobSpec {
         retain: None,
         topology: Default::default(),
         registered: Default::default(),
+        hardware_class: None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod again;
+mod asked;
 mod audit_proof;
 mod backup;
 mod backup_s3;

@@ -14,7 +14,8 @@ use crate::{
     job::JobSpec,
     lease::Member,
     resource::TaskResources,
-    unit::{LogIndex, Millis},
+    trailing,
+    unit::{Bytes, LogIndex, Millis},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -176,10 +177,11 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What a job asks for.
+    /// What a job asks for, other than the memory of its GPUs.
     #[must_use]
     pub fn of(spec: &JobSpec) -> Self {
-        Self { tasks: spec.tasks, resources: spec.resources.clone(), confinement: spec.confinement }
+        let resources = TaskResources { gpu_memory: None, ..spec.resources.clone() };
+        Self { tasks: spec.tasks, resources, confinement: spec.confinement }
     }
 }
 
@@ -210,9 +212,20 @@ pub struct Check {
     pub ballots: Vec<Ballot>,
     /// What came of it, and when.
     pub closed: Option<(Millis, Finding)>,
+    /// The least memory of each GPU that a run asks for, since cluster version 2: `needs` is stored
+    /// without.
+    #[borsh(serialize_with = "trailing::write", deserialize_with = "trailing::read")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_memory: Option<Bytes>,
 }
 
 impl Check {
+    /// What each task of a run needs.
+    #[must_use]
+    pub fn resources(&self) -> TaskResources {
+        TaskResources { gpu_memory: self.gpu_memory, ..self.needs.resources.clone() }
+    }
+
     /// Whether its runs make room for jobs: those of what is in quarantine take nothing that a job
     /// could have.
     #[must_use]

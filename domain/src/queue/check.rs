@@ -136,6 +136,10 @@ impl ClusterConfig {
             let why = format!("asks for {} tasks of {} GPUs", job.tasks, job.resources.gpus);
             return fault(why, "a burn-in is one task on one GPU, and no array");
         }
+        if !job.further().is_default() {
+            let why = "asks for `gpu_memory`, `hardware_class` or `retry.max`".to_owned();
+            return fault(why, "leave them out: each class of hardware is checked for itself");
+        }
         if job.time_limit.is_none() || job.outputs == Outputs::None {
             let why = "has no `time_limit`, or no output".to_owned();
             return fault(why, "set `time_limit`, and write what is compared to ASSAY_OUTPUT_DIR");

@@ -4,21 +4,12 @@ use super::WireError;
 use crate::v1;
 use domain::{
     JobId, Millis,
-    after::{After, RetryOn, RetryRule, When},
+    after::{After, RetryMax, RetryOn, RetryRule, When},
 };
+use std::collections::BTreeMap;
 
 const WHEN: [(&str, When); 3] =
     [("completed", When::Completed), ("ended", When::Ended), ("failed", When::Failed)];
-const RETRY_ON: [(&str, RetryOn); 7] = [
-    ("exit_code", RetryOn::ExitCode),
-    ("signal", RetryOn::Signal),
-    ("output", RetryOn::Output),
-    ("time_limit", RetryOn::TimeLimit),
-    ("prepare", RetryOn::Prepare),
-    ("seal", RetryOn::Seal),
-    ("limit", RetryOn::Limit),
-];
-
 /// The name of a value.
 fn name<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
     let found = words.iter().find(|(_, known)| known == value);
@@ -55,18 +46,36 @@ pub fn when_word(when: When) -> String {
 }
 
 pub(super) fn words(on: &[RetryOn]) -> Vec<String> {
-    on.iter().map(|kind| name(&RETRY_ON, kind)).collect()
+    on.iter().map(|kind| kind.word().to_owned()).collect()
 }
 
-pub(super) fn rule(backoff_ms: u64, on: &[String]) -> Result<RetryRule, WireError> {
+pub(super) fn bounds(max: &RetryMax) -> BTreeMap<String, u32> {
+    max.words().map(|(word, most)| (word.to_owned(), most)).collect()
+}
+
+pub(super) fn rule(
+    backoff_ms: u64,
+    on: &[String],
+    bounds: &BTreeMap<String, u32>,
+) -> Result<RetryRule, WireError> {
     let kind = |word: &String| {
-        let found = RETRY_ON.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind);
+        let found = RetryOn::WORDS.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind);
         found.ok_or_else(|| WireError {
             field: "retry_on",
             fault: format!("is `{word}`"),
-            remedy: "use exit_code, signal, output, time_limit, prepare or seal",
+            remedy: "use exit_code, signal, output, time_limit, prepare, seal or limit",
         })
     };
     let on = on.iter().map(kind).collect::<Result<_, _>>()?;
-    Ok(RetryRule { backoff: (backoff_ms > 0).then_some(Millis(backoff_ms)), on })
+    let mut max = RetryMax::default();
+    for (word, most) in bounds {
+        if !max.set(word, *most) {
+            return Err(WireError {
+                field: "retry_max",
+                fault: format!("bounds `{word}`"),
+                remedy: "use exit_code, signal, output, time_limit, prepare, seal, limit or node",
+            });
+        }
+    }
+    Ok(RetryRule { backoff: (backoff_ms > 0).then_some(Millis(backoff_ms)), on, max })
 }

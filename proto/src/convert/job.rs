@@ -72,14 +72,8 @@ impl From<&JobSpec> for v1::Job {
             outputs: outputs_word(spec.outputs).into(),
             time_limit_ms: spec.time_limit.map_or(0, |limit| limit.0),
             retries: spec.retries,
-            on_disconnect: match spec.on_disconnect {
-                OnDisconnect::Stop => "stop".into(),
-                OnDisconnect::Continue => "continue".into(),
-            },
-            restart: match spec.restart {
-                Restart::Lease => "lease".into(),
-                Restart::Confirmed => "confirmed".into(),
-            },
+            on_disconnect: on_disconnect_word(spec.on_disconnect).into(),
+            restart: restart_word(spec.restart).into(),
             array_count: spec.array.map_or(0, |array| array.count),
             array_at_once_max: spec.array.map_or(0, |array| array.at_once_max),
             reproduces: spec.reproduces.map_or(0, |job| job.0),
@@ -111,7 +105,24 @@ impl From<&JobSpec> for v1::Job {
             topology_layout: topology::layout_word(spec.topology.layout).into(),
             registered_datasets: registered::to_wire(&spec.registered),
             priority_class: String::new(),
+            gpu_memory_bytes: spec.resources.gpu_memory.map_or(0, |least| least.0),
+            hardware_class: spec.hardware_class.clone().unwrap_or_default(),
+            retry_max: after::bounds(&spec.retry.max),
         }
+    }
+}
+
+fn on_disconnect_word(on_disconnect: OnDisconnect) -> &'static str {
+    match on_disconnect {
+        OnDisconnect::Stop => "stop",
+        OnDisconnect::Continue => "continue",
+    }
+}
+
+fn restart_word(restart: Restart) -> &'static str {
+    match restart {
+        Restart::Lease => "lease",
+        Restart::Confirmed => "confirmed",
     }
 }
 
@@ -167,6 +178,17 @@ impl v1::Job {
         )?;
         let disk = (self.disk_bytes > 0).then_some(Bytes(self.disk_bytes));
         Ok(Confinement { isolation, network, disk })
+    }
+
+    fn resources(&self) -> TaskResources {
+        let (model, least) = (&self.gpu_model, self.gpu_memory_bytes);
+        TaskResources {
+            gpus: self.gpus,
+            gpu_model: (!model.is_empty()).then(|| model.clone()),
+            cpu: CpuMillis(self.cpu_millis),
+            memory: Bytes(self.memory_bytes),
+            gpu_memory: (least > 0).then_some(Bytes(least)),
+        }
     }
 
     fn checkpoint(&self) -> CheckpointRule {
@@ -240,7 +262,7 @@ impl v1::Job {
         self.has_no_class()?;
         let (on_disconnect, restart) = self.out_of_contact()?;
         let confinement = self.confinement()?;
-        let checkpoint = self.checkpoint();
+        let (resources, checkpoint) = (self.resources(), self.checkpoint());
         let framework = framework(&self.framework)?;
         let (image, interrupt, topology) = (self.image()?, self.interrupt()?, self.topology()?);
         let datasets = self
@@ -256,12 +278,7 @@ impl v1::Job {
             queue: if self.queue.is_empty() { "default".into() } else { self.queue },
             priority: self.priority,
             tasks: self.tasks.max(1),
-            resources: TaskResources {
-                gpus: self.gpus,
-                gpu_model: (!self.gpu_model.is_empty()).then_some(self.gpu_model),
-                cpu: CpuMillis(self.cpu_millis),
-                memory: Bytes(self.memory_bytes),
-            },
+            resources,
             command: self.command,
             env: self.env,
             code: self.code.map(TryInto::try_into).transpose()?,
@@ -276,7 +293,7 @@ impl v1::Job {
             array,
             reproduces: (self.reproduces > 0).then_some(JobId(self.reproduces)),
             after: after::from_wire(self.after)?,
-            retry: after::rule(self.retry_backoff_ms, &self.retry_on)?,
+            retry: after::rule(self.retry_backoff_ms, &self.retry_on, &self.retry_max)?,
             confinement,
             checkpoint,
             framework,
@@ -288,6 +305,7 @@ impl v1::Job {
             retain: self.retain_ms.map(Retain::from_wire),
             topology,
             registered: registered::from_wire(self.registered_datasets)?,
+            hardware_class: (!self.hardware_class.is_empty()).then_some(self.hardware_class),
         })
     }
 }
@@ -297,7 +315,7 @@ mod tests {
     use super::*;
     use domain::{
         Digest,
-        after::{After, RetryOn, RetryRule, When},
+        after::{After, RetryMax, RetryOn, RetryRule, When},
     };
 
     fn spec() -> JobSpec {
@@ -312,6 +330,7 @@ mod tests {
                 gpu_model: Some("H100".into()),
                 cpu: CpuMillis(1_500),
                 memory: Bytes(1 << 30),
+                gpu_memory: Some(Bytes(40 << 30)),
             },
             command: vec!["./train".into(), "--epochs".into(), "3".into()],
             env: [("A".to_owned(), "b".to_owned())].into(),
@@ -341,7 +360,11 @@ mod tests {
             array: Some(Array { count: 9, at_once_max: 3 }),
             reproduces: Some(JobId(4)),
             after: vec![After { job: JobId(3), when: When::Failed }],
-            retry: RetryRule { backoff: Some(Millis(5)), on: vec![RetryOn::Output] },
+            retry: RetryRule {
+                backoff: Some(Millis(5)),
+                on: vec![RetryOn::Output],
+                max: RetryMax { own: [(RetryOn::Output, 2)].into(), node: Some(0) },
+            },
             confinement: Confinement {
                 isolation: Isolation::Container,
                 network: Some(Network::Host),
@@ -361,6 +384,7 @@ mod tests {
             retain: Some(Retain::Forever),
             topology: "rack,prefer:node".parse().unwrap(),
             registered: [("digits".to_owned(), "digits@3".parse().unwrap())].into(),
+            hardware_class: Some("NVIDIA H100/driver-550/x86-64-v4".into()),
         }
     }
 

@@ -117,13 +117,24 @@ pub fn of_tree(rows: &impl RowRead, tree: Digest, limit: usize) -> Vec<ArtifactI
 }
 
 /// The newest artifact of a recipe that has its files and was not revoked, among the last page of
-/// them.
+/// them; of one build key alone, where that is given.
 #[must_use]
-pub fn of_recipe(rows: &impl RowRead, recipe: Digest) -> Option<ArtifactId> {
+pub fn of_recipe(
+    rows: &impl RowRead,
+    recipe: Digest,
+    build_key: Option<Digest>,
+) -> Option<ArtifactId> {
     let (from, to) = key::recipes(recipe);
     let page = rows.range(&from, &to, limit::PAGE_MAX);
     let usable = |id: &ArtifactId| {
         revocation(rows, *id).is_none() && super::retain::collected(rows, *id).is_none()
     };
-    page.iter().map(|(key, _)| id_in(key)).rfind(usable)
+    let built = |id: &ArtifactId| {
+        build_key.is_none_or(|wanted| {
+            let key = key::artifact(*id);
+            let row = rows.get(&key).map(|bytes| scratch::decode::<ArtifactRow>(&key, &bytes));
+            row.is_some_and(|row| row.artifact.ticket.build_key == wanted)
+        })
+    };
+    page.iter().map(|(key, _)| id_in(key)).rfind(|id| usable(id) && built(id))
 }

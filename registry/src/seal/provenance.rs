@@ -330,6 +330,7 @@ mod tests {
             retain: None,
             topology: Default::default(),
             registered: Default::default(),
+            hardware_class: None,
         }
     }
 

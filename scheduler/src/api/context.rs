@@ -119,10 +119,27 @@ impl Context {
         }
     }
 
+    /// Refuses a command that the cluster is too old for, before what leads up to it is proposed.
+    ///
+    /// # Errors
+    /// Why it is, with the members that are behind.
+    pub async fn check_age(&self, command: &Command) -> Result<(), Status> {
+        let newer = self.too_new(command).await;
+        newer.map_or(Ok(()), |fault| Err(status_of(&fault.into())))
+    }
+
+    /// Why the cluster is too old for a command, if it is. What this server knows of a version that
+    /// was raised just now may be old by a moment: then what a quorum knows counts.
+    async fn too_new(&self, command: &Command) -> Option<ProposeError> {
+        let fault = self.node.status().too_new(command)?;
+        let runs = self.node.read(|cluster, _| cluster.version()).await.ok();
+        runs.is_none_or(|runs| command.since() > runs).then_some(fault)
+    }
+
     async fn propose_once(&self, request: &Request) -> Forwarded {
         if !self.node.leads() {
             if request.command.since() > ClusterVersion::FIRST
-                && let Some(fault) = self.node.status().too_new(&request.command)
+                && let Some(fault) = self.too_new(&request.command).await
             {
                 return Err(fault.into());
             }

@@ -10,11 +10,14 @@ use crate::{
     consensus::shell::Rows,
     state::{
         Cluster,
-        command::{CheckCommand, Command, DrainNodes, NewJob, Reply, Tie},
+        command::{CheckCommand, Command, DrainNodes, NewJob, Reply, Submission, Tie, gather},
     },
 };
 use domain::{
-    Digest, LogIndex, Millis, RequestKey, job::Outputs, limit, node::DrainTerms,
+    Digest, LogIndex, Millis, RequestKey, contract,
+    job::Outputs,
+    limit,
+    node::{DrainTerms, build_key},
     version::ClusterVersion,
 };
 use proto::{
@@ -31,7 +34,7 @@ const TIES_MAX: usize = 10_000;
 /// Encoded bytes of a [`Tie`].
 const TIE_BYTES: usize = 9;
 
-const _: () = assert!(limit::SPEC_MAX.0 < PART_BYTES as u64);
+const _: () = assert!(limit::SPEC_MAX.0 + limit::FURTHER_MAX.0 < PART_BYTES as u64);
 
 fn tie(wire: v1::Tie) -> Result<Tie, WireError> {
     Ok(Tie { job: wire.job, on: wire.on, when: convert::when(&wire.when)? })
@@ -105,12 +108,14 @@ async fn found(context: &Context, key: RequestKey, job: &NewJob) -> Option<v1::S
         return None;
     }
     let recipe = *recipe;
+    let class = spec.hardware_class.as_deref();
+    let build = class.map(|class| build_key(recipe, contract::digest(spec.framework), class));
     let data = spec.datasets.values().chain(&spec.code);
     let data: Vec<_> = data.map(|captured| captured.tree).collect();
     let look = move |cluster: &Cluster, rows: &Rows| {
         let blocked = data.iter().any(|tree| dataset::blocked(rows, *tree).is_some());
         let known = Cluster::has_answered(rows, key);
-        let artifact = ledger::of_recipe(rows, recipe).filter(|_| !blocked && !known)?;
+        let artifact = ledger::of_recipe(rows, recipe, build).filter(|_| !blocked && !known)?;
         Some((artifact, cluster.view().applied()))
     };
     // Most jobs have no result yet, which costs no round to the others. Where one seems to have,
@@ -125,10 +130,24 @@ async fn propose(
     context: &Context,
     key: RequestKey,
     actor: &str,
-    jobs: Vec<NewJob>,
+    mut jobs: Vec<NewJob>,
     ties: Vec<Tie>,
 ) -> Result<Reply, Status> {
-    let mut earlier = cut(jobs);
+    let further = gather(&mut jobs);
+    let size = borsh::object_length(&further).unwrap_or(usize::MAX) as u64;
+    if size > limit::FURTHER_MAX.0 {
+        let why = format!(
+            "what the jobs say of gpu_memory, hardware_class and retry_max takes {size} of {} bytes",
+            limit::FURTHER_MAX.0
+        );
+        return Err(error::status("invalid", why, "send several requests", false));
+    }
+    if !further.is_empty() {
+        let (parts, jobs, ties) = (Vec::new(), Vec::new(), Vec::new());
+        let whole = Submission { parts, jobs, ties, further: further.clone() };
+        context.check_age(&Command::SubmitFurther(whole)).await?;
+    }
+    let mut earlier = cut(jobs, PART_BYTES - size as usize);
     let last = earlier.pop().unwrap_or_default();
     let mut parts = Vec::with_capacity(earlier.len());
     for (number, jobs) in earlier.into_iter().enumerate() {
@@ -138,21 +157,18 @@ async fn propose(
             other => return Ok(other),
         }
     }
-    let command = match (parts.is_empty(), ties.is_empty()) {
-        (true, true) => Command::Submit { jobs: last },
-        (false, true) => Command::SubmitLast { parts, jobs: last },
-        (_, false) => Command::SubmitTied { parts, jobs: last, ties },
-    };
+    let command = Command::take_in(Submission { parts, jobs: last, ties, further });
     context.propose(keyed(key, actor.to_owned(), command)).await
 }
 
-/// Cuts a batch at whole jobs; the same batch is always cut alike, so that it may be repeated.
-fn cut(jobs: Vec<NewJob>) -> Vec<Vec<NewJob>> {
+/// Cuts a batch at whole jobs, for entries with so much room; the same batch is always cut alike, so
+/// that it may be repeated.
+fn cut(jobs: Vec<NewJob>, room: usize) -> Vec<Vec<NewJob>> {
     let mut parts = vec![Vec::new()];
     let mut size = 0;
     for job in jobs {
-        let more = borsh::object_length(&job).unwrap_or(PART_BYTES);
-        if size + more > PART_BYTES && size > 0 {
+        let more = borsh::object_length(&job).unwrap_or(room);
+        if size + more > room && size > 0 {
             parts.push(Vec::new());
             size = 0;
         }
@@ -297,7 +313,7 @@ mod tests {
     fn a_batch_is_cut_at_whole_jobs_and_each_part_fits_an_entry() {
         let sizes = [10, 200_000, 200_000, 200_000, 10];
         let jobs: Vec<_> = sizes.iter().map(|size| job("x".repeat(*size))).collect();
-        let parts = cut(jobs.clone());
+        let parts = cut(jobs.clone(), PART_BYTES);
         assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [3, 2]);
         assert!(parts.iter().all(|part| borsh::object_length(part).unwrap() <= PART_BYTES + 4));
         assert_eq!(parts.concat(), jobs);

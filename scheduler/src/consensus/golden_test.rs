@@ -17,8 +17,10 @@ use crate::state::{
 };
 use domain::{
     ArtifactId, Bytes, Digest, JobId, Millis, NodeId, ReplicaId, RequestKey,
+    after::RetryOn,
     checkpoint::Checkpoint,
     hardware::Hardware,
+    job::{Further, RetryMax},
     link::Report,
     node::DrainTerms,
     promotion::Quorum,
@@ -33,6 +35,8 @@ use std::{
     fmt::Write as _,
 };
 
+/// The table of what jobs were submitted as.
+const JOB_SPECS: u8 = 0x02;
 /// Digits of a line.
 const LINE: usize = 96;
 
@@ -148,6 +152,14 @@ fn second_story() -> Script {
     done(
         &script.send(None, Command::DrainNodes(DrainNodes { names, reason, terms, vouch: false })),
     );
+    let mut spec = job(1, 1);
+    spec.set_further(Further {
+        gpu_memory: Some(Bytes(40 << 30)),
+        hardware_class: Some("H100/driver-550/x86-64-v3".into()),
+        retry_max: RetryMax { own: [(RetryOn::Signal, 3)].into(), node: Some(1) },
+    });
+    let recipe = Digest::of_value(&spec);
+    done(&script.send(None, Command::submit(vec![NewJob { spec, recipe }])));
     script
 }
 
@@ -159,6 +171,9 @@ fn what_the_second_version_added_has_the_bytes_that_it_always_had() {
     for (key, value) in second.rows.iter().filter(|(key, _)| !known.contains(&key[0])) {
         show(&mut text, &format!("row {}", hex::encode(key)), value);
     }
+    // A job that says more is a row of a table that was there before.
+    let (key, value) = second.rows.iter().rfind(|(key, _)| key[0] == JOB_SPECS).expect("jobs");
+    show(&mut text, &format!("row {}", hex::encode(key)), value);
     for (index, entry) in (1..).zip(&second.log).skip(first.log.len()) {
         let bytes = entry.encode();
         show(&mut text, &format!("entry {index}"), &bytes);

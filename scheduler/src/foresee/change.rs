@@ -70,8 +70,7 @@ impl Changes {
             fork.open_gate();
             let spec = bare(spec);
             let recipe = Digest::of_value(&spec);
-            let replies =
-                fork.go_on(now, vec![Command::Submit { jobs: vec![NewJob { spec, recipe }] }]);
+            let replies = fork.go_on(now, vec![Command::submit(vec![NewJob { spec, recipe }])]);
             for reply in said(replies)? {
                 if let Reply::Submitted { jobs, .. } = reply {
                     begun.submitted = jobs.first().copied();

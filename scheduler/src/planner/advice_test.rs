@@ -3,10 +3,11 @@
 use super::why;
 use crate::state::{
     command::{Command, Reply},
+    dataset_test::raise,
     script::{Script, array, job, machine},
 };
 use domain::{
-    JobId,
+    Bytes, JobId,
     job::JobSpec,
     queue::{ClusterConfig, DEFAULT, QueueSpec},
     view::ReasonView,
@@ -73,7 +74,7 @@ fn followed(queue: &QueueSpec, id: JobId, reason: &ReasonView) -> Step {
     match reason.kind.as_str() {
         _ if reason.never => Step::Other,
         "ahead" if said == "wait a moment" => Step::Plan,
-        "array" | "gpus" | "cpu" | "memory" | "gang" | "gpu_model" => Step::Wait,
+        "array" | "gpus" | "cpu" | "memory" | "gang" | "gpu_model" | "gpu_memory" => Step::Wait,
         _ => Step::Other,
     }
 }
@@ -109,20 +110,27 @@ proptest! {
     #[test]
     fn whoever_does_all_that_is_advised_starts_the_job(
         nodes in prop::collection::vec((0u32..6, prop::bool::weighted(0.3)), 1..4),
+        large in (prop::bool::weighted(0.3), prop::collection::vec(any::<bool>(), 4)),
         bounds in (bounded(6), bounded(4), bounded(3), bounded(4)),
         placed in prop::collection::vec((1u32..3, 0u32..3), 0..4),
         waiting in prop::collection::vec((1u32..3, 0u32..3, 0i32..4), 0..3),
         asked in (1u32..4, 0u32..5, prop::bool::weighted(0.2), prop::option::weighted(0.3, 1u32..3))
     ) {
         let mut script = Script::new();
+        raise(&mut script);
         for (at, (gpus, _)) in nodes.iter().enumerate() {
-            script.register(machine(&format!("m{at}"), *gpus, "H100"));
+            let mut machine = machine(&format!("m{at}"), *gpus, "H100");
+            for gpu in machine.gpus.iter_mut().filter(|_| !large.1[at]) {
+                gpu.memory = Bytes(40 << 30);
+            }
+            script.register(machine);
         }
         for (tasks, gpus) in placed {
             script.submit(job(tasks, gpus));
         }
         let (tasks, gpus, held, many) = asked;
-        let shape = JobSpec { priority: 0, ..job(tasks, gpus) };
+        let mut shape = JobSpec { priority: 0, ..job(tasks, gpus) };
+        shape.resources.gpu_memory = large.0.then_some(Bytes(80 << 30));
         let first = many.filter(|_| tasks == 1).map(|most| script.submit(array(4, most, gpus)));
         script.plan();
         for (tasks, gpus, priority) in waiting {

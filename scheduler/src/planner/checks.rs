@@ -2,7 +2,7 @@
 
 use super::{
     fit::place_gang,
-    free::{self, FreeNode},
+    free::{self, FreeNode, kind},
     pass::plan_on,
 };
 use crate::state::{
@@ -84,7 +84,7 @@ fn places(check: &Check) -> impl Iterator<Item = NodeId> + '_ {
 fn place(mut nodes: Vec<FreeNode<'_>>, check: &Check) -> Option<Vec<Member>> {
     let shape = Shape {
         tasks: check.needs.tasks,
-        resources: check.needs.resources.clone(),
+        resources: check.resources(),
         class: Some(check.class.clone()),
         confinement: Confinement { disk: None, ..check.needs.confinement },
         topology: Topology::default(),
@@ -158,7 +158,7 @@ fn give_back<'a>(view: &View<'a>, free: &mut FreeNode<'a>, lease: LeaseId) {
     free.memory = free.memory.saturating_add(job.brief.resources.memory.0.saturating_mul(tasks));
     for index in member.tasks.iter().flat_map(|task| &task.gpus) {
         if let Some(gpu) = node.serving().find(|gpu| gpu.index == *index) {
-            let all = free.gpus.entry(&gpu.model).or_default();
+            let all = free.gpus.entry(kind(gpu)).or_default();
             all.push(*index);
             all.sort_unstable();
         }

@@ -1,11 +1,11 @@
 //! What is free on each node, as a plan uses it up.
 
-use crate::state::{gpu_matches, sched::Node, view::View};
+use crate::state::{sched::Node, view::View};
 use domain::{
-    NodeId,
+    Bytes, NodeId,
     isolation::{Isolation, NodeIsolation},
     lease::{Member, TaskPlace},
-    resource::TaskResources,
+    resource::{Gpu, TaskResources},
     topology::NodeTopology,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,15 @@ static OPEN: NodeIsolation = NodeIsolation {
     podman: String::new(),
 };
 
+/// GPUs that are alike: their model, and the memory of each.
+pub type GpuKind<'a> = (&'a str, Bytes);
+
+/// What a GPU is like.
+#[must_use]
+pub fn kind(gpu: &Gpu) -> GpuKind<'_> {
+    (&gpu.model, gpu.memory)
+}
+
 /// One node's free resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreeNode<'a> {
@@ -27,8 +36,8 @@ pub struct FreeNode<'a> {
     pub id: NodeId,
     /// Its hardware class.
     pub class: &'a str,
-    /// Indices of free GPUs by model.
-    pub gpus: BTreeMap<&'a str, Vec<u32>>,
+    /// Indices of free GPUs of each kind.
+    pub gpus: BTreeMap<GpuKind<'a>, Vec<u32>>,
     /// Free processor time in thousandths of a core.
     pub cpu: u64,
     /// Free memory in bytes.
@@ -70,9 +79,9 @@ impl<'a> FreeNode<'a> {
         cpu: u64,
         memory: u64,
     ) -> FreeNode<'a> {
-        let mut gpus: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        let mut gpus: BTreeMap<GpuKind<'_>, Vec<u32>> = BTreeMap::new();
         for gpu in node.serving().filter(|gpu| !used.contains(&gpu.index)) {
-            gpus.entry(&gpu.model).or_default().push(gpu.index);
+            gpus.entry(kind(gpu)).or_default().push(gpu.index);
         }
         FreeNode {
             id,
@@ -99,10 +108,23 @@ impl<'a> FreeNode<'a> {
     }
 
     /// Free GPUs that are what is asked for.
-    pub(super) fn matching(&self, wanted: &TaskResources) -> impl Iterator<Item = &Vec<u32>> + '_ {
-        let model = wanted.gpu_model.clone();
-        let matching = move |has: &str| gpu_matches(has, model.as_deref());
-        self.gpus.iter().filter(move |(has, _)| matching(has)).map(|(_, indices)| indices)
+    pub(super) fn matching<'b>(
+        &'b self,
+        wanted: &'b TaskResources,
+    ) -> impl Iterator<Item = &'b Vec<u32>> + 'b {
+        let suits = move |(model, memory): &GpuKind<'_>| wanted.suits(model, *memory);
+        self.gpus.iter().filter(move |(has, _)| suits(has)).map(|(_, indices)| indices)
+    }
+
+    /// Free GPUs that are what is asked for: by model, and of each in the order in which ranks have
+    /// them, whatever their memory.
+    pub(super) fn indices(&self, wanted: &TaskResources) -> Vec<u32> {
+        let suits = |(model, memory): &GpuKind<'_>| wanted.suits(model, *memory);
+        let suiting = self.gpus.iter().filter(|(kind, _)| suits(kind));
+        let all = suiting.flat_map(|((model, _), all)| all.iter().map(|index| (*model, *index)));
+        let mut all: Vec<(&str, u32)> = all.collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, index)| index).collect()
     }
 
     /// How many free GPUs are what is asked for.
@@ -115,7 +137,7 @@ impl<'a> FreeNode<'a> {
     pub fn left_by(&mut self, node: &'a Node, member: &Member, each: &TaskResources) {
         let gone: BTreeSet<u32> = member.tasks.iter().flat_map(|task| task.gpus.clone()).collect();
         for gpu in node.row.inventory.gpus.iter().filter(|gpu| gone.contains(&gpu.index)) {
-            let free = self.gpus.entry(&gpu.model).or_default();
+            let free = self.gpus.entry(kind(gpu)).or_default();
             free.push(gpu.index);
             free.sort_unstable();
         }
@@ -143,8 +165,7 @@ impl<'a> FreeNode<'a> {
 
     /// Takes the room of `count` tasks with ranks from `first` on.
     pub fn take(&mut self, wanted: &TaskResources, first: u32, count: u32) -> Member {
-        let free: Vec<u32> = self.matching(wanted).flatten().copied().collect();
-        let mut free = free.into_iter();
+        let mut free = self.indices(wanted).into_iter();
         let mut next = || free.by_ref().take(wanted.gpus as usize).collect();
         let tasks: Vec<Vec<u32>> = (0..count).map(|_| next()).collect();
         self.take_these(wanted, first, tasks)

@@ -1,8 +1,10 @@
 //! GPUs that are held back, as a reason to wait.
 
-use super::{fit::fits, free::FreeNode};
+use super::{
+    fit::fits,
+    free::{FreeNode, kind},
+};
 use crate::state::{
-    gpu_matches,
     sched::{Node, Shape},
     view::View,
 };
@@ -37,7 +39,7 @@ fn fits_healed<'a>(
         for gpu in node.health.gpus.iter().flat_map(|held| &held.offers) {
             let listed = node.row.inventory.gpus.iter().any(|known| known.index == gpu.index);
             if !listed && idle(node, gpu.index) {
-                free.gpus.entry(&gpu.model).or_default().push(gpu.index);
+                free.gpus.entry(kind(gpu)).or_default().push(gpu.index);
                 changed = true;
             }
         }
@@ -69,11 +71,14 @@ fn is_checked(view: &View<'_>, gpu: &HeldGpu) -> bool {
 }
 
 fn reason(view: &View<'_>, nodes: &[FreeNode<'_>], shape: &Shape) -> ReasonView {
-    let model = shape.resources.gpu_model.as_deref();
-    let suits = |gpu: &HeldGpu| gpu.offers.iter().any(|it| gpu_matches(&it.model, model));
+    let wanted = &shape.resources;
+    let suits = |gpu: &HeldGpu| gpu.offers.iter().any(|it| wanted.suits(&it.model, it.memory));
     let mut held = Vec::new();
     for free in nodes {
-        let Some(row) = view.node(free.id) else { continue };
+        let Some(Node { row, whole_class, .. }) = view.node_in_use(free.id) else { continue };
+        if shape.class.as_ref().is_some_and(|class| class != whole_class) {
+            continue;
+        }
         let gpus = view.health(free.id).into_iter().flat_map(|health| &health.gpus);
         held.extend(gpus.filter(|gpu| suits(gpu)).map(|gpu| (&row.inventory.name, gpu)));
     }

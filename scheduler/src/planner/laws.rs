@@ -4,6 +4,7 @@ use super::{HOLD_AFTER, ReplayFault, plan, replay, why};
 use crate::state::{
     Cluster,
     command::{PlanRecord, Reply},
+    dataset_test::raise,
     script::{Script, array, job, machine},
 };
 use domain::{
@@ -14,15 +15,29 @@ use domain::{
 use proptest::{collection::vec, prelude::*};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A job's needs in small numbers: tasks, GPUs, cores, GiB, priority, whether H100, array.
-type Asked = (u32, u32, u64, u64, i32, bool, Option<(u32, u32)>);
+/// A job's needs in small numbers: tasks, GPUs, cores, GiB, priority, what its GPUs are to be like,
+/// array.
+type Asked = (u32, u32, u64, u64, i32, Like, Option<(u32, u32)>);
+
+/// What a GPU is to be like.
+#[derive(Clone, Copy, Debug)]
+enum Like {
+    Any,
+    H100,
+    Large,
+    LargeH100,
+}
 
 fn any_asked() -> impl Strategy<Value = Asked> {
     let list = prop::option::weighted(0.2, (1u32..6, 0u32..3));
-    (1u32..5, 0u32..5, 0u64..10, 0u64..40, -2i32..3, any::<bool>(), list)
+    (1u32..5, 0u32..5, 0u64..10, 0u64..40, -2i32..3, any_like(), list)
 }
 
-fn spec((tasks, gpus, cores, gib, priority, h100, list): Asked) -> JobSpec {
+fn any_like() -> impl Strategy<Value = Like> {
+    prop_oneof![Just(Like::Any), Just(Like::H100), Just(Like::Large), Just(Like::LargeH100)]
+}
+
+fn spec((tasks, gpus, cores, gib, priority, like, list): Asked) -> JobSpec {
     let mut spec = match list {
         Some((count, at_once)) => array(count, at_once, gpus),
         None => job(tasks, gpus),
@@ -30,7 +45,14 @@ fn spec((tasks, gpus, cores, gib, priority, h100, list): Asked) -> JobSpec {
     spec.priority = priority;
     spec.resources.cpu = CpuMillis(cores * 1_000);
     spec.resources.memory = Bytes(gib << 30);
+    let (h100, large) = match like {
+        Like::Any => (false, false),
+        Like::H100 => (true, false),
+        Like::Large => (false, true),
+        Like::LargeH100 => (true, true),
+    };
     spec.resources.gpu_model = h100.then(|| "H100".to_owned());
+    spec.resources.gpu_memory = large.then_some(Bytes(80 << 30));
     spec
 }
 
@@ -43,9 +65,15 @@ fn any_cluster() -> impl Strategy<Value = Life> {
 
 fn build(nodes: &[(u32, bool)]) -> Script {
     let mut script = Script::new();
+    raise(&mut script);
     for (at, (gpus, h100)) in nodes.iter().enumerate() {
         let model = if *h100 { "NVIDIA H100 80GB" } else { "NVIDIA A100" };
-        script.register(machine(&format!("m{at}"), *gpus, model));
+        let mut machine = machine(&format!("m{at}"), *gpus, model);
+        // Of each model there are some with half the memory.
+        for gpu in machine.gpus.iter_mut().filter(|_| (at + *gpus as usize).is_multiple_of(2)) {
+            gpu.memory = Bytes(40 << 30);
+        }
+        script.register(machine);
     }
     script
 }

@@ -3,6 +3,7 @@
 mod backfill;
 mod bound;
 mod checks;
+mod class;
 mod fit;
 mod free;
 mod gated;

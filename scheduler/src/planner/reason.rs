@@ -1,8 +1,8 @@
 //! Why a job waits: each reason with the smallest change that removes it.
 
 use super::{
-    bound,
-    fit::fits,
+    bound, class,
+    fit::{fits, suits},
     free::{self, FreeNode},
     gated, held, making_room,
     pass::plan,
@@ -114,8 +114,16 @@ fn of_shape(
         if let Some(held) = held::ever(view, &all, shape) {
             return vec![held];
         }
+        if let Some(class) = class::asked(&all, shape, job, true) {
+            let there = all.iter().any(|node| Some(node.class) == shape.class.as_deref());
+            // What is short where no node has the class is short on any.
+            let rest = if there { shape } else { &Shape { class: None, ..shape.clone() } };
+            let rest =
+                if fits(&all, rest) { Vec::new() } else { shortages(&all, rest, true, true) };
+            return std::iter::once(class).chain(rest).collect();
+        }
         let one = bound(&all, shape).or_else(|| apart(&all, shape));
-        return one.map_or_else(|| shortages(&all, shape, true), |it| vec![it]);
+        return one.map_or_else(|| shortages(&all, shape, true, false), |it| vec![it]);
     }
     let ready = free::ready_empty(view);
     if !fits(&ready, shape) {
@@ -195,7 +203,7 @@ fn apart(all: &[FreeNode<'_>], shape: &Shape) -> Option<ReasonView> {
 
 /// Nodes that are out of service would have to come back.
 fn out_of_service(view: &View<'_>, shape: &Shape, now: Millis) -> ReasonView {
-    let suits = |node: &FreeNode<'_>| node.room(&shape.resources, 1) > 0;
+    let suits = |node: &FreeNode<'_>| suits(node, shape) && node.room(&shape.resources, 1) > 0;
     let of = |lost: bool| {
         let nodes = view.all_nodes().filter(move |(_, node)| {
             if lost { node.row.lost } else { !node.row.lost && node.row.drained.is_some() }

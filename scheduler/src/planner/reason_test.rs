@@ -3,6 +3,7 @@
 use super::why;
 use crate::state::{
     command::Command,
+    dataset_test::raise,
     health_test::held,
     script::{Script, array, job, machine},
 };
@@ -18,15 +19,19 @@ use proptest::prelude::*;
 /// The request after the change that a remedy names, if it names one.
 fn changed(spec: &JobSpec, reason: &ReasonView) -> Option<JobSpec> {
     let mut spec = spec.clone();
-    if reason.kind == "gpu_model" {
-        spec.resources.gpu_model = None;
-        return Some(spec);
-    }
-    let rest = reason.remedy.strip_prefix("lower `")?;
-    let (field, rest) = rest.split_once("` to ")?;
     if reason.remedy.contains("what else") {
         return None;
     }
+    let mut remedy = reason.remedy.as_str();
+    if let Some(rest) = remedy.strip_prefix("leave `gpu_model` out") {
+        spec.resources.gpu_model = None;
+        match rest.strip_prefix(" and ") {
+            Some(more) => remedy = more,
+            None => return Some(spec),
+        }
+    }
+    let rest = remedy.strip_prefix("lower `")?;
+    let (field, rest) = rest.split_once("` to ")?;
     let value = rest.split_once(',').map_or(rest, |(value, _)| value);
     match field {
         "gpus" => spec.resources.gpus = value.parse().ok()?,
@@ -36,10 +41,14 @@ fn changed(spec: &JobSpec, reason: &ReasonView) -> Option<JobSpec> {
             let whole = cores.parse::<u64>().ok()? * 1_000;
             spec.resources.cpu = CpuMillis(whole + part.parse::<u64>().ok()?);
         }
-        "memory" => {
+        "memory" | "gpu_memory" => {
             let digits = value.trim_end_matches(char::is_alphabetic);
             let unit = if value.ends_with("GiB") { 30 } else { 20 };
-            spec.resources.memory = Bytes(digits.parse::<u64>().ok()? << unit);
+            let size = Bytes(digits.parse::<u64>().ok()? << unit);
+            match field {
+                "memory" => spec.resources.memory = size,
+                _ => spec.resources.gpu_memory = Some(size),
+            }
         }
         _ => return None,
     }
@@ -59,12 +68,20 @@ proptest! {
     fn the_change_that_a_reason_names_starts_the_job(
         nodes in prop::collection::vec((0u32..6, any::<bool>()), 1..4),
         before in prop::collection::vec((1u32..3, 0u32..3, 0u64..9_000, 0u64..40), 0..4),
-        asked in (1u32..8, 0u32..8, 0u64..20_000, 0u64..70_000, any::<bool>())
+        asked in (1u32..8, 0u32..8, 0u64..20_000, 0u64..70_000, any::<bool>()),
+        // What the driver of each node reports of a GPU, and what is asked for, in MiB.
+        sizes in (prop::collection::vec(1u64..100_000, 4), prop::option::of(1u64..120_000))
     ) {
         let mut script = Script::new();
+        raise(&mut script);
         for (at, (gpus, h100)) in nodes.iter().enumerate() {
             let model = if *h100 { "H100" } else { "A100" };
-            script.register(machine(&format!("m{at}"), *gpus, model));
+            let mut machine = machine(&format!("m{at}"), *gpus, model);
+            for gpu in &mut machine.gpus {
+                // Not whole.
+                gpu.memory = Bytes((sizes.0[at] << 20) + 4_096);
+            }
+            script.register(machine);
         }
         for (tasks, gpus, cpu, gib) in before {
             let mut spec = job(tasks, gpus);
@@ -79,6 +96,7 @@ proptest! {
         spec.resources.cpu = CpuMillis(cpu);
         spec.resources.memory = Bytes(mib << 20);
         spec.resources.gpu_model = h100.then(|| "h100".to_owned());
+        spec.resources.gpu_memory = sizes.1.map(|mib| Bytes(mib << 20));
         let id = script.submit(spec.clone());
         if script.plan().iter().any(|placement| placement.element.job == id) {
             prop_assert_eq!(reasons(&script, id), vec![]);

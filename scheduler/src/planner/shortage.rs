@@ -1,9 +1,16 @@
 //! What of a gang's request keeps it from fitting, with the smallest change that makes it fit.
 
-use super::{fit::fits, free::FreeNode, topology};
+use super::{
+    fit::{fits, suits},
+    free::{FreeNode, GpuKind},
+    topology,
+};
 use crate::state::sched::Shape;
 use domain::{Bytes, CpuMillis, topology::Level, view::ReasonView};
 use std::collections::BTreeSet;
+
+/// Where several things have to be changed together.
+const ALSO: &str = " (and what else is named)";
 
 /// A number of a request that may be lowered.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,31 +77,47 @@ impl Part {
 }
 
 /// Why a gang does not fit on `nodes`: each reason with a change that alone makes it fit. Where
-/// no single change does, what is short for itself, all of which have to be changed.
+/// no single change does, what is short for itself, all of which have to be changed; not that, where
+/// another reason is `known` already.
 #[must_use]
-pub fn shortages(nodes: &[FreeNode<'_>], shape: &Shape, never: bool) -> Vec<ReasonView> {
+pub fn shortages(
+    nodes: &[FreeNode<'_>],
+    shape: &Shape,
+    never: bool,
+    known: bool,
+) -> Vec<ReasonView> {
     let near = topology::reason(nodes, shape, never);
-    let mut reasons: Vec<ReasonView> = near.into_iter().chain(model(nodes, shape, never)).collect();
+    let mut reasons: Vec<ReasonView> =
+        near.into_iter().chain(likeness(nodes, shape, never)).collect();
     // What has no GPUs has none that are near each other.
     let inside = shape.topology.require.is_some_and(Level::is_inside_a_node);
     // To go without GPUs helps only where nothing else does.
     for (part, least) in Part::ALL.map(|part| (part, 1)).into_iter().chain([(Part::Gpus, 0)]) {
-        if least == 0 && (inside || !reasons.is_empty()) {
+        if least == 0 && (inside || known || !reasons.is_empty()) {
             break;
         }
         if let Some(value) = largest(nodes, shape, part, least) {
             reasons.push(lower(part, shape, value, never, ""));
         }
     }
-    if !reasons.is_empty() {
+    if known || !reasons.is_empty() {
         return reasons;
     }
     for part in [Part::Gpus, Part::Cpu, Part::Memory] {
         let alone = alone(shape, part);
-        if !fits(nodes, &alone) {
-            let value = largest(nodes, &alone, part, 0).unwrap_or(0);
-            reasons.push(lower(part, shape, value, never, " (and what else is named)"));
+        if fits(nodes, &alone) {
+            continue;
         }
+        let mut like = match part {
+            Part::Gpus => likeness(nodes, &alone, never),
+            Part::Cpu | Part::Memory | Part::Tasks => Vec::new(),
+        };
+        if like.is_empty() {
+            let value = largest(nodes, &alone, part, 0).unwrap_or(0);
+            reasons.push(lower(part, shape, value, never, ALSO));
+        }
+        like.iter_mut().for_each(|reason| reason.remedy.push_str(ALSO));
+        reasons.extend(like);
     }
     if reasons.is_empty() {
         let detail = "no node has all that one task asks for, though some have each part of it";
@@ -156,25 +179,68 @@ fn lower(part: Part, shape: &Shape, value: u64, never: bool, also: &str) -> Reas
     ReasonView { kind: part.kind().into(), detail, remedy, never }
 }
 
-/// The model of GPU that is asked for is what keeps it from fitting.
-fn model(nodes: &[FreeNode<'_>], shape: &Shape, never: bool) -> Option<ReasonView> {
-    let word = shape.resources.gpu_model.as_ref()?;
-    let mut any = shape.clone();
-    any.resources.gpu_model = None;
-    if !fits(nodes, &any) {
-        return None;
-    }
-    let models: BTreeSet<&str> = nodes.iter().flat_map(|node| node.gpus.keys().copied()).collect();
-    let models: Vec<&str> = models.into_iter().collect();
-    let gpus = shape.resources.gpus;
-    Some(ReasonView {
-        kind: "gpu_model".into(),
+/// What a GPU is asked to be like is what keeps it from fitting: its model, its memory, or both.
+fn likeness(nodes: &[FreeNode<'_>], shape: &Shape, never: bool) -> Vec<ReasonView> {
+    let (model, memory) = (&shape.resources.gpu_model, shape.resources.gpu_memory);
+    let without = |model: bool, memory: bool| {
+        let mut shape = shape.clone();
+        shape.resources.gpu_model = shape.resources.gpu_model.filter(|_| !model);
+        shape.resources.gpu_memory = shape.resources.gpu_memory.filter(|_| !memory);
+        shape
+    };
+    let open = nodes.iter().filter(|node| suits(node, shape));
+    let kinds: BTreeSet<GpuKind<'_>> = open.flat_map(|node| node.gpus.keys().copied()).collect();
+    let there: BTreeSet<String> = match memory {
+        Some(_) => kinds.iter().map(|(name, has)| format!("{name} ({})", has.text())).collect(),
+        None => kinds.iter().map(|(name, _)| (*name).to_owned()).collect(),
+    };
+    let there: Vec<String> = there.into_iter().collect();
+    let (gpus, tasks) = (shape.resources.gpus, shape.tasks);
+    let wait = if never { "" } else { ", or wait until others end" };
+    let reason = |kind: &str, like: String, remedy: String| ReasonView {
+        kind: kind.into(),
         detail: format!(
-            "{gpus} GPUs of model `{word}` asked for each of {} tasks; there are: {}",
-            shape.tasks,
-            models.join(", ")
+            "{gpus} GPUs {like} asked for each of {tasks} tasks; there are: {}",
+            there.join(", ")
         ),
-        remedy: "leave `gpu_model` out, or name one of those".into(),
+        remedy: remedy + wait,
         never,
-    })
+    };
+    let mut reasons = Vec::new();
+    if let Some(word) = model.as_ref().filter(|_| fits(nodes, &without(true, false))) {
+        let remedy = "leave `gpu_model` out, or name one of those".to_owned();
+        reasons.push(reason("gpu_model", format!("of model `{word}`"), remedy));
+    }
+    let Some(least) = memory else { return reasons };
+    let like = format!("of at least {}", least.text());
+    if let Some(most) = largest_memory(nodes, shape, &kinds) {
+        let remedy = format!("lower `gpu_memory` to {}", Part::Memory.write(most.0));
+        reasons.push(reason("gpu_memory", like, remedy));
+    } else if let Some(word) = model.as_ref().filter(|_| reasons.is_empty())
+        && let Some(most) = largest_memory(nodes, &without(true, false), &kinds)
+    {
+        let lower = format!("lower `gpu_memory` to {}", Part::Memory.write(most.0));
+        let remedy = format!("leave `gpu_model` out and {lower}");
+        reasons.push(reason("gpu_memory", format!("{like} and of model `{word}`"), remedy));
+    }
+    reasons
+}
+
+/// The largest memory of a GPU, below what is asked, with which a gang fits.
+fn largest_memory(
+    nodes: &[FreeNode<'_>],
+    shape: &Shape,
+    kinds: &BTreeSet<GpuKind<'_>>,
+) -> Option<Bytes> {
+    let asked = shape.resources.gpu_memory?;
+    let mut sizes: Vec<Bytes> =
+        kinds.iter().map(|(_, has)| *has).filter(|has| *has < asked).collect();
+    sizes.sort_unstable();
+    let with = |least: Bytes| {
+        let mut shape = shape.clone();
+        // As a job file has it, which has no single bytes.
+        shape.resources.gpu_memory = Some(Bytes(least.0 >> 20 << 20));
+        shape
+    };
+    sizes.into_iter().rev().find(|least| least.0 >> 20 > 0 && fits(nodes, &with(*least)))
 }

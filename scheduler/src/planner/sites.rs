@@ -11,7 +11,7 @@ fn by_site(
     level: Level,
 ) -> (BTreeMap<u32, Vec<u32>>, Vec<u32>) {
     let (mut sites, mut apart) = (BTreeMap::<u32, Vec<u32>>::new(), Vec::new());
-    for gpu in node.matching(wanted).flatten().copied() {
+    for gpu in node.indices(wanted) {
         match node.topology.site(level, gpu) {
             Some(site) => sites.entry(site).or_default().push(gpu),
             None => apart.push(gpu),

@@ -1,6 +1,10 @@
 //! The order of free nodes finds what a look at all of them finds.
 
-use super::{fit::place_outside, free::FreeNode, stock::Stock};
+use super::{
+    fit::place_outside,
+    free::{FreeNode, GpuKind},
+    stock::Stock,
+};
 use crate::state::sched::Shape;
 use domain::{
     Bytes, CpuMillis, NodeId,
@@ -14,14 +18,15 @@ use std::{collections::BTreeSet, sync::LazyLock};
 static OPEN: LazyLock<NodeIsolation> = LazyLock::new(NodeIsolation::default);
 static NOWHERE: LazyLock<NodeTopology> = LazyLock::new(NodeTopology::default);
 const CLASSES: [&str; 2] = ["class-a", "class-b"];
-const MODELS: [&str; 2] = ["NVIDIA A100", "NVIDIA H100"];
+const KINDS: [GpuKind<'static>; 2] =
+    [("NVIDIA A100", Bytes(40 << 30)), ("NVIDIA H100", Bytes(80 << 30))];
 
 /// Class, GPUs of each model, cores, leases.
 type Drawn = (usize, u32, u32, u64, usize);
 
 fn free((class, a100, h100, cores, leases): Drawn, id: usize) -> FreeNode<'static> {
     let indices = |from: u32, count: u32| (from..from + count).collect::<Vec<_>>();
-    let gpus = [(MODELS[0], indices(0, a100)), (MODELS[1], indices(a100, h100))];
+    let gpus = [(KINDS[0], indices(0, a100)), (KINDS[1], indices(a100, h100))];
     FreeNode {
         id: NodeId(id as u32 + 1),
         class: CLASSES[class],
@@ -36,13 +41,16 @@ fn free((class, a100, h100, cores, leases): Drawn, id: usize) -> FreeNode<'stati
 
 fn any_shape() -> impl Strategy<Value = Shape> {
     let model = prop_oneof![3 => Just(None), 1 => Just(Some("h100".to_owned()))];
+    let least = prop_oneof![3 => Just(None), 1 => Just(Some(Bytes(64 << 30)))];
     let class = prop_oneof![3 => Just(None), 1 => Just(Some(CLASSES[1].to_owned()))];
-    (1..12_u32, 0..5_u32, 0..6_u64, model, class).prop_map(|(tasks, gpus, cores, model, class)| {
+    let asked = (1..12_u32, 0..5_u32, 0..6_u64, model, least, class);
+    asked.prop_map(|(tasks, gpus, cores, model, gpu_memory, class)| {
         let resources = TaskResources {
             gpus,
             gpu_model: model,
             cpu: CpuMillis(cores * 1_000),
             memory: Bytes(1 << 30),
+            gpu_memory,
         };
         Shape {
             tasks,

@@ -8,7 +8,6 @@
 use super::{free::FreeNode, sites};
 use crate::state::{
     claim::Claims,
-    gpu_matches,
     preemption::Victim,
     row::Brief,
     sched::{Job, Shape},
@@ -349,7 +348,7 @@ impl<'a> Search<'a> {
             let has = &node.inventory;
             let suits = |index: &&u32| {
                 let gpu = has.gpus.iter().find(|gpu| gpu.index == **index);
-                gpu.is_some_and(|gpu| gpu_matches(&gpu.model, wanted.gpu_model.as_deref()))
+                gpu.is_some_and(|gpu| wanted.suits(&gpu.model, gpu.memory))
             };
             let tasks = member.tasks.len() as u64;
             let (cpu, memory) =

@@ -1,6 +1,6 @@
 //! Windows as a plan sees them, and as a reason to wait.
 
-use super::{backfill::Reservation, fit::fits, free::FreeNode, shortage::shortages};
+use super::{backfill::Reservation, class, fit::fits, free::FreeNode, shortage::shortages};
 use crate::state::{
     sched::{Job, Shape},
     view::View,
@@ -61,7 +61,10 @@ pub(super) fn reasons(
             }
         }
     }
-    reasons.extend(shortages(&open, shape, false));
+    let class = class::asked(&open, shape, job, false);
+    let known = class.is_some();
+    reasons.extend(class);
+    reasons.extend(shortages(&open, shape, false, known));
     reasons
 }
 

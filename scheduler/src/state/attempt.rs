@@ -12,15 +12,15 @@ use domain::{
     ElementId, JobId, LeaseId, Millis, NodeId,
     job::{ElementState, EndCause},
     lease::{Lease, Phase},
+    limit::NODE_FAULTS_MAX,
     port::RowRead,
     version::ClusterVersion,
 };
 use serde_json::json;
 
-/// Attempts that may end by nodes' faults before a job is given up.
-pub const NODE_FAULTS_MAX: u32 = 100;
-/// What filling a disk that the element has filled before counts beside: four times are the end.
-const DISK_REFILLED: u32 = NODE_FAULTS_MAX / 4;
+/// Filling a disk that the element has filled before counts as this part of all faults of nodes that
+/// it may have: four times are the end.
+const DISK_REFILLED: u32 = 4;
 /// Since which version a failure is kept with its node, and faults of nodes make pauses.
 pub(super) const FAILED_WHERE: ClusterVersion = ClusterVersion(2);
 /// Nodes on which one element failed that are kept: beyond them none is better than another.
@@ -137,12 +137,13 @@ impl Sched {
             let position = job.position(lease.element)?;
             job.progress.running -= 1;
             if matches!(cause, EndCause::DiskFull { .. }) {
+                let weight = node_faults_max(job) / DISK_REFILLED;
                 let row = job.elements.get_mut(&position)?;
                 let nodes = lease.members.iter().map(|member| member.node);
                 // It fills the same disk again, for no other node would have it: most likely what
                 // it needs is nowhere.
                 if nodes.clone().any(|node| row.avoid.contains(&node)) {
-                    row.node_faults = row.node_faults.saturating_add(DISK_REFILLED);
+                    row.node_faults = row.node_faults.saturating_add(weight);
                 }
                 row.avoid.extend(nodes);
             }
@@ -188,6 +189,7 @@ pub(super) fn requeue_or_end<R: RowRead>(
 ) -> Option<()> {
     let retries = job.brief.retries;
     let rule = job.brief.waits.as_ref().map(|waits| waits.retry.clone()).unwrap_or_default();
+    let node_faults_max = node_faults_max(job);
     let row = job.elements.get_mut(&position)?;
     let given_up = if cause.makes_way() {
         false
@@ -195,14 +197,14 @@ pub(super) fn requeue_or_end<R: RowRead>(
         row.faults = row.faults.saturating_add(1);
         let pause = rule.pause(row.faults);
         row.not_before = (pause > Millis(0)).then(|| step.now.plus(pause));
-        row.faults > retries || !rule.allows(&cause)
+        row.faults > retries || !rule.allows(&cause) || row.count(&rule, &cause)
     } else {
         row.node_faults = row.node_faults.saturating_add(1);
         let pause = node_pause(row.node_faults);
         if version >= FAILED_WHERE {
             row.not_before = (pause > Millis(0)).then(|| step.now.plus(pause));
         }
-        row.node_faults > NODE_FAULTS_MAX
+        row.node_faults > node_faults_max
     };
     // Whether a check needs another run is for the check to say.
     let given_up = given_up || job.brief.check.is_some();
@@ -228,6 +230,12 @@ pub(super) fn requeue_or_end<R: RowRead>(
     }
     step.effect(Effect::Plan);
     Some(())
+}
+
+/// How many faults of nodes an element of a job may have.
+fn node_faults_max(job: &Job) -> u32 {
+    let said = job.brief.waits.as_ref().and_then(|waits| waits.retry.max.node);
+    said.unwrap_or(NODE_FAULTS_MAX)
 }
 
 /// How long an element pauses after so many faults of nodes. After the first it goes on at once:

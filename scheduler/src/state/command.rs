@@ -21,6 +21,7 @@ pub use super::drain::DrainNodes;
 pub use super::entry::{Entry, EntryError, Request};
 pub use super::hardware::TOLD as HARDWARE_KEPT;
 use super::preemption::PreemptRecord;
+pub use super::submission::{Submission, gather};
 pub use super::tie::Tie;
 pub use super::version::RaiseVersion;
 pub use super::window::WindowCommand;
@@ -35,6 +36,7 @@ impl Command {
                 | Self::SubmitPart { .. }
                 | Self::SubmitLast { .. }
                 | Self::SubmitTied { .. }
+                | Self::SubmitFurther(_)
         )
     }
 
@@ -45,7 +47,8 @@ impl Command {
             Self::Submit { jobs }
             | Self::SubmitPart { jobs }
             | Self::SubmitLast { jobs, .. }
-            | Self::SubmitTied { jobs, .. } => jobs.len(),
+            | Self::SubmitTied { jobs, .. }
+            | Self::SubmitFurther(Submission { jobs, .. }) => jobs.len(),
             _ => 0,
         }
     }
@@ -234,6 +237,9 @@ pub enum Command {
     },
     /// As [`Command::ApplyConfig`], which takes all classes of priority away, with some.
     ApplyClasses(ClassesChange),
+    /// As [`Command::SubmitTied`], with jobs that say what the first form of a specification has
+    /// no place for.
+    SubmitFurther(Submission),
 }
 
 /// A configuration with its classes of priority.

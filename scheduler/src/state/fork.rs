@@ -282,6 +282,7 @@ fn submitted(id: JobId, brief: &Brief) -> Submitted {
         check: brief.check.as_deref().cloned(),
         reservation: brief.reservation.as_deref().map(str::to_owned),
         retain: None,
+        hardware_class: brief.hardware_class.as_deref().map(str::to_owned),
     };
     Submitted {
         spec,

@@ -215,7 +215,7 @@ fn command(script: &mut Script, step: Move) -> Command {
         Move::ConfirmDead { lease } => Command::ConfirmDead { lease: pick_lease(script, lease) },
         Move::SubmitAfter { before, when, backoff } => {
             let when = [When::Completed, When::Ended, When::Failed][usize::from(when)];
-            let retry = RetryRule { backoff: Some(Millis(backoff)), on: Vec::new() };
+            let retry = RetryRule { backoff: Some(Millis(backoff)), ..RetryRule::default() };
             let after = vec![After { job: JobId(before), when }];
             let user = format!("u{}", before % 2);
             let queue = if before % 3 == 0 { "part" } else { "default" }.to_owned();

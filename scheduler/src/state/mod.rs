@@ -37,6 +37,7 @@ pub mod row;
 pub mod sched;
 mod seal;
 mod step;
+mod submission;
 mod submit;
 mod tie;
 mod touched;
@@ -60,6 +61,8 @@ mod drift_hold_test;
 mod drift_test;
 #[cfg(test)]
 mod evaluation_test;
+#[cfg(test)]
+mod further_test;
 #[cfg(test)]
 mod gate_test;
 #[cfg(test)]
@@ -98,10 +101,9 @@ mod waits_test;
 mod wanted_test;
 
 pub use command::Applied;
-pub use place::gpu_matches;
 pub use touched::{Touched, touched};
 
-use command::{ClassesChange, Command, Entry, Reply, Request};
+use command::{ClassesChange, Command, Entry, Reply, Request, Submission};
 use domain::{
     Digest, LogIndex, NodeId, RequestKey,
     link::Report,
@@ -273,9 +275,9 @@ impl Cluster {
     ) -> Reply {
         let (sched, ledger) = (&mut self.sched, &mut self.ledger);
         match command {
-            Command::Submit { jobs } => sched.submit(step, actor, jobs),
+            Command::Submit { jobs } => sched.submit(step, actor, jobs.into()),
             Command::SubmitPart { jobs } => sched.submit_part(step, jobs),
-            Command::SubmitLast { parts, jobs } => sched.submit_last(step, actor, &parts, jobs),
+            Command::SubmitLast { parts, jobs } => sched.submit(step, actor, (parts, jobs).into()),
             Command::Cancel { element } => sched.cancel(step, actor, element),
             Command::Register { inventory, held } => sched.register(step, actor, inventory, &held),
             Command::Drain { node, reason } => sched.drain(step, actor, &node, reason),
@@ -289,9 +291,7 @@ impl Cluster {
                 let completion = Completion { ticket, signature, provenance, signer, copies };
                 sched.complete_seal(step, ledger, actor, completion)
             }
-            Command::AbandonSeal { ticket, cause } => {
-                sched.abandon_seal(step, actor, ticket, cause)
-            }
+            Command::AbandonSeal { ticket: t, cause } => sched.abandon_seal(step, actor, t, cause),
             Command::SignEvents { first, signatures } => {
                 seal::sign_events(step, ledger, first, signatures)
             }
@@ -316,8 +316,9 @@ impl Cluster {
             Command::Check(command) => sched.check_command(step, actor, command),
             Command::Drift(command) => sched.drift(step, ledger, actor, command),
             Command::SubmitTied { parts, jobs, ties } => {
-                sched.submit_tied(step, actor, &parts, jobs, &ties)
+                sched.submit(step, actor, Submission { ties, ..(parts, jobs).into() })
             }
+            Command::SubmitFurther(submission) => sched.submit(step, actor, submission),
             Command::Reserve(command) => sched.reserve(step, actor, command),
             Command::RaiseVersion(raise) => sched.raise_version(step, actor, &raise),
         }

@@ -4,7 +4,7 @@
 //! are taken in by the last one, all or none. What nobody finishes is forgotten.
 
 use super::{
-    command::{NewJob, Refusal, Reply, Tie},
+    command::{NewJob, Refusal, Reply, Submission},
     key,
     row::PartRow,
     sched::Sched,
@@ -33,28 +33,16 @@ impl Sched {
     }
 
     /// Takes in the jobs of all parts and those of the last one, in order.
-    pub(super) fn submit_last<R: RowRead>(
+    pub(super) fn submit<R: RowRead>(
         &mut self,
         step: &mut Step<'_, R>,
         actor: &str,
-        parts: &[u64],
-        last: Vec<NewJob>,
+        submission: Submission,
     ) -> Reply {
-        self.submit_tied(step, actor, parts, last, &[])
-    }
-
-    /// The same, where some wait for others.
-    pub(super) fn submit_tied<R: RowRead>(
-        &mut self,
-        step: &mut Step<'_, R>,
-        actor: &str,
-        parts: &[u64],
-        last: Vec<NewJob>,
-        ties: &[Tie],
-    ) -> Reply {
+        let Submission { parts, jobs: last, ties, further } = submission;
         let mut jobs = Vec::new();
         for number in parts {
-            let Some(part) = self.take_part(step, *number) else {
+            let Some(part) = self.take_part(step, number) else {
                 return Reply::Refused(Refusal::WrongState {
                     what: "this submit".into(),
                     state: "cut off: its earlier parts came too long ago".into(),
@@ -64,7 +52,8 @@ impl Sched {
             jobs.extend(part.jobs);
         }
         jobs.extend(last);
-        self.take_all(step, actor, jobs, ties)
+        Submission::complete(&mut jobs, further);
+        self.take_all(step, actor, jobs, &ties)
     }
 
     fn take_part<R: RowRead>(&mut self, step: &mut Step<'_, R>, number: u64) -> Option<PartRow> {

@@ -32,21 +32,6 @@ struct Granted {
     nodes: Vec<String>,
 }
 
-/// Whether a GPU of this model is what a specification asks for.
-#[must_use]
-pub fn gpu_matches(model: &str, wanted: Option<&str>) -> bool {
-    wanted.is_none_or(|word| contains_in_any_case(model, word))
-}
-
-/// Planning asks this of every node that is looked at: without copies, where all is ASCII.
-fn contains_in_any_case(text: &str, word: &str) -> bool {
-    if !text.is_ascii() || !word.is_ascii() {
-        return text.to_lowercase().contains(&word.to_lowercase());
-    }
-    let (text, word) = (text.as_bytes(), word.as_bytes());
-    word.is_empty() || text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
-}
-
 impl Sched {
     /// Grants what of a plan still holds.
     pub(super) fn place<R: RowRead>(
@@ -274,14 +259,14 @@ pub(super) fn fits_among<'a>(
     gpus: impl Iterator<Item = &'a Gpu>,
 ) -> bool {
     let inventory = &node.row.inventory;
-    let known: BTreeMap<_, _> = gpus.map(|gpu| (gpu.index, gpu.model.as_str())).collect();
+    let known: BTreeMap<_, _> = gpus.map(|gpu| (gpu.index, gpu)).collect();
     let mut taken = node.gpus_used.clone();
     taken.extend(&node.kept.gpus);
-    let model = wanted.gpu_model.as_deref();
     let gpus = member.tasks.iter().all(|task| {
         task.gpus.len() as u64 == u64::from(wanted.gpus)
             && task.gpus.iter().all(|gpu| {
-                known.get(gpu).is_some_and(|has| gpu_matches(has, model)) && taken.insert(*gpu)
+                known.get(gpu).is_some_and(|has| wanted.suits(&has.model, has.memory))
+                    && taken.insert(*gpu)
             })
     });
     let tasks = member.tasks.len() as u64;

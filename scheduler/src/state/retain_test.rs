@@ -121,7 +121,7 @@ fn nothing_is_made_named_or_answered_of_what_went() {
     train(&mut script, spec(days(1), None), 1);
     number(register(&mut script, "llama", 1, &[]));
     let recipe = view(&script, 1).artifact.ticket.recipe;
-    let known = |script: &Script| registry::ledger::view::of_recipe(&script.rows, recipe);
+    let known = |script: &Script| registry::ledger::view::of_recipe(&script.rows, recipe, None);
     assert_eq!(known(&script), Some(ArtifactId(1)));
     wait(&mut script, DAY);
     assert_eq!(collect(&mut script, &[1]), 1);

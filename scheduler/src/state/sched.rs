@@ -216,7 +216,8 @@ impl Job {
     /// The class that elements which were never placed are bound to.
     #[must_use]
     pub fn fresh_class(&self) -> Option<&str> {
-        self.brief.pin.as_ref().map(|pin| pin.class.as_str())
+        let pinned = self.brief.pin.as_ref().map(|pin| pin.class.as_str());
+        pinned.or(self.brief.hardware_class.as_deref())
     }
 
     fn shape(&self, class: Option<&str>) -> Shape {

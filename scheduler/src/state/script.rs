@@ -16,6 +16,7 @@ use domain::{
     link::Report,
     node::Inventory,
     resource::{Gpu, TaskResources},
+    view::ReasonView,
 };
 use std::collections::BTreeMap;
 
@@ -47,6 +48,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
             gpu_model: None,
             cpu: CpuMillis(1_000),
             memory: Bytes(1 << 30),
+            gpu_memory: None,
         },
         command: vec!["./train".into()],
         env: BTreeMap::new(),
@@ -74,6 +76,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         retain: None,
         topology: Default::default(),
         registered: Default::default(),
+        hardware_class: None,
     }
 }
 
@@ -168,7 +171,7 @@ impl Script {
 
     pub fn submit(&mut self, spec: JobSpec) -> JobId {
         let recipe = Digest::of_value(&spec);
-        match self.send(None, Command::Submit { jobs: vec![NewJob { spec, recipe }] }) {
+        match self.send(None, Command::submit(vec![NewJob { spec, recipe }])) {
             Reply::Submitted { jobs, .. } => jobs[0],
             other => panic!("not taken in: {other:?}"),
         }
@@ -277,7 +280,11 @@ impl Script {
 
     /// The kinds of a job's reasons, most binding first.
     pub fn reasons(&self, job: JobId) -> Vec<String> {
-        let why = planner::why(&self.view(), &self.rows, job, self.now).unwrap();
-        why.reasons.into_iter().map(|reason| reason.kind).collect()
+        self.why(job).into_iter().map(|reason| reason.kind).collect()
+    }
+
+    /// A job's reasons, most binding first.
+    pub fn why(&self, job: JobId) -> Vec<ReasonView> {
+        planner::why(&self.view(), &self.rows, job, self.now).unwrap().reasons
     }
 }

@@ -31,16 +31,6 @@ struct TakenIn<'a> {
 const NAMES_MAX: usize = 20;
 
 impl Sched {
-    /// Takes jobs in: all or none.
-    pub(super) fn submit<R: RowRead>(
-        &mut self,
-        step: &mut Step<'_, R>,
-        actor: &str,
-        jobs: Vec<NewJob>,
-    ) -> Reply {
-        self.take_all(step, actor, jobs, &[])
-    }
-
     /// Takes jobs in, some of which wait for others of them: all or none.
     pub(super) fn take_all<R: RowRead>(
         &mut self,
@@ -112,7 +102,15 @@ impl Sched {
         self.check_after(spec)?;
         self.check_window(spec)?;
         self.check_data(step, spec)?;
-        spec.reproduces.map(|original| pin_to(step, original)).transpose()
+        let pin = spec.reproduces.map(|original| pin_to(step, original)).transpose()?;
+        match (&spec.hardware_class, &pin) {
+            (Some(asked), Some(pin)) if *asked != pin.class => Err(Refusal::Spec(format!(
+                "job `{}`: hardware_class: is `{asked}`, and the run that it repeats was on `{}`; \
+                 leave it out",
+                spec.name, pin.class
+            ))),
+            _ => Ok(pin),
+        }
     }
 
     /// Whether the jobs that a job waits for are known.

@@ -155,7 +155,11 @@ fn a_chain_of_a_thousand_ends_in_one_step_when_its_first_fails() {
 #[test]
 fn a_job_pauses_longer_after_each_failure_and_only_some_failures_are_tried_again() {
     let mut script = script(1);
-    let rule = RetryRule { backoff: Some(Millis(10_000)), on: vec![RetryOn::ExitCode] };
+    let rule = RetryRule {
+        backoff: Some(Millis(10_000)),
+        on: vec![RetryOn::ExitCode],
+        ..RetryRule::default()
+    };
     let id = script.submit(JobSpec { retries: 5, retry: rule, ..job(1, 1) });
     script.plan();
     for pause in [10_000, 20_000] {

@@ -9,11 +9,15 @@ use crate::{
     session::Caller,
 };
 use domain::Digest;
-use scheduler::state::command::{Command, Reply, Request};
+use scheduler::state::command::{Command, Reply, Request, Submission};
 
 /// What the jobs of a request are given.
 fn data_of(request: &Request) -> Vec<Digest> {
-    let Command::Submit { jobs } = &request.command else { return Vec::new() };
+    let (Command::Submit { jobs } | Command::SubmitFurther(Submission { jobs, .. })) =
+        &request.command
+    else {
+        return Vec::new();
+    };
     let all = jobs.iter().flat_map(|job| job.spec.datasets.values());
     all.map(|set| set.tree).collect()
 }

@@ -1,5 +1,7 @@
 //! Training jobs with the platform's names (contract, 6.2): submitted, looked at, cancelled.
 
+mod compute;
+
 use super::{
     answer::{Answer, found, time},
     caller::{Caller, Key},
@@ -11,8 +13,9 @@ use super::{
 };
 use crate::api::{context::Context, submit};
 use axum::{extract::State, http::StatusCode};
+use compute::{Compute, Retry};
 use domain::{
-    Digest, JobId, limit,
+    Digest, JobId,
     tree::Tree,
     view::{JobLine, JobView},
 };
@@ -22,68 +25,10 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use utoipa::{IntoParams, ToSchema};
 
-/// Memory of a task that names none.
-const MEMORY: u64 = 1 << 30;
-/// Processor time of a task that names none.
-const CPU: u64 = 1_000;
 /// Words of a command.
 const COMMAND_MAX: usize = 256;
-/// Processor time of one task.
-const CPU_MAX: u64 = 1_000_000;
-/// Further attempts.
-const RETRIES_MAX: u64 = 1_000;
-/// The largest integer that every reader keeps.
-const EXACT_MAX: u64 = (1 << 53) - 1;
 /// The longest stored tree of code.
 const TREE_MAX: usize = 64 << 20;
-
-/// What a job runs on.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Compute {
-    /// The queue; left out, `default`.
-    #[serde(default)]
-    #[schema(pattern = "^[a-z0-9][a-z0-9._/-]{0,63}$")]
-    pool: Option<String>,
-    /// Tasks of the gang.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 4096)]
-    tasks: Option<u32>,
-    /// GPUs of each task.
-    #[serde(default)]
-    #[schema(minimum = 0, maximum = 64)]
-    gpus: Option<u32>,
-    /// Which GPUs.
-    #[serde(rename = "gpuModel", default)]
-    #[schema(max_length = 128)]
-    gpu_model: Option<String>,
-    /// Thousandths of a processor for each task.
-    #[serde(rename = "cpuMillis", default)]
-    #[schema(minimum = 1, maximum = 1_000_000)]
-    cpu: Option<u64>,
-    /// Memory of each task.
-    #[serde(rename = "memoryBytes", default)]
-    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
-    memory: Option<u64>,
-    /// Longest time of an attempt.
-    #[serde(rename = "timeLimitMs", default)]
-    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
-    time_limit: Option<u64>,
-}
-
-/// When a job is tried again after a failure of its own.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Retry {
-    /// Further attempts.
-    #[serde(default)]
-    #[schema(minimum = 0, maximum = 1000)]
-    retries: Option<u32>,
-    /// The pause after the first failure, which doubles.
-    #[serde(rename = "backoffMs", default)]
-    #[schema(minimum = 1, maximum = 3_600_000)]
-    backoff: Option<u64>,
-}
 
 /// A job that trains a model.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -185,21 +130,8 @@ fn check(asked: &Train) -> Result<(), Fault> {
     shapes::name("modelFamily", &asked.family)?;
     shapes::length("command", asked.command.len(), 1, COMMAND_MAX)?;
     shapes::length("datasetRefs", asked.datasets.len(), 0, 64)?;
-    let Compute { tasks, gpus, cpu, memory, time_limit, gpu_model, .. } = &asked.compute;
-    let retries = asked.retry.retries.map(u64::from);
-    for (field, given, least, most) in [
-        ("tasks", tasks.map(u64::from), 1, limit::GANG_MAX.into()),
-        ("gpus", gpus.map(u64::from), 0, limit::NODE_GPUS_MAX as u64),
-        ("cpuMillis", *cpu, 1, CPU_MAX),
-        ("memoryBytes", *memory, 1, EXACT_MAX),
-        ("timeLimitMs", *time_limit, 1, EXACT_MAX),
-        ("retries", retries, 0, RETRIES_MAX),
-        ("backoffMs", asked.retry.backoff, 1, limit::BACKOFF_MAX.0),
-    ] {
-        shapes::range(field, given, least, most)?;
-    }
-    let gpu_model = gpu_model.as_deref().unwrap_or_default().chars().count();
-    shapes::length("gpuModel", gpu_model, 0, 128)
+    asked.compute.check()?;
+    asked.retry.check()
 }
 
 async fn job(context: &Context, asked: Train) -> Result<v1::Job, Fault> {
@@ -217,17 +149,9 @@ async fn job(context: &Context, asked: Train) -> Result<v1::Job, Fault> {
             return Err(Fault::unfit(why, "name each data set once"));
         }
     }
-    let Train { compute, retry, .. } = asked;
     let hyperparameters = asked.hyperparams.iter();
-    Ok(v1::Job {
+    let job = v1::Job {
         name: asked.family,
-        queue: compute.pool.unwrap_or_default(),
-        tasks: compute.tasks.unwrap_or(1),
-        gpus: compute.gpus.unwrap_or_default(),
-        gpu_model: compute.gpu_model.unwrap_or_default(),
-        cpu_millis: compute.cpu.unwrap_or(CPU),
-        memory_bytes: compute.memory.unwrap_or(MEMORY),
-        time_limit_ms: compute.time_limit.unwrap_or_default(),
         command: asked.command,
         env: asked.env.into_iter().collect(),
         code,
@@ -235,11 +159,10 @@ async fn job(context: &Context, asked: Train) -> Result<v1::Job, Fault> {
         registered_datasets: registered.into_iter().collect(),
         hyperparameters: hyperparameters.map(|(name, it)| (name.clone(), it.to_string())).collect(),
         seed: asked.seed,
-        retries: retry.retries.unwrap_or_default(),
-        retry_backoff_ms: retry.backoff.unwrap_or_default(),
         image: asked.image.unwrap_or_default(),
         ..v1::Job::default()
-    })
+    };
+    Ok(asked.retry.fill(asked.compute.fill(job)))
 }
 
 /// Code that this server holds.

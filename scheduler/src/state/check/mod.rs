@@ -134,6 +134,7 @@ fn bundled() -> JobSpec {
             gpu_model: None,
             cpu: CpuMillis(500),
             memory: Bytes(256 << 20),
+            gpu_memory: None,
         },
         command: vec![BUNDLED.into()],
         env: BTreeMap::new(),
@@ -161,6 +162,7 @@ fn bundled() -> JobSpec {
         retain: None,
         topology: Default::default(),
         registered: Default::default(),
+        hardware_class: None,
     }
 }
 

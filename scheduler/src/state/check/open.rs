@@ -15,6 +15,7 @@ use domain::{
     checkpoint::Checkpoint,
     contract,
     health::{HeldGpu, HeldState},
+    job::JobSpec,
     lease::Member,
     limit,
     node::build_key,
@@ -215,8 +216,8 @@ impl Sched {
         };
         let at = to.step;
         let subject = Subject::Segment { of, from, to };
-        let needs = Needs::of(&submitted.spec);
-        let check = self.open_with(step, actor, subject, class, key, (needs, vec![own]));
+        let asked = (&submitted.spec, vec![own]);
+        let check = self.open_with(step, actor, subject, class, key, asked);
         step.rows.put_new(key::segment(of, at), &check);
     }
 
@@ -262,8 +263,8 @@ impl Sched {
         build_key: Digest,
         ballots: Vec<Ballot>,
     ) -> CheckId {
-        let needs = Needs::of(&burn_in(&self.acceptance, &class));
-        self.open_with(step, actor, subject, class, build_key, (needs, ballots))
+        let spec = burn_in(&self.acceptance, &class);
+        self.open_with(step, actor, subject, class, build_key, (&spec, ballots))
     }
 
     fn open_with<R: RowRead>(
@@ -273,7 +274,7 @@ impl Sched {
         subject: Subject,
         class: String,
         build_key: Digest,
-        (needs, ballots): (Needs, Vec<Ballot>),
+        (of, ballots): (&JobSpec, Vec<Ballot>),
     ) -> CheckId {
         self.meta.checks += 1;
         let id = CheckId(self.meta.checks);
@@ -288,7 +289,7 @@ impl Sched {
             subject,
             class,
             build_key,
-            needs,
+            needs: Needs::of(of),
             by: actor.to_owned(),
             opened: step.now,
             granted: 0,
@@ -297,6 +298,7 @@ impl Sched {
             underway: None,
             ballots,
             closed: None,
+            gpu_memory: of.resources.gpu_memory,
         };
         step.rows.put_new(key::open_check(id), &check);
         self.tell_of(step, &check);

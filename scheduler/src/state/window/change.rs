@@ -4,7 +4,6 @@ use super::{Guest, WindowCommand, WindowRow};
 use crate::state::{
     command::{Effect, Refusal, Reply},
     key,
-    place::gpu_matches,
     record::Kind,
     sched::{Node, Sched},
     step::{Step, absent},
@@ -15,6 +14,7 @@ use domain::{
     limit,
     port::RowRead,
     reservation::{Reservation, WantedNodes, WindowKind},
+    resource::gpu_matches,
 };
 use serde_json::json;
 use std::collections::BTreeSet;

@@ -1,0 +1,75 @@
+//! What few jobs say, and the first form of a stored specification has no place for.
+
+use super::{JobSpec, RetryMax};
+use crate::{limit, unit::Bytes};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// What of a specification is stored behind it, not in it: servers of the release before cannot
+/// read it. A job that says nothing of it is stored as it always was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Further {
+    /// The least memory of each GPU.
+    pub gpu_memory: Option<Bytes>,
+    /// The class of hardware that it runs on.
+    pub hardware_class: Option<String>,
+    /// How many failures of each kind it may have.
+    pub retry_max: RetryMax,
+}
+
+impl Further {
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl JobSpec {
+    /// What is stored behind it.
+    #[must_use]
+    pub fn further(&self) -> Further {
+        Further {
+            gpu_memory: self.resources.gpu_memory,
+            hardware_class: self.hardware_class.clone(),
+            retry_max: self.retry.max.clone(),
+        }
+    }
+
+    /// Puts in what was stored behind it.
+    pub fn set_further(&mut self, further: Further) {
+        let Further { gpu_memory, hardware_class, retry_max } = further;
+        self.resources.gpu_memory = gpu_memory;
+        self.hardware_class = hardware_class;
+        self.retry.max = retry_max;
+    }
+
+    /// What of it is out of its range.
+    pub(super) fn check_further(&self, fault: &mut impl FnMut(&str, String, &str)) {
+        if self.resources.gpu_memory == Some(Bytes(0)) {
+            fault("gpu_memory", "is zero".into(), "give a size such as `40GiB`, or leave it");
+        }
+        let good = |class: &str| {
+            !class.is_empty()
+                && class.len() <= limit::CLASS_NAME_MAX
+                && !class.chars().any(char::is_control)
+        };
+        if let Some(class) = self.hardware_class.as_deref().filter(|class| !good(class)) {
+            let why = format!("is {} bytes long, or has control characters", class.len());
+            let remedy = "give one as `assay node show` has it, such as \
+                          `NVIDIA H100 80GB HBM3/driver-550/x86-64-v4`";
+            fault("hardware_class", why, remedy);
+        }
+        let RetryMax { own, node } = &self.retry.max;
+        for kind in
+            own.keys().filter(|kind| !self.retry.on.is_empty() && !self.retry.on.contains(kind))
+        {
+            let why = format!("names `{}`, after which it is never tried again", kind.word());
+            fault("retry.max", why, "name it in `retry.on`, too, or leave it out");
+        }
+        if let Some(most) = node.filter(|most| *most > limit::NODE_FAULTS_MAX) {
+            let why = format!("allows {most} faults of nodes");
+            let remedy = format!("allow at most {}, as any job may have", limit::NODE_FAULTS_MAX);
+            fault("retry.max", why, &remedy);
+        }
+    }
+}
