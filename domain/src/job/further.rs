@@ -1,7 +1,7 @@
 //! What few jobs say, and the first form of a stored specification has no place for.
 
 use super::{JobSpec, RetryMax};
-use crate::{limit, unit::Bytes};
+use crate::{after::RetryOn, limit, unit::Bytes};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// What of a specification is stored behind it, not in it: servers of the release before cannot
@@ -60,9 +60,8 @@ impl JobSpec {
             fault("hardware_class", why, remedy);
         }
         let RetryMax { own, node } = &self.retry.max;
-        for kind in
-            own.keys().filter(|kind| !self.retry.on.is_empty() && !self.retry.on.contains(kind))
-        {
+        let never = |kind: &RetryOn| !self.retry.on.is_empty() && !self.retry.on.contains(kind);
+        for (kind, _) in own.iter().filter(|(kind, most)| **most > 0 && never(kind)) {
             let why = format!("names `{}`, after which it is never tried again", kind.word());
             fault("retry.max", why, "name it in `retry.on`, too, or leave it out");
         }

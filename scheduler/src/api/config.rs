@@ -30,6 +30,8 @@ pub async fn apply(
     let user = Identity::of(&request)?.user()?;
     let v1::ApplyConfigRequest { key, expected, config, why } = request.into_inner();
     let config = given(config)?;
+    // What the log has no place for is known here alone.
+    config.check().map_err(|fault| error::refused(&Refusal::Config(fault)))?;
     submit::change(context, &user, &key, Command::apply_config(expected, config, why)).await
 }
 

@@ -125,15 +125,19 @@ impl Context {
     /// Why it is, with the members that are behind.
     pub async fn check_age(&self, command: &Command) -> Result<(), Status> {
         let newer = self.too_new(command).await;
-        newer.map_or(Ok(()), |fault| Err(status_of(&fault.into())))
+        newer.map_or(Ok(()), |fault| Err(status_of(&fault)))
     }
 
     /// Why the cluster is too old for a command, if it is. What this server knows of a version that
     /// was raised just now may be old by a moment: then what a quorum knows counts.
-    async fn too_new(&self, command: &Command) -> Option<ProposeError> {
+    async fn too_new(&self, command: &Command) -> Option<ForwardFault> {
         let fault = self.node.status().too_new(command)?;
-        let runs = self.node.read(|cluster, _| cluster.version()).await.ok();
-        runs.is_none_or(|runs| command.since() > runs).then_some(fault)
+        match self.node.read(|cluster, _| cluster.version()).await {
+            Ok(runs) if command.since() <= runs => None,
+            Ok(_) => Some(fault.into()),
+            // No quorum has answered: it may well run at that version.
+            Err(_) => Some(ForwardFault::NotLeader),
+        }
     }
 
     async fn propose_once(&self, request: &Request) -> Forwarded {
@@ -141,7 +145,7 @@ impl Context {
             if request.command.since() > ClusterVersion::FIRST
                 && let Some(fault) = self.too_new(&request.command).await
             {
-                return Err(fault.into());
+                return Err(fault);
             }
             return self.forwarder.forward(request).await;
         }

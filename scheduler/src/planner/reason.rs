@@ -6,7 +6,7 @@ use super::{
     free::{self, FreeNode},
     gated, held, making_room,
     pass::plan,
-    shortage::shortages,
+    shortage::{ALSO, shortages},
     waits, windows,
 };
 use crate::state::{
@@ -116,11 +116,17 @@ fn of_shape(
         }
         if let Some(class) = class::asked(&all, shape, job, true) {
             let there = all.iter().any(|node| Some(node.class) == shape.class.as_deref());
-            // What is short where no node has the class is short on any.
+            // What is short where no node has the class is short on any, and both are to be changed.
             let rest = if there { shape } else { &Shape { class: None, ..shape.clone() } };
-            let rest =
-                if fits(&all, rest) { Vec::new() } else { shortages(&all, rest, true, true) };
-            return std::iter::once(class).chain(rest).collect();
+            if there || fits(&all, rest) {
+                let rest = if there { shortages(&all, rest, true, true) } else { Vec::new() };
+                return std::iter::once(class).chain(rest).collect();
+            }
+            let rest = match apart(&all, rest) {
+                Some(one) => vec![one],
+                None => shortages(&all, rest, true, false),
+            };
+            return std::iter::once(class).chain(rest).map(together).collect();
         }
         let one = bound(&all, shape).or_else(|| apart(&all, shape));
         return one.map_or_else(|| shortages(&all, shape, true, false), |it| vec![it]);
@@ -142,6 +148,14 @@ fn of_shape(
     let mut reasons = windows::reasons(view, &free, &ready, (job, shape), now);
     reasons.extend(held::now(view, &free, shape));
     reasons
+}
+
+/// One of several reasons, all of which have to be removed.
+fn together(mut reason: ReasonView) -> ReasonView {
+    if !reason.remedy.ends_with(ALSO) {
+        reason.remedy.push_str(ALSO);
+    }
+    reason
 }
 
 /// The hardware class is what keeps it from ever fitting.

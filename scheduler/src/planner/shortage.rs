@@ -10,7 +10,7 @@ use domain::{Bytes, CpuMillis, topology::Level, view::ReasonView};
 use std::collections::BTreeSet;
 
 /// Where several things have to be changed together.
-const ALSO: &str = " (and what else is named)";
+pub(super) const ALSO: &str = " (and what else is named)";
 
 /// A number of a request that may be lowered.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub fn shortages(
 ) -> Vec<ReasonView> {
     let near = topology::reason(nodes, shape, never);
     let mut reasons: Vec<ReasonView> =
-        near.into_iter().chain(likeness(nodes, shape, never)).collect();
+        near.into_iter().chain(likeness(nodes, shape, never, "")).collect();
     // What has no GPUs has none that are near each other.
     let inside = shape.topology.require.is_some_and(Level::is_inside_a_node);
     // To go without GPUs helps only where nothing else does.
@@ -108,16 +108,15 @@ pub fn shortages(
         if fits(nodes, &alone) {
             continue;
         }
-        let mut like = match part {
-            Part::Gpus => likeness(nodes, &alone, never),
-            Part::Cpu | Part::Memory | Part::Tasks => Vec::new(),
+        // One of them is enough for the GPUs.
+        let like = match part {
+            Part::Gpus => likeness(nodes, &alone, never, ALSO).into_iter().next(),
+            Part::Cpu | Part::Memory | Part::Tasks => None,
         };
-        if like.is_empty() {
+        reasons.push(like.unwrap_or_else(|| {
             let value = largest(nodes, &alone, part, 0).unwrap_or(0);
-            reasons.push(lower(part, shape, value, never, ALSO));
-        }
-        like.iter_mut().for_each(|reason| reason.remedy.push_str(ALSO));
-        reasons.extend(like);
+            lower(part, shape, value, never, ALSO)
+        }));
     }
     if reasons.is_empty() {
         let detail = "no node has all that one task asks for, though some have each part of it";
@@ -180,7 +179,7 @@ fn lower(part: Part, shape: &Shape, value: u64, never: bool, also: &str) -> Reas
 }
 
 /// What a GPU is asked to be like is what keeps it from fitting: its model, its memory, or both.
-fn likeness(nodes: &[FreeNode<'_>], shape: &Shape, never: bool) -> Vec<ReasonView> {
+fn likeness(nodes: &[FreeNode<'_>], shape: &Shape, never: bool, also: &str) -> Vec<ReasonView> {
     let (model, memory) = (&shape.resources.gpu_model, shape.resources.gpu_memory);
     let without = |model: bool, memory: bool| {
         let mut shape = shape.clone();
@@ -190,38 +189,48 @@ fn likeness(nodes: &[FreeNode<'_>], shape: &Shape, never: bool) -> Vec<ReasonVie
     };
     let open = nodes.iter().filter(|node| suits(node, shape));
     let kinds: BTreeSet<GpuKind<'_>> = open.flat_map(|node| node.gpus.keys().copied()).collect();
-    let there: BTreeSet<String> = match memory {
-        Some(_) => kinds.iter().map(|(name, has)| format!("{name} ({})", has.text())).collect(),
-        None => kinds.iter().map(|(name, _)| (*name).to_owned()).collect(),
+    // Of each what may be named in the place of what is asked for, the rest as it is.
+    let named = |any_model: bool, any_memory: bool| {
+        let asked = without(any_model, any_memory).resources;
+        let suiting = kinds.iter().filter(|(name, has)| asked.suits(name, *has));
+        let words = suiting.map(|(name, has)| match any_memory {
+            true => format!("{name} ({})", has.text()),
+            false => (*name).to_owned(),
+        });
+        words.collect::<BTreeSet<String>>().into_iter().collect::<Vec<_>>().join(", ")
     };
-    let there: Vec<String> = there.into_iter().collect();
     let (gpus, tasks) = (shape.resources.gpus, shape.tasks);
     let wait = if never { "" } else { ", or wait until others end" };
-    let reason = |kind: &str, like: String, remedy: String| ReasonView {
+    let reason = |kind: &str, (like, there): (String, String), remedy: String| ReasonView {
         kind: kind.into(),
-        detail: format!(
-            "{gpus} GPUs {like} asked for each of {tasks} tasks; there are: {}",
-            there.join(", ")
-        ),
-        remedy: remedy + wait,
+        detail: format!("{gpus} GPUs {like} asked for each of {tasks} tasks; there are: {there}"),
+        remedy: remedy + also + wait,
         never,
     };
     let mut reasons = Vec::new();
     if let Some(word) = model.as_ref().filter(|_| fits(nodes, &without(true, false))) {
         let remedy = "leave `gpu_model` out, or name one of those".to_owned();
-        reasons.push(reason("gpu_model", format!("of model `{word}`"), remedy));
+        reasons.push(reason(
+            "gpu_model",
+            (format!("of model `{word}`"), named(true, false)),
+            remedy,
+        ));
     }
     let Some(least) = memory else { return reasons };
     let like = format!("of at least {}", least.text());
     if let Some(most) = largest_memory(nodes, shape, &kinds) {
         let remedy = format!("lower `gpu_memory` to {}", Part::Memory.write(most.0));
-        reasons.push(reason("gpu_memory", like, remedy));
+        reasons.push(reason("gpu_memory", (like, named(false, true)), remedy));
     } else if let Some(word) = model.as_ref().filter(|_| reasons.is_empty())
         && let Some(most) = largest_memory(nodes, &without(true, false), &kinds)
     {
         let lower = format!("lower `gpu_memory` to {}", Part::Memory.write(most.0));
         let remedy = format!("leave `gpu_model` out and {lower}");
-        reasons.push(reason("gpu_memory", format!("{like} and of model `{word}`"), remedy));
+        reasons.push(reason(
+            "gpu_memory",
+            (format!("{like} and of model `{word}`"), named(true, true)),
+            remedy,
+        ));
     }
     reasons
 }

@@ -18,9 +18,8 @@ use domain::{
 };
 use serde_json::json;
 
-/// Filling a disk that the element has filled before counts as this part of all faults of nodes that
-/// it may have: four times are the end.
-const DISK_REFILLED: u32 = 4;
+/// What filling a disk that the element has filled before counts beside: four times are the end.
+const DISK_REFILLED: u32 = NODE_FAULTS_MAX / 4;
 /// Since which version a failure is kept with its node, and faults of nodes make pauses.
 pub(super) const FAILED_WHERE: ClusterVersion = ClusterVersion(2);
 /// Nodes on which one element failed that are kept: beyond them none is better than another.
@@ -137,7 +136,7 @@ impl Sched {
             let position = job.position(lease.element)?;
             job.progress.running -= 1;
             if matches!(cause, EndCause::DiskFull { .. }) {
-                let weight = node_faults_max(job) / DISK_REFILLED;
+                let weight = disk_refilled(job);
                 let row = job.elements.get_mut(&position)?;
                 let nodes = lease.members.iter().map(|member| member.node);
                 // It fills the same disk again, for no other node would have it: most likely what
@@ -230,6 +229,12 @@ pub(super) fn requeue_or_end<R: RowRead>(
     }
     step.effect(Effect::Plan);
     Some(())
+}
+
+/// The same for an element of this job: in all a quarter of the faults of nodes that it may have.
+fn disk_refilled(job: &Job) -> u32 {
+    let said = job.brief.waits.as_ref().and_then(|waits| waits.retry.max.node);
+    said.map_or(DISK_REFILLED, |most| (most / 4).saturating_sub(1))
 }
 
 /// How many faults of nodes an element of a job may have.
