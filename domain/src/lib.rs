@@ -41,6 +41,7 @@ pub mod scratch;
 pub mod seal_wait;
 pub mod signing;
 pub mod topology;
+pub mod trace;
 pub mod trailing;
 pub mod tree;
 pub mod unit;

@@ -50,6 +50,8 @@ pub struct Usage {
 pub enum Verb {
     /// Write the time of jobs as journals that Finance takes in
     Export(Export),
+    /// Write what ran as a workload, for `assay-sim workload --format csv`
+    Trace(Trace),
 }
 
 // `assay usage export`.
@@ -73,4 +75,21 @@ pub struct Export {
     /// Also while the days are not over, or jobs of them hold time that is not settled yet
     #[arg(long)]
     pub provisional: bool,
+}
+
+// `assay usage trace`.
+#[derive(Args, Debug)]
+pub struct Trace {
+    /// Submitted from this day on (2026-11-01, in UTC); by default, ever
+    #[arg(long, value_name = "DATE", value_parser = quantity::day)]
+    pub from: Option<u64>,
+    /// Submitted before this day; by default, up to now
+    #[arg(long, value_name = "DATE", value_parser = quantity::day)]
+    pub to: Option<u64>,
+    /// Only this queue and its parts
+    #[arg(long, add = complete::queues())]
+    pub queue: Option<String>,
+    /// File to write; else standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }

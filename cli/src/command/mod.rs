@@ -34,6 +34,7 @@ pub mod submit;
 pub mod top;
 pub mod usage;
 pub mod usage_export;
+pub mod usage_trace;
 pub mod verify;
 mod waiting;
 pub mod whatif;

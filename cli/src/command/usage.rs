@@ -1,6 +1,6 @@
 //! What became of GPU time.
 
-use super::{Context, usage_export};
+use super::{Context, usage_export, usage_trace};
 use crate::{
     args::usage::{By, Usage, Verb},
     exit::Exit,
@@ -25,8 +25,10 @@ const TRIES: u32 = 5;
 /// # Errors
 /// When nobody answers, or there is too much for one answer.
 pub async fn run(context: &Context, args: Usage) -> Result<Exit, Fault> {
-    if let Some(Verb::Export(args)) = args.verb {
-        return usage_export::run(context, args).await;
+    match args.verb {
+        Some(Verb::Export(args)) => return usage_export::run(context, args).await,
+        Some(Verb::Trace(args)) => return usage_trace::run(context, args).await,
+        None => {}
     }
     let last_day = now().0 / DAY_MS;
     let first_day = args.since.unwrap_or_else(|| now().minus(args.last).0 / DAY_MS);

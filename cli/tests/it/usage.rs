@@ -114,6 +114,37 @@ fn every_millisecond_of_every_gpu_is_told_of_once() {
 
     let jobs = all_is_told_of(user);
     finance_takes_it_in(&cluster, &jobs);
+    it_is_a_workload(&cluster);
+}
+
+/// What ran, as `assay-sim workload --format csv` reads it.
+fn it_is_a_workload(cluster: &Cluster) {
+    let user = &cluster.user;
+    let file = cluster.path("live.csv").display().to_string();
+    let told = user.ok(&["usage", "trace", "--out", &file]);
+    assert!(told.contains("3 elements written to") && told.contains("--nodes 2x"), "{told}");
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(text, user.ok(&["usage", "trace"]), "the same without a file");
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0][..5], ["job_id", "submit_s", "gpus", "service_s", "tenant"]);
+    let column = |at: usize| rows[1..].iter().map(|row| row[at]).collect::<Vec<_>>();
+    assert_eq!(column(0), ["j1", "j2", "j3"]);
+    assert_eq!(column(1)[0], "0.000", "times count from the first submission");
+    // The victim had saved its work when it made room: both of its attempts count.
+    let seconds = |text: &str| text.parse::<f64>().unwrap();
+    let gpus = seconds(column(2)[1]);
+    let apart = wall(user, "j2") as f64 / 1_000.0 / gpus - seconds(column(3)[1]);
+    assert!(apart.abs() < 0.001, "{text}");
+    let document = user.json(&["usage", "trace", "--out", &file]).unwrap();
+    assert_eq!((&document["elements"], &document["unended"]), (&3.into(), &0.into()));
+    let rows = user.json(&["usage", "trace"]).unwrap();
+    assert_eq!(
+        (&rows["schema"], &rows["rows"][0]["gpus"]),
+        (&"usage_trace_rows/v1".into(), &1.into())
+    );
+    let nothing = user.fails(4, &["usage", "trace", "--to", "2001-01-01"]);
+    assert!(nothing.contains("nothing that was submitted"), "{nothing}");
+    user.fails(2, &["usage", "trace", "--from", "2026-01-02", "--to", "2026-01-01"]);
 }
 
 /// What was held adds up, by whatever it is told; of each job to what its attempts say.

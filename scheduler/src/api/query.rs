@@ -189,6 +189,7 @@ fn document(view: &View<'_>, rows: &Rows, hub: &super::log_hub::LogHub, what: Wh
         What::Queues(asked) => super::config::queues(view, &asked.name),
         What::ConfigPlan(asked) => super::config::plan(view, asked),
         What::Usage(asked) => super::usage::document(view, rows, asked),
+        What::Trace(asked) => super::usage::trace(view, rows, asked),
         What::Reservations(asked) => super::reserving::document(view, &asked.name),
         What::Registry(asked) => super::registry_calls::document(view, rows, asked),
         What::Cluster(_) | What::Keys(_) | What::AuditProof(_) | What::Whatif(_) | What::Why(_) => {

@@ -1,4 +1,4 @@
-//! GPU time: what is asked for, checked, and the answer.
+//! GPU time, and what ran in it: what is asked for, checked, and the answer.
 
 use super::{
     context::wall_clock,
@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     consensus::shell::Rows,
-    state::view::{UsageAsked, UsageBy, View},
+    state::view::{TraceAsked, UsageAsked, UsageBy, View},
 };
-use domain::{JobId, gpu_time::UsagePlace};
+use domain::{JobId, Millis, gpu_time::UsagePlace};
 use proto::v1;
 use tonic::Status;
 
@@ -20,6 +20,26 @@ pub(super) fn document(view: &View<'_>, rows: &Rows, asked: v1::UsageQuery) -> A
         error::status("limit", fault.to_string(), "`assay usage --last 7d`", false)
     })?;
     query::json(&usage)
+}
+
+/// A page of what ran and has ended, as rows of a workload.
+pub(super) fn trace(view: &View<'_>, rows: &Rows, asked: v1::TraceQuery) -> Answer {
+    let after = match asked.after.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|fault: domain::id::IdError| {
+            error::status("invalid", fault.to_string(), "begin with an empty `after`", false)
+        })?),
+    };
+    query::json(&view.trace(
+        rows,
+        &TraceAsked {
+            after,
+            from: Millis(asked.from_ms),
+            until: (asked.until_ms > 0).then_some(Millis(asked.until_ms)),
+            queue: (!asked.queue.is_empty()).then_some(asked.queue),
+            limit: query::page(asked.limit),
+        },
+    ))
 }
 
 fn checked(asked: v1::UsageQuery) -> Result<UsageAsked, Status> {

@@ -101,6 +101,8 @@ mod waits_test;
 mod wanted_test;
 
 pub use command::Applied;
+mod trace_test;
+#[cfg(test)]
 pub use touched::{Touched, touched};
 
 use command::{ClassesChange, Command, Entry, Reply, Request, Submission};

@@ -9,6 +9,7 @@ mod making_room;
 mod queues;
 mod registry_view;
 mod retained;
+mod traced;
 mod usage;
 mod wanted;
 mod windows;
@@ -17,6 +18,7 @@ pub use documents::JobFilter;
 pub use ended::{EndedRun, ended_runs};
 pub(super) use registry_view::sources;
 pub use retained::Place;
+pub use traced::TraceAsked;
 pub use usage::{UsageAsked, UsageBy};
 pub use wanted::{Told, WantedNews};
 

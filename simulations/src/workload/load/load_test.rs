@@ -38,6 +38,19 @@ fn csv_with_and_without_a_tenant_in_any_order_of_columns() {
 }
 
 #[test]
+fn a_file_of_usage_trace_says_for_how_long_its_jobs_asked() {
+    let text = "job_id,submit_s,gpus,service_s,tenant,asked_s,user,begun_s,ended_s\n\
+                j1,0.000,2,1.500,ml,60.000,\"ada, the first\",0.250,1.750\n\
+                j2[7],0.500,1,2.000,ml,,bob,1.250,3.250\n";
+    let path = std::env::temp_dir().join(format!("assay-trace-{}.csv", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let trace = load(&path, Format::Csv).unwrap();
+    let asked: Vec<_> = trace.jobs.iter().map(|job| (job.id.as_str(), job.asked_s)).collect();
+    assert_eq!(asked, [("j1", Some(60.0)), ("j2[7]", None)]);
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
 fn gzip_is_told_by_its_bytes() {
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(b"job_id,submit_s,gpus,service_s\na,5,2,10\n").unwrap();

@@ -1,4 +1,4 @@
-//! Tables of `job_id,submit_s,gpus,service_s[,tenant]`.
+//! Tables of `job_id,submit_s,gpus,service_s[,tenant][,asked_s]`.
 
 use super::{GPUS_MAX, OVERHEAD_S};
 use crate::workload::{
@@ -34,7 +34,10 @@ pub fn from(
             submit_s,
             gpus,
             service_s,
-            asked_s: None,
+            asked_s: match row.text("asked_s") {
+                "" => None,
+                _ => Some(row.number("asked_s")?),
+            },
             overhead_s: overhead(&row, gpus),
             tenant: row.text("tenant").to_owned(),
         });
