@@ -5,6 +5,7 @@ use crate::{
     id::{ElementId, JobId},
     unit::Millis,
 };
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
 /// What an estimate rests on.
@@ -28,6 +29,61 @@ pub struct CalibrationView {
     pub within_p90: u64,
 }
 
+/// What was foreseen of a waiting job's start, kept until it is known how it came.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+pub struct Foretold {
+    /// When it was foreseen.
+    pub made: Millis,
+    /// In half of the scenarios it had started by then.
+    pub p50: Millis,
+    /// In nine of ten.
+    pub p90: Millis,
+}
+
+/// How often jobs started by when it had been foreseen.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
+)]
+pub struct StartsHeld {
+    /// Jobs of which it is known: they have started, or their p90 has gone by.
+    pub jobs: u64,
+    /// Those that had started by their p50.
+    pub within_p50: u64,
+    /// Those that had started by their p90.
+    pub within_p90: u64,
+}
+
+impl StartsHeld {
+    /// Counts a start, or none up to now.
+    pub fn count(&mut self, of: Foretold, started: Option<Millis>) {
+        let by = |time: Millis| u64::from(started.is_some_and(|at| at <= time));
+        self.jobs += 1;
+        self.within_p50 += by(of.p50);
+        self.within_p90 += by(of.p90);
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            jobs: self.jobs + other.jobs,
+            within_p50: self.within_p50 + other.within_p50,
+            within_p90: self.within_p90 + other.within_p90,
+        }
+    }
+}
+
 /// When a job starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartView {
@@ -47,6 +103,9 @@ pub struct StartView {
     /// How often run times fell within what their likes had led one to expect, if any had likes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<CalibrationView>,
+    /// How often what was foreseen of starts held over the last week, if any of it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_held: Option<StartsHeld>,
     /// Why a time is not known, if one is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_known: Option<String>,

@@ -156,6 +156,12 @@ pub const PROMOTION_KEPT: Millis = Millis(14 * 24 * 3_600_000);
 /// Time within which a quorum has to ratify an emergency promotion.
 /// Source: platform contract, 4.1.
 pub const RATIFY_WITHIN: Millis = Millis(48 * 3_600_000);
+/// Starts that are foretold with one entry, and at one time.
+pub const FORETOLD_BATCH: usize = 64;
+/// The same, of those of which it is not known yet how they came.
+pub const FORETOLD_MAX: usize = 1_024;
+/// Days over which it is told how often they held, today among them.
+pub const FORETOLD_DAYS: u64 = 7;
 /// Jobs on which one request of the gate duty decides.
 pub const GATE_BATCH: usize = 64;
 /// Tries after which a job on which the policy engine does not decide is denied.

@@ -4,6 +4,7 @@ use crate::{bits::Bits, chance::Chance, near, queues, read::ReadOf, runtime::Wor
 use domain::{
     Bytes, CpuMillis, Digest, ElementId, JobId, Millis, RequestKey,
     after::{After, RetryOn, RetryRule, When},
+    foresee::Foretold,
     interrupt::{Interrupt, Preemptible},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     queue::ConfigError,
@@ -153,6 +154,9 @@ impl Client {
         let command = if self.queues.one_in(8) {
             let config = queues::draw_keeping(queues::draw(&mut self.queues), &mut self.keeping);
             Command::apply_config(self.version, config, "drawn".into())
+        } else if !known.is_empty() && self.keeping.one_in(12) {
+            let job = known[self.keeping.below(known.len() as u64) as usize];
+            Command::Foretell { starts: vec![(job, draw_forecast(&mut self.keeping))] }
         } else if !known.is_empty() && self.chance.one_in(8) {
             let job = known[self.chance.below(known.len() as u64) as usize];
             match self.queues.one_in(3) {
@@ -278,6 +282,12 @@ impl Client {
         self.asked = None;
         Ok(())
     }
+}
+
+/// When a job is said to start, within the time of a run.
+fn draw_forecast(chance: &mut Chance) -> Foretold {
+    let p50 = Millis(chance.below(300_000));
+    Foretold { made: Millis(0), p50, p90: p50.plus(Millis(chance.below(60_000))) }
 }
 
 /// What each task needs.

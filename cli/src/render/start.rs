@@ -4,11 +4,14 @@ use super::count;
 use crate::quantity::{show_duration, show_time, show_time_of_day};
 use domain::{
     Millis,
-    foresee::{Basis, CalibrationView, StartView},
+    foresee::{Basis, CalibrationView, StartView, StartsHeld},
 };
 
 /// Nodes that one line names.
 const NODES_MAX: usize = 4;
+
+/// Starts from which on they tell how far one may be trusted.
+const TELLING: u64 = 20;
 
 /// `starts 14:02:10-14:11:00 (p50-p90, by time limits) on n1 n2`.
 #[must_use]
@@ -28,7 +31,7 @@ pub fn line(start: &StartView) -> String {
             "starts {}-{} (p50-p90, {basis}{}){nodes}",
             when(p50, now),
             when(p90, now),
-            start.held.map(held).unwrap_or_default(),
+            trust(start),
         ),
         (Some(p50), None) => {
             format!("starts {} (p50, {basis}); p90 not known: {why}{nodes}", when(p50, now))
@@ -37,7 +40,18 @@ pub fn line(start: &StartView) -> String {
     }
 }
 
-/// How far the history may be trusted.
+/// How far it may be trusted: by how often starts held, where that is known, else by run times.
+fn trust(start: &StartView) -> String {
+    match start.starts_held.filter(|held| held.jobs >= TELLING) {
+        Some(StartsHeld { jobs, within_p90, .. }) => {
+            let percent = within_p90 * 100 / jobs;
+            format!("; last week {percent} % of {} held", count(jobs, "p90"))
+        }
+        None => start.held.map(held).unwrap_or_default(),
+    }
+}
+
+/// How far the history of run times may be trusted.
 fn held(held: CalibrationView) -> String {
     let percent = held.within_p90 * 100 / held.attempts.max(1);
     let of = count(held.attempts, "run");

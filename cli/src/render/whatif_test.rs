@@ -5,7 +5,8 @@ use crate::output::{Style, stable};
 use domain::{
     Digest, ElementId, JobId, Millis,
     foresee::{
-        Basis, CalibrationView, EvictionView, ShiftView, StartView, UtilisationView, WhatifView,
+        Basis, CalibrationView, EvictionView, ShiftView, StartView, StartsHeld, UtilisationView,
+        WhatifView,
     },
     view::WhyView,
 };
@@ -22,7 +23,18 @@ fn starts(p50: Option<Millis>, p90: Option<Millis>) -> StartView {
     let nodes = if p50.is_some() { vec!["n1".to_owned(), "n2".to_owned()] } else { Vec::new() };
     let basis = Basis::History;
     let held = Some(CalibrationView { attempts: 200, within_p50: 97, within_p90: 182 });
-    StartView { from_time: NOW, p50, p90, nodes, basis, scenarios: 11, held, not_known }
+    let starts_held = None;
+    StartView {
+        from_time: NOW,
+        p50,
+        p90,
+        nodes,
+        basis,
+        scenarios: 11,
+        held,
+        starts_held,
+        not_known,
+    }
 }
 
 fn shift(job: u64, before: Option<StartView>, after: StartView) -> ShiftView {
@@ -96,6 +108,14 @@ fn a_start_is_a_time_a_span_or_not_known() {
     assert!(
         line(&starts(at(5), at(9))).contains("by history; of the last 200 runs 91 % were within")
     );
+    let starts_held = Some(StartsHeld { jobs: 240, within_p50: 130, within_p90: 219 });
+    let known = StartView { starts_held, ..starts(at(5), at(9)) };
+    let few = StartsHeld { jobs: 19, within_p50: 9, within_p90: 17 };
+    let few = StartView { starts_held: Some(few), ..known.clone() };
+    assert_eq!(line(&few), line(&starts(at(5), at(9))), "too few to tell");
+    let json = stable::document("start", &known);
+    assert_eq!(json["starts_held"]["jobs"], 240);
+    assert!(line(&known).contains("p90, by history; last week 91 % of 240 p90s held) on"));
     assert!(line(&starts(at(5), None)).contains("p90 not known: not within"));
     assert_eq!(
         line(&starts(None, None)),

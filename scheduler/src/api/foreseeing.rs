@@ -135,18 +135,20 @@ async fn ahead<T: Send + 'static>(
     let read = |cluster: &Cluster, rows: &Rows| {
         let view = cluster.view();
         let rows = rows.base().clone();
-        (view.split_off(JOBS_MAX), rows, view.now(), view.newest_job(), view.applied())
+        let record = view.starts_held(wall_clock().max(view.now()));
+        (view.split_off(JOBS_MAX), rows, view.now(), view.newest_job(), record, view.applied())
     };
     let read =
         if stale { context.node.read_local(read).await } else { context.node.read(read).await };
-    let (split, rows, clock, newest, at) = read.map_err(|fault| unreadable(&fault))?;
+    let (split, rows, clock, newest, record, at) = read.map_err(|fault| unreadable(&fault))?;
     let unwanted: Arc<AtomicBool> = Arc::default();
     let _leaves = (whom == For::Caller).then(|| Leaves(Arc::clone(&unwanted)));
     let begun = Instant::now();
     let looked = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         let ended = ended_runs(&rows, newest, clock, HISTORY_JOBS_MAX);
-        let (fork, known) = (split.fork(), RunTimes::of(&ended));
+        let (fork, mut known) = (split.fork(), RunTimes::of(&ended));
+        known.starts = record;
         let taken = Taken { fork, known, now: wall_clock().max(clock), newest };
         look(&taken, &|| !unwanted.load(Ordering::Relaxed) && begun.elapsed() < PATIENCE)
     });
@@ -273,8 +275,13 @@ fn may_start(why: &WhyView) -> bool {
 
 /// When a waiting job starts; none where nobody could look.
 async fn start_of(context: &Context, job: JobId) -> Option<StartView> {
-    if let Some(known) = context.foreseer.fresh(job) {
-        return Some(known.start_of(job));
+    Some(as_things_are(context, job).await?.start_of(job))
+}
+
+/// What is likely to come if nothing changes, for all jobs up to one; none where nobody could look.
+pub(super) async fn as_things_are(context: &Context, newest: JobId) -> Option<Arc<Foresight>> {
+    if let Some(known) = context.foreseer.fresh(newest) {
+        return Some(known);
     }
     let known = Arc::clone(&context.foreseer.known);
     let look = move |taken: &Taken, goes_on: &dyn Fn() -> bool| {
@@ -288,6 +295,5 @@ async fn start_of(context: &Context, job: JobId) -> Option<StartView> {
         Ok(foresight)
     };
     // It is as old as what this server has applied, which the answer beside it has caught up with.
-    let (foresight, _) = ahead(context, For::All, true, look).await.ok()?;
-    Some(foresight?.start_of(job))
+    ahead(context, For::All, true, look).await.ok()?.0
 }

@@ -17,6 +17,7 @@ mod evaluations;
 mod explained;
 mod follow;
 mod foreseeing;
+mod foretelling;
 mod forward;
 mod gates;
 mod identity;
@@ -246,6 +247,7 @@ pub async fn serve(
         tokio::spawn(sweeping::run(context.clone())),
         tokio::spawn(collecting::run(context.clone(), config.collect_after)),
         tokio::spawn(renewing::run(context.clone())),
+        tokio::spawn(foretelling::run(context.clone())),
     ];
     let rest = rest.map(|port| port.serve(context.clone()));
     let parts = (&context, replaying::ReplayService::new(context.clone(), history));

@@ -26,7 +26,7 @@ pub use walk::{Bounds, Evicted, GivenUp, Start, Used, Walked};
 use crate::state::{command::Refusal, fork::Fork, view::View};
 use domain::{
     JobId, Millis,
-    foresee::{Basis, CalibrationView},
+    foresee::{Basis, CalibrationView, StartsHeld},
 };
 use std::collections::BTreeSet;
 
@@ -72,6 +72,8 @@ pub struct Foresight {
     pub left_out: u64,
     /// How often run times fell within what was to be expected.
     pub calibration: Option<CalibrationView>,
+    /// How often what was foreseen of starts held.
+    pub starts_held: Option<StartsHeld>,
     /// Jobs that a user keeps from starting.
     held: BTreeSet<JobId>,
     /// Jobs that a policy has not decided on.
@@ -126,8 +128,19 @@ pub fn foresee(
     };
     let walks = (0..count).map(walk).collect::<Result<Vec<_>, _>>()?;
     let (submitted, left_out, now) = (begun.submitted, fork.left_out(), course.now);
-    let calibration = known.held;
-    Ok(Foresight { now, until, basis, walks, submitted, left_out, calibration, held, gated, jobs })
+    Ok(Foresight {
+        now,
+        until,
+        basis,
+        walks,
+        submitted,
+        left_out,
+        calibration: known.held,
+        starts_held: known.starts,
+        held,
+        gated,
+        jobs,
+    })
 }
 
 /// How many scenarios, of how many events: as many scenarios as there are times enough to go

@@ -2,7 +2,10 @@
 
 use super::calibration::calibrate;
 use crate::state::{row::Brief, view::EndedRun};
-use domain::{Digest, ElementId, Millis, foresee::CalibrationView};
+use domain::{
+    Digest, ElementId, Millis,
+    foresee::{CalibrationView, StartsHeld},
+};
 use std::collections::BTreeMap;
 
 /// How many scenarios there may be, the most first. Primes, so that every way of going through
@@ -20,6 +23,8 @@ pub struct RunTimes {
     of_user: BTreeMap<(String, String), Vec<Millis>>,
     /// How often they fell within what was to be expected.
     pub held: Option<CalibrationView>,
+    /// How often what was foreseen of starts held.
+    pub starts: Option<StartsHeld>,
 }
 
 impl RunTimes {

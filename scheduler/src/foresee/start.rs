@@ -28,8 +28,17 @@ impl Foresight {
             basis: self.basis,
             scenarios: self.walks.len() as u32,
             held: self.calibration.filter(|_| self.basis == Basis::History),
+            starts_held: self.starts_held.filter(|_| self.basis == Basis::History),
             not_known,
         }
+    }
+
+    /// The p50 and the p90 of a job's start, where both are known.
+    #[must_use]
+    pub fn span_of(&self, job: JobId) -> Option<(Millis, Millis)> {
+        let starts = self.starts(job);
+        let at = |percent| Some(starts.get(rank(starts.len(), percent))?.as_ref()?.at);
+        at(50).zip(at(90))
     }
 
     /// The first start in each scenario, the earliest first; those without one last.

@@ -4,6 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use domain::{
     ArtifactId, Digest, ElementId, JobId, LeaseId, LogIndex, Millis, NodeId, ReplicaId, RequestKey,
     audit::EventSignature,
+    foresee::Foretold,
     hardware::Hardware,
     health::HeldGpu,
     job::JobSpec,
@@ -240,6 +241,12 @@ pub enum Command {
     /// As [`Command::SubmitTied`], with jobs that say what the first form of a specification has
     /// no place for.
     SubmitFurther(Submission),
+    /// When waiting jobs are likely to start, to be held against when they do (proposed by the
+    /// leader).
+    Foretell {
+        /// The jobs.
+        starts: Vec<(JobId, Foretold)>,
+    },
 }
 
 /// A configuration with its classes of priority.

@@ -165,7 +165,8 @@ impl Fork {
 fn split_off(sched: &Sched, jobs_max: usize) -> (Sched, u64) {
     if sched.jobs.len() <= jobs_max {
         let inputs = Default::default();
-        return (Sched { kept_until: None, inputs, ..sched.clone() }, 0);
+        let forecasts = Default::default();
+        return (Sched { kept_until: None, inputs, forecasts, ..sched.clone() }, 0);
     }
     let chosen = choose(sched, jobs_max);
     let left_out = (sched.jobs.len() - chosen.len()) as u64;
@@ -194,6 +195,8 @@ fn split_off(sched: &Sched, jobs_max: usize) -> (Sched, u64) {
         account: sched.account.clone(),
         windows: sched.windows.clone(),
         drains: sched.drains.clone(),
+        // What is foreseen in a fork is not what was foreseen.
+        forecasts: Default::default(),
         inputs: Default::default(),
     };
     for (of, all) in sched.dependents.iter().filter(|(of, _)| chosen.contains(of)) {

@@ -42,7 +42,7 @@ impl Sched {
     }
 
     /// Records decisions: what is allowed may be placed, everything else has failed.
-    pub(super) fn decide_training<R: RowRead>(
+    pub(super) fn train_or_not<R: RowRead>(
         &mut self,
         step: &mut Step<'_, R>,
         ledger: &mut Ledger,

@@ -26,6 +26,7 @@ impl Cluster {
             .or_else(|| self.sched.miskept())
             .or_else(|| checks_know_their_runs(&self.sched))
             .or_else(|| self.sched.broken_drain())
+            .or_else(|| self.sched.stale_forecast())
             .or_else(|| self.sched.misbooked())
     }
 }

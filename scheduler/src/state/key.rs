@@ -34,6 +34,12 @@ const DRAIN: u8 = 0x13;
 const HARDWARE: u8 = 0x14;
 /// Names for priorities.
 const PRIORITY_CLASSES: u8 = 0x15;
+/// What was foreseen of jobs that have not started.
+const FORETOLD: u8 = 0x16;
+/// How often that held, by day.
+const STARTS_HELD: u8 = 0x17;
+/// The newest job of which it was foreseen.
+const NEWEST_FORETOLD: u8 = 0x18;
 
 /// Whether jobs wait for a policy before training.
 const GATE_TRAINING: u8 = 0x30;
@@ -255,6 +261,26 @@ pub fn preemption(job: JobId) -> Vec<u8> {
 
 pub fn preemptions() -> (Vec<u8>, Vec<u8>) {
     all(PREEMPTION)
+}
+
+pub fn foretold(job: JobId) -> Vec<u8> {
+    [&[FORETOLD], &job.0.to_be_bytes()[..]].concat()
+}
+
+pub fn all_foretold() -> (Vec<u8>, Vec<u8>) {
+    all(FORETOLD)
+}
+
+pub fn newest_foretold() -> Vec<u8> {
+    vec![NEWEST_FORETOLD]
+}
+
+pub fn starts_held(day: u64) -> Vec<u8> {
+    [&[STARTS_HELD], &day.to_be_bytes()[..]].concat()
+}
+
+pub fn all_starts_held() -> (Vec<u8>, Vec<u8>) {
+    all(STARTS_HELD)
 }
 
 pub fn gate_training() -> Vec<u8> {

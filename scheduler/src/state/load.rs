@@ -65,6 +65,7 @@ impl Sched {
             sched.preemptions.insert(key::job_in(key), scratch::decode(key, value));
         });
         sched.load_windows(rows);
+        sched.load_forecasts(rows);
         sched.keep_all();
         let ids: Vec<JobId> = sched.jobs.keys().copied().collect();
         for id in ids {
@@ -92,6 +93,20 @@ impl Sched {
         each(rows, key::windows(), |key, value| {
             let row: WindowRow = scratch::decode(key, value);
             self.windows.insert(row.name.clone(), row);
+        });
+    }
+
+    fn load_forecasts(&mut self, rows: &impl RowRead) {
+        let at = key::newest_foretold();
+        let newest = rows.get(&at).map(|bytes| scratch::decode(&at, &bytes));
+        self.forecasts.newest = newest.unwrap_or_default();
+        each(rows, key::all_foretold(), |key, value| {
+            self.forecasts.open.insert(key::job_in(key), scratch::decode(key, value));
+        });
+        each(rows, key::all_starts_held(), |key, value| {
+            // Keys by day have the place and the length of those by job.
+            let JobId(day) = key::job_in(key);
+            self.forecasts.days.insert(day, scratch::decode(key, value));
         });
     }
 

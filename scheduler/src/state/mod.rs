@@ -10,6 +10,9 @@ mod config;
 mod drain;
 mod drift;
 mod entry;
+mod forecast;
+#[cfg(test)]
+mod forecast_test;
 pub mod fork;
 mod gate;
 mod hardware;
@@ -96,13 +99,13 @@ mod stories;
 #[cfg(test)]
 mod tie_test;
 #[cfg(test)]
+mod trace_test;
+#[cfg(test)]
 mod waits_test;
 #[cfg(test)]
 mod wanted_test;
 
 pub use command::Applied;
-mod trace_test;
-#[cfg(test)]
 pub use touched::{Touched, touched};
 
 use command::{ClassesChange, Command, Entry, Reply, Request, Submission};
@@ -311,8 +314,9 @@ impl Cluster {
             Command::SetPriority { job, priority: to } => sched.set_priority(step, actor, job, to),
             Command::GateTraining => sched.gate_training(step, actor),
             Command::DecideTraining { decisions: all } => {
-                sched.decide_training(step, ledger, actor, all)
+                sched.train_or_not(step, ledger, actor, all)
             }
+            Command::Foretell { starts } => sched.foretell(step, starts),
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
             Command::Registry(command) => registry_step::step(step, sched, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),

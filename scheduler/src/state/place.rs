@@ -74,6 +74,7 @@ impl Sched {
     /// and lets the job go on.
     pub(super) fn hold_for_data<R: RowRead>(&mut self, step: &mut Step<'_, R>, id: JobId) {
         step.events.add(Kind::JobHeld, "registry", &json!({ "job": id.to_string() }));
+        self.drop_forecast(step, id);
         self.alter(step, id, |job, _| job.progress.held = true);
     }
 
@@ -179,6 +180,7 @@ impl Sched {
             Some(lease)
         });
         if let Some(lease) = lease.flatten() {
+            self.meet_forecast(step, element.job);
             self.occupy(&lease);
             self.open_account(step, &lease);
             self.charge(&lease, Some(step.now));

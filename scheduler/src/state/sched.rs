@@ -4,6 +4,7 @@ use super::{
     account::{Account, Gpus},
     check::Checks,
     command::Effect,
+    forecast::Forecasts,
     inputs::Inputs,
     keep::Kept,
     key,
@@ -145,6 +146,8 @@ pub struct Sched {
     pub windows: BTreeMap<String, WindowRow>,
     /// Terms of nodes that are out of service, where there are any.
     pub drains: BTreeMap<NodeId, DrainTerms>,
+    /// What was foreseen of starts, and how it came.
+    pub forecasts: Forecasts,
     /// What the jobs that have not ended were given.
     pub inputs: Inputs,
 }
@@ -362,6 +365,7 @@ impl Sched {
             if self.gated.remove(&id) {
                 step.rows.remove(key::gated(id));
             }
+            self.drop_forecast(step, id);
             self.end_preemption(step, id, "its job has ended");
             step.rows.remove(key::live(id));
             if let Some(job) = self.jobs.remove(&id) {

@@ -37,6 +37,7 @@ impl Command {
             Self::DrainNodes(_) => super::drain::TERMS,
             Self::Hardware { .. } => super::hardware::TOLD,
             Self::ApplyClasses(_) => super::config::CLASSES,
+            Self::Foretell { .. } => super::forecast::FORETELLS,
             Self::SubmitFurther(_) => super::submission::FURTHER,
             Self::Registry(command) => command.since(),
             Self::Submit { .. }

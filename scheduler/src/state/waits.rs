@@ -137,6 +137,8 @@ impl Sched {
         }
         let kind = if held { Kind::JobHeld } else { Kind::JobReleased };
         step.events.add(kind, actor, &json!({ "job": id.to_string() }));
+        // What a user changes was not foreseen.
+        self.drop_forecast(step, id);
         self.alter(step, id, |job, _| job.progress.held = held);
         step.effect(Effect::Plan);
         step.done()
@@ -165,6 +167,7 @@ impl Sched {
         }
         let member = json!({ "from": before, "job": id.to_string(), "to": priority });
         step.events.add(Kind::JobPriority, actor, &member);
+        self.drop_forecast(step, id);
         self.alter(step, id, |job, _| {
             job.brief.priority = priority;
             job.progress.priority = Some(priority);
