@@ -1,6 +1,6 @@
 //! Durations, sizes and times as people write and read them.
 
-use domain::{Bytes, CpuMillis, Millis};
+use domain::{Bytes, CpuMillis, Millis, PerMille, resource::GpuShare};
 
 /// A text that is not a quantity of the wanted kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +79,57 @@ pub fn cpus(text: &str) -> Result<CpuMillis, QuantityError> {
         kind: "a number of cores",
         example: "1.5",
     })
+}
+
+/// How many GPUs a task asks for: whole ones, or a part of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GpuCount {
+    /// How many.
+    pub gpus: u32,
+    /// How much of one each is.
+    pub share: GpuShare,
+}
+
+impl GpuCount {
+    /// So many whole ones.
+    #[must_use]
+    pub fn whole(gpus: u32) -> Self {
+        Self { gpus, share: GpuShare::Whole }
+    }
+}
+
+/// Reads a number of GPUs: `4`, `0.25`, `1/4`.
+///
+/// # Errors
+/// When the text is neither a whole number nor a part of one GPU.
+pub fn gpus(text: &str) -> Result<GpuCount, QuantityError> {
+    let fault = |kind| QuantityError { text: text.into(), kind, example: "4` or `0.25" };
+    let part = |part| GpuCount { gpus: 1, share: GpuShare::AtLeast(PerMille(part)) };
+    let trimmed = text.trim();
+    if let Some((one, of)) = trimmed.split_once('/') {
+        let of = of.parse::<u64>().ok().filter(|of| one == "1" && (2..=1_000).contains(of));
+        return of.map(|of| part(1_000 / of)).ok_or_else(|| fault("a part of a GPU"));
+    }
+    let read = thousandths(trimmed).ok_or_else(|| fault("a number of GPUs"))?;
+    match (read / 1_000, read % 1_000) {
+        (whole, 0) => {
+            u32::try_from(whole).map(GpuCount::whole).map_err(|_| fault("a number of GPUs"))
+        }
+        (0, rest) => Ok(part(rest)),
+        _ => Err(fault("a whole number of GPUs, or a part of one")),
+    }
+}
+
+/// A number of GPUs for people: `4 GPUs`, `0.25 GPU`.
+#[must_use]
+pub fn show_gpus(gpus: u32, share: GpuShare) -> String {
+    match share {
+        GpuShare::AtLeast(PerMille(part)) => format!("{} GPU", show_cpus(CpuMillis(part))),
+        GpuShare::Whole | GpuShare::Any | GpuShare::OneOf(_) => match gpus {
+            1 => "1 GPU".to_owned(),
+            gpus => format!("{gpus} GPUs"),
+        },
+    }
 }
 
 fn scale(units: &[(&str, u64)], name: &str) -> Option<u64> {

@@ -54,4 +54,4 @@ pub use id::{
     ArtifactId, AttemptNo, CheckId, ElementId, EpisodeId, JobId, LeaseId, NodeId, PromotionId,
     ReplicaId, RequestKey,
 };
-pub use unit::{Bytes, CpuMillis, LogIndex, MegaBits, MegaHertz, MilliWatts, Millis};
+pub use unit::{Bytes, CpuMillis, LogIndex, MegaBits, MegaHertz, MilliWatts, Millis, PerMille};

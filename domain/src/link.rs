@@ -146,6 +146,14 @@ pub enum Up {
         /// The machine.
         hardware: Box<Hardware>,
     },
+    /// As [`Up::Register`], of a machine that offers shares of GPUs: servers of the release before,
+    /// which would give one to whoever asks for a GPU, cannot read it.
+    RegisterShared {
+        /// The machine.
+        inventory: Inventory,
+        /// Leases of which something may still run here.
+        held: Vec<LeaseId>,
+    },
 }
 
 /// A file that the agent follows.

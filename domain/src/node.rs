@@ -2,6 +2,7 @@
 
 use crate::{
     digest::Digest,
+    hardware::share::{shares_of, whole_model},
     id::CheckId,
     isolation::NodeIsolation,
     resource::Gpu,
@@ -54,6 +55,12 @@ impl Inventory {
         let model = self.gpus.first().map(|gpu| gpu.model.as_str());
         hardware_class(model, &self.driver_version, &self.cpu_level)
     }
+
+    /// Whether it offers shares of GPUs.
+    #[must_use]
+    pub fn has_shares(&self) -> bool {
+        self.gpus.iter().any(|gpu| shares_of(&gpu.model) > 1)
+    }
 }
 
 /// The class of hardware of a GPU model, a driver's version and an instruction-set level.
@@ -61,7 +68,8 @@ impl Inventory {
 /// Of the driver only the first number counts, its branch: the rest are fixes.
 #[must_use]
 pub fn hardware_class(gpu_model: Option<&str>, driver_version: &str, cpu_level: &str) -> String {
-    let gpu = gpu_model.unwrap_or("no-gpu");
+    // What computes is the whole GPU, whoever else does on it.
+    let gpu = gpu_model.map_or("no-gpu", whole_model);
     let driver = driver_version.split('.').next().unwrap_or_default();
     let driver = if driver.is_empty() { "none" } else { driver };
     format!("{gpu}/driver-{driver}/{cpu_level}")

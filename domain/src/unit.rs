@@ -66,6 +66,8 @@ units! {
     MegaHertz, " MHz";
     /// A rate of a network. Unit: millions of bits a second.
     MegaBits, " Mbit/s";
+    /// A part of a whole. Unit: thousandths.
+    PerMille, " ‰";
     /// A place in the replicated log, from 1.
     LogIndex, "";
 }

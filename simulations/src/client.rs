@@ -298,6 +298,7 @@ fn resources(gpus: u32) -> TaskResources {
         cpu: CpuMillis(1_000),
         memory: Bytes(1 << 30),
         gpu_memory: None,
+        gpu_share: Default::default(),
     }
 }
 

@@ -56,7 +56,7 @@ pub struct Node {
 /// What a node asks of the world.
 pub enum Ask {
     /// Send this on the stream.
-    Send(Up),
+    Send(Box<Up>),
     /// Give this input to the machine after so many ms.
     Later(u64, Input),
     /// Store blobs on servers, then give this input.
@@ -181,7 +181,7 @@ impl Node {
 
     fn perform(&mut self, output: Output, clock: Millis, asks: &mut Vec<Ask>) {
         match output {
-            Output::Send(up) => asks.push(Ask::Send(up)),
+            Output::Send(up) => asks.push(Ask::Send(Box::new(up))),
             Output::Prepare { wanted } => {
                 let lease = wanted.lease.id;
                 let wait = self.chance.between(1, 400);

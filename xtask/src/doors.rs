@@ -77,6 +77,7 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
             "agent/src/store/chunk_servers",
             // Frames of the socket between agent and supervisor, and of the file beside it.
             "agent/src/shell/ward",
+            "agent/src/driver/gpu/cut",
             "agent/src/driver/state",
             "cli/src/client",
             "cli/src/command",

@@ -5,6 +5,7 @@ use domain::{
     ElementId, LeaseId,
     check::{BUNDLED, CheckRun, CheckTask},
     contract,
+    hardware::share,
     job::EndCause,
     job::JobSpec,
     lease::TaskPlace,
@@ -41,8 +42,13 @@ impl Placement<'_> {
     /// How to start each of this node's `tasks`.
     ///
     /// # Errors
-    /// When the program is not there.
+    /// When the program is not there, or a GPU is not offered any more.
     pub fn commands(&self, tasks: &[TaskPlace]) -> Result<Vec<TaskCommand>, EndCause> {
+        let offered = |index: &&u32| self.gpus.iter().any(|gpu| gpu.index == **index);
+        if let Some(index) = tasks.iter().flat_map(|task| &task.gpus).find(|it| !offered(it)) {
+            let detail = format!("GPU {index} is not there any more");
+            return Err(EndCause::GpuFault { detail });
+        }
         let (spec, code) = (&self.wanted.spec, self.dirs.code());
         let own = spec.command.get(1..).unwrap_or_default().to_vec();
         let (program, args) = match (spec.command.first().map(String::as_str), self.image) {
@@ -105,6 +111,7 @@ impl Placement<'_> {
             set("ASSAY_IN_FORCE", text(&dirs.answers(task.rank)));
         }
         set("CUDA_VISIBLE_DEVICES", self.visible(task));
+        self.share(task).into_iter().for_each(|(name, value)| set(name, value));
         set("HOME", text(&dirs.tmp()));
         set("TMPDIR", text(&dirs.tmp()));
         all.extend(spec.env.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -143,11 +150,34 @@ impl Placement<'_> {
         all.into_iter().map(|(name, value)| (name.to_owned(), value))
     }
 
+    /// What a task is told that has a share of a GPU, so that it takes no more of the memory.
+    ///
+    /// Source: <https://docs.jax.dev/en/latest/gpu_memory_allocation.html>,
+    /// <https://www.tensorflow.org/guide/gpu#limiting_gpu_memory_growth>; without them each takes
+    /// most of the GPU's memory at its start. CUDA's multi-process service, where an admin runs it,
+    /// keeps to the last: <https://docs.nvidia.com/deploy/mps/appendix-tools-and-interface-reference.html>.
+    fn share(&self, task: &TaskPlace) -> Vec<(&'static str, String)> {
+        let [index] = task.gpus[..] else { return Vec::new() };
+        let Some(gpu) = self.gpus.iter().find(|gpu| gpu.index == index) else { return Vec::new() };
+        let count = share::shares_of(&gpu.model);
+        if count == 1 {
+            return Vec::new();
+        }
+        let mib = gpu.memory.0 >> 20;
+        vec![
+            ("ASSAY_GPU_MEMORY_BYTES", gpu.memory.0.to_string()),
+            // A tenth is left for what is in no pool.
+            ("XLA_PYTHON_CLIENT_MEM_FRACTION", format!("0.{:03}", 900 / count)),
+            ("TF_FORCE_GPU_ALLOW_GROWTH", "true".to_owned()),
+            ("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", format!("0={mib}M")),
+        ]
+    }
+
     /// The task's GPUs by unique name; empty hides all.
     fn visible(&self, task: &TaskPlace) -> String {
         let mine = |index: &u32| self.gpus.iter().find(|gpu| gpu.index == *index);
         let names: Vec<_> =
-            task.gpus.iter().filter_map(mine).map(|gpu| gpu.uuid.as_str()).collect();
+            task.gpus.iter().filter_map(mine).map(|gpu| share::whole(gpu).1).collect();
         names.join(",")
     }
 }

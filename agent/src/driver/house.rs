@@ -6,6 +6,7 @@ use super::{
 };
 use domain::{
     Bytes, CpuMillis,
+    hardware::share,
     isolation::{ImageFacts, Isolation, Network, NodeIsolation},
     job::EndCause,
     lease::TaskPlace,
@@ -128,9 +129,9 @@ impl House {
             return Ok((names, all));
         }
         for index in wanted {
-            let uuid = gpus.iter().find(|gpu| gpu.index == *index);
-            let uuid = uuid.map_or("unknown", |gpu| gpu.uuid.as_str());
-            let (name, edits) = cdi.gpu(uuid, *index)?;
+            let gpu = gpus.iter().find(|gpu| gpu.index == *index);
+            let (index, uuid) = gpu.map_or((*index, "unknown"), share::whole);
+            let (name, edits) = cdi.gpu(uuid, index)?;
             names.push(name);
             all.add(edits);
         }
@@ -204,7 +205,8 @@ fn devices(tasks: &[TaskPlace], gpus: &[Gpu], driver: &Path) -> Result<Vec<Strin
     let mut files: Vec<_> =
         SHARED.iter().filter(|path| Path::new(path).exists()).map(|it| (*it).to_owned()).collect();
     for index in wanted {
-        let uuid = gpus.iter().find(|gpu| gpu.index == *index).map(|gpu| gpu.uuid.as_str());
+        let gpu = gpus.iter().find(|gpu| gpu.index == *index);
+        let uuid = gpu.map(|gpu| share::whole(gpu).1);
         let minor = known.iter().find(|(name, _)| Some(name.as_str()) == uuid);
         let (_, minor) = minor.ok_or_else(|| {
             let uuid = uuid.unwrap_or("unknown");
@@ -288,5 +290,9 @@ mod tests {
         let why = devices(&task(&[64]), &gpus, dir.path()).unwrap_err();
         assert!(why.contains("MIG-c") && why.contains("whole one"), "{why}");
         assert_eq!(devices(&task(&[64]), &gpus, Path::new("/none")), Ok(vec![]));
+        // A share's task opens its GPU.
+        let shares = [gpu(73, "GPU-b::2/4")];
+        let found = devices(&task(&[73]), &shares, dir.path()).unwrap();
+        assert_eq!(found.last().map(String::as_str), Some("/dev/nvidia1"));
     }
 }

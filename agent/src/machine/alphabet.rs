@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 pub struct Config {
     /// What this node has; sent with each registration.
     pub inventory: Inventory,
+    /// Whether it has GPUs in shares, also while those are held back.
+    pub shared: bool,
     /// Time between two heartbeats.
     pub heartbeat: Millis,
     /// How long tasks may run without contact, counted from when the heartbeat was sent.
@@ -39,6 +41,7 @@ impl Config {
     #[must_use]
     pub fn new(inventory: Inventory) -> Self {
         Self {
+            shared: inventory.has_shares(),
             inventory,
             heartbeat: limit::HEARTBEAT,
             lease_ttl: limit::LEASE_TTL,

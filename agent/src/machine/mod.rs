@@ -89,7 +89,10 @@ impl AgentMachine {
             Input::Advanced { lease, bytes } => self.advanced(lease, bytes, now),
             Input::Faulted { lease, cause } => self.fail(lease, cause),
             Input::GpuFailed { index, detail } => self.gpu_failed(index, &detail),
-            Input::Inventory(inventory) => self.config.inventory = *inventory,
+            Input::Inventory(inventory) => {
+                self.config.shared |= inventory.has_shares();
+                self.config.inventory = *inventory;
+            }
             Input::CheckpointSeen { lease, step } => self.checkpoint_seen(lease, step, now),
             Input::CheckpointStored { lease, step, result } => {
                 self.checkpoint_stored(lease, step, result, now);
@@ -152,9 +155,11 @@ impl AgentMachine {
 
     fn connected(&mut self) {
         self.contact.opened();
-        self.out.push(Output::Send(Up::Register {
-            inventory: self.config.inventory.clone(),
-            held: self.leases.keys().copied().collect(),
+        let inventory = self.config.inventory.clone();
+        let held = self.leases.keys().copied().collect();
+        self.out.push(Output::Send(match self.config.shared {
+            true => Up::RegisterShared { inventory, held },
+            false => Up::Register { inventory, held },
         }));
     }
 

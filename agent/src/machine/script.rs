@@ -249,7 +249,9 @@ fn nodes_in_order(list: &str) -> Vec<NodeId> {
 pub(super) fn show(output: &Output) -> String {
     let until = |at: &Option<Millis>| at.map_or("never".into(), |at| at.to_string());
     match output {
-        Output::Send(Up::Register { held, .. }) => format!("register holding {held:?}"),
+        Output::Send(Up::Register { held, .. } | Up::RegisterShared { held, .. }) => {
+            format!("register holding {held:?}")
+        }
         Output::Send(Up::Heartbeat { seq, held }) => format!("heartbeat {seq} holding {held:?}"),
         Output::Send(Up::Report { seq, report }) => format!("report {seq}: {}", say(report)),
         Output::Send(Up::Log { .. }) => "log".into(),

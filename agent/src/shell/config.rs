@@ -4,7 +4,9 @@ use crate::{
     driver::{gpu::GpuError, host::HostError, image::Containers, sandbox::LeastError},
     store::Tls,
 };
-use domain::{Bytes, CpuMillis, isolation::Isolation, topology::NodeTopology};
+use domain::{
+    Bytes, CpuMillis, hardware::share::GpuShares, isolation::Isolation, topology::NodeTopology,
+};
 use registry::seal::node::NodeKey;
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -21,6 +23,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// NVIDIA's management library; none means the installed one, if any.
     pub nvml: Option<PathBuf>,
+    /// Which GPUs are offered in shares.
+    pub gpu_shares: GpuShares,
     /// Processor time that tasks may use; none means all.
     pub cpu: Option<CpuMillis>,
     /// Memory that tasks may use; none means all.

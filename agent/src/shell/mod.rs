@@ -39,7 +39,7 @@ use crate::{
 use care::Told;
 use domain::{
     LeaseId, Millis,
-    hardware::Hardware,
+    hardware::{Hardware, HostHardware},
     job::EndCause,
     link::{Down, Up},
     node::Inventory,
@@ -71,8 +71,12 @@ const FREE_MIN: u64 = 1 << 20;
 /// When the node cannot be set up, or its supervisor hangs.
 pub async fn run(ready: Ready, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
     let Ready { config, isolation, supervisor } = ready;
-    let gpus: Arc<dyn Gpus> = Arc::from(gpu::open(config.nvml.as_deref())?);
-    let hardware = hardware(&config, &*gpus)?;
+    let dirs = NodeDirs { root: config.dir.clone() };
+    let host = host::read_host()?;
+    let gpus = gpu::open(config.nvml.as_deref())?;
+    let shares = gpu::keep(&dirs, &config.gpu_shares, &*gpus, &host.boot_id)?;
+    let gpus: Arc<dyn Gpus> = Arc::from(gpu::shared(gpus, shares));
+    let hardware = hardware(&config, host, &*gpus)?;
     let inventory = host::inventory(config.name.clone(), &hardware, isolation, &config.place);
     let class = hardware.class();
     tracing::info!(node = %config.name, gpus = inventory.gpus.len(), %class, "agent starts");
@@ -99,7 +103,6 @@ pub async fn run(ready: Ready, stop: impl Future<Output = ()>) -> Result<(), Age
     let failed =
         |why: io::Error| AgentError::Folder { path: config.dir.display().to_string(), why };
     let (tell, heard) = mpsc::channel(HEALTH_AHEAD);
-    let dirs = NodeDirs { root: config.dir.clone() };
     let ward = Ward::open(&dirs, &hardware).map_err(failed)?;
     patrol::begin(gpus, hardware.clone(), tell).map_err(failed)?;
     let hardware = Some(Box::new(hardware));
@@ -141,8 +144,11 @@ async fn serve_on<B: Stores>(
 }
 
 /// This machine, as far as the settings let tasks use it.
-fn hardware(config: &Config, gpus: &dyn Gpus) -> Result<Hardware, AgentError> {
-    let mut host = host::read_host()?;
+fn hardware(
+    config: &Config,
+    mut host: HostHardware,
+    gpus: &dyn Gpus,
+) -> Result<Hardware, AgentError> {
     host.cpu = config.cpu.unwrap_or(host.cpu);
     host.memory = config.memory.unwrap_or(host.memory);
     Ok(Hardware { host, gpus: gpus.read()? })

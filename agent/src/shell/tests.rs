@@ -87,6 +87,7 @@ impl World {
             servers: vec!["unused:1".into()],
             tls: None,
             nvml: None,
+            gpu_shares: Default::default(),
             cpu: Some(CpuMillis(1_000)),
             memory: Some(Bytes(1 << 30)),
             isolation: domain::isolation::Isolation::None,
@@ -185,7 +186,7 @@ impl Agent {
                 }
                 Up::Health { gpus } => self.held_back = gpus,
                 Up::Idle { .. } | Up::Hardware { .. } => {}
-                Up::Register { .. } => panic!("registered twice"),
+                Up::Register { .. } | Up::RegisterShared { .. } => panic!("registered twice"),
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::{
 };
 use domain::{
     Bytes, LeaseId, Millis,
+    hardware::whole_index,
     health::{IdleRank, Idleness},
     limit,
     link::Up,
@@ -59,7 +60,9 @@ impl Vigil {
 
     /// The use of a rank's GPUs since the last look; none where it cannot be known.
     fn use_of(&self, gpus: &[u32]) -> Option<u32> {
-        let each: Option<Vec<u32>> = gpus.iter().map(|gpu| self.used.get(gpu).copied()).collect();
+        // Of a share, what its whole GPU is used: no less than its own.
+        let of = |gpu: &u32| self.used.get(&whole_index(*gpu)).copied();
+        let each: Option<Vec<u32>> = gpus.iter().map(of).collect();
         each.map(|all| all.into_iter().max().unwrap_or(0))
     }
 

@@ -54,6 +54,7 @@ pub fn job(number: usize, asks: Asks) -> JobSpec {
         cpu: CpuMillis(asks.cores * 1_000),
         memory: Bytes(asks.cores << 30),
         gpu_memory: None,
+        gpu_share: Default::default(),
     };
     JobSpec {
         name: format!("job-{number}"),

@@ -8,7 +8,7 @@ use crate::{
         interrupt::PREEMPTIBLE,
         retain,
     },
-    quantity,
+    quantity::{self, GpuCount},
 };
 use clap::Args;
 use domain::{
@@ -43,9 +43,9 @@ pub struct SpecFlags {
     /// Tasks that start together or not at all
     #[arg(long, value_name = "N")]
     pub tasks: Option<u32>,
-    /// GPUs of each task
-    #[arg(long, short = 'g', value_name = "N")]
-    pub gpus: Option<u32>,
+    /// GPUs of each task; or a part of one, such as 0.25, where nodes offer shares
+    #[arg(long, short = 'g', value_name = "N", value_parser = quantity::gpus)]
+    pub gpus: Option<GpuCount>,
     /// A word that the GPU's model must contain
     #[arg(long, value_name = "WORD")]
     pub gpu_model: Option<String>,

@@ -288,6 +288,7 @@ fn agent(args: &Agent) -> Result<Exit, Fault> {
             server_name: None,
         }),
         nvml: config.nvml,
+        gpu_shares: config.gpu_shares,
         cpu: config.cpu,
         memory: config.memory,
         isolation: args.isolation.unwrap_or(config.isolation),

@@ -9,7 +9,7 @@ use crate::{
     fault::{Fault, Kind},
     jobfile::{self, Read, draft::Draft},
     output::{Form, Output},
-    quantity::show_size,
+    quantity::{show_gpus, show_size},
     render::{self, count},
 };
 use domain::{ArtifactId, Digest, JobId, LogIndex, foresee::StartView, job::JobSpec};
@@ -204,7 +204,7 @@ pub fn describe(capture: &Capture) -> String {
     format!(
         "plan     {} of {}{model} | queue {} | {} captured, {}\nrecipe   {}\n",
         count(spec.tasks.into(), "task"),
-        count(spec.resources.gpus.into(), "GPU"),
+        show_gpus(spec.resources.gpus, spec.resources.gpu_share),
         spec.queue,
         count(files, "file"),
         show_size(size),

@@ -3,7 +3,7 @@
 use crate::{
     document::{
         self,
-        node::Node,
+        node::{Node, Value},
         reader::{Field, Reader},
     },
     fault::Fault,
@@ -11,19 +11,25 @@ use crate::{
     quantity,
 };
 use ::agent::driver::image::Containers;
-use domain::{Bytes, CpuMillis, isolation::Isolation, topology::NodeTopology};
+use domain::{
+    Bytes, CpuMillis,
+    hardware::share::{GpuShares, SHARES_MAX, is_name},
+    isolation::Isolation,
+    topology::NodeTopology,
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "block",
     "ca",
     "cert",
     "containers",
     "cpus",
     "dir",
+    "gpu_shares",
     "isolation",
     "key",
     "memory",
@@ -54,6 +60,8 @@ pub struct Agent {
     pub key: PathBuf,
     /// The NVML library; the system's by default.
     pub nvml: Option<PathBuf>,
+    /// Which GPUs are offered in shares; none by default.
+    pub gpu_shares: GpuShares,
     /// Processor time that tasks may use; all by default.
     pub cpu: Option<CpuMillis>,
     /// Memory that tasks may use; all by default.
@@ -83,6 +91,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
     let (mut servers, mut cpu, mut memory) = (None, None, None);
     let (mut isolation, mut readable) = (None, None);
     let mut containers = Containers::default();
+    let mut gpu_shares = GpuShares::None;
     for entry in reader.table(Field { name: "agent", node }) {
         let field = Field { name: &entry.key, node: &entry.node };
         match entry.key.as_str() {
@@ -90,6 +99,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
             "isolation" => isolation = reader.word(field, &ISOLATION),
             "containers" => containers = read_containers(reader, field, base),
             "readable" => readable = reader.texts(field),
+            "gpu_shares" => gpu_shares = read_shares(reader, field),
             "cpus" => cpu = reader.quantity(field, quantity::cpus, "give a number of cores"),
             "memory" => {
                 memory = reader.quantity(field, quantity::size, "give a size such as \"32GiB\"");
@@ -123,6 +133,7 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
         cert: cert?,
         key: key?,
         nvml,
+        gpu_shares,
         cpu,
         memory,
         isolation: isolation.unwrap_or_default(),
@@ -131,6 +142,34 @@ fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Agent> {
         place,
         user,
     })
+}
+
+/// A number for all GPUs, or one for each that is named.
+fn read_shares(reader: &mut Reader, field: Field<'_>) -> GpuShares {
+    let count = |reader: &mut Reader, field: Field<'_>| {
+        let remedy = "give 2 to 8 shares of each GPU, or leave it out";
+        let count: u32 = reader.whole(field, remedy)?;
+        if !(2..=SHARES_MAX).contains(&count) {
+            reader.fault(field.node.line, field.name, format!("is {count}"), remedy);
+            return None;
+        }
+        Some(count)
+    };
+    let Value::Table(named) = &field.node.value else {
+        return count(reader, field).map_or(GpuShares::None, GpuShares::All);
+    };
+    let mut of = BTreeMap::new();
+    for entry in named {
+        let name = format!("gpu_shares.{}", entry.key);
+        let field = Field { name: &name, node: &entry.node };
+        if !is_name(&entry.key) {
+            let remedy = "name a GPU by its index or its unique name, `GPU-...`";
+            reader.fault(field.node.line, field.name, "is no name of a GPU".to_owned(), remedy);
+        } else if let Some(count) = count(reader, field) {
+            of.insert(entry.key.clone(), count);
+        }
+    }
+    GpuShares::Of(of)
 }
 
 fn read_containers(reader: &mut Reader, field: Field<'_>, base: &Path) -> Containers {
@@ -181,5 +220,30 @@ mod tests {
         std::fs::write(&path, good.replace("servers", "server")).unwrap();
         let detail = load(&path).unwrap_err().detail;
         assert!(detail.contains("did you mean `servers`?"), "{detail}");
+    }
+    #[test]
+    fn gpus_are_offered_in_shares_all_alike_or_each_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.toml");
+        let read = |shares: &str| {
+            let text = "name = \"n\"\ndir = \"d\"\nservers = [\"a:1\"]\nca = \"c\"\ncert = \"c\"\n\
+                        key = \"k\"\n";
+            std::fs::write(&path, format!("{text}{shares}")).unwrap();
+            load(&path).map(|agent| agent.gpu_shares).map_err(|fault| fault.detail)
+        };
+        assert_eq!(read(""), Ok(GpuShares::None));
+        assert_eq!(read("gpu_shares = 4"), Ok(GpuShares::All(4)));
+        let named = [("0".to_owned(), 2), ("GPU-5d3f".to_owned(), 8)].into();
+        assert_eq!(read("[gpu_shares]\n0 = 2\nGPU-5d3f = 8"), Ok(GpuShares::Of(named)));
+        for (wrong, named) in [
+            ("gpu_shares = 9", "line 7: gpu_shares: is 9; give 2 to 8 shares"),
+            ("gpu_shares = 1", "gpu_shares: is 1"),
+            ("gpu_shares = \"half\"", "gpu_shares: "),
+            ("[gpu_shares]\n0 = 0", "line 8: gpu_shares.0: is 0"),
+            ("[gpu_shares]\ngpu0 = 2", "gpu_shares.gpu0: is no name of a GPU"),
+        ] {
+            let fault = read(wrong).unwrap_err();
+            assert!(fault.contains(named), "{fault}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A job as its author wrote it, before code and data are captured.
 
 use super::waits::Named;
+use crate::quantity::GpuCount;
 use domain::{
     Bytes, CpuMillis, Digest, JobId, Millis,
     after::{After, RetryRule},
@@ -13,7 +14,7 @@ use domain::{
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
     queue::Priority,
-    resource::TaskResources,
+    resource::{GpuShare, TaskResources},
     retain::Retain,
     topology::Topology,
 };
@@ -73,7 +74,7 @@ pub struct Draft {
     /// Size of the gang.
     pub tasks: Option<u32>,
     /// GPUs of a task.
-    pub gpus: Option<u32>,
+    pub gpus: Option<GpuCount>,
     /// A word of the GPU's model.
     pub gpu_model: Option<String>,
     /// The least memory of each GPU.
@@ -212,6 +213,18 @@ impl Draft {
         self.priority.as_ref().and_then(Priority::class)
     }
 
+    /// What each task needs.
+    fn resources(&self) -> TaskResources {
+        TaskResources {
+            gpus: self.gpus.map_or(0, |asked| asked.gpus),
+            gpu_model: self.gpu_model.clone(),
+            cpu: self.cpu.unwrap_or(DEFAULT_CPU),
+            memory: self.memory.unwrap_or(DEFAULT_MEMORY),
+            gpu_memory: self.gpu_memory,
+            gpu_share: self.gpus.map_or(GpuShare::Whole, |asked| asked.share),
+        }
+    }
+
     /// The specification, once code and data are captured and its priority is looked up.
     #[must_use]
     pub fn spec(
@@ -227,13 +240,7 @@ impl Draft {
             queue: self.queue.clone().unwrap_or_else(|| DEFAULT_QUEUE.into()),
             priority,
             tasks: self.tasks.unwrap_or(1),
-            resources: TaskResources {
-                gpus: self.gpus.unwrap_or_default(),
-                gpu_model: self.gpu_model.clone(),
-                cpu: self.cpu.unwrap_or(DEFAULT_CPU),
-                memory: self.memory.unwrap_or(DEFAULT_MEMORY),
-                gpu_memory: self.gpu_memory,
-            },
+            resources: self.resources(),
             command: self.command.clone().unwrap_or_default(),
             env: self.env.clone(),
             code,
@@ -320,10 +327,10 @@ mod tests {
 
     #[test]
     fn what_is_said_last_holds() {
-        let file = Draft { gpus: Some(1), seed: Some(7), ..Draft::default() };
-        let flags = Draft { gpus: Some(4), ..Draft::default() };
+        let file = Draft { gpus: Some(GpuCount::whole(1)), seed: Some(7), ..Draft::default() };
+        let flags = Draft { gpus: Some(GpuCount::whole(4)), ..Draft::default() };
         let both = flags.over(file);
-        assert_eq!((both.gpus, both.seed), (Some(4), Some(7)));
+        assert_eq!((both.gpus, both.seed), (Some(GpuCount::whole(4)), Some(7)));
     }
 
     #[test]

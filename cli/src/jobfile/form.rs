@@ -162,7 +162,10 @@ fn read_resources(reader: &mut Reader, field: Field<'_>, draft: &mut Draft) {
         let name = format!("resources.{}", entry.key);
         let field = Field { name: &name, node: &entry.node };
         match entry.key.as_str() {
-            "gpus" => draft.gpus = reader.whole(field, "give a whole number from 0"),
+            "gpus" => {
+                let remedy = "give a whole number from 0, or a part of one GPU such as 0.25";
+                draft.gpus = reader.quantity(field, quantity::gpus, remedy);
+            }
             "gpu_model" => draft.gpu_model = reader.text(field),
             "gpu_memory" => {
                 let remedy = "give a size such as \"40GiB\"";

@@ -1,6 +1,7 @@
 //! What job files may say, and what they are told when they may not.
 
 use super::*;
+use crate::quantity::GpuCount;
 use expect_test::{Expect, expect};
 
 fn faults(name: &str, text: &str, expected: Expect) {
@@ -121,7 +122,7 @@ fn json_says_the_same_as_toml() {
 #[test]
 fn a_script_is_its_own_code() {
     let read = read(Path::new("dir/run.sh"), "#!/bin/sh\n#SBATCH --gres=gpu:2\necho\n");
-    assert_eq!(read.draft.gpus, Some(2));
+    assert_eq!(read.draft.gpus, Some(GpuCount::whole(2)));
     assert_eq!(read.draft.command.unwrap(), ["./run.sh"]);
     assert_eq!(read.draft.program.unwrap(), Path::new("dir/run.sh"));
 }

@@ -1,7 +1,10 @@
 //! The `#SBATCH` directives that have a meaning here, and a word about each that has none.
 
 use super::draft::{Draft, array};
-use crate::{document::reader::Reader, quantity};
+use crate::{
+    document::reader::Reader,
+    quantity::{self, GpuCount},
+};
 use domain::{Bytes, CpuMillis, Millis};
 
 /// Slurm's short options and their long forms.
@@ -97,7 +100,7 @@ impl Slurm {
         if let Some((line, total)) = self.gpus_total {
             let tasks = self.draft.tasks.unwrap_or(1).max(1);
             if total % tasks == 0 {
-                self.draft.gpus = Some(total / tasks);
+                self.draft.gpus = Some(GpuCount::whole(total / tasks));
             } else {
                 let fault = format!("{total} GPUs do not divide by {tasks} tasks");
                 reader.fault(Some(line), "#SBATCH --gpus", fault, "use --gpus-per-task");
@@ -140,7 +143,7 @@ fn gpus(text: &str) -> Result<(Option<String>, u32), String> {
 fn set_gpus(draft: &mut Draft, text: &str) -> Result<(), String> {
     let (model, count) = gpus(text)?;
     draft.gpu_model = model.or(draft.gpu_model.take());
-    draft.gpus = Some(count);
+    draft.gpus = Some(GpuCount::whole(count));
     Ok(())
 }
 
@@ -208,7 +211,7 @@ mod tests {
         assert_eq!(faults, [""; 0]);
         assert_eq!(draft.name.as_deref(), Some("train"));
         assert_eq!(draft.queue.as_deref(), Some("ml"));
-        assert_eq!((draft.tasks, draft.gpus), (Some(2), Some(4)));
+        assert_eq!((draft.tasks, draft.gpus), (Some(2), Some(GpuCount::whole(4))));
         assert_eq!(draft.gpu_model.as_deref(), Some("h100"));
         assert_eq!(draft.cpu, Some(CpuMillis(4_000)));
         assert_eq!(draft.memory, Some(Bytes(32 << 30)));

@@ -107,6 +107,7 @@ pub fn split(text: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quantity::GpuCount;
 
     fn draft(text: &str) -> (Draft, Vec<String>, Vec<String>) {
         let mut reader = Reader::default();
@@ -122,7 +123,7 @@ mod tests {
              echo\n#ASSAY --gpus 9\n",
         );
         assert_eq!(faults, [""; 0]);
-        assert_eq!((draft.gpus, draft.name.as_deref()), (Some(2), Some("my job")));
+        assert_eq!((draft.gpus, draft.name.as_deref()), (Some(GpuCount::whole(2)), Some("my job")));
         assert_eq!(draft.hyperparameters["lr"], "0.1");
     }
 

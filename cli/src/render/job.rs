@@ -3,7 +3,7 @@
 use super::{count, jobs::elements, members, show_metrics, state};
 use crate::{
     output::Style,
-    quantity::{show_cpus, show_duration, show_size, show_time},
+    quantity::{show_cpus, show_duration, show_gpus, show_size, show_time},
 };
 use domain::{
     interrupt::Preemptible,
@@ -136,7 +136,7 @@ fn needs(spec: &JobSpec) -> String {
     format!(
         "{} of {}{model}, {cores} and {}",
         count(spec.tasks.into(), "task"),
-        count(resources.gpus.into(), "GPU"),
+        show_gpus(resources.gpus, resources.gpu_share),
         show_size(resources.memory),
     ) + &apart(&spec.confinement)
         + &spec.image.as_ref().map(|image| format!(", in {image}")).unwrap_or_default()

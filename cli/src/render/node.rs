@@ -16,7 +16,7 @@ use domain::{
     view::{HeldGpuView, NodeView},
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The document of `assay nodes --json`.
 #[derive(Debug, Serialize)]
@@ -84,14 +84,15 @@ fn topology(node: &NodeView) -> String {
 
 fn row(style: Style, node: &NodeView) -> Vec<String> {
     let inventory = &node.inventory;
-    let model = inventory.gpus.first().map_or("-", |gpu| gpu.model.as_str());
+    let models: BTreeSet<&str> = inventory.gpus.iter().map(|gpu| gpu.model.as_str()).collect();
+    let models = models.into_iter().collect::<Vec<_>>().join(", ");
     let leases: Vec<_> = node.leases.iter().map(ToString::to_string).collect();
     vec![
         node.id.to_string(),
         inventory.name.clone(),
         status(style, node),
         format!("{}/{}", node.gpus_used.len(), inventory.gpus.len()),
-        model.to_owned(),
+        if models.is_empty() { "-".into() } else { models },
         format!("{}/{}", show_cpus(node.cpu_used), show_cpus(inventory.cpu)),
         format!("{}/{}", show_size(node.memory_used), show_size(inventory.memory)),
         if leases.is_empty() { "-".into() } else { leases.join(" ") },

@@ -45,6 +45,7 @@ pub fn spec() -> JobSpec {
             cpu: CpuMillis(1_500),
             memory: Bytes(512 << 20),
             gpu_memory: None,
+            gpu_share: Default::default(),
         },
         command: vec!["./assay-train".into(), "--epochs".into(), "3".into()],
         env: [("MODE".to_owned(), "full".to_owned())].into(),

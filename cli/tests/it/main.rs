@@ -25,6 +25,7 @@ mod evaluation;
 mod frameworks;
 mod gangs;
 mod gc;
+mod gpu_share;
 mod harness;
 mod keys;
 mod least;

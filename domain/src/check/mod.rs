@@ -13,9 +13,9 @@ use crate::{
     isolation::Confinement,
     job::JobSpec,
     lease::Member,
-    resource::TaskResources,
+    resource::{GpuLike, GpuShare, TaskResources},
     trailing,
-    unit::{Bytes, LogIndex, Millis},
+    unit::{LogIndex, Millis},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -177,10 +177,11 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What a job asks for, other than the memory of its GPUs.
+    /// What a job asks for, other than what is stored beside it.
     #[must_use]
     pub fn of(spec: &JobSpec) -> Self {
-        let resources = TaskResources { gpu_memory: None, ..spec.resources.clone() };
+        let mut resources = spec.resources.clone();
+        resources.set_gpu_like(GpuLike::default());
         Self { tasks: spec.tasks, resources, confinement: spec.confinement }
     }
 }
@@ -212,18 +213,23 @@ pub struct Check {
     pub ballots: Vec<Ballot>,
     /// What came of it, and when.
     pub closed: Option<(Millis, Finding)>,
-    /// The least memory of each GPU that a run asks for, since cluster version 2: `needs` is stored
-    /// without.
+    /// What the GPUs of a run have to be like, since cluster version 2: `needs` is stored without.
     #[borsh(serialize_with = "trailing::write", deserialize_with = "trailing::read")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gpu_memory: Option<Bytes>,
+    #[serde(flatten)]
+    pub gpu: GpuLike,
 }
 
 impl Check {
     /// What each task of a run needs.
     #[must_use]
     pub fn resources(&self) -> TaskResources {
-        TaskResources { gpu_memory: self.gpu_memory, ..self.needs.resources.clone() }
+        let mut resources = self.needs.resources.clone();
+        resources.set_gpu_like(self.gpu.clone());
+        if !matches!(self.subject, Subject::Segment { .. }) {
+            // What is looked at is the machine: it may have no whole one to offer.
+            resources.gpu_share = GpuShare::Any;
+        }
+        resources
     }
 
     /// Whether its runs make room for jobs: those of what is in quarantine take nothing that a job

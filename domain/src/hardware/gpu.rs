@@ -8,7 +8,7 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 /// Indices of slices start here, above those of all GPUs.
 const SLICES_FIRST: u32 = limit::NODE_GPUS_MAX as u32;
@@ -116,6 +116,19 @@ impl GpuHardware {
             compute_capability: self.gpu.compute_capability.clone(),
         }
     }
+}
+
+/// The index of the GPU that is offered under this one, or in parts of which this is one.
+#[must_use]
+pub fn whole_index(index: u32) -> u32 {
+    index.checked_sub(SLICES_FIRST).map_or(index, |place| place / SLICES_MAX)
+}
+
+/// Indices under which parts of a GPU may be offered; none of what is a part itself.
+#[must_use]
+pub fn parts_of(index: u32) -> Option<Range<u32>> {
+    let first = (index < SLICES_FIRST).then(|| SLICES_FIRST + index * SLICES_MAX)?;
+    Some(first..first + SLICES_MAX)
 }
 
 /// Power limits of a GPU.

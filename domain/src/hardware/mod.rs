@@ -7,6 +7,7 @@ mod change;
 mod cpu_set;
 mod gpu;
 mod host;
+pub mod share;
 mod sites;
 
 #[cfg(test)]
@@ -16,7 +17,7 @@ pub use change::{GpuPart, HostPart, InventoryChange, changes};
 pub use cpu_set::CpuSet;
 pub use gpu::{
     GpuDriver, GpuHardware, GpuSet, Nearness, NvLink, NvLinkPeer, PcieLink, PowerLimits, Slice,
-    Unread, UnreadGpu,
+    Unread, UnreadGpu, parts_of, whole_index,
 };
 pub use host::{Disk, HostHardware, Network};
 

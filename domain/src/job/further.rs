@@ -1,15 +1,20 @@
 //! What few jobs say, and the first form of a stored specification has no place for.
 
 use super::{JobSpec, RetryMax};
-use crate::{after::RetryOn, limit, unit::Bytes};
+use crate::{
+    after::RetryOn,
+    limit,
+    resource::{GpuLike, GpuShare},
+    unit::{Bytes, PerMille},
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// What of a specification is stored behind it, not in it: servers of the release before cannot
 /// read it. A job that says nothing of it is stored as it always was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Further {
-    /// The least memory of each GPU.
-    pub gpu_memory: Option<Bytes>,
+    /// What each GPU is like.
+    pub gpu: GpuLike,
     /// The class of hardware that it runs on.
     pub hardware_class: Option<String>,
     /// How many failures of each kind it may have.
@@ -29,7 +34,7 @@ impl JobSpec {
     #[must_use]
     pub fn further(&self) -> Further {
         Further {
-            gpu_memory: self.resources.gpu_memory,
+            gpu: self.resources.gpu_like(),
             hardware_class: self.hardware_class.clone(),
             retry_max: self.retry.max.clone(),
         }
@@ -37,8 +42,8 @@ impl JobSpec {
 
     /// Puts in what was stored behind it.
     pub fn set_further(&mut self, further: Further) {
-        let Further { gpu_memory, hardware_class, retry_max } = further;
-        self.resources.gpu_memory = gpu_memory;
+        let Further { gpu, hardware_class, retry_max } = further;
+        self.resources.set_gpu_like(gpu);
         self.hardware_class = hardware_class;
         self.retry.max = retry_max;
     }
@@ -47,6 +52,23 @@ impl JobSpec {
     pub(super) fn check_further(&self, fault: &mut impl FnMut(&str, String, &str)) {
         if self.resources.gpu_memory == Some(Bytes(0)) {
             fault("gpu_memory", "is zero".into(), "give a size such as `40GiB`, or leave it");
+        }
+        match self.resources.gpu_share {
+            GpuShare::Whole => {}
+            GpuShare::AtLeast(PerMille(part)) if (1..1_000).contains(&part) => {
+                if (self.tasks, self.resources.gpus) != (1, 1) {
+                    let (tasks, gpus) = (self.tasks, self.resources.gpus);
+                    let why = format!("is a part of a GPU, for {tasks} tasks of {gpus}");
+                    fault("gpus", why, "one task has one part; a gang needs whole GPUs");
+                }
+            }
+            GpuShare::AtLeast(part) => {
+                let why = format!("is a part of {part}");
+                fault("gpus", why, "ask for a part between 0 and 1, or for whole GPUs");
+            }
+            GpuShare::Any | GpuShare::OneOf(_) => {
+                fault("gpus", "may be any part".into(), "say how large a part")
+            }
         }
         let good = |class: &str| {
             !class.is_empty()

@@ -137,7 +137,8 @@ impl ClusterConfig {
             return fault(why, "a burn-in is one task on one GPU, and no array");
         }
         if !job.further().is_default() {
-            let why = "asks for `gpu_memory`, `hardware_class` or `retry.max`".to_owned();
+            let why = "asks for a part of a GPU, `gpu_memory`, `hardware_class` or `retry.max`"
+                .to_owned();
             return fault(why, "leave them out: each class of hardware is checked for itself");
         }
         if job.time_limit.is_none() || job.outputs == Outputs::None {

@@ -3,7 +3,7 @@
 use super::{after, digest, registered, topology};
 use crate::v1;
 use domain::{
-    Bytes, CpuMillis, JobId, Millis,
+    Bytes, CpuMillis, JobId, Millis, PerMille,
     check::Verify,
     checkpoint::CheckpointRule,
     framework::Framework,
@@ -11,7 +11,7 @@ use domain::{
     interrupt::{Interrupt, Preemptible},
     isolation::{Confinement, Isolation, Network},
     job::{Array, Captured, JobSpec, OnDisconnect, Outputs, Restart},
-    resource::TaskResources,
+    resource::{GpuShare, TaskResources},
     retain::Retain,
     topology::Level,
 };
@@ -106,9 +106,18 @@ impl From<&JobSpec> for v1::Job {
             registered_datasets: registered::to_wire(&spec.registered),
             priority_class: String::new(),
             gpu_memory_bytes: spec.resources.gpu_memory.map_or(0, |least| least.0),
+            gpu_share_per_mille: per_mille(spec.resources.gpu_share),
             hardware_class: spec.hardware_class.clone().unwrap_or_default(),
             retry_max: after::bounds(&spec.retry.max),
         }
+    }
+}
+
+/// A part of a GPU; 0 for whole ones.
+fn per_mille(share: GpuShare) -> u32 {
+    match share {
+        GpuShare::AtLeast(PerMille(part)) => u32::try_from(part).unwrap_or(u32::MAX),
+        GpuShare::Whole | GpuShare::Any | GpuShare::OneOf(_) => 0,
     }
 }
 
@@ -188,6 +197,10 @@ impl v1::Job {
             cpu: CpuMillis(self.cpu_millis),
             memory: Bytes(self.memory_bytes),
             gpu_memory: (least > 0).then_some(Bytes(least)),
+            gpu_share: match self.gpu_share_per_mille {
+                0 => GpuShare::Whole,
+                part => GpuShare::AtLeast(PerMille(part.into())),
+            },
         }
     }
 
@@ -331,6 +344,7 @@ mod tests {
                 cpu: CpuMillis(1_500),
                 memory: Bytes(1 << 30),
                 gpu_memory: Some(Bytes(40 << 30)),
+                gpu_share: GpuShare::Whole,
             },
             command: vec!["./train".into(), "--epochs".into(), "3".into()],
             env: [("A".to_owned(), "b".to_owned())].into(),

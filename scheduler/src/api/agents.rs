@@ -20,6 +20,7 @@ use domain::{
     lease::Phase,
     link::{Down, LINK_HEADER, LINK_VERSION, LogSource, Report, Up, WantedLease},
     node::Inventory,
+    version::ClusterVersion,
 };
 use futures::FutureExt;
 use proto::{
@@ -117,7 +118,9 @@ async fn run(
     let first = tokio::time::timeout(FIRST, next(&mut inbound)).await;
     let first = first
         .map_err(|_| error::status("invalid", "no registration came", "register first", true))??;
-    let Some(Up::Register { inventory, held }) = first else {
+    let shared = matches!(first, Some(Up::RegisterShared { .. }));
+    let Some(Up::Register { inventory, held } | Up::RegisterShared { inventory, held }) = first
+    else {
         let why = "the first message must be a registration".to_owned();
         return send(out, &Down::Refused { why }).await;
     };
@@ -133,7 +136,7 @@ async fn run(
         return send(out, &Down::Redirect { leader }).await;
     }
     let boot = Digest::of(format!("{name}/{}", inventory.boot_id).as_bytes());
-    let node = match register(&context, &name, inventory, held).await? {
+    let node = match register(&context, &name, (inventory, shared), held).await? {
         Ok(node) => node,
         Err(refusal) => return send(out, &Down::Refused { why: refusal.to_string() }).await,
     };
@@ -150,14 +153,21 @@ async fn run(
 async fn register(
     context: &Context,
     name: &str,
-    inventory: Inventory,
+    (inventory, shared): (Inventory, bool),
     held: Vec<LeaseId>,
 ) -> Result<Result<NodeId, Refusal>, Status> {
-    let request = crate::state::command::Request {
-        key: None,
-        actor: format!("node:{name}"),
-        command: Command::Register { inventory, held },
+    let command = match shared || inventory.has_shares() {
+        true => Command::RegisterShared { inventory, held },
+        false => Command::Register { inventory, held },
     };
+    if command.since() > ClusterVersion::FIRST
+        && let Err(status) = context.check_age(&command).await
+    {
+        let why = format!("`gpu_shares`: {}", status.message());
+        return Ok(Err(Refusal::NotYet { why }));
+    }
+    let actor = format!("node:{name}");
+    let request = crate::state::command::Request { key: None, actor, command };
     match context.propose(request).await? {
         Reply::Registered { node } => Ok(Ok(node)),
         Reply::Refused(refusal) => Ok(Err(refusal)),
@@ -286,7 +296,7 @@ impl Session {
         so_far: &mut SoFar,
     ) -> Result<(), Status> {
         match up {
-            Up::Register { .. } => {
+            Up::Register { .. } | Up::RegisterShared { .. } => {
                 let why = "a stream registers once; open a new one".to_owned();
                 send(&self.out, &Down::Refused { why }).await
             }

@@ -137,7 +137,8 @@ async fn propose(
     let size = borsh::object_length(&further).unwrap_or(usize::MAX) as u64;
     if size > limit::FURTHER_MAX.0 {
         let why = format!(
-            "what the jobs say of gpu_memory, hardware_class and retry_max takes {size} of {} bytes",
+            "what the jobs say of parts and memory of GPUs, hardware_class and retry_max takes {size} \
+             of {} bytes",
             limit::FURTHER_MAX.0
         );
         return Err(error::status("invalid", why, "send several requests", false));

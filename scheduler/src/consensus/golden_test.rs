@@ -16,15 +16,17 @@ use crate::state::{
     script::{Script, array, job, machine, output},
 };
 use domain::{
-    ArtifactId, Bytes, Digest, JobId, Millis, NodeId, ReplicaId, RequestKey,
+    ArtifactId, Bytes, Digest, JobId, Millis, NodeId, PerMille, ReplicaId, RequestKey,
     after::RetryOn,
     checkpoint::Checkpoint,
+    foresee::Foretold,
     hardware::Hardware,
     job::{Further, RetryMax},
     link::Report,
     node::DrainTerms,
     promotion::Quorum,
     queue::{ClusterConfig, PriorityClasses, QueueSpec},
+    resource::{GpuLike, GpuShare},
     version::Understood,
 };
 use expect_test::{ExpectFile, expect_file};
@@ -154,12 +156,18 @@ fn second_story() -> Script {
     );
     let mut spec = job(1, 1);
     spec.set_further(Further {
-        gpu_memory: Some(Bytes(40 << 30)),
+        gpu: GpuLike { memory: Some(Bytes(40 << 30)), share: GpuShare::AtLeast(PerMille(250)) },
         hardware_class: Some("H100/driver-550/x86-64-v3".into()),
         retry_max: RetryMax { own: [(RetryOn::Signal, 3)].into(), node: Some(1) },
     });
     let recipe = Digest::of_value(&spec);
-    done(&script.send(None, Command::submit(vec![NewJob { spec, recipe }])));
+    let Reply::Submitted { jobs, .. } =
+        script.send(None, Command::submit(vec![NewJob { spec, recipe }]))
+    else {
+        panic!("not taken in");
+    };
+    let foretold = Foretold { made: Millis(1), p50: Millis(2), p90: Millis(1 << 40) };
+    done(&script.send(None, Command::Foretell { starts: vec![(jobs[0], foretold)] }));
     script
 }
 

@@ -13,6 +13,7 @@ use crate::state::{
 use domain::{
     LeaseId, Millis, NodeId,
     check::{Check, QUEUE, Seat, Subject, USER},
+    hardware::share,
     isolation::Confinement,
     lease::{Member, TaskPlace},
     limit,
@@ -59,8 +60,15 @@ pub fn seats(view: &View<'_>, check: &Check) -> Option<Vec<Member>> {
                 let same = same.into_iter().filter(|_| check.needs.resources.gpus > 0);
                 let without = same.map(|mut node| {
                     let id = node.id;
+                    let on = view.node(id).map(|row| &row.inventory.gpus);
+                    let name = |index: u32| on?.iter().find(|gpu| gpu.index == index);
+                    // A GPU has one say, whole or in shares.
+                    let same = |seat: &Seat, index: u32| {
+                        let gpu = name(index).map(|gpu| share::whole(gpu).1);
+                        seat.index == index || gpu == Some(share::whole_name(&seat.uuid))
+                    };
                     let used = |index: &u32| {
-                        seats.iter().any(|seat| seat.node == id && seat.index == *index)
+                        seats.iter().any(|seat| seat.node == id && same(seat, *index))
                     };
                     node.gpus.values_mut().for_each(|all| all.retain(|index| !used(index)));
                     node

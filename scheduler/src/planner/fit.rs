@@ -2,7 +2,7 @@
 
 use super::{free::FreeNode, near, sites};
 use crate::state::sched::Shape;
-use domain::{NodeId, lease::Member};
+use domain::{NodeId, hardware::share::SHARES_MAX, lease::Member, resource::GpuShare};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +25,34 @@ pub fn place_gang(
 
 /// As [`place_gang`], on none of the nodes that are `barred`.
 pub fn place_outside(
+    nodes: &mut [FreeNode<'_>],
+    shape: &Shape,
+    avoid: &BTreeSet<NodeId>,
+    barred: impl Fn(NodeId) -> bool,
+) -> Option<Vec<Member>> {
+    let Some(sizes) = by_size(shape) else { return place_one(nodes, shape, avoid, barred) };
+    let open = |id| barred(id) || avoid.contains(&id);
+    let elsewhere = sizes.iter().find_map(|it| place_one(nodes, it, avoid, open));
+    elsewhere.or_else(|| sizes.iter().find_map(|it| place_one(nodes, it, avoid, &barred)))
+}
+
+/// Of a gang that asks for a part of a GPU, the same gang with each size of share that will do, the
+/// smallest first: a large one is what somebody else may need.
+pub(super) fn by_size(shape: &Shape) -> Option<Vec<Shape>> {
+    let share = shape.resources.gpu_share;
+    if !matches!(share, GpuShare::AtLeast(_)) {
+        return None;
+    }
+    let sizes = (2..=SHARES_MAX).rev().filter(|count| share.takes(*count));
+    let exact = |count| {
+        let mut exact = shape.clone();
+        exact.resources.gpu_share = GpuShare::OneOf(count);
+        exact
+    };
+    Some(sizes.map(exact).collect())
+}
+
+fn place_one(
     nodes: &mut [FreeNode<'_>],
     shape: &Shape,
     avoid: &BTreeSet<NodeId>,

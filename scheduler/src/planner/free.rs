@@ -3,6 +3,7 @@
 use crate::state::{sched::Node, view::View};
 use domain::{
     Bytes, NodeId,
+    hardware::{parts_of, whole_index},
     isolation::{Isolation, NodeIsolation},
     lease::{Member, TaskPlace},
     resource::{Gpu, TaskResources},
@@ -27,6 +28,15 @@ pub type GpuKind<'a> = (&'a str, Bytes);
 #[must_use]
 pub fn kind(gpu: &Gpu) -> GpuKind<'_> {
     (&gpu.model, gpu.memory)
+}
+
+/// Whether a GPU is in use, or one that it is a part of, or a part of it: a node may have been cut
+/// anew while jobs ran there.
+fn is_used(used: &BTreeSet<u32>, index: u32) -> bool {
+    let of_it = parts_of(index);
+    used.contains(&index)
+        || used.contains(&whole_index(index))
+        || of_it.is_some_and(|parts| used.range(parts).next().is_some())
 }
 
 /// One node's free resources.
@@ -80,7 +90,7 @@ impl<'a> FreeNode<'a> {
         memory: u64,
     ) -> FreeNode<'a> {
         let mut gpus: BTreeMap<GpuKind<'_>, Vec<u32>> = BTreeMap::new();
-        for gpu in node.serving().filter(|gpu| !used.contains(&gpu.index)) {
+        for gpu in node.serving().filter(|gpu| !is_used(used, gpu.index)) {
             gpus.entry(kind(gpu)).or_default().push(gpu.index);
         }
         FreeNode {

@@ -13,6 +13,7 @@ mod making_room;
 pub mod mix;
 mod near;
 pub mod order;
+mod part;
 mod pass;
 mod preempt;
 mod reason;

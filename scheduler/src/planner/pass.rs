@@ -427,6 +427,7 @@ fn asks_no_less(shape: &Shape, failed: &Shape) -> bool {
         && more.cpu >= less.cpu
         && more.memory >= less.memory
         && more.gpu_memory >= less.gpu_memory
+        && more.gpu_share == less.gpu_share
         && (less.gpu_model.is_none() || less.gpu_model == more.gpu_model)
         && (failed.class.is_none() || failed.class == shape.class)
         && shape.confinement == failed.confinement

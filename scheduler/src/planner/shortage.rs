@@ -3,7 +3,7 @@
 use super::{
     fit::{fits, suits},
     free::{FreeNode, GpuKind},
-    topology,
+    part, topology,
 };
 use crate::state::sched::Shape;
 use domain::{Bytes, CpuMillis, topology::Level, view::ReasonView};
@@ -89,6 +89,7 @@ pub fn shortages(
     let near = topology::reason(nodes, shape, never);
     let mut reasons: Vec<ReasonView> =
         near.into_iter().chain(likeness(nodes, shape, never, "")).collect();
+    reasons.extend(part::reason(nodes, shape, never, ""));
     // What has no GPUs has none that are near each other.
     let inside = shape.topology.require.is_some_and(Level::is_inside_a_node);
     // To go without GPUs helps only where nothing else does.
@@ -110,7 +111,10 @@ pub fn shortages(
         }
         // One of them is enough for the GPUs.
         let like = match part {
-            Part::Gpus => likeness(nodes, &alone, never, ALSO).into_iter().next(),
+            Part::Gpus => {
+                let like = likeness(nodes, &alone, never, ALSO).into_iter().next();
+                like.or_else(|| part::reason(nodes, &alone, never, ALSO))
+            }
             Part::Cpu | Part::Memory | Part::Tasks => None,
         };
         reasons.push(like.unwrap_or_else(|| {

@@ -2,7 +2,7 @@
 //! for it, not all that there are.
 
 use super::{
-    fit::{Parts, fewest, find, suits, take_on},
+    fit::{Parts, by_size, fewest, find, suits, take_on},
     free::FreeNode,
 };
 use crate::state::sched::Shape;
@@ -67,6 +67,18 @@ impl<'a> Stock<'a> {
         shape: &Shape,
         avoid: &BTreeSet<NodeId>,
         barred: impl Fn(NodeId) -> bool,
+    ) -> Option<Vec<Member>> {
+        let Some(sizes) = by_size(shape) else { return self.place_one(shape, avoid, &barred) };
+        let open = |id| barred(id) || avoid.contains(&id);
+        let elsewhere = sizes.iter().find_map(|it| self.place_one(it, avoid, &open));
+        elsewhere.or_else(|| sizes.iter().find_map(|it| self.place_one(it, avoid, &barred)))
+    }
+
+    fn place_one(
+        &mut self,
+        shape: &Shape,
+        avoid: &BTreeSet<NodeId>,
+        barred: &impl Fn(NodeId) -> bool,
     ) -> Option<Vec<Member>> {
         let parts = match shape.topology.is_default() {
             true => {

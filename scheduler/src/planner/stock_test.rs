@@ -51,6 +51,7 @@ fn any_shape() -> impl Strategy<Value = Shape> {
             cpu: CpuMillis(cores * 1_000),
             memory: Bytes(1 << 30),
             gpu_memory,
+            gpu_share: Default::default(),
         };
         Shape {
             tasks,

@@ -247,6 +247,14 @@ pub enum Command {
         /// The jobs.
         starts: Vec<(JobId, Foretold)>,
     },
+    /// As [`Command::Register`], of a node that offers shares of GPUs: servers of the release before
+    /// would give one to whoever asks for a GPU.
+    RegisterShared {
+        /// What it has.
+        inventory: Inventory,
+        /// Leases that it still holds.
+        held: Vec<LeaseId>,
+    },
 }
 
 /// A configuration with its classes of priority.

@@ -69,6 +69,8 @@ mod further_test;
 #[cfg(test)]
 mod gate_test;
 #[cfg(test)]
+mod gpu_share_test;
+#[cfg(test)]
 mod hardware_test;
 #[cfg(test)]
 pub(crate) mod health_test;
@@ -317,6 +319,7 @@ impl Cluster {
                 sched.train_or_not(step, ledger, actor, all)
             }
             Command::Foretell { starts } => sched.foretell(step, starts),
+            Command::RegisterShared { inventory: i, held } => sched.register(step, actor, i, &held),
             Command::Preempt { plan } => sched.preempt(step, actor, plan),
             Command::Registry(command) => registry_step::step(step, sched, ledger, actor, command),
             Command::Check(command) => sched.check_command(step, actor, command),

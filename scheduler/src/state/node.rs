@@ -31,6 +31,9 @@ const CHANGED: ClusterVersion = ClusterVersion(2);
 /// Longest name of a node, as in the domain name system.
 const NAME_MAX: usize = 253;
 
+/// Since which version nodes offer shares of GPUs.
+pub(super) const SHARES: ClusterVersion = ClusterVersion(2);
+
 impl Sched {
     /// A node has come into contact.
     pub(super) fn register<R: RowRead>(

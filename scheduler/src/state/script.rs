@@ -49,6 +49,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
             cpu: CpuMillis(1_000),
             memory: Bytes(1 << 30),
             gpu_memory: None,
+            gpu_share: Default::default(),
         },
         command: vec!["./train".into()],
         env: BTreeMap::new(),

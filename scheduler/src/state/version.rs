@@ -38,6 +38,7 @@ impl Command {
             Self::Hardware { .. } => super::hardware::TOLD,
             Self::ApplyClasses(_) => super::config::CLASSES,
             Self::Foretell { .. } => super::forecast::FORETELLS,
+            Self::RegisterShared { .. } => super::node::SHARES,
             Self::SubmitFurther(_) => super::submission::FURTHER,
             Self::Registry(command) => command.since(),
             Self::Submit { .. }

@@ -84,7 +84,7 @@ mod tests {
             underway: None,
             ballots: gpus.iter().map(ballot).collect(),
             closed: Some((Millis(0), finding)),
-            gpu_memory: None,
+            gpu: Default::default(),
         }
     }
 

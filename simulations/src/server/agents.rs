@@ -58,7 +58,7 @@ impl Server {
     /// Hears an agent on a stream.
     pub fn hear(&mut self, link: u64, node: usize, up: Up, now: u64, asks: &mut Vec<Ask>) {
         match up {
-            Up::Register { inventory, held } => {
+            Up::Register { inventory, held } | Up::RegisterShared { inventory, held } => {
                 if !self.leads() {
                     let leader = self.leader().map(|id| id.0.to_string()).unwrap_or_default();
                     asks.push(Ask::Tell(link, Down::Redirect { leader }));

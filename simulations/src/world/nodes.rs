@@ -29,7 +29,7 @@ impl World {
         let life = self.nodes[at].life;
         match ask {
             node::Ask::Send(up) => {
-                if let Up::Heartbeat { seq, .. } = &up {
+                if let Up::Heartbeat { seq, .. } = &*up {
                     self.laws.beats(&self.nodes[at], *seq, self.now);
                 }
                 let Some((link, server)) = self.nodes[at].link else { return Ok(()) };
@@ -38,7 +38,7 @@ impl World {
                     return Ok(());
                 }
                 let wait = self.in_order(link, false);
-                self.after(wait, Event::Up { server, link, up: Box::new(up) });
+                self.after(wait, Event::Up { server, link, up });
             }
             node::Ask::Later(wait, input) => {
                 self.after(wait, Event::Node { node: at, life, input: Box::new(input) });

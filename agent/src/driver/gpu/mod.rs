@@ -1,18 +1,22 @@
 //! The GPUs of this node, behind a port.
 
 mod bounded;
+mod cut;
 mod gauge;
 mod nvml;
 mod read;
+mod shared;
 
 #[cfg(test)]
 mod tests;
 
 pub use bounded::{Hung, Worker};
+pub use cut::keep;
 pub use nvml::NvmlGpus;
+pub use shared::shared;
 
 use crate::machine::health::Reading;
-use domain::hardware::GpuSet;
+use domain::hardware::{GpuSet, share::ShareError};
 use nvml_wrapper::{Nvml, error::NvmlError};
 use std::{path::Path, time::Duration};
 
@@ -31,6 +35,12 @@ pub enum GpuError {
         /// Its answer.
         why: NvmlError,
     },
+    /// They cannot be offered in shares as the configuration says.
+    #[error("`gpu_shares` {0}")]
+    Shares(#[from] ShareError),
+    /// How they were cut in shares is not known.
+    #[error("how GPUs are cut in shares cannot be kept in the agent's folder: {0}")]
+    Cut(std::io::Error),
     /// The driver does not answer.
     #[error("GPUs cannot be listed: {0}; check `dmesg` for the driver, then boot the machine")]
     Hung(#[from] Hung),

@@ -11,7 +11,9 @@ use crate::{
         reproduce, submit, verify,
     },
     fault::Fault,
-    jobfile, render,
+    jobfile,
+    quantity::GpuCount,
+    render,
 };
 use domain::{
     ArtifactId, JobId, LeaseId,
@@ -259,7 +261,7 @@ pub async fn why(context: &Context, guide: &mut Guide) -> Result<(), Fault> {
     let draft = jobfile::draft::Draft {
         name: Some("too-big".into()),
         command: Some(vec!["true".into()]),
-        gpus: Some(9),
+        gpus: Some(GpuCount::whole(9)),
         ..jobfile::draft::Draft::default()
     };
     let submitted = submit::submit(context, &Capture::of(&draft, None)?).await?;

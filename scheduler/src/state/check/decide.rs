@@ -6,7 +6,7 @@ use domain::{
     CheckId, Digest, JobId, LeaseId, NodeId,
     check::{Accusation, Ballot, Check, CheckRun, CheckTask, Finding, Subject, Verdict, vote},
     checkpoint::Checkpoint,
-    health::HeldState,
+    health::{HeldGpu, HeldState},
     job::EndCause,
     limit,
     port::RowRead,
@@ -322,7 +322,7 @@ impl Sched {
         let Some(node) = self.nodes.get(&id) else { return };
         let mut void = Vec::new();
         for (check, open) in &self.checks.open {
-            let Subject::Gpu { node: of, uuid, since, .. } = &open.subject else { continue };
+            let Subject::Gpu { node: of, index, uuid, since } = &open.subject else { continue };
             if *of != id {
                 continue;
             }
@@ -330,6 +330,9 @@ impl Sched {
                 None => void.push((*check, "the GPU serves, or is gone".to_owned())),
                 Some(gpu) if gpu.since != *since => {
                     void.push((*check, format!("a symptom came since: {}", gpu.symptom)));
+                }
+                Some(gpu) if self.version >= TERMS && !offers(gpu, *index) => {
+                    void.push((*check, "it is offered in other parts now".to_owned()));
                 }
                 Some(_) => {}
             }
@@ -382,4 +385,9 @@ fn evidence(id: CheckId, check: &Check, finding: &Finding) -> Value {
         "of": in_words(&check.subject),
         "runs": check.ballots.iter().map(run).collect::<Vec<_>>(),
     })
+}
+
+/// Whether a GPU that is held back is, or has a part that is, offered under an index.
+fn offers(gpu: &HeldGpu, index: u32) -> bool {
+    gpu.offers.iter().any(|offer| offer.index == index)
 }

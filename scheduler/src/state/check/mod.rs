@@ -29,7 +29,7 @@ use domain::{
     job::{JobSpec, OnDisconnect, Outputs, Restart},
     limit,
     port::RowRead,
-    resource::TaskResources,
+    resource::{GpuShare, TaskResources},
     unit::{Bytes, CpuMillis},
 };
 use std::collections::BTreeMap;
@@ -135,6 +135,7 @@ fn bundled() -> JobSpec {
             cpu: CpuMillis(500),
             memory: Bytes(256 << 20),
             gpu_memory: None,
+            gpu_share: GpuShare::Whole,
         },
         command: vec![BUNDLED.into()],
         env: BTreeMap::new(),

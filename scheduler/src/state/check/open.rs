@@ -298,7 +298,7 @@ impl Sched {
             underway: None,
             ballots,
             closed: None,
-            gpu_memory: of.resources.gpu_memory,
+            gpu: of.resources.gpu_like(),
         };
         step.rows.put_new(key::open_check(id), &check);
         self.tell_of(step, &check);

@@ -17,6 +17,7 @@ use domain::{
     lease::Member,
     limit,
     port::RowRead,
+    resource::TaskResources,
 };
 
 /// A run's job, ready to be granted.
@@ -119,6 +120,8 @@ impl Sched {
         if !gang_is_whole(spec.tasks, members) {
             return false;
         }
+        let gpu_share = check.resources().gpu_share;
+        let wanted = TaskResources { gpu_share, ..spec.resources.clone() };
         if let Subject::Gpu { node, index, uuid, since } = &check.subject {
             let [member] = members else { return false };
             let Some(on) = self.nodes.get(node).filter(|_| member.node == *node) else {
@@ -130,7 +133,7 @@ impl Sched {
             return one
                 && held.state == HeldState::Quarantined
                 && !on.row.lost
-                && fits_among(on, &spec.resources, member, held.offers.iter());
+                && fits_among(on, &wanted, member, held.offers.iter());
         }
         if let Subject::Node { node } = &check.subject {
             let [member] = members else { return false };
@@ -140,7 +143,7 @@ impl Sched {
                     on.class == check.class
                         && !on.row.lost
                         && on.row.inventory.isolation.takes(&spec.confinement, false)
-                        && fits_among(on, &spec.resources, member, on.serving())
+                        && fits_among(on, &wanted, member, on.serving())
                 });
         }
         let gang = members.len() > 1;
@@ -164,7 +167,7 @@ impl Sched {
                     node.class == check.class
                         && node.row.takes_work()
                         && node.row.inventory.isolation.takes(&spec.confinement, gang)
-                        && fits_among(node, &spec.resources, member, node.serving())
+                        && fits_among(node, &wanted, member, node.serving())
                 })
             })
     }

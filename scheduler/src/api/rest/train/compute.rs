@@ -41,6 +41,10 @@ pub(super) struct Compute {
     #[serde(rename = "gpuMemoryBytes", default)]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
     gpu_memory: Option<u64>,
+    /// Of one GPU that is offered in shares, at least so much, in thousandths; `gpus` is 1 then.
+    #[serde(rename = "gpuSharePerMille", default)]
+    #[schema(minimum = 1, maximum = 999)]
+    gpu_share: Option<u32>,
     /// The class of hardware, as a node's document has it.
     #[serde(rename = "hardwareClass", default)]
     #[schema(pattern = "^[ -~]{1,300}$")]
@@ -139,6 +143,7 @@ impl Compute {
             ("cpuMillis", self.cpu, 1, CPU_MAX),
             ("memoryBytes", self.memory, 1, EXACT_MAX),
             ("gpuMemoryBytes", self.gpu_memory, 1, EXACT_MAX),
+            ("gpuSharePerMille", self.gpu_share.map(u64::from), 1, 999),
             ("timeLimitMs", self.time_limit, 1, EXACT_MAX),
         ] {
             shapes::range(field, given, least, most)?;
@@ -158,7 +163,9 @@ impl Compute {
         v1::Job {
             queue: self.pool.unwrap_or_default(),
             tasks: self.tasks.unwrap_or(1),
-            gpus: self.gpus.unwrap_or_default(),
+            // A part is of one.
+            gpus: self.gpus.unwrap_or(u32::from(self.gpu_share.is_some())),
+            gpu_share_per_mille: self.gpu_share.unwrap_or_default(),
             gpu_model: self.gpu_model.unwrap_or_default(),
             gpu_memory_bytes: self.gpu_memory.unwrap_or_default(),
             hardware_class: self.hardware_class.unwrap_or_default(),
@@ -219,6 +226,8 @@ mod tests {
         let max: Vec<_> = job.retry_max.iter().map(|(word, most)| (word.as_str(), *most)).collect();
         assert_eq!(max, [("exit_code", 1), ("node", 0), ("time_limit", 2)]);
         assert_eq!(job.retries, 3, "as often as its own kinds allow together");
+        let part = asked(json!({ "gpuSharePerMille": 250 }), json!({})).unwrap();
+        assert_eq!((part.gpus, part.gpu_share_per_mille), (1, 250));
         let said = json!({ "retries": 1, "max": { "signal": 5 } });
         assert_eq!(asked(json!({}), said).unwrap().retries, 1);
     }
@@ -227,6 +236,7 @@ mod tests {
     fn what_the_document_does_not_allow_is_refused() {
         for (compute, retry) in [
             (json!({ "gpuMemoryBytes": 0 }), json!({})),
+            (json!({ "gpuSharePerMille": 1_000 }), json!({})),
             (json!({ "gpuMemoryBytes": 1_u64 << 53 }), json!({})),
             (json!({ "hardwareClass": "" }), json!({})),
             (json!({ "hardwareClass": "é" }), json!({})),
