@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 const PAUSE: Duration = Duration::from_secs(120);
 
 /// Jobs of which one look may find something to say.
-const LOOKED_AT_MAX: usize = 1_000;
+const LOOKED_AT_MAX: usize = 10_000;
 
 /// Looks until the replica ends.
 pub async fn run(context: Arc<Context>) {

@@ -70,7 +70,9 @@ impl Sched {
             self.drop_forecast(step, id);
         }
         for (id, foretold) in starts {
-            let sound = foretold.made <= foretold.p50 && foretold.p50 <= foretold.p90;
+            let in_order = foretold.made <= foretold.p50 && foretold.p50 <= foretold.p90;
+            // What is late already can only be missed.
+            let sound = in_order && foretold.p90 >= step.now;
             let room = self.forecasts.open.len() < limit::FORETOLD_MAX;
             if sound && room && self.may_be_foretold(id) {
                 self.forecasts.open.insert(id, foretold);
@@ -151,7 +153,9 @@ impl View<'_> {
         let today = now.0 / DAY_MS;
         let week = days.iter().filter(|(day, _)| **day + limit::FORETOLD_DAYS > today);
         let mut all = week.fold(StartsHeld::default(), |sum, (_, held)| sum.plus(*held));
-        open.values().filter(|it| it.p90 < now).for_each(|late| all.count(*late, None));
+        let late = open.values().filter(|it| it.p90 < now);
+        late.filter(|it| it.p90.0 / DAY_MS + limit::FORETOLD_DAYS > today)
+            .for_each(|late| all.count(*late, None));
         (all.jobs > 0).then_some(all)
     }
 

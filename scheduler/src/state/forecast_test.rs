@@ -92,8 +92,11 @@ fn only_what_waits_for_its_first_start_is_foretold() {
     foretell(&mut script, &[runs, held_back, waits, JobId(99)], (1, 2));
     assert_eq!(script.cluster.sched.forecasts.open.keys().copied().collect::<Vec<_>>(), [waits]);
     assert!(script.view().to_foretell(script.now, 9).is_empty());
-    // A p90 before its p50 is none.
+    // One that is late already is none, nor is a p90 before its p50.
+    let late = Foretold { made: Millis(1), p50: Millis(1), p90: Millis(2) };
     let other = script.submit(job(1, 1));
+    script.send(None, Command::Foretell { starts: vec![(other, late)] });
+    assert_eq!(script.view().to_foretell(script.now, 9), [other]);
     foretell(&mut script, &[other], (2, 1));
     assert_eq!(script.view().to_foretell(script.now, 9), [other]);
 }

@@ -14,8 +14,8 @@ use std::{
     path::Path,
 };
 
-/// In how many shares GPUs are offered, by unique name; those that are whole are left out.
-type Cut = BTreeMap<String, u32>;
+/// In how many shares GPUs are offered, by unique name; one for those that are whole.
+pub type Cut = BTreeMap<String, u32>;
 
 /// The shares that are to be offered now. `boot` tells what is of before a boot, and runs no more.
 ///
@@ -27,11 +27,11 @@ pub fn keep(
     asked: &GpuShares,
     gpus: &dyn Gpus,
     boot: &str,
-) -> Result<GpuShares, GpuError> {
+) -> Result<Cut, GpuError> {
     let record = dirs.records().join("shares");
     let before = read(&record).map_err(GpuError::Cut)?;
     if *asked == GpuShares::None && before.is_empty() {
-        return Ok(GpuShares::None);
+        return Ok(Cut::new());
     }
     let set = gpus.read()?;
     asked.check(&set)?;
@@ -39,9 +39,17 @@ pub fn keep(
         tracing::warn!(gpu, "`gpu_shares` names a GPU that is not there");
     }
     let held = held(dirs, boot).map_err(GpuError::Cut)?;
-    let now = cut(asked, &before, &set, &held);
-    write(&record, &now).map_err(GpuError::Cut)?;
-    Ok(if now.is_empty() { GpuShares::None } else { GpuShares::Of(now) })
+    let mut now = cut(asked, &before, &set, &held);
+    // What stays and what is new may together be more than either.
+    if let Err(why) = GpuShares::Of(now.clone()).check(&set) {
+        tracing::warn!(%why, "GPUs stay as they were cut until jobs have ended");
+        now.clone_from(&before);
+    }
+    // A full disk keeps no agent from starting.
+    if now != before {
+        write(&record, &now).map_err(GpuError::Cut)?;
+    }
+    Ok(now)
 }
 
 /// The cut of each GPU: as before where something runs on it, else as it is asked for.
@@ -54,13 +62,13 @@ fn cut(asked: &GpuShares, before: &Cut, set: &GpuSet, held: &BTreeSet<u32>) -> C
             tracing::warn!(
                 gpu = gpu.gpu.index,
                 shares = had,
-                "jobs run on it, so it stays as it was cut: start the agent again once they have ended"
+                "jobs run on it: it stays as it was cut until the next start after them"
             );
         }
-        (count > 1).then(|| (uuid.clone(), count))
+        (uuid.clone(), count)
     };
     let whole = set.all.iter().filter(|gpu| gpu.slices.is_none());
-    let mut cut: Cut = whole.filter_map(of).collect();
+    let mut cut: Cut = whole.map(of).collect();
     // What does not answer now may come back with what ran on it.
     let there = |uuid: &str| set.all.iter().any(|gpu| gpu.gpu.uuid == uuid);
     cut.extend(
@@ -132,9 +140,10 @@ mod tests {
         let now = |held: &[u32]| cut(&all, &before, &set, &held.iter().copied().collect());
         assert_eq!(now(&[]), of(&[("GPU-a", 2), ("GPU-b", 2), ("GPU-c", 2), ("GPU-gone", 2)]));
         // The first in its old shares, the third whole.
-        assert_eq!(now(&[0, 2]), of(&[("GPU-a", 4), ("GPU-b", 2), ("GPU-gone", 2)]));
+        let kept = of(&[("GPU-a", 4), ("GPU-b", 2), ("GPU-c", 1), ("GPU-gone", 2)]);
+        assert_eq!(now(&[0, 2]), kept);
         let none = cut(&GpuShares::None, &before, &set, &[1].into());
-        assert_eq!(none, of(&[("GPU-b", 4), ("GPU-gone", 2)]));
+        assert_eq!(none, of(&[("GPU-a", 1), ("GPU-b", 4), ("GPU-c", 1), ("GPU-gone", 2)]));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod shared;
 mod tests;
 
 pub use bounded::{Hung, Worker};
-pub use cut::keep;
+pub use cut::{Cut, keep};
 pub use nvml::NvmlGpus;
 pub use shared::shared;
 
