@@ -1,12 +1,14 @@
 //! What a later life of the agent needs to know of a lease whose tasks were started.
 
 use super::dirs::{LeaseDirs, NodeDirs, emptied};
+use borsh::BorshSerialize;
 use domain::{LeaseId, NodeId, link::WantedLease};
 use proto::frame;
 use std::{
     fs,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
+    path::Path,
 };
 
 /// Writes the record, before any task starts.
@@ -21,6 +23,18 @@ pub fn write(dirs: &LeaseDirs, node: NodeId, wanted: &WantedLease) -> io::Result
     // Tasks that run as users of their own have no business in it.
     let mut file = open.write(true).create(true).truncate(true).mode(0o600).open(dirs.state())?;
     file.write_all(&frame::encode(&(node, wanted)))
+}
+
+/// Writes a record whole or not at all, and to the disk.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn replace(record: &Path, value: &impl BorshSerialize) -> io::Result<()> {
+    let temporary = record.with_extension("new");
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(&frame::encode(value))?;
+    file.sync_all()?;
+    fs::rename(temporary, record)
 }
 
 /// Every lease with a record. Folders without one are removed: nothing was started there.

@@ -1,7 +1,7 @@
 //! The GPUs that are held back: left out of what the node offers, kept over restarts.
 
 use crate::{
-    driver::{clock, dirs::NodeDirs, patrol::News},
+    driver::{clock, dirs::NodeDirs, patrol::News, state},
     machine::health::{Cause, GpuState, Health, HealthInput, HealthOutput},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -17,8 +17,7 @@ use domain::{
 use proto::frame;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     os::unix::net::UnixStream,
     path::PathBuf,
 };
@@ -164,11 +163,7 @@ impl Ward {
     fn write(&self) -> io::Result<()> {
         let Some(path) = &self.record else { return Ok(()) };
         let record: Record = (self.boot_id.clone(), self.held.clone());
-        let temporary = path.with_extension("new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&frame::encode(&record))?;
-        file.sync_all()?;
-        fs::rename(temporary, path)
+        state::replace(path, &record)
     }
 
     /// An operator vouches for a GPU: it serves again if it is still as the operator saw it.

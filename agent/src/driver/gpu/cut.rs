@@ -9,8 +9,7 @@ use domain::hardware::{GpuHardware, GpuSet, share::GpuShares, whole_index};
 use proto::frame;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::Path,
 };
 
@@ -47,7 +46,7 @@ pub fn keep(
     }
     // A full disk keeps no agent from starting.
     if now != before {
-        write(&record, &now).map_err(GpuError::Cut)?;
+        state::replace(&record, &now).map_err(GpuError::Cut)?;
     }
     Ok(now)
 }
@@ -92,14 +91,6 @@ fn read(record: &Path) -> io::Result<Cut> {
         Err(why) => Err(why),
         Ok(bytes) => frame::decode(&bytes).map_err(io::Error::other),
     }
-}
-
-fn write(record: &Path, cut: &Cut) -> io::Result<()> {
-    let temporary = record.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(&frame::encode(cut))?;
-    file.sync_all()?;
-    fs::rename(temporary, record)
 }
 
 #[cfg(test)]
@@ -152,7 +143,7 @@ mod tests {
         let record = dir.path().join("shares");
         assert_eq!(read(&record).unwrap(), Cut::new());
         let cut: Cut = [("GPU-a".to_owned(), 4)].into();
-        write(&record, &cut).unwrap();
+        state::replace(&record, &cut).unwrap();
         assert_eq!(read(&record).unwrap(), cut);
         fs::write(&record, b"other").unwrap();
         assert!(read(&record).is_err());
