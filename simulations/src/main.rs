@@ -24,6 +24,10 @@ use std::{
     time::Instant,
 };
 
+/// Worlds are made of many small allocations, on as many threads as there are cores.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[derive(Parser)]
 #[command(name = "assay-sim", about = "A whole cluster in one thread from one seed")]
 struct Arguments {

@@ -124,8 +124,8 @@ impl World {
             && replicas.iter().all(|replica| *replica.membership() == members)
             && members.voters.iter().copied().eq(ids)
             && members.voters.len() >= 3
-            && self.short_of_copies().is_empty()
-            && !members.is_joint();
+            && !members.is_joint()
+            && self.short_of_copies().is_empty();
         well.then_some(members)
     }
 

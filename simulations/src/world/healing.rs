@@ -105,9 +105,10 @@ impl World {
             let live = |live: usize| live == 0;
             server.replica.as_ref().is_some_and(|it| live(it.view().0.0.view().live_jobs()))
         };
+        // What is dear to find out comes last.
         idle && self.is_in_order()
-            && self.short_of_copies().is_empty()
             && self.servers.iter().any(|server| server.leads() && done(server))
+            && self.short_of_copies().is_empty()
     }
 
     /// Whether a server should hold all that the leader does, at rest.

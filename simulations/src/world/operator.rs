@@ -131,7 +131,7 @@ impl World {
             return Some(join(self.build()));
         }
         // Two copies outlive the loss of one: nobody takes a holder away while one is missing.
-        if self.healing || self.all_well().is_none() || !self.short_of_copies().is_empty() {
+        if self.healing || self.all_well().is_none() {
             return None;
         }
         let me = self.servers[leader].id;
