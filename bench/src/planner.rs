@@ -4,6 +4,7 @@
 //! but for [`durable`]. Jobs are drawn from a fixed seed.
 
 mod cluster;
+mod fragments;
 
 use crate::report::{self, Figure, Quantity, Target};
 use anyhow::{Result, anyhow, ensure};
@@ -265,5 +266,6 @@ pub fn run(decisions: usize) -> Result<()> {
     full()?;
     small()?;
     gang()?;
+    fragments::run()?;
     replay(decisions)
 }

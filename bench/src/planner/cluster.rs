@@ -145,7 +145,8 @@ impl Memory {
         Self::of((0..nodes).map(|number| Inventory { cpu, memory, ..node(number) }))
     }
 
-    fn of(nodes: impl Iterator<Item = Inventory>) -> Self {
+    /// These nodes.
+    pub fn of(nodes: impl Iterator<Item = Inventory>) -> Self {
         let rows = BTreeMap::new();
         let cluster = Cluster::load(&rows);
         let mut memory = Self { cluster, rows, at: LogIndex(0), now: Millis(1_000_000) };

@@ -10,10 +10,13 @@ use super::{
     AppliedMark, HardState, Identity, LogStart, Membership,
     codec::{PeerMessage, entry_from_bytes, entry_to_bytes, state_from_bytes, state_to_bytes},
 };
-use crate::state::{
-    Cluster,
-    command::{Command, DrainNodes, Entry, NewJob, RaiseVersion, Reply, Request},
-    script::{Script, array, job, machine, output},
+use crate::{
+    planner,
+    state::{
+        Cluster,
+        command::{Command, DrainNodes, Entry, NewJob, PlanRecord, RaiseVersion, Reply, Request},
+        script::{Script, array, job, machine, output},
+    },
 };
 use domain::{
     ArtifactId, Bytes, Digest, JobId, Millis, NodeId, PerMille, ReplicaId, RequestKey,
@@ -75,7 +78,9 @@ fn story() -> Script {
     let recipe = Digest::of_value(&spec);
     let jobs = vec![NewJob { spec, recipe }];
     done(&script.send(Some(7), Command::Submit { jobs }));
-    script.plan();
+    // The policy of the time when these bytes were made is a part of them.
+    let plan = planner::plan(&script.view(), script.now, 10_000).record;
+    done(&script.place(PlanRecord { policy_version: 6, ..plan }));
     let lease = script.lease_of("j1");
     let root = Digest::of(b"step 10");
     let checkpoint = Checkpoint { step: 10, root, tree: root, size: Bytes(1), lease };

@@ -4,6 +4,7 @@ use super::{
     fit::place_gang,
     free::{self, FreeNode, kind},
     pass::plan_on,
+    stock::Stock,
 };
 use crate::state::{
     sched::{Node, Shape},
@@ -135,7 +136,8 @@ pub fn in_the_way(view: &View<'_>, now: Millis, budget_steps: u64) -> Vec<LeaseI
             give_back(view, free, *lease);
         }
     }
-    let plan = plan_on(view, now, budget_steps, nodes);
+    // Without costs, by which a node that a run would leave could look better than one that is free.
+    let plan = plan_on(view, now, budget_steps, Stock::new(nodes, None));
     let mut in_the_way = BTreeSet::new();
     let mut left: BTreeMap<NodeId, FreeNode<'_>> =
         now_free.into_iter().map(|node| (node.id, node)).collect();

@@ -4,6 +4,8 @@ mod backfill;
 mod bound;
 mod checks;
 mod class;
+mod costs;
+mod demand;
 mod fit;
 mod free;
 mod gated;
@@ -34,6 +36,8 @@ mod advice_test;
 #[cfg(test)]
 mod backfill_test;
 #[cfg(test)]
+mod costs_test;
+#[cfg(test)]
 mod isolation_test;
 #[cfg(test)]
 mod laws;
@@ -58,7 +62,7 @@ pub use reason::why;
 pub use replay::{Recorded, ReplayFault, remake, replay, replay_preemption};
 
 /// Version of the rules by which plans are made, recorded with each plan.
-pub const POLICY_VERSION: u32 = 6;
+pub const POLICY_VERSION: u32 = 7;
 
 /// Gangs that one plan of the leader tries at most.
 pub const BUDGET_STEPS: u64 = 4_096;

@@ -3,6 +3,7 @@
 use super::{
     POLICY_VERSION,
     backfill::{Reservation, reserve},
+    costs::Costs,
     free,
     free::FreeNode,
     preempt::{Gang, make_room},
@@ -82,7 +83,7 @@ pub struct Plan {
 /// that ends before that may run on its nodes meanwhile.
 #[must_use]
 pub fn plan(view: &View<'_>, now: Millis, budget_steps: u64) -> Plan {
-    plan_on(view, now, budget_steps, free::ready(view))
+    plan_on(view, now, budget_steps, Stock::new(free::ready(view), Costs::new(view)))
 }
 
 /// As [`plan`], on what is said to be free.
@@ -90,13 +91,13 @@ pub(super) fn plan_on<'a>(
     view: &View<'a>,
     now: Millis,
     budget_steps: u64,
-    nodes: Vec<FreeNode<'a>>,
+    nodes: Stock<'a>,
 ) -> Plan {
     let mut pass = Pass {
         view: *view,
         now,
         left: budget_steps,
-        nodes: Stock::new(nodes),
+        nodes,
         turns: Turns::new(view, now),
         failed: Vec::new(),
         barred_left: BARRED_MAX,

@@ -2,6 +2,7 @@
 //! for it, not all that there are.
 
 use super::{
+    costs::Costs,
     fit::{Parts, by_size, fewest, find, suits, take_on},
     free::FreeNode,
 };
@@ -11,6 +12,11 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
+
+/// Of the nodes of a hardware class with as many GPUs free, so many from each end of their order
+/// are compared by what they cost, among so many that are looked at there.
+const CHOICE_NODES: usize = 2;
+const CHOICE_LOOKS: usize = 16;
 
 /// Free GPUs, leases, free processor time, age, and the place in the list.
 type Rank = (usize, usize, u64, NodeId, usize);
@@ -29,17 +35,19 @@ pub struct Stock<'a> {
     nodes: Vec<FreeNode<'a>>,
     /// Those of each hardware class.
     classes: BTreeMap<&'a str, BTreeSet<Rank>>,
+    /// By what one place is better than another, beside being fuller.
+    costs: Option<Costs<'a>>,
 }
 
 impl<'a> Stock<'a> {
     /// These nodes.
-    pub fn new(nodes: Vec<FreeNode<'a>>) -> Self {
+    pub fn new(nodes: Vec<FreeNode<'a>>, costs: Option<Costs<'a>>) -> Self {
         let mut ranks: BTreeMap<&str, Vec<Rank>> = BTreeMap::new();
         for (at, node) in nodes.iter().enumerate() {
             ranks.entry(node.class).or_default().push(rank(node, at));
         }
         let sorted = ranks.into_iter().map(|(class, ranks)| (class, ranks.into_iter().collect()));
-        Self { classes: sorted.collect(), nodes }
+        Self { classes: sorted.collect(), nodes, costs }
     }
 
     /// All of them.
@@ -50,7 +58,7 @@ impl<'a> Stock<'a> {
     /// Takes out those that are `wanted`.
     pub fn take_out(&mut self, wanted: impl Fn(&FreeNode<'a>) -> bool) -> Vec<FreeNode<'a>> {
         let (out, rest) = std::mem::take(&mut self.nodes).into_iter().partition(wanted);
-        *self = Self::new(rest);
+        *self = Self::new(rest, self.costs.take());
         out
     }
 
@@ -58,10 +66,11 @@ impl<'a> Stock<'a> {
     pub fn put_back(&mut self, nodes: Vec<FreeNode<'a>>) {
         let mut all = std::mem::take(&mut self.nodes);
         all.extend(nodes);
-        *self = Self::new(all);
+        *self = Self::new(all, self.costs.take());
     }
 
-    /// As [`super::fit::place_outside`]: finds a place for a gang and takes it.
+    /// As [`super::fit::place_outside`], but where costs are known: finds a place for a gang and
+    /// takes it.
     pub fn place(
         &mut self,
         shape: &Shape,
@@ -112,7 +121,8 @@ impl<'a> Stock<'a> {
         self.classes.iter().filter(move |(class, _)| will_do(class)).map(|(_, ranks)| ranks)
     }
 
-    /// The node that can hold a gang with the least left over, those in `avoid` last.
+    /// The node that can hold a gang and costs least, those in `avoid` last; of equal ones the one
+    /// with the least left over.
     fn whole(
         &self,
         shape: &Shape,
@@ -121,23 +131,32 @@ impl<'a> Stock<'a> {
     ) -> Option<Parts> {
         let wanted = u64::from(shape.tasks) * u64::from(shape.resources.gpus);
         let from = least(usize::try_from(wanted).unwrap_or(usize::MAX));
-        let mut best: Option<(bool, Rank)> = None;
+        let holds = |rank: &&Rank| {
+            let node = &self.nodes[rank.4];
+            open(node) && node.room(&shape.resources, shape.tasks) >= shape.tasks
+        };
+        let asked = self.costs.as_ref().and_then(|costs| costs.asked(shape));
+        let mut best: Option<(bool, i64, Rank)> = None;
+        let mut offer = |rank: &Rank| {
+            let node = &self.nodes[rank.4];
+            let cost = asked.as_ref().map_or(0, |asked| asked.on(node));
+            let found = (avoid.contains(&node.id), cost, *rank);
+            if best.is_none_or(|best| found < best) {
+                best = Some(found);
+            }
+            !found.0
+        };
         for ranks in self.suiting(shape) {
-            for rank in ranks.range(from..) {
-                let node = &self.nodes[rank.4];
-                if !open(node) || node.room(&shape.resources, shape.tasks) < shape.tasks {
-                    continue;
-                }
-                let found = (avoid.contains(&node.id), *rank);
-                if best.is_none_or(|best| found < best) {
-                    best = Some(found);
-                }
-                if !found.0 {
-                    break;
-                }
+            let Some(fullest) = ranks.range(from..).filter(holds).find(|rank| offer(rank)) else {
+                continue;
+            };
+            if asked.is_some() {
+                choices(ranks, *fullest, holds).for_each(|rank| {
+                    offer(rank);
+                });
             }
         }
-        best.map(|(_, rank)| vec![(rank.4, shape.tasks)])
+        best.map(|(_, _, rank)| vec![(rank.4, shape.tasks)])
     }
 
     /// The fewest nodes of one class that can hold a gang together, largest first.
@@ -201,6 +220,22 @@ impl<'a> Stock<'a> {
             .flat_map(|(Reverse(room), nodes)| nodes.into_iter().map(move |at| (at, room)));
         rest.any(|(at, room)| gathered.is_done_with(at, room)).then_some(gathered.parts)
     }
+}
+
+/// Nodes that may be a better choice than the fullest one that holds a gang: of each number of free
+/// GPUs those at the ends of the order.
+fn choices(
+    ranks: &BTreeSet<Rank>,
+    fullest: Rank,
+    holds: impl Fn(&&Rank) -> bool + Copy,
+) -> impl Iterator<Item = &Rank> {
+    let next = |gpus: &usize| ranks.range(least(gpus + 1)..).next().map(|rank| rank.0);
+    let sizes = std::iter::successors(Some(fullest.0), next);
+    sizes.flat_map(move |gpus| {
+        let alike = ranks.range(least(gpus).max(fullest)..least(gpus + 1));
+        let first = alike.clone().take(CHOICE_LOOKS).filter(holds).take(CHOICE_NODES);
+        first.chain(alike.rev().take(CHOICE_LOOKS).filter(holds).take(CHOICE_NODES))
+    })
 }
 
 /// Nodes for the tasks of a gang.

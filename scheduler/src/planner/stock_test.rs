@@ -74,7 +74,7 @@ proptest! {
     ) {
         let free = |(at, drawn)| free(drawn, at);
         let mut nodes: Vec<FreeNode<'_>> = drawn.into_iter().enumerate().map(free).collect();
-        let mut stock = Stock::new(nodes.clone());
+        let mut stock = Stock::new(nodes.clone(), None);
         let away: BTreeSet<NodeId> = away.into_iter().map(NodeId).collect();
         for (turn, shape) in wanted.iter().enumerate() {
             // Every other gang avoids nothing: only then is the order made use of.

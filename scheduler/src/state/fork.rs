@@ -198,7 +198,11 @@ fn split_off(sched: &Sched, jobs_max: usize) -> (Sched, u64) {
         // What is foreseen in a fork is not what was foreseen.
         forecasts: Default::default(),
         inputs: Default::default(),
+        usual: Default::default(),
     };
+    for job in part.jobs.values() {
+        part.usual.add(&job.brief);
+    }
     for (of, all) in sched.dependents.iter().filter(|(of, _)| chosen.contains(of)) {
         let all: BTreeSet<JobId> = all.intersection(&chosen).copied().collect();
         if !all.is_empty() {

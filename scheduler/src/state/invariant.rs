@@ -5,6 +5,7 @@ use super::{
     queue::UserHeld,
     sched::{Job, Sched, Shape},
     usage::Held,
+    usual::Usual,
 };
 use domain::{
     job::ElementState,
@@ -22,6 +23,7 @@ impl Cluster {
             .or_else(|| states_agree(&self.sched))
             .or_else(|| order_is_right(&self.sched))
             .or_else(|| queues_count_what_they_hold(&self.sched))
+            .or_else(|| kinds_are_counted(&self.sched))
             .or_else(|| nothing_gated_runs(&self.sched))
             .or_else(|| self.sched.miskept())
             .or_else(|| checks_know_their_runs(&self.sched))
@@ -161,6 +163,14 @@ fn order_is_right(sched: &Sched) -> Option<String> {
         }
     }
     (ordered != waiting).then(|| "the order holds jobs that do not wait".to_owned())
+}
+
+fn kinds_are_counted(sched: &Sched) -> Option<String> {
+    let mut usual = Usual::default();
+    for job in sched.jobs.values() {
+        usual.add(&job.brief);
+    }
+    (usual != sched.usual).then(|| "the usual tasks are not those of the jobs".to_owned())
 }
 
 /// `quota_kept`, its second half: every charge has its refund.

@@ -45,6 +45,7 @@ mod submit;
 mod tie;
 mod touched;
 pub mod usage;
+pub mod usual;
 mod version;
 pub mod view;
 mod waits;

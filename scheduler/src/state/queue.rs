@@ -168,13 +168,15 @@ impl Sched {
         }
     }
 
-    /// Counts a new job with its user's.
+    /// Counts a new job with its user's, and with those of its kind.
     pub(super) fn enlist(&mut self, job: &Brief) {
+        self.usual.add(job);
         enlist(&mut self.queues, job);
     }
 
     /// Counts a job that has ended no more.
     pub(super) fn dismiss(&mut self, job: &Job) {
+        self.usual.take(&job.brief);
         let Some(queue) = self.queues.get_mut(&job.brief.queue) else { return };
         if let Some(user) = queue.users.get_mut(&job.brief.user) {
             user.jobs -= 1;

@@ -12,6 +12,7 @@ use super::{
     queue::Queue,
     row::{Brief, ConfigRow, ElementRow, HealthRow, Meta, NodeRow, Progress},
     step::Step,
+    usual::Usual,
     window::WindowRow,
 };
 use domain::{
@@ -150,6 +151,8 @@ pub struct Sched {
     pub forecasts: Forecasts,
     /// What the jobs that have not ended were given.
     pub inputs: Inputs,
+    /// What their tasks ask for.
+    pub usual: Usual,
 }
 
 impl Node {

@@ -26,6 +26,7 @@ use super::{
     queue::{Bar, Queue},
     row::{ConfigRow, HealthRow, NodeRow, Progress, Submitted},
     sched::{Job, Node, Sched},
+    usual::Usual,
 };
 use domain::{
     Digest, JobId, LeaseId, LogIndex, Millis, NodeId,
@@ -99,6 +100,12 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn queues(&self) -> &'a BTreeMap<Arc<str>, Queue> {
         &self.sched.queues
+    }
+
+    /// What tasks of jobs that have not ended ask for.
+    #[must_use]
+    pub fn usual(&self) -> &'a Usual {
+        &self.sched.usual
     }
 
     /// What holds for all queues.
