@@ -1,14 +1,20 @@
 //! The `#SBATCH` directives that have a meaning here, and a word about each that has none.
 
-use super::draft::{Draft, array};
-use crate::{
-    document::reader::Reader,
-    quantity::{self, GpuCount},
-};
-use domain::{Bytes, CpuMillis, Millis};
+mod counts;
+mod words;
 
-/// Slurm's short options and their long forms.
-const SHORT: [(&str, &str); 9] = [
+use super::draft::{Draft, array};
+use crate::document::reader::Reader;
+use counts::{Counts, MemoryOf, Said};
+use domain::{
+    Bytes, CpuMillis,
+    interrupt::Preemptible,
+    topology::{Level, Topology},
+};
+use words::{dependency, gpus, gpus_among, megabytes, nodes, time, warning, whole};
+
+/// Slurm's short options that take a value, and their long forms.
+const SHORT: [(&str, &str); 20] = [
     ("-J", "job-name"),
     ("-G", "gpus"),
     ("-n", "ntasks"),
@@ -17,15 +23,25 @@ const SHORT: [(&str, &str); 9] = [
     ("-p", "partition"),
     ("-a", "array"),
     ("-N", "nodes"),
+    ("-d", "dependency"),
     ("-o", "output"),
+    ("-e", "error"),
+    ("-A", "account"),
+    ("-q", "qos"),
+    ("-C", "constraint"),
+    ("-w", "nodelist"),
+    ("-x", "exclude"),
+    ("-D", "chdir"),
+    ("-b", "begin"),
+    ("-M", "clusters"),
+    ("-L", "licenses"),
 ];
 
 /// What a script's `#SBATCH` lines said.
 #[derive(Debug, Default)]
 pub struct Slurm {
     draft: Draft,
-    /// `--gpus` counts over the whole job; its line and number.
-    gpus_total: Option<(usize, u32)>,
+    counts: Counts,
 }
 
 impl Slurm {
@@ -65,31 +81,41 @@ impl Slurm {
         value: &str,
         notes: &mut Vec<String>,
     ) -> Result<bool, String> {
-        let draft = &mut self.draft;
+        let (draft, counts) = (&mut self.draft, &mut self.counts);
+        let said = |amount: u32| Some(Said { line, name: name.to_owned(), amount });
+        let memory = |of| -> Result<Option<(MemoryOf, Said<Bytes>)>, String> {
+            Ok(Some((of, Said { line, name: name.to_owned(), amount: megabytes(value)? })))
+        };
         match name {
             "job-name" => draft.name = Some(value.into()),
             "partition" => draft.queue = Some(value.into()),
-            "ntasks" => draft.tasks = Some(whole(value)?),
+            "ntasks" => counts.tasks = Some(whole(value)?),
+            "nodes" => counts.nodes = Some(nodes(value)?),
+            "ntasks-per-node" => counts.tasks_per_node = Some(whole(value)?),
             "cpus-per-task" => draft.cpu = Some(CpuMillis(u64::from(whole(value)?) * 1_000)),
-            "gpus-per-task" => set_gpus(draft, value)?,
-            "gres" => {
-                let rest = value.strip_prefix("gpu").filter(|r| r.is_empty() || r.starts_with(':'));
-                match rest {
-                    Some(rest) => set_gpus(draft, rest.trim_start_matches(':'))?,
-                    None => return Ok(false),
-                }
-            }
-            "gpus" => {
-                let (model, count) = gpus(value)?;
-                draft.gpu_model = model.or(draft.gpu_model.take());
-                self.gpus_total = Some((line, count));
-            }
-            "mem" => {
-                draft.memory = Some(megabytes(value)?);
-                notes.push(format!("line {line}: --mem is taken for each task, not each node"));
-            }
-            "time" => draft.time_limit = Some(time(value)?),
+            "cpus-per-gpu" => counts.cpus_per_gpu = Some(whole(value)?),
+            "gres" => match gpus_among(value) {
+                Some(asked) => counts.gpus_per_node = said(model_apart(draft, asked)?),
+                None => return Ok(false),
+            },
+            "gpus-per-node" => counts.gpus_per_node = said(model_apart(draft, value)?),
+            "gpus-per-task" => counts.gpus_per_task = Some(model_apart(draft, value)?),
+            "gpus" => counts.gpus = said(model_apart(draft, value)?),
+            "mem" => counts.memory = memory(MemoryOf::Node)?,
+            "mem-per-cpu" => counts.memory = memory(MemoryOf::Cpu)?,
+            "mem-per-gpu" => counts.memory = memory(MemoryOf::Gpu)?,
+            "time" => draft.time_limit = time(value)?,
             "array" => draft.array = Some(array(value)?),
+            "dependency" => draft.after = dependency(value)?,
+            "reservation" => draft.reservation = Some(value.into()),
+            "no-requeue" => once(draft, true),
+            "requeue" => once(draft, false),
+            "switches" => return switches(draft, value),
+            "signal" => {
+                draft.warn = Some(warning(value)?);
+                let how = "a notice in the file that ASSAY_NOTICE names; no signal is sent";
+                notes.push(format!("line {line}: --signal becomes {how}"));
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -97,20 +123,30 @@ impl Slurm {
 
     /// The job that the lines describe.
     pub fn draft(mut self, reader: &mut Reader, notes: &mut Vec<String>) -> Draft {
-        if let Some((line, total)) = self.gpus_total {
-            let tasks = self.draft.tasks.unwrap_or(1).max(1);
-            if total % tasks == 0 {
-                self.draft.gpus = Some(GpuCount::whole(total / tasks));
-            } else {
-                let fault = format!("{total} GPUs do not divide by {tasks} tasks");
-                reader.fault(Some(line), "#SBATCH --gpus", fault, "use --gpus-per-task");
-            }
-            if tasks > 1 {
-                notes.push(format!("line {line}: --gpus {total} gives {} a task", total / tasks));
-            }
-        }
+        self.counts.settle(&mut self.draft, reader, notes);
         self.draft
     }
+}
+
+/// The number of GPUs; their model goes to the draft.
+fn model_apart(draft: &mut Draft, value: &str) -> Result<u32, String> {
+    let (model, count) = gpus(value)?;
+    draft.gpu_model = model.or(draft.gpu_model.take());
+    Ok(count)
+}
+
+/// Not again after a fault of a node, and not stopped to make room; or as every job.
+fn once(draft: &mut Draft, once: bool) {
+    draft.retry.max.node = once.then_some(0);
+    draft.preemptible = once.then_some(Preemptible::No);
+}
+
+/// One switch is a rack, if it can be; of more nothing is known.
+fn switches(draft: &mut Draft, value: &str) -> Result<bool, String> {
+    let count = whole(value.split('@').next().unwrap_or(value))?;
+    let near = Topology { prefer: Some(Level::Rack), ..Topology::default() };
+    draft.topology = (count == 1).then_some(near);
+    Ok(count == 1)
 }
 
 /// An option's long name and the value written onto it, if any.
@@ -127,64 +163,11 @@ fn option(word: &str) -> Option<(&str, Option<&str>)> {
     Some((long, (!value.is_empty()).then_some(value)))
 }
 
-fn whole(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("`{text}` is not a whole number"))
-}
-
-/// `2`, `h100:2`, or `h100` for one.
-fn gpus(text: &str) -> Result<(Option<String>, u32), String> {
-    match text.rsplit_once(':') {
-        Some((model, count)) => Ok((Some(model.into()), whole(count)?)),
-        None if text.is_empty() => Ok((None, 1)),
-        None => Ok(text.parse().map_or_else(|_| (Some(text.into()), 1), |count| (None, count))),
-    }
-}
-
-fn set_gpus(draft: &mut Draft, text: &str) -> Result<(), String> {
-    let (model, count) = gpus(text)?;
-    draft.gpu_model = model.or(draft.gpu_model.take());
-    draft.gpus = Some(GpuCount::whole(count));
-    Ok(())
-}
-
-/// Slurm's memory: megabytes, or with K, M, G or T, all in powers of 1024.
-fn megabytes(text: &str) -> Result<Bytes, String> {
-    let trimmed = text.trim_end_matches(['B', 'b']);
-    let (number, unit) = match trimmed.strip_suffix(['K', 'M', 'G', 'T', 'k', 'm', 'g', 't']) {
-        Some(number) => (number, trimmed[number.len()..].to_ascii_uppercase()),
-        None => (trimmed, "M".to_owned()),
-    };
-    quantity::size(&format!("{number}{unit}iB")).map_err(|fault| fault.to_string())
-}
-
-/// Slurm's time: `MM`, `MM:SS`, `HH:MM:SS`, `D-HH`, `D-HH:MM`, `D-HH:MM:SS`.
-fn time(text: &str) -> Result<Millis, String> {
-    let fault = || format!("`{text}` is not a time of Slurm's; write `1-12:30:00` or `90`");
-    let (days, rest) = match text.split_once('-') {
-        Some((days, rest)) => (Some(days.parse::<u64>().map_err(|_| fault())?), rest),
-        None => (None, text),
-    };
-    let parts: Vec<u64> =
-        rest.split(':').map(|part| part.parse().map_err(|_| fault())).collect::<Result<_, _>>()?;
-    let seconds = match (days, parts.as_slice()) {
-        (None, [minutes]) => minutes.checked_mul(60),
-        (None, [minutes, seconds]) => sum(&[(*minutes, 60), (*seconds, 1)]),
-        (None, [h, m, s]) => sum(&[(*h, 3_600), (*m, 60), (*s, 1)]),
-        (Some(d), [h]) => sum(&[(d, 86_400), (*h, 3_600)]),
-        (Some(d), [h, m]) => sum(&[(d, 86_400), (*h, 3_600), (*m, 60)]),
-        (Some(d), [h, m, s]) => sum(&[(d, 86_400), (*h, 3_600), (*m, 60), (*s, 1)]),
-        _ => None,
-    };
-    seconds.and_then(|s| s.checked_mul(1_000)).map(Millis).ok_or_else(fault)
-}
-
-fn sum(parts: &[(u64, u64)]) -> Option<u64> {
-    parts.iter().try_fold(0u64, |all, (n, unit)| n.checked_mul(*unit)?.checked_add(all))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quantity::GpuCount;
+    use domain::Millis;
 
     fn read(lines: &[&str]) -> (Draft, Vec<String>, Vec<String>) {
         let (mut slurm, mut reader, mut notes) = (Slurm::default(), Reader::default(), Vec::new());
@@ -239,22 +222,98 @@ mod tests {
             faults,
             [
                 "line 1: #SBATCH --cpus-per-task: `many` is not a whole number",
-                "line 3: #SBATCH --gpus: 8 GPUs do not divide by 3 tasks; use --gpus-per-task",
+                "line 3: #SBATCH --gpus: 8 GPUs do not divide by 3 tasks; give each task as many, \
+                 or one task more cores: `-n 1 -c`",
             ]
         );
     }
 
+    /// Lines; tasks, GPUs of each, GiB of each.
+    type Divided = (&'static [&'static str], (u32, u32, u64));
+
     #[test]
-    fn slurms_times_are_read() {
-        for (text, seconds) in [
-            ("90", 5_400),
-            ("10:30", 630),
-            ("1:00:00", 3_600),
-            ("2-0", 172_800),
-            ("0-1:1:1", 3_661),
-        ] {
-            assert_eq!(time(text), Ok(Millis(seconds * 1_000)), "{text}");
+    fn amounts_of_nodes_are_divided_among_their_tasks() {
+        let cases: [Divided; 13] = [
+            (&["-N 2", "--ntasks-per-node=4", "--gres=gpu:a100:4", "--mem=64G"], (8, 1, 16)),
+            (&["--nodes=2", "--gpus-per-node=8", "--mem=64G"], (2, 8, 64)),
+            (&["-N2", "-n4", "--gpus-per-node=8", "--mem-per-gpu=2G"], (4, 4, 8)),
+            (&["-n2", "-c4", "--mem-per-cpu=2G", "--gpus-per-task=1"], (2, 1, 8)),
+            (&["-n2", "--gpus-per-task=2", "--cpus-per-gpu=4", "--mem-per-cpu=1G"], (2, 2, 8)),
+            (&["--gres=nvme:1,gpu:2", "--mem=8G"], (1, 2, 8)),
+            (&["--ntasks-per-node=4", "--gres=gpu:4", "--mem=8G"], (4, 1, 2)),
+            (&["-n2", "--ntasks-per-node=4", "--gres=gpu:4", "--mem=8G"], (2, 2, 4)),
+            (&["-N2", "-n4", "--ntasks-per-node=4", "--gres=gpu:4", "--mem=8G"], (4, 2, 4)),
+            (&["-N 2-4", "-n 8", "--gres=gpu:1", "--mem=8G"], (8, 1, 8)),
+            (&["--gpus=8", "--gpus-per-task=2", "--mem-per-gpu=1G"], (4, 2, 2)),
+            (&["--gpus=16", "--gpus-per-node=8", "--mem=8G"], (2, 8, 8)),
+            (&["--gpus=4", "-n 2", "--mem-per-gpu=1G"], (2, 2, 2)),
+        ];
+        for (lines, (tasks, gpus, gib)) in cases {
+            let (draft, notes, faults) = read(lines);
+            assert_eq!(faults, [""; 0], "{lines:?}");
+            assert_eq!(draft.tasks.unwrap_or(1), tasks, "{lines:?}");
+            assert_eq!(draft.gpus, Some(GpuCount::whole(gpus)), "{lines:?} {notes:?}");
+            assert_eq!(draft.memory, Some(Bytes(gib << 30)), "{lines:?} {notes:?}");
         }
-        assert!(time("soon").is_err());
+    }
+
+    #[test]
+    fn what_is_of_a_node_is_said_where_nobody_knows_how_many_tasks_share_it() {
+        let (draft, notes, _) = read(&["-n 4", "--gres=gpu:2", "--mem=0"]);
+        assert_eq!((draft.gpus, draft.memory), (Some(GpuCount::whole(2)), None));
+        assert_eq!(
+            notes,
+            [
+                "each of the 4 tasks runs the script, as under srun",
+                "line 2: --gres is taken for each task, not each node",
+                "line 3: --mem 0 gives 256 MiB a task: say how much",
+            ]
+        );
+        let (_, notes, faults) = read(&["-N 1", "-n 4", "--gpus-per-node=6", "--mem=8G"]);
+        assert_eq!(notes[1..], ["line 4: --mem 8 GiB gives 2 GiB a task"]);
+        let fault = "line 3: #SBATCH --gpus-per-node: 6 GPUs of a node do not divide by 4 tasks";
+        let remedy = "give each task as many, or one task more cores: `-n 1 -c`";
+        assert_eq!(faults, [format!("{fault}; {remedy}")]);
+    }
+
+    #[test]
+    fn a_gang_lies_on_one_node_only_where_that_is_certain() {
+        let cases: [(&[&str], bool); 6] = [
+            (&["-N 1", "-n 2"], true),
+            (&["--ntasks-per-node=2"], true),
+            (&["-N 1-1", "-n 2"], true),
+            (&["-N 1-2", "-n 2"], false),
+            (&["-N 1"], false),
+            (&["-n 2"], false),
+        ];
+        for (lines, one) in cases {
+            let near = read(lines).0.topology.and_then(|near| near.require);
+            assert_eq!(near, one.then_some(Level::Node), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn where_and_after_what_it_runs_is_understood() {
+        let (draft, notes, faults) = read(&[
+            "--no-requeue",
+            "-d afterok:7",
+            "--reservation=friday",
+            "--signal=B:USR1@120",
+            "-q normal",
+            "-t UNLIMITED",
+        ]);
+        assert_eq!(faults, [""; 0]);
+        assert_eq!((draft.retry.max.node, draft.preemptible), (Some(0), Some(Preemptible::No)));
+        assert_eq!(draft.after.len(), 1);
+        assert_eq!(draft.reservation.as_deref(), Some("friday"));
+        assert_eq!((draft.warn, draft.time_limit), (Some(Millis(120_000)), None));
+        assert!(notes[0].starts_with("line 4: --signal becomes a notice"), "{notes:?}");
+        assert_eq!(notes[1..], ["line 5: #SBATCH --qos is ignored"]);
+        let (draft, notes, _) = read(&["--no-requeue", "--switches=1@10:00", "--requeue"]);
+        assert_eq!(draft.topology.and_then(|near| near.prefer), Some(Level::Rack));
+        assert_eq!((draft.retry.max.node, draft.preemptible), (None, None));
+        assert_eq!(notes, [""; 0]);
+        let (_, notes, _) = read(&["--switches=2"]);
+        assert_eq!(notes, ["line 1: #SBATCH --switches is ignored"]);
     }
 }
