@@ -144,11 +144,18 @@ impl Figure {
         ratio.filter(|ratio| ratio.is_finite())
     }
 
+    /// Whether there is none of what the peer has some of, or neither has any.
+    fn is_none_of(&self) -> bool {
+        let none = matches!(self.ours, Quantity::Count(0));
+        none && matches!(self.peer, Some((_, Quantity::Count(_))))
+    }
+
     /// The words of the verdict, and whether the floor is met.
     fn verdict(&self) -> (&'static str, bool) {
         let (floor, goal) = match (self.target, self.ratio()) {
             (Target::None, _) => return ("-", true),
             (Target::Times(floor, goal), Some(ratio)) => (ratio >= floor, ratio >= goal),
+            (Target::Times(..), None) if self.is_none_of() => (true, true),
             (Target::Times(..), None) => return ("no peer", false),
             (Target::AtMost(floor, goal), _) => {
                 let ours = self.ours.value();
@@ -170,8 +177,8 @@ impl Figure {
         };
         let ratio = self.ratio().map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}x"));
         let target = match self.target {
-            Target::Times(floor, goal) if floor == goal => format!("{goal}x"),
-            Target::Times(floor, goal) => format!("{floor}x -> {goal}x"),
+            Target::Times(floor, goal) if floor == goal => times(goal),
+            Target::Times(floor, goal) => format!("{} -> {}", times(floor), times(goal)),
             Target::AtMost(floor, goal) if floor.value() == goal.value() => format!("<= {goal}"),
             Target::AtMost(floor, goal) => format!("<= {floor} -> {goal}"),
             Target::None => "-".into(),
@@ -223,6 +230,12 @@ pub fn failed(what: &str, why: &anyhow::Error) {
     FAILED.lock().unwrap_or_else(PoisonError::into_inner).push(what.to_owned());
 }
 
+/// Two digits after the point at most.
+fn times(ratio: f64) -> String {
+    let text = format!("{ratio:.2}");
+    format!("{}x", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// Says how many figures missed their floor. Returns what failed.
 pub fn summary() -> Vec<String> {
     let (printed, missed) = (PRINTED.load(Ordering::Relaxed), MISSED.load(Ordering::Relaxed));
@@ -259,6 +272,21 @@ mod tests {
     fn a_ratio_without_its_peer_is_no_success() {
         let figure = Figure::new("x", Quantity::Rate(1e9)).target(Target::Times(1.0, 1.0));
         assert_eq!(figure.verdict(), ("no peer", false));
+    }
+
+    #[test]
+    fn none_of_what_should_not_be_is_the_goal() {
+        let target = Target::Times(1.0, 2.0);
+        let of = |ours, peer| verdict(Quantity::Count(ours), Quantity::Count(peer), target);
+        assert_eq!(
+            [of(0, 20), of(0, 0), of(5, 10), of(20, 10)],
+            ["goal met", "goal met", "goal met", "MISSED"]
+        );
+    }
+
+    #[test]
+    fn a_target_is_shown_with_few_digits() {
+        assert_eq!([1.3, 40.0 / 3.0, 10.0].map(times), ["1.3x", "13.33x", "10x"]);
     }
 
     #[test]

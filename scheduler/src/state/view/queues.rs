@@ -36,6 +36,13 @@ impl View<'_> {
         all.fold(Held::default(), Held::plus)
     }
 
+    /// Whether a queue is another one, or a part of it.
+    #[must_use]
+    pub fn is_part_of(&self, queue: &str, whole: &str) -> bool {
+        let above = |queue: &Queue| queue.above.iter().any(|up| **up == *whole);
+        queue == whole || self.queues().get(queue).is_some_and(above)
+    }
+
     /// All queues with what they hold, each before its parts.
     #[must_use]
     pub fn queue_views(&self) -> QueuesView {

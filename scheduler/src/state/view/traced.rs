@@ -3,7 +3,6 @@
 use super::{View, wanted::checkpoints};
 use crate::state::{
     key,
-    queue::Queue,
     row::{AttemptRow, ElementRow, Submitted},
 };
 use domain::{
@@ -70,12 +69,8 @@ impl View<'_> {
         let in_time =
             submitted.time >= asked.from && asked.until.is_none_or(|until| submitted.time < until);
         let spec = &submitted.spec;
-        let in_queue = || {
-            asked.queue.as_ref().is_none_or(|name| {
-                let part_of = |queue: &Queue| queue.above.iter().any(|it| **it == **name);
-                spec.queue == *name || self.queues().get(&*spec.queue).is_some_and(part_of)
-            })
-        };
+        let in_queue =
+            || asked.queue.as_ref().is_none_or(|name| self.is_part_of(&spec.queue, name));
         let from = match asked.after.filter(|after| after.job == id) {
             None => 0,
             Some(after) => after.index?.checked_add(1)?,

@@ -198,9 +198,7 @@ impl View<'_> {
 
     fn shows(&self, asked: &UsageAsked, owner: &Owner) -> bool {
         let Some(wanted) = &asked.queue else { return true };
-        let queue = self.queues().get(owner.queue.as_str());
-        let above = queue.is_some_and(|queue| queue.above.iter().any(|up| **up == **wanted));
-        above || owner.queue == *wanted || owner.team == *wanted
+        self.is_part_of(&owner.queue, wanted) || owner.team == *wanted
     }
 }
 
