@@ -20,8 +20,6 @@ const STEP: i64 = 100;
 const USUAL_MAX: usize = 1_024;
 /// No node has more processor time, in thousandths of a core.
 const CPU_MAX: u64 = 1 << 32;
-/// Kinds of GPUs of one node that are told apart.
-const LOTS_MAX: usize = 8;
 
 /// Costs by what is usual in one view.
 pub struct Costs<'a> {
@@ -91,8 +89,7 @@ impl Asked<'_, '_> {
     pub fn on(&self, node: &FreeNode<'_>) -> i64 {
         let demand = &self.costs.demand;
         let (mut idle, mut taken, mut sought, mut left) = (0, 0, 0, self.gpus);
-        let free = node.gpus.iter().filter(|(_, indices)| !indices.is_empty());
-        for (kind, indices) in free.take(LOTS_MAX) {
+        for (kind, indices) in &node.gpus {
             let Offer { model, size, .. } =
                 self.costs.offers.get(kind).copied().unwrap_or_default();
             let (free, size) = (indices.len() as u64, u64::from(size));
