@@ -4,7 +4,7 @@ BIN := $(TARGET)/debug
 SEEDS ?= 200
 SECONDS ?= 300
 
-.PHONY: demo test test-v2 build setup bench simulate workload fmt example
+.PHONY: demo test test-v2 test-hosts build setup bench simulate workload fmt example
 
 demo: build example
 	$(BIN)/assay dev --tour --examples examples
@@ -29,6 +29,10 @@ test:
 # Walls and limits on a host with version 2 of control groups, in an emulated machine; needs root.
 test-v2:
 	scripts/test-v2
+
+# Every playbook, on hosts with systemd and sshd that stand on this machine; needs root.
+test-hosts: build
+	ansible/test/run $(BIN)
 
 # Built as a part of the whole workspace, with the features that its crates have there: what the tests built
 # is not built again.
