@@ -35,6 +35,17 @@ struct State {
     refused: bool,
 }
 
+impl State {
+    /// Has the module loaded anew at the next call. It looks for tokens as it is initialised, and
+    /// some look then alone: one that came later, or that another process was writing just then,
+    /// would never be seen.
+    fn unload(&mut self) {
+        if let Some(Err(fault)) = self.library.take().map(Pkcs11::finalize) {
+            tracing::warn!(%fault, "the PKCS#11 module was not finalized");
+        }
+    }
+}
+
 struct ModuleKey {
     label: String,
     token: Arc<Token>,
@@ -76,11 +87,15 @@ impl Token {
             return Err(Fault::Why(SignFault::Refused(why.into())));
         }
         if state.session.is_none() {
-            let opened = self.session(&mut state);
-            if let Err(Fault::Call(Error::Pkcs11(RvError::PinIncorrect, _))) = &opened {
-                state.refused = true;
+            match self.session(&mut state) {
+                Ok(session) => state.session = Some(session),
+                Err(fault) => {
+                    state.refused =
+                        matches!(fault, Fault::Call(Error::Pkcs11(RvError::PinIncorrect, _)));
+                    state.unload();
+                    return Err(fault);
+                }
             }
-            state.session = Some(opened?);
         }
         let Some(session) = &state.session else {
             return Err(Fault::Why(SignFault::Unreachable("no session".into())));

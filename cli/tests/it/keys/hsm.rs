@@ -2,6 +2,7 @@
 
 use super::{
     harness::{
+        User,
         cluster::{Cluster, SERVERS},
         said,
     },
@@ -30,11 +31,17 @@ fn tool(dir: &Path, words: &[&str]) {
     assert!(output.status.success(), "{words:?}: {}", said(&output));
 }
 
-/// A token with two keys. In production they are made within the device, and never leave it.
-fn token(dir: &Path) {
+/// A module without a token, as long as its device is away. Returns its config file.
+fn empty_module(dir: &Path) -> PathBuf {
     fs::create_dir_all(dir.join("tokens")).unwrap();
     let config = format!("directories.tokendir = {}\n", dir.join("tokens").display());
-    fs::write(dir.join("softhsm2.conf"), config).unwrap();
+    let file = dir.join("softhsm2.conf");
+    fs::write(&file, config).unwrap();
+    file
+}
+
+/// A token with two keys. In production they are made within the device, and never leave it.
+fn token(dir: &Path) {
     let pins = ["--so-pin", "so-secret", "--pin", PIN];
     tool(dir, &[&["--init-token", "--free", "--label", "assay"], &pins[..]].concat());
     for (id, label) in [("01", "model-1"), ("02", "model-2")] {
@@ -47,11 +54,22 @@ fn token(dir: &Path) {
     }
 }
 
+/// Waits until the log of each server holds one of these texts.
+fn told(cluster: &Cluster, user: &User, what: &str, texts: &[&str]) {
+    user.until(what, |_| {
+        let told = |name: &str| {
+            let log = cluster.log(name);
+            texts.iter().any(|text| log.contains(text))
+        };
+        SERVERS.into_iter().all(told).then_some(())
+    });
+}
+
 #[test]
 fn a_cluster_seals_with_a_hardware_module_and_a_wrong_pin_is_tried_once() {
     let mut cluster = Cluster::set_up();
     let dir = cluster.path("hsm");
-    token(&dir);
+    let conf = empty_module(&dir).display().to_string();
     let pin = dir.join("pin");
     fs::write(&pin, "wrong\n").unwrap();
     cluster.sign_with(&format!(
@@ -60,20 +78,17 @@ fn a_cluster_seals_with_a_hardware_module_and_a_wrong_pin_is_tried_once() {
         module().display(),
         pin.display()
     ));
-    let conf = dir.join("softhsm2.conf").display().to_string();
     cluster.set_env("SOFTHSM2_CONF", &conf);
     cluster.start_all();
-    let user = crate::harness::User { profile: cluster.user.profile.clone() };
+    let user = User { profile: cluster.user.profile.clone() };
     let user = &user;
     submit(user, "early");
     until(user, &["early"], "sealing");
-    user.until("each server was told that its PIN is wrong", |_| {
-        let told = |name: &str| {
-            let log = cluster.log(name);
-            log.contains("PIN is incorrect") || log.contains("PIN was refused")
-        };
-        SERVERS.into_iter().all(told).then_some(())
-    });
+    told(&cluster, user, "each server misses its token", &["no slot has a token"]);
+    // A device that comes back is found without a restart.
+    token(&dir);
+    let wrong = ["PIN is incorrect", "PIN was refused"];
+    told(&cluster, user, "each server was told that its PIN is wrong", &wrong);
     // A token locks itself after a few wrong PINs: this one was tried once by each server.
     fs::write(&pin, format!("{PIN}\n")).unwrap();
     for name in SERVERS {
