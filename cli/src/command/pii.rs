@@ -60,7 +60,7 @@ mod tests {
             scan_all(&b"ask ada@example.org, 10.0.0.17 or bob@example.org"[..], |_| ()).unwrap();
         let shown = text(Style::PLAIN, &report);
         expect![[r#"
-            3 findings; 49 bytes scanned by assay-pii 1
+            3 findings; 49 bytes scanned by assay-pii 2
               email        2
               ip_address   1
             at 4 length 15 email
@@ -73,7 +73,7 @@ mod tests {
         insta::assert_json_snapshot!("pii.json", document);
         let none = text(Style::PLAIN, &scan_all(&b"nobody"[..], |_| ()).unwrap());
         expect![[r#"
-            no personal data found; 6 bytes scanned by assay-pii 1
+            no personal data found; 6 bytes scanned by assay-pii 2
         "#]]
         .assert_eq(&none);
     }

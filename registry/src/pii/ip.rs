@@ -36,7 +36,7 @@ pub(super) fn v4(text: &[u8], at: usize) -> Option<Seen> {
 }
 
 /// Length of the characters of an IPv6 address that a text begins with.
-pub(super) fn token(text: &[u8]) -> usize {
+fn token(text: &[u8]) -> usize {
     let is_part = |byte: &&u8| byte.is_ascii_hexdigit() || **byte == b':';
     text.iter().take_while(is_part).count()
 }
@@ -45,10 +45,13 @@ pub(super) fn token(text: &[u8]) -> usize {
 pub(super) fn v6(text: &[u8], at: usize) -> Option<Seen> {
     let before = text[..at].iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let from = at - before;
-    let to = at + token(&text[at..]);
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_:.".contains(byte);
-    let joined = from > 0 && is_word(&text[from - 1])
-        || text.get(to).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    // A later colon of a word is none of its own, and costs no look at all of it.
+    if from > 0 && is_word(&text[from - 1]) {
+        return None;
+    }
+    let to = at + token(&text[at..]);
+    let joined = text.get(to).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
     let word = &text[from..to];
     let colons = word.iter().filter(|byte| **byte == b':').count();
     // Shorter ones are scopes of programs: `a::b`.
