@@ -40,7 +40,7 @@ pub enum PolicyState {
 
 /// What a match means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     /// The decision; `deny` where none is named.
     #[serde(default)]
@@ -55,7 +55,7 @@ pub struct Metadata {
 
 /// A policy, in the row shape of the platform's engine (contract §5.5).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policy {
     /// Its id.
     pub id: String,
@@ -72,6 +72,15 @@ pub struct Policy {
     pub metadata: Metadata,
     /// JSONLogic over `{action, actor, context, requestId, resource}`.
     pub rule: Value,
+    /// Who made it: the engine's row has that besides, and no decision asks for it.
+    #[serde(default, skip_serializing)]
+    pub created_by: Option<Value>,
+    /// When, likewise.
+    #[serde(default, skip_serializing)]
+    pub created_at: Option<Value>,
+    /// When it was changed, likewise.
+    #[serde(default, skip_serializing)]
+    pub updated_at: Option<Value>,
 }
 
 /// Why a policy cannot be used.
@@ -111,6 +120,20 @@ pub enum PolicyFault {
 }
 
 impl Policy {
+    /// A canary that does not say of how many requests would be passed over, and let pass what it was
+    /// written against.
+    ///
+    /// # Errors
+    /// When it is one.
+    pub(super) fn check(&self) -> Result<(), PolicyFault> {
+        match (self.state, self.metadata.canary_percent) {
+            (PolicyState::Canary, None) => {
+                Err(PolicyFault::Form("a canary without `metadata.canaryPercent`".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reads a policy.
     ///
     /// # Errors
@@ -119,7 +142,9 @@ impl Policy {
         if text.len() > POLICY_MAX {
             return Err(PolicyFault::TooLarge { size: text.len() });
         }
-        serde_json::from_value(canonical::parse(text)?)
-            .map_err(|fault| PolicyFault::Form(fault.to_string()))
+        let policy: Self = serde_json::from_value(canonical::parse(text)?)
+            .map_err(|fault| PolicyFault::Form(fault.to_string()))?;
+        policy.check()?;
+        Ok(policy)
     }
 }

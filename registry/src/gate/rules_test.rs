@@ -1,6 +1,7 @@
 //! What embedded rules decide.
 
 use super::*;
+use crate::gate::RuleSet;
 use serde_json::json;
 
 fn policy(id: &str, effect: Option<Outcome>, rule: Value) -> Policy {
@@ -109,6 +110,20 @@ fn a_policy_that_is_none_is_refused() {
     let mut row = serde_json::to_value(policy("a", None, json!(true))).unwrap();
     row["metadata"]["effect"] = json!("perhaps");
     assert!(matches!(Policy::parse(&row.to_string()), Err(PolicyFault::Form(_))));
+    // What nobody reads would let pass what it was written against.
+    for (place, member) in [("/metadata", "canary_percent"), ("/metadata", "efect"), ("", "Rule")] {
+        let mut row = serde_json::to_value(policy("a", None, json!(true))).unwrap();
+        row["createdBy"] = json!("ada");
+        assert!(Policy::parse(&row.to_string()).is_ok());
+        row.pointer_mut(place).unwrap()[member] = json!(100);
+        let file = json!({ "policies": [row] }).to_string();
+        assert!(RuleSet::parse(&file).err().unwrap().to_string().contains(member), "{member}");
+    }
+    let mut row = serde_json::to_value(policy("a", None, json!(true))).unwrap();
+    row["state"] = json!("canary");
+    let file = json!({ "policies": [row] }).to_string();
+    let fault = RuleSet::parse(&file).err().unwrap().to_string();
+    assert_eq!(fault, "policy `a`: not a policy: a canary without `metadata.canaryPercent`");
 }
 
 /// `cargo test --release -p registry --lib gate -- --ignored --nocapture`

@@ -119,6 +119,10 @@ impl RuleSet {
         let value = canonical::parse(text)?;
         let file: File =
             serde_json::from_value(value).map_err(|fault| RuleSetFault::Form(fault.to_string()))?;
+        for policy in &file.policies {
+            let ill = |fault| RuleSetFault::Policy { id: policy.id.clone(), fault };
+            policy.check().map_err(ill)?;
+        }
         let policies = Rules::new(file.policies);
         if let Some((id, fault)) = policies.faults().next() {
             return Err(RuleSetFault::Policy { id: id.to_owned(), fault: fault.clone() });

@@ -7,6 +7,7 @@
 use super::{Decision, Outcome, PolicyRef, decision::EVALUATOR_ERROR};
 use crate::seal::canonical;
 use serde_json::{Map, Value};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Body of an answer at most. Source: the engine's own bound on bodies.
 pub const BODY_MAX: usize = 1 << 20;
@@ -63,9 +64,6 @@ fn read(body: &[u8]) -> Result<Decision, String> {
         Some(_) => return Err(format!("the policy engine says: {}", told(body))),
     };
     let rationale = rationale(&answer)?;
-    if let Some(why) = rationale.strip_prefix(EVALUATOR_ERROR) {
-        return Err(why.trim_start().to_owned());
-    }
     let policy = PolicyRef {
         policy_id: text(&answer, &["policyId", "policy_id"])?,
         policy_version: version(&answer)?,
@@ -73,8 +71,14 @@ fn read(body: &[u8]) -> Result<Decision, String> {
     };
     let outcome = outcome(&answer, enveloped)?;
     let ts = text(&answer, &["ts"])?;
-    if outcome == Outcome::Allow && ts.is_none() && !enveloped {
-        return Err("the allowance has no `ts`".into());
+    match &ts {
+        None if outcome == Outcome::Allow && !enveloped => {
+            return Err("the allowance has no `ts`".into());
+        }
+        Some(ts) if outcome == Outcome::Allow && OffsetDateTime::parse(ts, &Rfc3339).is_err() => {
+            return Err("`ts` is no time as RFC 3339 has it".into());
+        }
+        _ => {}
     }
     let evidence_refs = evidence(&answer)?;
     Ok(Decision { evidence_refs, ts, ..Decision::new(outcome, policy, rationale) })
@@ -104,23 +108,28 @@ fn outcome(answer: &Map<String, Value>, enveloped: bool) -> Result<Outcome, Stri
     }
 }
 
-/// A text, or a list of texts.
+/// A text, or a list of texts, under one of two names.
 fn rationale(answer: &Map<String, Value>) -> Result<String, String> {
-    let ill = || "`rationale` is neither a text nor a list of texts".to_owned();
-    match answer.get("rationale").or_else(|| answer.get("reason")) {
-        None | Some(Value::Null) => Ok(String::new()),
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Array(lines)) => {
-            let lines: Option<Vec<&str>> = lines.iter().map(Value::as_str).collect();
-            let lines = lines.ok_or_else(ill)?;
-            // An engine's failure among other lines is still one.
-            match lines.iter().find(|line| line.starts_with(EVALUATOR_ERROR)) {
-                Some(failure) => Ok((*failure).to_owned()),
-                None => Ok(lines.join("; ")),
+    let mut told = Vec::new();
+    for name in ["rationale", "reason"] {
+        let ill = || format!("`{name}` is neither a text nor a list of texts");
+        let texts: Vec<&str> = match answer.get(name) {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::String(text)) => vec![text],
+            Some(Value::Array(all)) => {
+                let all: Option<Vec<&str>> = all.iter().map(Value::as_str).collect();
+                all.ok_or_else(ill)?
             }
+            Some(_) => return Err(ill()),
+        };
+        // An engine's failure among other lines is still one.
+        let mut lines = texts.iter().flat_map(|text| text.lines()).map(str::trim_start);
+        if let Some(why) = lines.find_map(|line| line.strip_prefix(EVALUATOR_ERROR)) {
+            return Err(why.trim_start().to_owned());
         }
-        Some(_) => Err(ill()),
+        told.push(texts.join("; "));
     }
+    Ok(told.into_iter().find(|text| !text.is_empty()).unwrap_or_default())
 }
 
 fn text(answer: &Map<String, Value>, names: &[&str]) -> Result<Option<String>, String> {
@@ -148,7 +157,10 @@ fn evidence(answer: &Map<String, Value>) -> Result<Vec<String>, String> {
         Some(Value::Array(all)) => {
             let all: Option<Vec<String>> =
                 all.iter().map(|item| item.as_str().map(str::to_owned)).collect();
-            all.ok_or_else(ill)
+            let mut all = all.ok_or_else(ill)?;
+            // A blank one names nothing.
+            all.retain(|text| !text.trim().is_empty());
+            Ok(all)
         }
         Some(_) => Err(ill()),
     }

@@ -62,6 +62,15 @@ fn whatever_is_not_clearly_an_allowance_denies() {
         ("ill evidence", 200, BUILT_ALLOW.replace('{', r#"{"evidence_refs":"audit:1","#)),
         ("failed", 200, BUILT_ALLOW.replace('{', r#"{"rationale":"evaluator_error: db down","#)),
         ("also", 200, BUILT_ALLOW.replace('{', r#"{"rationale":["x","evaluator_error: db"],"#)),
+        ("led", 200, BUILT_ALLOW.replace('{', r#"{"rationale":" evaluator_error: db","#)),
+        ("2nd line", 200, BUILT_ALLOW.replace('{', r#"{"rationale":"x\nevaluator_error: d","#)),
+        (
+            "other",
+            200,
+            BUILT_ALLOW.replace('{', r#"{"rationale":"","reason":"evaluator_error: d","#),
+        ),
+        ("no such time", 200, BUILT_ALLOW.replace("2026-11-24T12:00:00Z", "not a time")),
+        ("blank time", 200, BUILT_ALLOW.replace("2026-11-24T12:00:00Z", "")),
         ("not ok", 200, BUILT_ALLOW.replace('{', r#"{"ok":false,"error":{"message":"m"},"#)),
         ("ok is a text", 200, BUILT_ALLOW.replace('{', r#"{"ok":"true","#)),
         ("status 201", 201, BUILT_ALLOW.into()),
@@ -95,6 +104,8 @@ fn a_refusal_says_what_the_engine_said() {
 fn strict_audit_wants_evidence_of_an_allowance() {
     assert!(!answered(200, BUILT_ALLOW).with_evidence().allowed);
     assert!(answered(200, DOCUMENTED_ALLOW).with_evidence().allowed);
+    let blank = DOCUMENTED_ALLOW.replace("audit:18", " ");
+    assert!(!answered(200, &blank).with_evidence().allowed);
 }
 
 #[test]
