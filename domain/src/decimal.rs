@@ -47,6 +47,39 @@ impl FromStr for Decimal {
     }
 }
 
+impl Decimal {
+    /// Reads a number as programs print it: also with an exponent, `2.13e-5`.
+    ///
+    /// # Errors
+    /// When it is none, or does not stand within the places that there are.
+    pub fn of_number(text: &str) -> Result<Self, DecimalError> {
+        let Some((number, exponent)) = text.split_once(['e', 'E']) else { return text.parse() };
+        let fault = || DecimalError(text.chars().take(40).collect());
+        let most = i64::from(u8::MAX);
+        let exponent: i64 = exponent.parse().map_err(|_| fault())?;
+        if exponent.abs() > most || text.len() > most as usize {
+            return Err(fault());
+        }
+        let (sign, digits) = number.strip_prefix('-').map_or(("", number), |rest| ("-", rest));
+        let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+        let all = format!("{whole}{part}");
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if !plain(&all) || whole.is_empty() {
+            return Err(fault());
+        }
+        // Where the point stands among the digits; before them or behind them there are zeros.
+        let point = whole.len() as i64 + exponent;
+        let before = "0".repeat(usize::try_from(1 - point).unwrap_or_default());
+        let behind = usize::try_from(point - all.len() as i64).unwrap_or_default();
+        let all = format!("{before}{all}{}", "0".repeat(behind));
+        let (whole, part) = all.split_at(usize::try_from(point.max(1)).unwrap_or_default());
+        let whole = whole.trim_start_matches('0');
+        let part = part.trim_end_matches('0');
+        let digit = |text: &'_ str| if text.is_empty() { "0".to_owned() } else { text.to_owned() };
+        format!("{sign}{}.{}", digit(whole), digit(part)).parse().map_err(|_| fault())
+    }
+}
+
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
@@ -103,6 +136,33 @@ mod tests {
         let long = ["1234567890123456789", "0.1234567891"];
         for text in bad.iter().chain(&long) {
             assert!(text.parse::<Decimal>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_exponent_moves_the_point() {
+        for (text, number) in [
+            ("2e-6", Some("0.000002")),
+            ("2.13e-5", Some("0.0000213")),
+            ("-1.5E+3", Some("-1500")),
+            ("0.5", Some("0.5")),
+            ("1e0", Some("1")),
+            ("12.50e-1", Some("1.25")),
+            ("1000e-3", Some("1")),
+            ("0e9", Some("0")),
+            ("1e17", Some("100000000000000000")),
+            ("1e-9", Some("0.000000001")),
+            ("1e-10", None),
+            ("1e18", None),
+            ("1e999", None),
+            ("e5", None),
+            ("1e", None),
+            (".5e1", None),
+            ("1e1e1", None),
+            ("1.2.3e1", None),
+        ] {
+            let found = Decimal::of_number(text).ok().map(|it| it.to_string());
+            assert_eq!(found.as_deref(), number, "{text}");
         }
     }
 

@@ -79,14 +79,15 @@ pub async fn run(context: &Context, args: user::Artifact) -> Result<Exit, Fault>
         user::Artifact::Revoke { id, reason } => super::model::revoke(context, id, reason).await,
         user::Artifact::Export { which, dir } => {
             let view = find::artifact(context, &which).await?;
-            let export = export(&context.client, &view, &dir).await?;
+            export(&context.client, &view, &dir).await?;
             let id = view.artifact.id;
             let document = json!({ "artifact": id, "dir": dir });
             context.output.show("export", &document, |_| {
+                // The folder's own keys would vouch for the folder, whoever made it.
                 format!(
-                    "{id} exported to {}\nnext: assay verify --offline {0} --keys {}\n",
-                    dir.display(),
-                    export.keys().display()
+                    "{id} exported to {}\nnext: assay key export trusted.json; then, wherever both \
+                     are: assay verify --offline {0} --keys trusted.json\n",
+                    dir.display()
                 )
             })?;
             Ok(Exit::Ok)

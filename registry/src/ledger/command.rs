@@ -289,13 +289,15 @@ pub struct Background<'a, R: RowRead> {
     pub made_by: Option<JobSpec>,
     /// What a promotion asks of the data.
     pub data: &'a DataRule<'a, R>,
+    /// The version that the cluster runs at.
+    pub version: ClusterVersion,
 }
 
 impl<R: RowRead> Background<'_, R> {
     /// Where nothing is to be known.
     #[must_use]
     pub fn none() -> Self {
-        Self { made_by: None, data: &|_, _| Ok(()) }
+        Self { made_by: None, data: &|_, _| Ok(()), version: ClusterVersion::FIRST }
     }
 }
 
@@ -370,7 +372,7 @@ impl Ledger {
             | C::SignPromotion { .. }
             | C::Approve { .. }
             | C::Reject { .. }
-            | C::SettlePromotion { .. } => self.promote(act, command, background.data),
+            | C::SettlePromotion { .. } => self.promote(act, command, background),
             C::RegisterDataset { name, facts } => self.register_dataset(act, name, facts),
             C::ClearDataset { dataset, reason, signature } => {
                 self.clear_dataset(act, &dataset, reason, &signature).map(|()| dataset.version)
@@ -404,9 +406,10 @@ impl Ledger {
         &mut self,
         act: &mut Act<'_, '_, R>,
         command: RegistryCommand,
-        data: &DataRule<'_, R>,
+        background: &Background<'_, R>,
     ) -> Result<u64, RegistryRefusal> {
         use RegistryCommand as C;
+        let Background { data, version, .. } = *background;
         match command {
             C::RequestPromotion { model, to, risk, emergency, reason, within } => {
                 let asked = Asked { model, to, risk, emergency, reason, within };
@@ -420,9 +423,11 @@ impl Ledger {
                 let signed = Signed { manifest, signature, signer };
                 self.sign_promotion(act, promotion, signed, data)
             }
-            C::Approve { promotion, signature } => self.approve(act, promotion, &signature, data),
-            C::Reject { promotion, reason } => self.reject(act, promotion, reason),
-            C::SettlePromotion { promotion } => self.settle(act, promotion),
+            C::Approve { promotion, signature } => {
+                self.approve(act, promotion, &signature, background)
+            }
+            C::Reject { promotion, reason } => self.reject(act, promotion, reason, version),
+            C::SettlePromotion { promotion } => self.settle(act, promotion, version),
             // No step of one.
             _ => Ok(0),
         }

@@ -331,6 +331,7 @@ mod tests {
             topology: Default::default(),
             registered: Default::default(),
             hardware_class: None,
+            estimate: None,
         }
     }
 

@@ -75,6 +75,7 @@ pub fn verify_export(dir: &(impl Place + ?Sized), trust: &Trust) -> Vec<Check> {
         let told = dir.tensors("model").and_then(|marks| tensors::check(provenance, &marks));
         report.add("safetensors", told.map(|detail| ((), detail)));
     }
+    report.add("copies", copies(dir, found.as_ref(), provenance.as_ref()));
     let sealed = report.add("audit proof", logged::check(dir, trust, found.as_ref()));
     if trust.is_timed()
         && let Some(found) = &found
@@ -84,6 +85,44 @@ pub fn verify_export(dir: &(impl Place + ?Sized), trust: &Trust) -> Vec<Check> {
     }
     report.0
 }
+
+/// Files for other tools hold again what the signed ones hold: whoever goes on with them is not to
+/// go on with something else. One that is not there misleads nobody.
+fn copies(
+    dir: &(impl Place + ?Sized),
+    found: Option<&Found>,
+    provenance: Option<&Value>,
+) -> Result<((), String), String> {
+    let own = provenance.and_then(|provenance| node::extract(provenance).ok());
+    let (statement, certificate) = own.unzip();
+    let mut same = Vec::new();
+    for (name, wanted) in
+        [("node.dsse.json", statement), ("node.cert.pem", certificate.map(String::into_bytes))]
+    {
+        match dir.read(name) {
+            Ok(bytes) if Some(&bytes) != wanted.as_ref() => {
+                return Err(format!("{name} is not what the provenance holds"));
+            }
+            Ok(_) => same.push(name),
+            Err(_) => {}
+        }
+    }
+    if let Ok(pem) = dir.read(PUBLIC_KEY) {
+        let key = std::str::from_utf8(&pem).ok();
+        let key = key.and_then(|pem| VerifyingKey::from_public_key_pem(pem).ok());
+        if key.is_none() || key != found.map(|found| found.key) {
+            return Err(format!("{PUBLIC_KEY} is not the key that signed the model"));
+        }
+        same.push(PUBLIC_KEY);
+    }
+    match same.is_empty() {
+        true => Ok(((), "none".into())),
+        false => Ok(((), format!("{} are what the signed files hold", same.join(", ")))),
+    }
+}
+
+/// The public key of the model's signature, for other tools.
+const PUBLIC_KEY: &str = "model.pub.pem";
 
 /// What a signed folder was found to be.
 pub(super) struct Found {

@@ -31,12 +31,12 @@ pub fn by(script: &mut Script, actor: &str, command: C) -> Reply {
     script.entry(vec![request]).remove(0)
 }
 
-fn as_user(script: &mut Script, user: &str, command: C) -> Reply {
+pub fn as_user(script: &mut Script, user: &str, command: C) -> Reply {
     by(script, &format!("user:{user}"), command)
 }
 
 /// A version of `llama` for each artifact, and five approvers.
-fn stage(versions: u64) -> Script {
+pub fn stage(versions: u64) -> Script {
     let mut script = sealed(versions);
     for artifact in 1..=versions {
         number(register(&mut script, "llama", artifact, &[]));
@@ -52,7 +52,7 @@ pub fn model(text: &str) -> ModelRef {
     text.parse().unwrap()
 }
 
-fn ask(of: &str, to: Stage, risk: Risk) -> C {
+pub fn ask(of: &str, to: Stage, risk: Risk) -> C {
     let (model, reason) = (model(of), "better on every slice".to_owned());
     C::RequestPromotion { model, to, risk, emergency: false, reason, within: None }
 }
@@ -88,7 +88,7 @@ pub fn promotion(script: &Script, id: u64) -> Promotion {
     script.view().promotion(&script.rows, PromotionId(id)).unwrap()
 }
 
-fn word(script: &Script, id: u64) -> String {
+pub fn word(script: &Script, id: u64) -> String {
     promotion(script, id).state.word().to_owned()
 }
 
@@ -99,7 +99,7 @@ pub fn sign(script: &Script, id: u64) -> C {
 }
 
 /// Opens a promotion and clears it up to people's words.
-fn cleared(script: &mut Script, command: C) -> u64 {
+pub fn cleared(script: &mut Script, command: C) -> u64 {
     let id = number(as_user(script, "ada", command));
     number(by(script, "server:1", decided(id, vec![gate("0.9")], allow())));
     let signed = sign(script, id);
@@ -114,21 +114,21 @@ pub fn word_of(script: &Script, id: u64, of: u8) -> C {
     C::Approve { promotion: PromotionId(id), signature }
 }
 
-fn approve(script: &mut Script, id: u64, of: u8) -> Reply {
+pub fn approve(script: &mut Script, id: u64, of: u8) -> Reply {
     let word = word_of(script, id, of);
     as_user(script, PEOPLE[usize::from(of)], word)
 }
 
-fn in_stage(script: &Script, of: &str) -> Stage {
+pub fn in_stage(script: &Script, of: &str) -> Stage {
     script.view().model(&script.rows, of).unwrap().version.stage
 }
 
-fn named(script: &Script, word: &str) -> Option<String> {
+pub fn named(script: &Script, word: &str) -> Option<String> {
     script.view().model(&script.rows, word).map(|it| it.version.model.to_string())
 }
 
 /// Brings a version to a stage in the quickest way.
-fn bring(script: &mut Script, of: &str, to: Stage) {
+pub fn bring(script: &mut Script, of: &str, to: Stage) {
     let id = cleared(script, ask(of, to, Risk::Low));
     assert_eq!(word(script, id), "applied");
 }
@@ -363,7 +363,7 @@ fn a_promotion_expires_by_the_clock_of_the_log_and_no_word_counts_after() {
     assert!(matches!(refusal(approve(&mut script, id, 0)), RegistryRefusal::Expired { .. }));
 }
 
-fn emergency(of: &str) -> C {
+pub fn emergency(of: &str) -> C {
     let (model, reason) = (model(of), "prod is down".to_owned());
     C::RequestPromotion {
         model,

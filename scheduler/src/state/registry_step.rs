@@ -41,7 +41,8 @@ pub(super) fn step<R: RowRead>(
     #[cfg(feature = "planted")]
     let looks = looks && !step.planted.data_unlooked;
     let data = |rows: &Scratch<'_, R>, of| if looks { check_data(rows, of) } else { Ok(()) };
-    let background = Background { made_by: made_by(step, &command), data: &data };
+    let (made_by, version) = (made_by(step, &command), sched.version);
+    let background = Background { made_by, data: &data, version };
     match ledger.step(&mut step.rows, step.now, actor, command, &background) {
         Ok(number) => Reply::Registry { number, at: step.at },
         Err(refusal) => Reply::Refused(Refusal::Registry(refusal)),

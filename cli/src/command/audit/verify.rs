@@ -160,6 +160,17 @@ pub fn offline(file: &Path, keys: &Path, args: &AuditVerify) -> Result<Verified,
         Ok(())
     })?;
     let checked = check.finish(None).map_err(|fault| broken(&fault))?;
+    // Whoever can write the file can write a chain: only a signature is somebody's word.
+    if checked.signed == 0 {
+        let why = match checked.seq {
+            0 => format!("{} holds no event", file.display()),
+            seq => format!(
+                "none of its {seq} events is signed by a key of {}: anybody can have written them",
+                keys.display()
+            ),
+        };
+        return Err(broken(&why));
+    }
     let logged = tree.check_proof()?;
     let found = Verified { root: Some(tree.root()), logged, ..Verified::default() };
     end(args, &trusted, checked, before, found)
@@ -271,6 +282,13 @@ fn text(style: Style, found: &Verified, args: &AuditVerify) -> String {
         "chain holds from event 1 to its head {}; signed by {} up to event {}\n",
         found.events, found.signer, found.signed
     ));
+    if found.signed < found.events {
+        let first = found.signed + 1;
+        out += &format!("not signed yet: events {first} to {}\n", found.events);
+    }
+    if args.offline.is_some() && found.logged.is_none() && found.extends.is_none() {
+        out += "that nothing is cut off its end, no signature shows: --proof FILE does\n";
+    }
     if let (Some(logged), Some(root)) = (found.logged, found.root) {
         out += &format!("in the transparency log up to event {logged}, root {root}\n");
     }
@@ -321,6 +339,7 @@ mod tests {
         let args = AuditVerify { head_file: Some("head.json".into()), ..AuditVerify::default() };
         expect![[r#"
             chain holds from event 1 to its head 41; signed by assay-audit-1 up to event 40
+            not signed yet: events 41 to 41
             in the transparency log up to event 41, root 4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2
             it extends the 12 events of head.json
             the same head on 127.0.0.1:7601, 127.0.0.1:7602

@@ -3,7 +3,7 @@
 use super::super::{
     Ledger,
     approver::raw_key,
-    command::{Act, DataRule, check_text},
+    command::{Act, Background, check_text},
     key,
 };
 use super::Step;
@@ -13,6 +13,7 @@ use domain::{
     port::RowRead,
     promotion::{Approval, Approver, Promotion, PromotionState},
     refusal::RegistryRefusal,
+    version::ClusterVersion,
 };
 use serde_json::json;
 
@@ -73,14 +74,20 @@ fn check_word(
     }
 }
 
-/// Approvals that count: of those who are still approvers, under the keys that they still have.
-fn count<R: RowRead>(act: &Act<'_, '_, R>, promotion: &Promotion) -> usize {
-    let counts = |approval: &&Approval| {
-        let row: Option<Approver> = act.rows.read(&key::approver(&approval.approver));
-        let key = row.and_then(|row| raw_key(&row.key)).map(|raw| Digest::of(&raw));
-        key == Some(approval.key)
-    };
-    promotion.approvals.iter().filter(counts).count()
+/// Since which version a word that no longer counts makes way for a new one.
+pub(super) const WORDS_RENEWED: ClusterVersion = ClusterVersion(2);
+
+/// Whether an approval counts: of somebody who is still an approver, under the key that they still
+/// have.
+fn counts<R: RowRead>(act: &Act<'_, '_, R>, approval: &Approval) -> bool {
+    let row: Option<Approver> = act.rows.read(&key::approver(&approval.approver));
+    let key = row.and_then(|row| raw_key(&row.key)).map(|raw| Digest::of(&raw));
+    key == Some(approval.key)
+}
+
+/// Approvals that count.
+pub(super) fn count<R: RowRead>(act: &Act<'_, '_, R>, promotion: &Promotion) -> usize {
+    promotion.approvals.iter().filter(|approval| counts(act, approval)).count()
 }
 
 impl Ledger {
@@ -90,14 +97,18 @@ impl Ledger {
         act: &mut Act<'_, '_, R>,
         id: PromotionId,
         signature: &[u8],
-        data: &DataRule<'_, R>,
+        background: &Background<'_, R>,
     ) -> Result<u64, RegistryRefusal> {
         let mut promotion = Self::promotion(act, id)?;
         check_time(act, &promotion)?;
+        if background.version >= WORDS_RENEWED {
+            // Who has another key now, or became an approver again, has to be able to say it anew.
+            promotion.approvals.retain(|approval| counts(act, approval));
+        }
         let approver: Option<Approver> = act.rows.read(&key::approver(act.user()));
         let approver = approver.ok_or_else(|| RegistryRefusal::NotApprover(act.user().into()))?;
         let key = check_word(&promotion, &approver, signature)?;
-        self.still_stands(act, &mut promotion, data)?;
+        self.still_stands(act, &mut promotion, background.data)?;
         promotion.approvals.push(Approval {
             approver: approver.name.clone(),
             key,
@@ -180,6 +191,7 @@ impl Ledger {
         act: &mut Act<'_, '_, R>,
         id: PromotionId,
         reason: String,
+        version: ClusterVersion,
     ) -> Result<u64, RegistryRefusal> {
         check_text("the reason", &reason)?;
         let mut promotion = Self::promotion(act, id)?;
@@ -192,7 +204,8 @@ impl Ledger {
             return Err(closed(&promotion, "nothing is left to be rejected"));
         }
         if matches!(promotion.state, PromotionState::Unratified { .. }) {
-            self.reverse(act, &mut promotion, format!("rejected by {user}: {reason}"));
+            let why = format!("rejected by {user}: {reason}");
+            self.reverse(act, &mut promotion, why, version);
             return Ok(id.0);
         }
         let step = Step {

@@ -30,7 +30,7 @@ pub struct Alert {
     /// Why, for people.
     #[schema(min_length = 1, max_length = 1024)]
     reason: String,
-    /// Features that have drifted, with that system's scores: `{"age": {"psi": 0.31}}`.
+    /// Features that have drifted, with that system's scores: `{"inputs/age": {"psi": 0.31}}`.
     #[serde(default)]
     features: BTreeMap<String, BTreeMap<String, Scalar>>,
     /// Parts of the data in which they have.
@@ -65,10 +65,10 @@ pub async fn alert(
 ) -> Result<Answer<Taken>, Fault> {
     let Alert { model, reason, features, slices, data } = asked;
     shapes::length("reason", reason.chars().count(), 1, limit::REASON_MAX)?;
-    let scores = |scores: BTreeMap<String, Scalar>| v1::DriftScores {
-        scores: scores.into_iter().map(|(name, score)| (name, score.to_string())).collect(),
+    let scores = |(name, scores): (String, BTreeMap<String, Scalar>)| {
+        Ok((name, v1::DriftScores { scores: shapes::decimals(scores)? }))
     };
-    let features = features.into_iter().map(|(name, of)| (name, scores(of))).collect();
+    let features = features.into_iter().map(scores).collect::<Result<_, Fault>>()?;
     let trigger = key.trigger();
     let alert = v1::DriftAlert { model, trigger, reason, features, slices, data };
     let observation = calls::change(&context, &caller, &key, Change::DriftAlert(alert)).await?;

@@ -112,9 +112,8 @@ pub fn same(field: &str, claimed: Option<&str>, recorded: &str) -> Result<(), Fa
 pub fn decimals(metrics: BTreeMap<String, Scalar>) -> Result<BTreeMap<String, String>, Fault> {
     let decimal = |(name, value): (String, Scalar)| {
         let text = value.to_string();
-        let read: Result<Decimal, _> = text.parse();
-        match read {
-            Ok(_) => Ok((name, text)),
+        match Decimal::of_number(&text) {
+            Ok(number) => Ok((name, number.to_string())),
             Err(fault) => {
                 let why = format!("metric `{name}`: {fault}");
                 Err(Fault::unfit(why, "give a decimal number, or its text"))
