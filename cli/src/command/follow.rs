@@ -30,8 +30,8 @@ pub(super) async fn interrupt() {
     }
 }
 
-fn detached(context: &Context, job: JobId) -> Exit {
-    context.output.note(&format!("detached; the job keeps running. Reattach: assay logs -f {job}"));
+fn detached(context: &Context, again: &str) -> Exit {
+    context.output.note(&format!("detached; the job keeps running. Reattach: {again}"));
     Exit::Detached
 }
 
@@ -54,7 +54,7 @@ pub async fn watch(context: &Context, which: &Selector) -> Result<Exit, Fault> {
                 context.output.text(&format!("  {reason}"))?;
                 continue;
             }
-            () = interrupt() => return Ok(detached(context, job)),
+            () = interrupt() => return Ok(detached(context, &format!("assay watch {job}"))),
         };
         let Some(answer) = answer else { break };
         let document = Job { job: answer.value, log_index: answer.log_index };
@@ -108,7 +108,7 @@ pub async fn attached(context: &Context, job: JobId) -> Result<Option<Job>, Faul
     tokio::select! {
         end = until_end(context, job) => end.map(Some),
         () = interrupt() => {
-            detached(context, job);
+            detached(context, &format!("assay watch {job}"));
             Ok(None)
         }
     }
@@ -160,6 +160,13 @@ pub async fn logs(context: &Context, args: user::Logs) -> Result<Exit, Fault> {
         metrics: args.metrics,
         follow: args.follow,
     };
+    if element.index.is_none()
+        && let Some(array) = find::job(context, element.job).await?.spec.array
+    {
+        let detail = format!("{} is an array of {} elements", element.job, array.count);
+        let hint = format!("name one of them: assay logs {}[0]", element.job);
+        return Err(Fault::usage("element", detail).hint(hint));
+    }
     let mut stream = LogStream::new(&context.client, ask);
     let (mut all, mut fold) = (Vec::new(), Fold::default());
     loop {
@@ -170,7 +177,7 @@ pub async fn logs(context: &Context, args: user::Logs) -> Result<Exit, Fault> {
                 show(context, &mut all, &lines(fold.flush()))?;
                 continue;
             }
-            () = interrupt() => return Ok(detached(context, element.job)),
+            () = interrupt() => return Ok(detached(context, &format!("assay logs -f {element}"))),
         };
         let Some(piece) = piece else { break };
         let gang = args.rank.is_none() && piece.ranks > 1;

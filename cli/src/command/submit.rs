@@ -120,7 +120,7 @@ pub async fn run(global: &Global, args: user::Submit) -> Result<Exit, Fault> {
         }
     };
     let accepted = Accepted { job, log_index, name, recipe };
-    if !args.wait || output.form != Form::Json {
+    if !(args.wait || args.follow) || output.form != Form::Json {
         output.show("submitted", &accepted, |_| {
             format!(
                 "{}job {} submitted, durable at log {}\n",
@@ -142,9 +142,9 @@ async fn after(context: &Context, args: &user::Submit, job: JobId) -> Result<Exi
                 Ok(progress::exit(&end))
             }
             None => {
-                context.output.note(&format!(
-                    "detached; the job keeps running. Reattach: assay logs -f {job}"
-                ));
+                context
+                    .output
+                    .note(&format!("detached; the job keeps running. Reattach: assay watch {job}"));
                 Ok(Exit::Detached)
             }
         };

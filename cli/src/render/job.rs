@@ -6,6 +6,7 @@ use crate::{
     quantity::{show_cpus, show_duration, show_gpus, show_size, show_time},
 };
 use domain::{
+    ElementId,
     interrupt::Preemptible,
     isolation::{Confinement, Isolation, Network},
     job::{ElementState, JobSpec},
@@ -93,6 +94,7 @@ pub fn text(style: Style, view: &JobView) -> String {
 fn said(spec: &JobSpec) -> impl Iterator<Item = (&'static str, String)> {
     [
         ("class", spec.hardware_class.clone()),
+        ("estimate", spec.estimate.map(|time| format!("runs for {}", show_duration(time)))),
         ("data", registered(spec)),
         ("retry", retries(spec)),
         ("verify", spec.verify.map(|it| it.to_string())),
@@ -223,7 +225,12 @@ pub fn next(view: &JobView) -> String {
     let id = view.line.id;
     match view.line.state.as_str() {
         "waiting" | "sealing" => format!("assay why {id}"),
-        _ if view.spec.array.is_some() => format!("assay job {id}[0]"),
+        _ if view.spec.array.is_some() => {
+            // Where one has failed, that is the one to look at.
+            let failed = |part: &&ElementView| matches!(part.state, ElementState::Failed { .. });
+            let part = view.parts.iter().find(failed).map(|part| part.id);
+            format!("assay job {}", part.unwrap_or(ElementId { job: id, index: Some(0) }))
+        }
         "running" => format!("assay logs -f {id}"),
         "completed" => format!("assay artifact show {id}"),
         _ => format!("assay logs {id}"),

@@ -88,7 +88,7 @@ fn each_way_to_end_has_its_exit_code() {
         runs(user, name);
         let said = interrupted(child);
         // Notes are for people.
-        let told = said.contains("the job keeps running. Reattach: assay logs -f j");
+        let told = said.contains("the job keeps running. Reattach: assay ");
         assert_eq!(told, form.is_empty(), "{said}");
         assert_eq!(user.states()[name], "running");
         user.ok(&["cancel", &format!("name={name}")]);

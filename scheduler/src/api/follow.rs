@@ -8,7 +8,7 @@ use domain::{
 };
 use proto::v1::{self, assay_client::AssayClient, query_request::What};
 use std::{pin::Pin, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Status};
 
@@ -99,8 +99,15 @@ pub async fn watch(
             if ended {
                 return;
             }
-            tokio::time::sleep(PACE).await;
-            let _ = tokio::time::timeout(LOOK, changes.changed()).await;
+            // Both are cancel-safe, and a caller who has left is not waited for.
+            tokio::select! {
+                () = tokio::time::sleep(PACE) => {}
+                () = out.closed() => return,
+            }
+            tokio::select! {
+                _ = tokio::time::timeout(LOOK, changes.changed()) => {}
+                () = out.closed() => return,
+            }
         }
     });
     Ok(Box::pin(ReceiverStream::new(answers)))
@@ -184,6 +191,15 @@ pub(super) struct Place {
 }
 
 impl Place {
+    fn has_rank(&self, element: ElementId, rank: u32) -> Result<(), Status> {
+        if self.ranks.contains(&rank) {
+            return Ok(());
+        }
+        let last = self.ranks.last().copied().unwrap_or_default();
+        let why = format!("{element} has no rank {rank}: its ranks are 0 to {last}");
+        Err(error::status("not_found", why, "name one of them", false))
+    }
+
     fn chunk(&self, rank: u32, offset: u64, data: Vec<u8>) -> v1::LogChunk {
         let ranks = u32::try_from(self.ranks.len()).unwrap_or(u32::MAX);
         let (attempt, data) = (self.attempt.0, data.into());
@@ -237,7 +253,15 @@ pub async fn logs(
     }
     let request = request.into_inner();
     let element = parse(&request.element)?;
-    look(&context, element.job).await?;
+    let (document, _) = look(&context, element.job).await?;
+    let elements = document.spec.array.map(|array| array.count);
+    if element.index.is_some_and(|index| elements.is_none_or(|count| index >= count)) {
+        let why = match elements {
+            Some(count) => format!("there is no {element}: {} has {count} elements", element.job),
+            None => format!("there is no {element}: {} is no array", element.job),
+        };
+        return Err(error::status("not_found", why, "`assay job` shows what there is", false));
+    }
     let (out, answers) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let sent = match request.all_ranks {
@@ -268,12 +292,12 @@ pub(super) async fn send_log(
     let mut followed = None;
     loop {
         let Some(place) = place(context, element, request.attempt).await? else {
-            if !request.follow {
-                return Ok(());
+            match nothing(context, request, element, out, &mut changes).await? {
+                true => return Ok(()),
+                false => continue,
             }
-            let _ = tokio::time::timeout(LOOK, changes.changed()).await;
-            continue;
         };
+        place.has_rank(element, request.rank)?;
         if followed.is_some_and(|before| before != place.lease) {
             // A new attempt writes a new file.
             offset = 0;
@@ -294,7 +318,8 @@ pub(super) async fn send_log(
             {
                 return send_sealed(context, log, &place, out).await;
             }
-            if !request.follow || ended(context, element).await? {
+            // Of one attempt no more comes, whatever others do.
+            if !request.follow || request.attempt > 0 || ended(context, element).await? {
                 return Ok(());
             }
         } else if !request.follow {
@@ -305,6 +330,7 @@ pub(super) async fn send_log(
             _ = grown.changed() => {}
             _ = changes.changed() => {}
             () = tokio::time::sleep(LOOK) => {}
+            () = out.closed() => return Ok(()),
         }
     }
 }
@@ -312,7 +338,31 @@ pub(super) async fn send_log(
 pub(super) async fn ended(context: &Context, element: ElementId) -> Result<bool, Status> {
     let (document, _) = look(context, element.job).await?;
     let part = document.parts.iter().find(|part| part.id == element);
-    Ok(part.is_none_or(|part| part.state.is_final()))
+    // One that was never placed ends with its job at the latest, and so does an array as a whole.
+    Ok(part.map_or(has_ended(&document), |part| part.state.is_final()))
+}
+
+/// What to do where an element has no such attempt: waits for a change, or says that none will come.
+pub(super) async fn nothing(
+    context: &Context,
+    request: &v1::LogsRequest,
+    element: ElementId,
+    out: &LogOut,
+    changes: &mut watch::Receiver<LogIndex>,
+) -> Result<bool, Status> {
+    let over = ended(context, element).await?;
+    if request.attempt > 0 && (over || !request.follow) {
+        let why = format!("{element} has no attempt {}", request.attempt);
+        return Err(error::status("not_found", why, "`assay job` shows its attempts", false));
+    }
+    if over || !request.follow {
+        return Ok(true);
+    }
+    // Cancel-safe: a missed wake-up is made good by the next look.
+    tokio::select! {
+        _ = tokio::time::timeout(LOOK, changes.changed()) => Ok(false),
+        () = out.closed() => Ok(true),
+    }
 }
 
 /// Sends what is there; false when the reader is gone.

@@ -3,7 +3,7 @@
 use super::{
     context::Context,
     error,
-    follow::{LOOK, LogOut, Place, ended, place, send_log, send_sealed},
+    follow::{LOOK, LogOut, Place, ended, nothing, place, send_log, send_sealed},
     log_hub::LogHub,
 };
 use domain::{ElementId, LeaseId, Millis, link::LogSource};
@@ -102,11 +102,10 @@ pub(super) async fn send(
     let mut merge: Option<Merge> = None;
     loop {
         let Some(place) = place(context, element, request.attempt).await? else {
-            if !request.follow {
-                return Ok(());
+            match nothing(context, request, element, out, &mut changes).await? {
+                true => return Ok(()),
+                false => continue,
             }
-            let _ = tokio::time::timeout(LOOK, changes.changed()).await;
-            continue;
         };
         if let [rank] = place.ranks[..] {
             // Nothing to put in order: in pieces as large as there are.
@@ -129,7 +128,7 @@ pub(super) async fn send(
             {
                 return send_sealed(context, log, &place, out).await;
             }
-            if !request.follow || ended(context, element).await? {
+            if !request.follow || request.attempt > 0 || ended(context, element).await? {
                 return Ok(());
             }
         } else if !request.follow {
