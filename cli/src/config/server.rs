@@ -133,7 +133,16 @@ impl Server {
 /// # Errors
 /// When it cannot be read or says what no server may.
 pub fn load(path: &Path) -> Result<Server, Fault> {
-    document::load(path, "server configuration", read)
+    let server: Server = document::load(path, "server configuration", read)?;
+    if !server.join && !server.members.contains_key(&server.id) {
+        let all: Vec<_> = server.members.keys().map(ToString::to_string).collect();
+        let names = if all.is_empty() { "nobody".to_owned() } else { all.join(", ") };
+        let detail = format!("{}: members: names {names}, not {}", path.display(), server.id);
+        let hint =
+            "correct `id`, or name it among `members`; of a server that joins: `join = true`";
+        return Err(Fault::usage("config", detail).hint(hint));
+    }
+    Ok(server)
 }
 
 fn read(reader: &mut Reader, node: &Node, base: &Path) -> Option<Server> {
@@ -291,6 +300,8 @@ r1 = "127.0.0.1:7601"
         let server = of(&format!("{head}join = true\n")).unwrap();
         assert!(server.join && server.members.is_empty());
         assert!(of(head).unwrap_err().detail.contains("members: is missing"));
+        let stranger = GOOD.replacen("id = 1", "id = 9", 1);
+        assert!(of(&stranger).unwrap_err().detail.ends_with("not r9"), "it would wait for ever");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     },
     fault::Fault,
 };
-use domain::{after::When, limit};
+use domain::{JobId, after::When, limit};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -97,6 +97,12 @@ fn raw_parts(reader: &mut Reader, document: &Node, base: &Path) -> Vec<Raw> {
     for entry in entries {
         match &entry.node.value {
             Value::Table(jobs) if entry.key == JOBS => {
+                // `after = ["j7"]` would mean another job, which is not of this file.
+                for job in jobs.iter().filter(|job| job.key.parse::<JobId>().is_ok()) {
+                    let name = format!("{JOBS}.{}", job.key);
+                    let fault = "is the form of a job's id".to_owned();
+                    reader.fault(job.line, &name, fault, "give it another name");
+                }
                 raw.extend(jobs.iter().map(|job| raw_part(job, base)));
             }
             _ if entry.key == JOBS => {

@@ -25,7 +25,7 @@ pub struct Tls {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file that cannot be read.
-    #[error("cannot read {}: {source}; check the `tls` section of the configuration", path.display())]
+    #[error("cannot read {}: {source}; check `ca`, `cert` and `key` in the configuration", path.display())]
     File {
         /// The file.
         path: PathBuf,

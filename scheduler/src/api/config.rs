@@ -6,7 +6,7 @@ use super::{
     identity::Identity,
     priority,
     query::{self, Answer},
-    submit,
+    rights, submit,
 };
 use crate::state::{
     command::{Command, Refusal},
@@ -28,6 +28,7 @@ pub async fn apply(
     request: Request<v1::ApplyConfigRequest>,
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
+    rights::admin(context, &user)?;
     let v1::ApplyConfigRequest { key, expected, config, why } = request.into_inner();
     let config = given(config)?;
     // What the log has no place for is known here alone.
@@ -45,6 +46,7 @@ pub async fn hold(
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
     let v1::HoldRequest { key, job, release } = request.into_inner();
+    rights::own_job(context, &user, JobId(job)).await?;
     let command = Command::Hold { job: JobId(job), held: !release };
     submit::change(context, &user, &key, command).await
 }
@@ -60,6 +62,7 @@ pub async fn set_priority(
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
     let v1::SetPriorityRequest { key, job, priority, priority_class } = request.into_inner();
+    rights::own_job(context, &user, JobId(job)).await?;
     let priority = priority::number(context, priority_class, priority, false).await?;
     let command = Command::SetPriority { job: JobId(job), priority };
     submit::change(context, &user, &key, command).await

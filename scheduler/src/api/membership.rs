@@ -1,6 +1,6 @@
 //! Servers that come and go, on an admin's word.
 
-use super::{context::Context, error};
+use super::{context::Context, error, identity::Identity};
 use crate::consensus::{MemberChange, membership::ChangeError};
 use domain::{ArtifactId, LogIndex, ReplicaId, limit};
 use proto::v1::{self, assay_client::AssayClient, membership_request::Change};
@@ -16,13 +16,19 @@ const SUCCESSION: Duration = Duration::from_millis(4 * limit::ELECTION_MAX.0);
 /// When the change is refused, or there is no leader.
 pub async fn change(
     context: &Context,
-    user: &str,
+    who: &Identity,
     change: Change,
 ) -> Result<v1::DoneReply, Status> {
     if !context.node.leads() {
-        return forward(context, change).await;
+        tracing::info!(?who, ?change, "membership change handed on to the leader");
+        return match who {
+            Identity::Server(_) => {
+                Err(error::status("unavailable", "the lead has changed", "try again", true))
+            }
+            Identity::User(_) | Identity::Node(_) => forward(context, change).await,
+        };
     }
-    tracing::info!(user, ?change, "membership change asked for");
+    tracing::info!(?who, ?change, "membership change asked for");
     let change = match change {
         Change::TransferTo(to) => return transfer(context, ReplicaId(to)).await,
         Change::Add(server) => {

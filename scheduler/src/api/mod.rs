@@ -43,6 +43,7 @@ mod replaying;
 mod reserving;
 mod rest;
 mod restoring;
+mod rights;
 mod seal_reasons;
 mod seal_waits;
 mod sealing;

@@ -6,6 +6,7 @@ use super::{
     identity::Identity,
     named,
     query::{absent, json, page},
+    rights,
 };
 use crate::{
     consensus::shell::Rows,
@@ -45,10 +46,8 @@ pub async fn change(
     let Some(change) = change else {
         return Err(error::status("invalid", "no change is named", "set `change`", false));
     };
-    if takes_admin(&change) && !context.admins.contains(&user) {
-        let why = format!("`{user}` is no admin, which this takes");
-        let hint = "name admins in the servers' configuration: admins = [\"NAME\"]";
-        return Err(error::status("not_authorised", why, hint, false));
+    if takes_admin(&change) {
+        rights::admin(context, &user)?;
     }
     if drift::is_drift(&change) {
         return drift::change(context, &user, key, change).await;

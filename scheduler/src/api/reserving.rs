@@ -5,7 +5,7 @@ use super::{
     error,
     identity::Identity,
     query::{self, Answer},
-    submit,
+    rights, submit,
 };
 use crate::state::{
     command::{Command, WindowCommand},
@@ -23,6 +23,7 @@ pub async fn change(
     request: Request<v1::ReserveRequest>,
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
+    rights::admin(context, &user)?;
     let v1::ReserveRequest { key, change } = request.into_inner();
     let command = match change {
         Some(Change::Create(asked)) => {

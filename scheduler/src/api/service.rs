@@ -6,7 +6,7 @@ use super::{
     error,
     follow::{self, Answers},
     identity::Identity,
-    membership, query, registry_calls, reserving, submit,
+    membership, query, registry_calls, reserving, rights, submit,
 };
 use proto::v1::{self, assay_server::Assay};
 use std::sync::Arc;
@@ -141,10 +141,14 @@ impl Assay for PublicService {
         &self,
         request: Request<v1::MembershipRequest>,
     ) -> Result<Response<v1::DoneReply>, Status> {
-        let user = Identity::of(&request)?.user()?;
+        let who = Identity::of(&request)?;
+        // What another server hands on, it has looked at.
+        if !matches!(who, Identity::Server(_)) {
+            rights::admin(&self.0, &who.clone().user()?)?;
+        }
         let Some(change) = request.into_inner().change else {
             return Err(error::status("invalid", "no change is named", "set `change`", false));
         };
-        membership::change(&self.0, &user, change).await.map(Response::new)
+        membership::change(&self.0, &who, change).await.map(Response::new)
     }
 }

@@ -4,7 +4,7 @@ use super::{
     context::{Context, keyed},
     error,
     identity::Identity,
-    named, priority,
+    named, priority, rights,
 };
 use crate::{
     consensus::shell::Rows,
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 use domain::{
-    Digest, LogIndex, Millis, RequestKey, contract,
+    Digest, ElementId, LogIndex, Millis, RequestKey, contract,
     job::Outputs,
     limit,
     node::{DrainTerms, build_key},
@@ -70,6 +70,12 @@ pub async fn submit(
     let mut jobs = Vec::with_capacity(request.jobs.len());
     for wire in request.jobs {
         let spec = wire.into_spec(&user).map_err(|fault| invalid(&fault))?;
+        // Lists and terminals show it as it is. The log holds some of before this was refused.
+        if spec.name.chars().any(char::is_control) {
+            let why = format!("job `{}`: name: has control characters", spec.name.escape_debug());
+            let hint = "name it by what can be read";
+            return Err(error::status("invalid", why, hint, false));
+        }
         if let Err(faults) = spec.check() {
             let all: Vec<_> = faults.iter().map(ToString::to_string).collect();
             let why = format!("job `{}`: {}", spec.name, all.join(" | "));
@@ -137,8 +143,8 @@ async fn propose(
     let size = borsh::object_length(&further).unwrap_or(usize::MAX) as u64;
     if size > limit::FURTHER_MAX.0 {
         let why = format!(
-            "what the jobs say of parts and memory of GPUs, hardware_class and retry_max takes {size} \
-             of {} bytes",
+            "what the jobs say of parts and memory of GPUs, hardware_class, retry_max and estimates \
+             takes {size} of {} bytes",
             limit::FURTHER_MAX.0
         );
         return Err(error::status("invalid", why, "send several requests", false));
@@ -197,9 +203,10 @@ pub async fn cancel(
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
     let request = request.into_inner();
-    let element = request.element.parse().map_err(|fault: domain::id::IdError| {
+    let element: ElementId = request.element.parse().map_err(|fault: domain::id::IdError| {
         error::status("invalid", fault.to_string(), "", false)
     })?;
+    rights::own_job(context, &user, element.job).await?;
     change(context, &user, &request.key, Command::Cancel { element }).await
 }
 
@@ -212,6 +219,7 @@ pub async fn drain(
     request: Request<v1::DrainRequest>,
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
+    rights::admin(context, &user)?;
     let asked = request.into_inner();
     let v1::DrainRequest { key, node, reason, until_ms, migrate, others, quarantine, vouch } =
         asked;
@@ -247,6 +255,7 @@ pub async fn confirm_dead(
     request: Request<v1::ConfirmDeadRequest>,
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
+    rights::admin(context, &user)?;
     let request = request.into_inner();
     let lease = request.lease.parse().map_err(|fault: domain::id::IdError| {
         error::status("invalid", fault.to_string(), "", false)
@@ -263,6 +272,7 @@ pub async fn accept_gpu(
     request: Request<v1::AcceptGpuRequest>,
 ) -> Result<v1::DoneReply, Status> {
     let user = Identity::of(&request)?.user()?;
+    rights::admin(context, &user)?;
     let v1::AcceptGpuRequest { key, node, gpu, vouch } = request.into_inner();
     let command = match vouch {
         true => Command::AcceptGpu { node, gpu },

@@ -28,7 +28,9 @@ const OPEN_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum GpuError {
     /// The driver answers with an error.
-    #[error("GPUs cannot be listed ({what}): {why}; check `nvidia-smi`, or `--nvml PATH`")]
+    #[error(
+        "GPUs cannot be listed ({what}): {why}; check `nvidia-smi`, or `nvml` in the configuration"
+    )]
     Driver {
         /// What was asked of the driver.
         what: String,

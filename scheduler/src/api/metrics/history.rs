@@ -55,6 +55,9 @@ impl History {
             registration: seconds_of_calls(),
             promotion: seconds_of_jobs(),
         };
+        // An alert on the first of them sees a rise only from a number that was there before.
+        let attempts = Kind { kind: "registry.attempt.refused".into() };
+        let _ = history.events.get_or_create(&attempts);
         let help = "Events of the audit chain";
         all.register("assay_audit_events", help, history.events.clone());
         let help = "Things that happened, of which one event may tell several";
