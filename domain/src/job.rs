@@ -140,6 +140,11 @@ pub struct JobSpec {
     #[borsh(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hardware_class: Option<String>,
+    /// How long an attempt is expected to run; none where nobody says. It ends nothing. Stored
+    /// beside the specification, too.
+    #[borsh(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Millis>,
 }
 
 /// A specification that no cluster could run.

@@ -14,7 +14,7 @@ use domain::{
     version::ClusterVersion,
 };
 use registry::seal::recipe;
-use scheduler::state::command::{ClassesChange, Command, NewJob, Refusal, Reply, Request};
+use scheduler::state::command::{Command, FurtherConfig, NewJob, Refusal, Reply, Request};
 use std::collections::BTreeMap;
 
 /// Time after which an unanswered request is repeated elsewhere. Unit: ms.
@@ -223,6 +223,7 @@ impl Client {
             topology: Topology::default(),
             registered: Default::default(),
             hardware_class: None,
+            estimate: None,
         };
         let mut spec = self.bits.shape(spec, &mut self.checks);
         spec.topology = near::draw(&mut self.near, &spec);
@@ -241,7 +242,7 @@ impl Client {
         // A leader whose cluster is at the version before gives no answer: nobody waits until it
         // does. Whether another took the classes in is told by the version with the next change.
         let newer = request.command.since() > ClusterVersion::FIRST;
-        let tires = tires || matches!(request.command, Command::ApplyClasses(_));
+        let tires = tires || matches!(request.command, Command::ApplyFurther(_));
         if reply.is_none() && newer && tires && (self.first_call..=*newest).contains(&call) {
             self.asked = None;
             return Ok(());
@@ -268,7 +269,7 @@ impl Client {
             (Command::Cancel { element }, Reply::Done { .. }) => self.cancelled.push(element.job),
             (
                 Command::ApplyConfig { expected, .. }
-                | Command::ApplyClasses(ClassesChange { expected, .. }),
+                | Command::ApplyFurther(FurtherConfig { expected, .. }),
                 Reply::Done { .. },
             ) => {
                 // Where nothing was to be changed, the next try is told the version.
@@ -324,6 +325,9 @@ fn draw_further(chance: &mut Chance, spec: &mut JobSpec) {
     }
     if chance.one_in(16) {
         spec.hardware_class = Some("NVIDIA H100/driver-550/x86-64-v3".into());
+    }
+    if chance.one_in(2) {
+        spec.estimate = Some(Millis(chance.between(1, 20_000)));
     }
     if chance.one_in(8) {
         spec.retry.max.own.insert(RetryOn::ExitCode, chance.below(3) as u32);

@@ -3,7 +3,7 @@
 use crate::chance::Chance;
 use domain::{
     Millis,
-    queue::{ClusterConfig, DEFAULT, PriorityClasses, QueueSpec},
+    queue::{ClusterConfig, DEFAULT, Order, PriorityClasses, QueueSpec},
     retain::Retain,
 };
 
@@ -46,12 +46,19 @@ pub fn draw(chance: &mut Chance) -> ClusterConfig {
     config
 }
 
-/// The same, with how long its queues keep results, and at times with names for priorities.
+/// The same, with how long its queues keep results and who goes first in them, and at times with
+/// names for priorities.
 #[must_use]
 pub fn draw_keeping(mut config: ClusterConfig, chance: &mut Chance) -> ClusterConfig {
     if chance.one_in(3) {
         let urgent = ("urgent".to_owned(), chance.below(3) as i32);
         config.priority_classes = PriorityClasses([urgent].into());
+    }
+    let leaves: Vec<String> =
+        config.queues.keys().filter(|name| !config.is_parent(name)).cloned().collect();
+    for queue in leaves {
+        let order = if chance.one_in(2) { Order::Shortest } else { Order::Age };
+        config.orders.set(&queue, order);
     }
     for queue in config.queues.values_mut() {
         queue.retain = match chance.below(4) {

@@ -69,6 +69,7 @@ pub(super) fn spec() -> JobSpec {
         topology: Default::default(),
         registered: Default::default(),
         hardware_class: None,
+        estimate: None,
     }
 }
 

@@ -90,6 +90,7 @@ pub fn job(number: usize, asks: Asks) -> JobSpec {
         topology: Default::default(),
         registered: Default::default(),
         hardware_class: None,
+        estimate: None,
     }
 }
 

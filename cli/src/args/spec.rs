@@ -86,6 +86,10 @@ pub struct SpecFlags {
     /// Longest time of one attempt, such as 2h30m
     #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
     pub time_limit: Option<Millis>,
+    /// How long an attempt is expected to run, such as 2h: for the order of its queue and for what
+    /// is foreseen; it ends nothing
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub estimate: Option<Millis>,
     /// Further attempts after a failure of the job's own
     #[arg(long, value_name = "N")]
     pub retries: Option<u32>,
@@ -184,6 +188,7 @@ impl SpecFlags {
             seed: self.seed,
             outputs: self.outputs,
             time_limit: self.time_limit,
+            estimate: self.estimate,
             retries: self.retries,
             restart: self.restart,
             on_disconnect: self.on_disconnect,

@@ -13,7 +13,7 @@ use crate::{
 };
 use domain::{
     check::AcceptanceConfig,
-    queue::{ClusterConfig, PriorityClasses, QueueSpec},
+    queue::{ClusterConfig, Order, PriorityClasses, QueueSpec},
 };
 use std::path::{Path, PathBuf};
 
@@ -22,12 +22,13 @@ const KEYS: [&str; 4] = ["acceptance", "half_life", "priority_classes", "queues"
 /// The keys of how GPUs come out of quarantine.
 const ACCEPTANCE: [&str; 2] = ["job", "references"];
 /// The keys of one queue.
-const QUEUE: [&str; 12] = [
+const QUEUE: [&str; 13] = [
     "borrow_gpus_max",
     "budget_gpu_hours",
     "budget_period",
     "guaranteed_gpus",
     "isolation",
+    "order",
     "parent",
     "priority_max",
     "retain",
@@ -92,7 +93,9 @@ fn read(reader: &mut Reader, document: &Node, base: &Path) -> (ClusterConfig, Op
             "queues" => {
                 for entry in reader.table(field) {
                     let name = format!("queues.{}", entry.key);
-                    let queue = read_queue(reader, Field { name: &name, node: &entry.node });
+                    let field = Field { name: &name, node: &entry.node };
+                    let (queue, order) = read_queue(reader, field);
+                    config.orders.set(&entry.key, order);
                     config.queues.insert(entry.key.clone(), queue);
                 }
             }
@@ -139,8 +142,8 @@ fn read_acceptance(
     job
 }
 
-fn read_queue(reader: &mut Reader, field: Field<'_>) -> QueueSpec {
-    let mut queue = QueueSpec::default();
+fn read_queue(reader: &mut Reader, field: Field<'_>) -> (QueueSpec, Order) {
+    let (mut queue, mut order) = (QueueSpec::default(), Order::default());
     let whole = "give a whole number from 0";
     for entry in reader.table(field) {
         let name = format!("{}.{}", field.name, entry.key);
@@ -158,6 +161,7 @@ fn read_queue(reader: &mut Reader, field: Field<'_>) -> QueueSpec {
             "isolation" => {
                 queue.isolation = reader.word(field, &ISOLATION).unwrap_or_default();
             }
+            "order" => order = reader.word(field, &Order::WORDS).unwrap_or_default(),
             "parent" => queue.parent = reader.text(field),
             "priority_max" => queue.priority_max = reader.whole(field, "give a whole number"),
             "retain" => queue.retain = retain::read(reader, field),
@@ -171,7 +175,7 @@ fn read_queue(reader: &mut Reader, field: Field<'_>) -> QueueSpec {
             _ => reader.unknown(entry, &format!("{}.", document_name(field.name)), &QUEUE),
         }
     }
-    queue
+    (queue, order)
 }
 
 /// The table that a key stands in: `queues.a` of `queues.a.wieght`.
@@ -198,7 +202,7 @@ mod tests {
              parent = \"ml\"\nweight = 2\nguaranteed_gpus = 32\nborrow_gpus_max = 16\n\
              user_gpus_max = 8\nuser_running_max = 4\npriority_max = 10\n\
              budget_gpu_hours = 1000\nbudget_period = \"30d\"\nisolation = \"sandbox\"\n\
-             verify = \"segment:5%\"\nretain = \"90d\"\n",
+             order = \"shortest\"\nverify = \"segment:5%\"\nretain = \"90d\"\n",
         );
         assert_eq!(faults, [""; 0]);
         let queue = &config.queues["ml-a"];
@@ -206,6 +210,7 @@ mod tests {
         let classes: Vec<_> = config.priority_classes.descending().collect();
         assert_eq!(classes, [("urgent", 9), ("batch", -1)]);
         assert_eq!(config.queues["ml"].guaranteed_gpus, 64);
+        assert_eq!(["ml", "ml-a"].map(|queue| config.orders.of(queue).word()), ["age", "shortest"]);
         let numbers = (queue.weight, queue.gpus_max(), queue.user_gpus_max, queue.user_running_max);
         assert_eq!(numbers, (2, Some(48), Some(8), Some(4)));
         assert_eq!((queue.priority_max, queue.budget_gpu_hours), (Some(10), Some(1_000)));

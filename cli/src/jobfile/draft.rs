@@ -97,6 +97,8 @@ pub struct Draft {
     pub outputs: Option<Outputs>,
     /// Longest time of an attempt.
     pub time_limit: Option<Millis>,
+    /// How long an attempt is expected to run.
+    pub estimate: Option<Millis>,
     /// Further attempts after its own fault.
     pub retries: Option<u32>,
     /// When a lost attempt may be followed.
@@ -170,6 +172,7 @@ impl Draft {
             seed: self.seed.or(base.seed),
             outputs: self.outputs.or(base.outputs),
             time_limit: self.time_limit.or(base.time_limit),
+            estimate: self.estimate.or(base.estimate),
             retries: self.retries.or(base.retries),
             restart: self.restart.or(base.restart),
             on_disconnect: self.on_disconnect.or(base.on_disconnect),
@@ -256,14 +259,7 @@ impl Draft {
             reproduces,
             after: self.after.clone(),
             retry: self.retry.clone(),
-            confinement: Confinement {
-                isolation: self.isolation.unwrap_or(match self.image {
-                    Some(_) => Isolation::Container,
-                    None => Isolation::None,
-                }),
-                network: self.network,
-                disk: self.disk,
-            },
+            confinement: self.confinement(),
             checkpoint: self.checkpoint,
             framework: self.framework,
             image: self.image.clone(),
@@ -279,6 +275,18 @@ impl Draft {
             topology: self.topology.unwrap_or_default(),
             registered: BTreeMap::new(),
             hardware_class: self.hardware_class.clone(),
+            estimate: self.estimate,
+        }
+    }
+
+    fn confinement(&self) -> Confinement {
+        Confinement {
+            isolation: self.isolation.unwrap_or(match self.image {
+                Some(_) => Isolation::Container,
+                None => Isolation::None,
+            }),
+            network: self.network,
+            disk: self.disk,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     quantity,
 };
 use domain::{
-    Digest,
+    Digest, Millis,
     after::When,
     framework::Framework,
     image::{ImageError, ImageRef},
@@ -24,7 +24,7 @@ use domain::{
 use std::{collections::BTreeMap, path::Path};
 
 /// The keys of a job file.
-pub const KEYS: [&str; 34] = [
+pub const KEYS: [&str; 35] = [
     "after",
     "after_any",
     "after_failed",
@@ -34,6 +34,7 @@ pub const KEYS: [&str; 34] = [
     "command",
     "datasets",
     "env",
+    "estimate",
     "framework",
     "hardware_class",
     "hyperparameters",
@@ -95,15 +96,13 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "command" => draft.command = read_command(reader, field),
             "datasets" => draft.datasets = read_datasets(reader, field, base),
             "env" => draft.env = read_map(reader, field),
+            "estimate" => draft.estimate = read_time(reader, field, "2h"),
             "framework" => draft.framework = reader.word(field, &Framework::WORDS),
             "hardware_class" => draft.hardware_class = reader.text(field),
             "hyperparameters" => draft.hyperparameters = read_map(reader, field),
             "image" => draft.image = read_image(reader, field),
             "isolation" => draft.isolation = reader.word(field, &ISOLATION),
-            "min_run_time" => {
-                let remedy = "give a duration such as \"10m\"";
-                draft.min_run = reader.quantity(field, quantity::duration, remedy);
-            }
+            "min_run_time" => draft.min_run = read_time(reader, field, "10m"),
             "name" => draft.name = reader.text(field),
             "network" => draft.network = reader.word(field, &NETWORK),
             "on_disconnect" => draft.on_disconnect = reader.word(field, &ON_DISCONNECT),
@@ -119,15 +118,9 @@ pub fn read(reader: &mut Reader, document: &Node, base: &Path) -> Draft {
             "retry" => draft.retry = waits::read_retry(reader, field),
             "seed" => draft.seed = reader.whole(field, "give a whole number from 0"),
             "tasks" => draft.tasks = reader.whole(field, "give a whole number from 1"),
-            "time_limit" => {
-                let remedy = "give a duration such as \"2h30m\"";
-                draft.time_limit = reader.quantity(field, quantity::duration, remedy);
-            }
+            "time_limit" => draft.time_limit = read_time(reader, field, "2h30m"),
             "topology" => draft.topology = topology::read(reader, field),
-            "warn_before" => {
-                let remedy = "give a duration such as \"2m\"";
-                draft.warn = reader.quantity(field, quantity::duration, remedy);
-            }
+            "warn_before" => draft.warn = read_time(reader, field, "2m"),
             "verify" => draft.verify = verify::read(reader, field),
             "user" => reader.fault(
                 entry.line,
@@ -148,6 +141,12 @@ fn read_priority(reader: &mut Reader, field: Field<'_>) -> Option<Priority> {
         Value::Number(_) => reader.whole(field, remedy).map(Priority::Number),
         _ => reader.parsed(field, remedy),
     }
+}
+
+/// Reads a duration such as the example.
+fn read_time(reader: &mut Reader, field: Field<'_>, example: &str) -> Option<Millis> {
+    let remedy = format!("give a duration such as \"{example}\"");
+    reader.quantity(field, quantity::duration, &remedy)
 }
 
 fn read_command(reader: &mut Reader, field: Field<'_>) -> Option<Vec<String>> {

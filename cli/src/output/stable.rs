@@ -32,11 +32,12 @@ const TIMES: [&str; 22] = [
 ];
 
 /// Fields that hold an amount, and the name that carries its unit.
-const AMOUNTS: [(&str, &str); 14] = [
+const AMOUNTS: [(&str, &str); 15] = [
     ("budget_period", "budget_period_ms"),
     ("cpu", "cpu_millis"),
     ("cpu_used", "cpu_used_millis"),
     ("disk", "disk_bytes"),
+    ("estimate", "estimate_ms"),
     ("gpu_memory", "gpu_memory_bytes"),
     ("held_cpu", "held_cpu_millis"),
     ("held_memory", "held_memory_bytes"),

@@ -6,6 +6,7 @@ use crate::{
 };
 use domain::{
     Millis,
+    queue::Order,
     queue::view::{BudgetView, QueueUserView, QueueView, QueuesView},
 };
 use serde::Serialize;
@@ -141,6 +142,7 @@ pub fn detail(style: Style, queue: &QueueView) -> String {
                 most(spec.user_running_max.map(u64::from))
             ),
         ),
+        ("order", order(queue.order).into()),
         ("priority", spec.priority_max.map_or("no limit".into(), |max| format!("at most {max}"))),
         ("isolation", format!("at least {}", spec.isolation)),
         ("budget", queue.budget.as_ref().map_or("none".into(), |it| budget(style, it))),
@@ -156,6 +158,13 @@ pub fn detail(style: Style, queue: &QueueView) -> String {
         out.push_str(&format!("\n{}", table(style, &USERS, &rows)));
     }
     out
+}
+
+fn order(order: Order) -> &'static str {
+    match order {
+        Order::Age => "by age",
+        Order::Shortest => "the shortest first",
+    }
 }
 
 fn budget(style: Style, budget: &BudgetView) -> String {

@@ -5,7 +5,7 @@ use crate::output::{Style, stable};
 use domain::{
     Bytes, CpuMillis, JobId, LogIndex, Millis,
     queue::{
-        ClusterConfig, PriorityClasses, QueueSpec, changes,
+        ClusterConfig, Order, PriorityClasses, QueueSpec, changes,
         view::{BudgetView, ConfigPlanView, HurtView, QueueUserView, QueueView, QueuesView},
     },
 };
@@ -17,6 +17,7 @@ fn spec(parent: Option<&str>, guaranteed_gpus: u64) -> QueueSpec {
 
 fn view(name: &str, spec: QueueSpec, held_gpus: u64) -> QueueView {
     QueueView {
+        order: Order::Age,
         name: name.into(),
         gpus_max: spec.gpus_max(),
         held_gpus,

@@ -74,6 +74,7 @@ pub fn spec() -> JobSpec {
         topology: Default::default(),
         registered: Default::default(),
         hardware_class: None,
+        estimate: None,
     }
 }
 

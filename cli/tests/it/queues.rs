@@ -55,6 +55,22 @@ fn classes(cluster: &Cluster, file: &str) {
     assert_eq!(dry["spec"]["priority"], 4);
 }
 
+/// The shortest first, by what jobs say of themselves.
+fn orders(cluster: &Cluster, file: &str) {
+    let user = &cluster.user;
+    let before = fs::read_to_string(file).unwrap();
+    fs::write(file, format!("{before}[queues.default]\norder = \"shortest\"\n")).unwrap();
+    let plan = user.ok(&["plan", file]);
+    assert!(plan.contains("order") && plan.contains("shortest"), "{plan}");
+    user.ok(&["apply", file, "--reason", "small ones first"]);
+    assert!(user.ok(&["queue", "show", "default"]).contains("order     the shortest first"));
+    submit(cluster, "said", &["--estimate", "2h"]);
+    assert!(user.ok(&["job", "name=said"]).contains("runs for 2h"));
+    assert_eq!(user.json(&["job", "name=said"]).unwrap()["spec"]["estimate_ms"], 7_200_000);
+    let over = ["submit", "--estimate", "2h", "--time-limit", "1h", "--", "true"];
+    assert!(user.fails(2, &over).contains("estimate: is "));
+}
+
 #[test]
 fn a_tree_of_queues_is_planned_applied_kept_and_told_of() {
     let cluster = Cluster::start();
@@ -105,6 +121,7 @@ fn a_tree_of_queues_is_planned_applied_kept_and_told_of() {
     let plan = user.ok(&["plan", &less]);
     assert!(plan.contains("it holds 3 GPUs, its limit is 2"), "{plan}");
     classes(&cluster, &more);
+    orders(&cluster, &more);
 
     fs::write(cluster.path("go"), "").unwrap();
     user.until("all are done", |user| {

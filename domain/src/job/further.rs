@@ -5,7 +5,7 @@ use crate::{
     after::RetryOn,
     limit,
     resource::{GpuLike, GpuShare},
-    unit::{Bytes, PerMille},
+    unit::{Bytes, Millis, PerMille},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -19,6 +19,8 @@ pub struct Further {
     pub hardware_class: Option<String>,
     /// How many failures of each kind it may have.
     pub retry_max: RetryMax,
+    /// How long an attempt is expected to run.
+    pub estimate: Option<Millis>,
 }
 
 impl Further {
@@ -37,15 +39,17 @@ impl JobSpec {
             gpu: self.resources.gpu_like(),
             hardware_class: self.hardware_class.clone(),
             retry_max: self.retry.max.clone(),
+            estimate: self.estimate,
         }
     }
 
     /// Puts in what was stored behind it.
     pub fn set_further(&mut self, further: Further) {
-        let Further { gpu, hardware_class, retry_max } = further;
+        let Further { gpu, hardware_class, retry_max, estimate } = further;
         self.resources.set_gpu_like(gpu);
         self.hardware_class = hardware_class;
         self.retry.max = retry_max;
+        self.estimate = estimate;
     }
 
     /// What of it is out of its range.
@@ -80,6 +84,17 @@ impl JobSpec {
             let remedy = "give one as `assay node show` has it, such as \
                           `NVIDIA H100 80GB HBM3/driver-550/x86-64-v4`";
             fault("hardware_class", why, remedy);
+        }
+        match (self.estimate, self.time_limit) {
+            (Some(Millis(0)), _) => {
+                let remedy = "give a duration such as `2h30m`, or leave it";
+                fault("estimate", "is zero".into(), remedy);
+            }
+            (Some(estimate), Some(limit)) if estimate > limit => {
+                let why = format!("is {estimate}, and `time_limit` ends it after {limit}");
+                fault("estimate", why, "raise `time_limit`, or expect less");
+            }
+            _ => {}
         }
         let RetryMax { own, node } = &self.retry.max;
         let never = |kind: &RetryOn| !self.retry.on.is_empty() && !self.retry.on.contains(kind);

@@ -123,6 +123,7 @@ impl ClusterConfig {
         }
         self.check_acceptance()?;
         self.check_classes()?;
+        self.check_orders()?;
         self.check_guarantees()
     }
 
@@ -137,7 +138,8 @@ impl ClusterConfig {
             return fault(why, "a burn-in is one task on one GPU, and no array");
         }
         if !job.further().is_default() {
-            let why = "asks for a part of a GPU, `gpu_memory`, `hardware_class` or `retry.max`"
+            let why = "asks for a part of a GPU, `gpu_memory`, `hardware_class`, `retry.max` or \
+                       `estimate`"
                 .to_owned();
             return fault(why, "leave them out: each class of hardware is checked for itself");
         }

@@ -48,6 +48,10 @@ pub fn changes(before: &ClusterConfig, after: &ClusterConfig) -> Vec<Change> {
                     changes.push(change(name, new.0, old.1, new.1));
                 }
             }
+            let (old, new) = (before.orders.of(name), after.orders.of(name));
+            if old != new {
+                changes.push(change(name, "order", Some(old.to_string()), Some(new.to_string())));
+            }
         }
     }
     changes

@@ -3,11 +3,13 @@
 mod check;
 pub mod class;
 mod diff;
+mod order;
 pub mod view;
 
 pub use check::ConfigError;
 pub use class::{Priority, PriorityClasses};
 pub use diff::{Change, changes};
+pub use order::{Order, Orders};
 
 use crate::{
     check::{AcceptanceConfig, Verify},
@@ -122,6 +124,10 @@ pub struct ClusterConfig {
     #[borsh(skip)]
     #[serde(default)]
     pub priority_classes: PriorityClasses,
+    /// The queues that are not served by age, stored likewise.
+    #[borsh(skip)]
+    #[serde(default)]
+    pub orders: Orders,
 }
 
 impl Default for ClusterConfig {
@@ -131,6 +137,7 @@ impl Default for ClusterConfig {
             queues: [(DEFAULT.to_owned(), QueueSpec::default())].into(),
             acceptance: AcceptanceConfig::default(),
             priority_classes: PriorityClasses::default(),
+            orders: Orders::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What lists show of queues, and of a change of the configuration.
 
-use super::{Change, PriorityClasses, QueueSpec};
+use super::{Change, Order, PriorityClasses, QueueSpec};
 use crate::{
     id::JobId,
     unit::{Bytes, CpuMillis, LogIndex, Millis},
@@ -14,6 +14,9 @@ pub struct QueueView {
     pub name: String,
     /// As it was set.
     pub spec: QueueSpec,
+    /// Who goes first among its jobs of one priority.
+    #[serde(default)]
+    pub order: Order,
     /// GPUs that it may hold at most; none means as many as are free.
     pub gpus_max: Option<u64>,
     /// GPUs that it and its parts hold.

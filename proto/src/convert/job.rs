@@ -81,11 +81,7 @@ impl From<&JobSpec> for v1::Job {
             retry_backoff_ms: spec.retry.backoff.map_or(0, |pause| pause.0),
             retry_on: after::words(&spec.retry.on),
             isolation: spec.confinement.isolation.word().into(),
-            network: match spec.confinement.network {
-                None => String::new(),
-                Some(Network::None) => "none".into(),
-                Some(Network::Host) => "host".into(),
-            },
+            network: network_word(spec.confinement.network).into(),
             disk_bytes: spec.confinement.disk.map_or(0, |disk| disk.0),
             checkpoint_keep: spec.checkpoint.keep.unwrap_or_default(),
             checkpoint_max_age_ms: spec.checkpoint.max_age.map_or(0, |age| age.0),
@@ -109,7 +105,16 @@ impl From<&JobSpec> for v1::Job {
             gpu_share_per_mille: per_mille(spec.resources.gpu_share),
             hardware_class: spec.hardware_class.clone().unwrap_or_default(),
             retry_max: after::bounds(&spec.retry.max),
+            estimate_ms: spec.estimate.map_or(0, |estimate| estimate.0),
         }
+    }
+}
+
+fn network_word(network: Option<Network>) -> &'static str {
+    match network {
+        None => "",
+        Some(Network::None) => "none",
+        Some(Network::Host) => "host",
     }
 }
 
@@ -251,6 +256,11 @@ impl v1::Job {
         Ok((on_disconnect, restart))
     }
 
+    fn array(&self) -> Option<Array> {
+        let (count, at_once_max) = (self.array_count, self.array_at_once_max);
+        (count > 0).then_some(Array { count, at_once_max })
+    }
+
     /// Where a class would be looked up, it is a number by now.
     fn has_no_class(&self) -> Result<(), WireError> {
         let fault = || WireError {
@@ -278,13 +288,12 @@ impl v1::Job {
         let (resources, checkpoint) = (self.resources(), self.checkpoint());
         let framework = framework(&self.framework)?;
         let (image, interrupt, topology) = (self.image()?, self.interrupt()?, self.topology()?);
+        let array = self.array();
         let datasets = self
             .datasets
             .into_iter()
             .map(|(name, set)| Ok((name, set.try_into()?)))
             .collect::<Result<_, WireError>>()?;
-        let array = (self.array_count > 0)
-            .then_some(Array { count: self.array_count, at_once_max: self.array_at_once_max });
         Ok(JobSpec {
             name: self.name,
             user: user.to_owned(),
@@ -319,6 +328,7 @@ impl v1::Job {
             topology,
             registered: registered::from_wire(self.registered_datasets)?,
             hardware_class: (!self.hardware_class.is_empty()).then_some(self.hardware_class),
+            estimate: (self.estimate_ms > 0).then_some(Millis(self.estimate_ms)),
         })
     }
 }
@@ -399,6 +409,7 @@ mod tests {
             topology: "rack,prefer:node".parse().unwrap(),
             registered: [("digits".to_owned(), "digits@3".parse().unwrap())].into(),
             hardware_class: Some("NVIDIA H100/driver-550/x86-64-v4".into()),
+            estimate: Some(Millis(30_000)),
         }
     }
 

@@ -6,7 +6,7 @@ use domain::{
     Digest, Millis,
     check::{AcceptanceConfig, USER, Verify},
     isolation::Isolation,
-    queue::{ClusterConfig, PriorityClasses, QueueSpec},
+    queue::{ClusterConfig, Order, Orders, PriorityClasses, QueueSpec},
     retain::Retain,
 };
 
@@ -25,6 +25,8 @@ impl From<&QueueSpec> for v1::Queue {
             isolation: queue.isolation.word().into(),
             verify_of_10000: queue.verify.map(|verify| verify.segments_of_10000),
             retain_ms: queue.retain.map(Retain::wire),
+            // A part of the configuration, which sets it.
+            order: String::new(),
         }
     }
 }
@@ -54,7 +56,10 @@ impl TryFrom<v1::Queue> for QueueSpec {
 
 impl From<&ClusterConfig> for v1::ClusterConfig {
     fn from(config: &ClusterConfig) -> Self {
-        let queue = |(name, queue): (&String, &QueueSpec)| (name.clone(), queue.into());
+        let queue = |(name, queue): (&String, &QueueSpec)| {
+            let order = config.orders.of(name).word().into();
+            (name.clone(), v1::Queue { order, ..queue.into() })
+        };
         Self {
             half_life_ms: config.half_life.0,
             queues: config.queues.iter().map(queue).collect(),
@@ -82,7 +87,12 @@ impl v1::ClusterConfig {
     /// # Errors
     /// The first field that no configuration allows.
     pub fn into_config(self) -> Result<ClusterConfig, WireError> {
-        let queue = |(name, queue): (String, v1::Queue)| Ok((name, queue.try_into()?));
+        let mut orders = Orders::default();
+        let queue = |(name, queue): (String, v1::Queue)| {
+            let order = word("order", &queue.order, Order::WORDS, "use `age` or `shortest`")?;
+            orders.set(&name, order);
+            Ok((name, queue.try_into()?))
+        };
         let queues = self.queues.into_iter().map(queue).collect::<Result<_, WireError>>()?;
         let wire = self.acceptance.unwrap_or_default();
         let job = wire.job.map(|job| job.into_spec(USER).map(Box::new)).transpose()?;
@@ -94,7 +104,7 @@ impl v1::ClusterConfig {
         let acceptance = AcceptanceConfig { job, references };
         let priority_classes = PriorityClasses(self.priority_classes.into_iter().collect());
         let half_life = Millis(self.half_life_ms);
-        Ok(ClusterConfig { half_life, queues, acceptance, priority_classes }.whole())
+        Ok(ClusterConfig { half_life, queues, acceptance, priority_classes, orders }.whole())
     }
 }
 
@@ -125,7 +135,10 @@ mod tests {
         };
         let priority_classes = PriorityClasses([("urgent".to_owned(), -5)].into());
         let half_life = Millis(0);
-        let config = ClusterConfig { half_life, queues, acceptance, priority_classes }.whole();
+        let mut orders = Orders::default();
+        orders.set("ml-a", Order::Shortest);
+        let config =
+            ClusterConfig { half_life, queues, acceptance, priority_classes, orders }.whole();
         assert_eq!(v1::ClusterConfig::from(&config).into_config(), Ok(config));
     }
 }

@@ -28,7 +28,7 @@ use domain::{
     link::Report,
     node::DrainTerms,
     promotion::Quorum,
-    queue::{ClusterConfig, PriorityClasses, QueueSpec},
+    queue::{ClusterConfig, DEFAULT, Order, Orders, PriorityClasses, QueueSpec},
     resource::{GpuLike, GpuShare},
     version::Understood,
 };
@@ -150,7 +150,10 @@ fn each_entry_has_the_bytes_that_it_always_had() {
 fn second_story() -> Script {
     let mut script = story();
     let classes = PriorityClasses([("batch".into(), -10), ("urgent".into(), 80)].into());
-    let config = ClusterConfig { priority_classes: classes, ..script.view().cluster_config() };
+    let mut orders = Orders::default();
+    orders.set(DEFAULT, Order::Shortest);
+    let now = script.view().cluster_config();
+    let config = ClusterConfig { priority_classes: classes, orders, ..now };
     done(&script.send(None, Command::apply_config(1, config, "names".into())));
     let hardware = Box::new(Hardware::default());
     done(&script.send(None, Command::Hardware { node: NodeId(1), hardware }));
@@ -164,6 +167,7 @@ fn second_story() -> Script {
         gpu: GpuLike { memory: Some(Bytes(40 << 30)), share: GpuShare::AtLeast(PerMille(250)) },
         hardware_class: Some("H100/driver-550/x86-64-v3".into()),
         retry_max: RetryMax { own: [(RetryOn::Signal, 3)].into(), node: Some(1) },
+        estimate: Some(Millis(90_000)),
     });
     let recipe = Digest::of_value(&spec);
     let Reply::Submitted { jobs, .. } =

@@ -27,7 +27,7 @@ fn may_claim(view: &View<'_>) -> bool {
         let line = queue.above.iter().filter_map(|above| view.queues().get(above));
         let guaranteed = line.chain([queue]).any(|queue| queue.spec.guaranteed_gpus > 0);
         let first = queue.waiting.values().filter_map(|order| order.first());
-        let highest = first.map(|(priority, _)| priority.0).max();
+        let highest = first.map(|key| key.priority.0).max();
         let ours = |job: &&Job| job.brief.queue == *name;
         let running = view.all_leases().filter_map(job).filter(ours);
         let lowest = running.map(|job| job.brief.priority).min();

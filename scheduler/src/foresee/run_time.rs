@@ -1,7 +1,8 @@
-//! How long a job is taken to run: from what like jobs took, and from its time limit.
+//! How long a job is taken to run: from what like jobs took, from its estimate, and from its time
+//! limit.
 
 use super::calibration::calibrate;
-use crate::state::{row::Brief, view::EndedRun};
+use crate::state::{order::remaining, row::Brief, view::EndedRun};
 use domain::{
     Digest, ElementId, Millis,
     foresee::{CalibrationView, StartsHeld},
@@ -65,8 +66,8 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// How long an attempt of an element runs in all that has already run for `ran`; none where
-    /// nothing is known of it.
+    /// How long an attempt of an element runs in all that has already run for `ran`: as its likes
+    /// did, or as its estimate says, or as long as it may; none where nothing is known of it.
     ///
     /// Over all scenarios each element meets every part of what its likes took once, in an order
     /// of its own: few scenarios are spread as well as many that are drawn one by one.
@@ -84,11 +85,10 @@ impl Scenario {
         let drawn = self.slot(of) as usize;
         // The middle of the slot, among so many.
         let at = (2 * drawn + 1) * longer.len() / (2 * self.of.max(1) as usize);
-        match (longer.get(at), job.time_limit) {
-            (Some(time), Some(limit)) => Some(limit.min(*time)),
-            (Some(time), None) => Some(*time),
-            (None, limit) => limit,
-        }
+        // What its likes took is known; what is said of it is said.
+        let said = || job.estimate().map(|said| ran.plus(Millis(remaining(ran.0, said.0))));
+        let time = longer.get(at).copied().or_else(said);
+        time.into_iter().chain(job.time_limit).min()
     }
 
     fn slot(&self, of: ElementId) -> u32 {

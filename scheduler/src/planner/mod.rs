@@ -10,7 +10,6 @@ mod fit;
 mod free;
 mod gated;
 mod held;
-pub mod history;
 mod making_room;
 pub mod mix;
 mod near;
@@ -41,6 +40,8 @@ mod costs_test;
 mod isolation_test;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod order_test;
 #[cfg(test)]
 mod preempt_test;
 #[cfg(test)]

@@ -7,7 +7,9 @@
 //!   as with the nodes that a pass keeps for one job. Nobody starves, and a burst that makes
 //!   many overdue does not turn the order into one of arrival.
 
-use super::history::History;
+pub use crate::state::order::{History, Patience, level, level_end};
+
+use crate::state::order::remaining;
 use std::cmp::Reverse;
 
 /// What the order looks at, of one job.
@@ -72,58 +74,6 @@ pub fn arrange(jobs: &[Standing], history: &History, patience_ms: u64) -> Vec<us
     ranks.into_iter().map(|(.., at)| at).collect()
 }
 
-/// What is left of an estimate, which is doubled for as long as it was outlived.
-#[must_use]
-pub fn remaining(attained: u64, estimate: u64) -> u64 {
-    let mut all = estimate.max(1);
-    while all <= attained {
-        all = all.saturating_mul(2);
-        if all == u64::MAX {
-            break;
-        }
-    }
-    all.saturating_sub(attained)
-}
-
-/// How long a job may wait before it goes first.
-///
-/// A multiple of the longest wait that anyone had: with estimates, of the wait that jobs would have
-/// had so far if they ran as they come, taken as a fluid; without, of the time for which any job
-/// that ended was there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Patience {
-    backlog: u64,
-    at_ms: u64,
-    longest_ms: u64,
-}
-
-/// Times the longest wait. Who serves the short first lets the long wait longer than in order of
-/// arrival; this is how much longer, before the order turns.
-const TIMES: u64 = 4;
-
-impl Patience {
-    /// A job came that is said to take `work` GPU-milliseconds; there are `gpus`.
-    pub fn arrived(&mut self, now_ms: u64, work: u64, gpus: u32) {
-        let gpus = u64::from(gpus.max(1));
-        let done = now_ms.saturating_sub(self.at_ms).saturating_mul(gpus);
-        self.at_ms = self.at_ms.max(now_ms);
-        self.backlog = self.backlog.saturating_sub(done);
-        self.longest_ms = self.longest_ms.max(self.backlog / gpus);
-        self.backlog = self.backlog.saturating_add(work);
-    }
-
-    /// A job ended that was there for so long; for jobs of which nothing is said.
-    pub fn ended(&mut self, there_ms: u64) {
-        self.longest_ms = self.longest_ms.max(there_ms);
-    }
-
-    /// The longest that a job may wait now.
-    #[must_use]
-    pub fn ms(&self) -> u64 {
-        self.longest_ms.saturating_mul(TIMES)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,15 +103,5 @@ mod tests {
     fn of_those_who_waited_beyond_patience_the_oldest_goes_first() {
         let overdue = |submitted_ms| Standing { waited_ms: 10, submitted_ms, ..job(1 << 40, None) };
         assert_eq!(order(&[job(0, None), overdue(7), overdue(6)]), [2, 0, 1]);
-    }
-
-    #[test]
-    fn patience_is_a_multiple_of_the_longest_wait_in_order_of_arrival() {
-        let mut patience = Patience::default();
-        patience.arrived(0, 1_000, 2);
-        patience.arrived(100, 1_000, 2);
-        assert_eq!(patience.ms(), 400 * TIMES);
-        patience.arrived(10_000, 1, 2);
-        assert_eq!(patience.ms(), 400 * TIMES);
     }
 }

@@ -195,14 +195,14 @@ impl<'a> Pass<'a> {
     fn run(&mut self) -> bool {
         while let Some((leaf, key, group)) = self.turns.next() {
             let shape = &group.shape;
-            let Some(job) = self.view.live_job(key.1) else {
+            let Some(job) = self.view.live_job(key.job) else {
                 self.turns.pass(leaf);
                 continue;
             };
             let barred = self.view.barred(job, self.now);
             if self.has_failed(shape, &barred) {
-                if !self.overtakes(leaf, key.1, job, shape) {
-                    self.hold(key.1, job, shape);
+                if !self.overtakes(leaf, key.job, job, shape) {
+                    self.hold(key.job, job, shape);
                 }
                 self.go_on(leaf, &barred);
                 continue;
@@ -217,13 +217,13 @@ impl<'a> Pass<'a> {
                 self.turns.drop_group(leaf);
                 continue;
             }
-            match self.place_one(key.1, job, shape, &barred) {
+            match self.place_one(key.job, job, shape, &barred) {
                 Tried::Placed => self.turns.placed(leaf, &job.brief.user, gang),
                 Tried::NothingLeft => self.turns.pass(leaf),
                 Tried::Full => return true,
                 Tried::DoesNotFit { position } => {
-                    if !self.preempt(Gang { id: key.1, job, position, shape }) {
-                        self.hold(key.1, job, shape);
+                    if !self.preempt(Gang { id: key.job, job, position, shape }) {
+                        self.hold(key.job, job, shape);
                     }
                     self.go_on(leaf, &barred);
                     if self.failed.len() < FAILED_MAX {
@@ -373,9 +373,9 @@ impl<'a> Pass<'a> {
         }
         let jobs: Vec<_> = in_order(&self.view, &self.turns)
             .take(BACKFILL_LOOKS)
-            .filter(|(key, ..)| Some(key.1) != self.held_for)
+            .filter(|(key, ..)| Some(key.job) != self.held_for)
             .filter_map(|(key, leaf, group)| {
-                let job = self.view.live_job(key.1)?;
+                let job = self.view.live_job(key.job)?;
                 let in_time = kept.outlasts(self.now, job.brief.time_limit);
                 in_time.then_some((key, leaf, job, &group.shape))
             })
@@ -388,7 +388,7 @@ impl<'a> Pass<'a> {
                 if self.left == 0 {
                     return true;
                 }
-                match self.place_one(key.1, job, shape, &barred) {
+                match self.place_one(key.job, job, shape, &barred) {
                     Tried::Placed => self.turns.placed(leaf, &job.brief.user, gang),
                     Tried::NothingLeft | Tried::DoesNotFit { .. } => break,
                     Tried::Full => return true,
@@ -409,13 +409,15 @@ fn in_order<'a>(
         Some(queue.waiting.iter().map(move |(group, order)| (leaf, group, order.iter())))
     });
     let mut groups: Vec<_> = groups.flatten().collect();
+    // What is left of a job is compared with that of its group alone.
+    let head = |key: &WaitKey, at| Reverse((key.priority, key.job, at, *key));
     let first = groups.iter_mut().enumerate();
     let mut heads: BinaryHeap<_> =
-        first.filter_map(|(at, (.., order))| Some(Reverse((*order.next()?, at)))).collect();
+        first.filter_map(|(at, (.., order))| Some(head(order.next()?, at))).collect();
     std::iter::from_fn(move || {
-        let Reverse((key, at)) = heads.pop()?;
+        let Reverse((.., at, key)) = heads.pop()?;
         let (leaf, group, order) = &mut groups[at];
-        heads.extend(order.next().map(|next| Reverse((*next, at))));
+        heads.extend(order.next().map(|next| head(next, at)));
         Some((key, *leaf, *group))
     })
 }

@@ -6,21 +6,26 @@ use super::{
     free::{self, FreeNode},
     gated, held, making_room,
     pass::plan,
+    share::Turns,
     shortage::{ALSO, shortages},
     waits, windows,
+    windows::span,
 };
 use crate::state::{
     sched::{Job, Node, Shape},
     view::View,
 };
 use domain::{
-    JobId, Millis,
+    JobId, Millis, NodeId,
     isolation::{Confinement, Isolation, Network},
     job::ElementState,
     lease::Phase,
     port::RowRead,
+    queue::Order,
     view::{ReasonView, WhyView},
 };
+
+use std::collections::BTreeSet;
 
 /// Steps of the plan that is made to see who goes first.
 const BUDGET_STEPS: u64 = 10_000;
@@ -66,7 +71,7 @@ pub fn why(view: &View<'_>, rows: &impl RowRead, id: JobId, now: Millis) -> Opti
             }
         }
     }
-    document.not_reasons = not_reasons(view, job, id, &document.reasons);
+    document.not_reasons = not_reasons(view, (id, job), &document.reasons, now);
     Some(document)
 }
 
@@ -147,6 +152,13 @@ fn of_shape(
     }
     let mut reasons = windows::reasons(view, &free, &ready, (job, shape), now);
     reasons.extend(held::now(view, &free, shape));
+    // What is out of service would do, whatever others hold.
+    let serves: BTreeSet<NodeId> = free.iter().map(|node| node.id).collect();
+    let out = all.into_iter().filter(|node| !serves.contains(&node.id));
+    let back: Vec<FreeNode<'_>> = free.iter().cloned().chain(out).collect();
+    if back.len() > free.len() && fits(&windows::open_to(&back, &view.barred(job, now)), shape) {
+        reasons.push(out_of_service(view, shape, now));
+    }
     reasons
 }
 
@@ -272,14 +284,17 @@ fn ahead(view: &View<'_>, id: JobId, job: &Job, now: Millis) -> ReasonView {
         let remedy = format!("submit it with a `time_limit` of at most {left} s, or {remedy}");
         return reason("ahead", detail, remedy, false);
     }
-    let key = job.wait_key(id);
+    let turns = Turns::new(view, now);
+    let leaf = turns.leaf(&job.brief.queue);
+    let place = |id: JobId, job: &Job| leaf.map(|leaf| turns.turn(leaf, id, job));
+    let own = place(id, job);
     let placed = next.record.placements.iter().map(|placement| placement.element.job);
     let placed: Vec<(JobId, &Job)> =
         placed.filter_map(|other| Some((other, view.live_job(other)?))).collect();
     let same = |other: &Job| other.brief.queue == job.brief.queue;
     let before: Vec<JobId> = placed
         .iter()
-        .filter(|(id, other)| same(other) && other.wait_key(*id) < key)
+        .filter(|(id, other)| same(other) && place(*id, other) < own)
         .map(|(id, _)| *id)
         .collect();
     let others: Vec<_> = placed.iter().map(|(id, other)| (*id, &*other.brief.queue)).collect();
@@ -294,8 +309,9 @@ fn ahead(view: &View<'_>, id: JobId, job: &Job, now: Millis) -> ReasonView {
         .map(|job| job.brief.priority)
         .max()
         .unwrap_or(job.brief.priority);
-    let detail = format!("what is free goes to {} gangs before it in the order", before.len());
     let queue = &*job.brief.queue;
+    let (gangs, served) = (before.len(), served(job));
+    let detail = format!("what is free goes to {gangs} gangs before it in the order{served}");
     let max = view.queues().get(queue).and_then(|queue| queue.spec.priority_max);
     let remedy = match (highest.checked_add(1), max) {
         (Some(above), Some(max)) if above > max => format!(
@@ -310,12 +326,30 @@ fn ahead(view: &View<'_>, id: JobId, job: &Job, now: Millis) -> ReasonView {
     reason("ahead", detail, remedy, false)
 }
 
-fn not_reasons(view: &View<'_>, job: &Job, id: JobId, reasons: &[ReasonView]) -> Vec<String> {
+/// How its queue is served, and what a job counts as there; nothing where that is its age.
+fn served(job: &Job) -> String {
+    let (queue, gpus) = (&job.brief.queue, job.brief.gang().gpus().max(1));
+    let counts_as = match (job.brief.order, job.brief.estimate().map(span)) {
+        (Order::Age, _) => return String::new(),
+        (Order::Shortest, Some(said)) => format!("this is said to take {gpus} GPUs for {said}"),
+        (Order::Shortest, None) => {
+            format!("nobody said how long this takes {gpus} GPUs (`estimate`)")
+        }
+    };
+    format!(": `{queue}` serves the shortest first, and {counts_as}")
+}
+
+fn not_reasons(
+    view: &View<'_>,
+    (id, job): (JobId, &Job),
+    reasons: &[ReasonView],
+    now: Millis,
+) -> Vec<String> {
     let mut not = Vec::new();
-    let key = job.wait_key(id);
     let queue = view.queues().get(&job.brief.queue);
-    let mut orders = queue.into_iter().flat_map(|queue| queue.waiting.values());
-    if orders.all(|order| order.first().is_none_or(|first| *first >= key)) {
+    let turns = Turns::new(view, now);
+    let leaf = turns.leaf(&job.brief.queue);
+    if leaf.is_none_or(|leaf| turns.first(leaf) >= Some(turns.turn(leaf, id, job))) {
         not.push("priority (nobody is before it)".to_owned());
     }
     let whole = |node: &Node| node.row.takes_work() && node.health.gpus.is_empty();

@@ -6,13 +6,15 @@
 //! now and of what was used before, which counts half after each half life. Equal ones go in the
 //! order of their first jobs. All numbers are whole.
 
+use super::HOLD_AFTER;
 use crate::state::{
+    order::{History, learned_cost},
     queue::{Bar, Group, Queue, UserHeld, queue_bars, user_bars},
-    sched::WaitKey,
+    sched::{Job, Shape, WaitKey},
     usage::{Held, dominant, window},
     view::View,
 };
-use domain::Millis;
+use domain::{JobId, Millis};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -23,7 +25,17 @@ use std::{
 const RATIO_BITS: u32 = 20;
 
 /// Place among siblings; the least goes first.
-type Rank = (Tier, u128, WaitKey);
+type Rank = (Tier, u128, First);
+/// The first job of a queue, as its siblings' are compared with it: priority, then age.
+type First = (Reverse<i32>, JobId);
+
+/// Jobs of one priority that are looked at for one that has waited beyond patience, by age. One
+/// that ran for most of its time has not waited.
+const OLDEST_MAX: usize = 16;
+/// Longest patience: whatever was waited for before, and however long jobs say that they run.
+pub(super) const PATIENCE_MAX: Millis = Millis(7 * 24 * 3_600_000);
+/// Priorities of one queue at which somebody may go first for that.
+const PRIORITIES_MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Tier {
@@ -33,8 +45,24 @@ enum Tier {
     Beyond,
 }
 
-/// The first job of a group.
-type Head<'a> = Reverse<(WaitKey, &'a Group)>;
+/// The place of a job among those of its queue; the least goes first. By age it is that of its
+/// priority and its number alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    priority: Reverse<i32>,
+    /// Whether it may wait on; one that has waited beyond patience goes before all others.
+    patient: bool,
+    cost: u64,
+    job: JobId,
+}
+
+/// The first job of a group, or one of it that goes before its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Head<'a> {
+    turn: Turn,
+    key: WaitKey,
+    group: &'a Group,
+}
 
 /// A queue with something to start in it or in its parts.
 struct Branch<'a> {
@@ -44,7 +72,9 @@ struct Branch<'a> {
     used: [u128; 3],
     spent: bool,
     users: BTreeMap<&'a str, UserHeld>,
-    heads: BinaryHeap<Head<'a>>,
+    heads: BinaryHeap<Reverse<Head<'a>>>,
+    /// What is known of how long its jobs run, where the shortest goes first.
+    history: Option<History>,
     /// Its parts, in order.
     parts: BTreeSet<(Rank, usize)>,
     /// Its place among its siblings.
@@ -77,7 +107,7 @@ impl<'a> Turns<'a> {
             top: BTreeSet::new(),
             known: BTreeMap::new(),
         };
-        let mut known = BTreeMap::new();
+        let (mut known, running) = (BTreeMap::new(), running(view, now));
         let waits = view.queues().iter().filter(|(_, queue)| !queue.waiting.is_empty());
         for (name, queue) in waits {
             let mut below = None;
@@ -87,7 +117,8 @@ impl<'a> Turns<'a> {
                 let new = !known.contains_key(&**name);
                 let at = *known.entry(&**name).or_insert(turns.branches.len());
                 if new {
-                    turns.branches.push(Branch::new(queue, now, half_life));
+                    let runs = running.get(&**name);
+                    turns.branches.push(Branch::new(queue, runs, now, half_life));
                 }
                 if let Some(below) = below.replace(at) {
                     let part: &mut Branch<'_> = &mut turns.branches[below];
@@ -95,9 +126,11 @@ impl<'a> Turns<'a> {
                 }
             }
             if let Some(leaf) = known.get(&**name) {
+                let branch = &mut turns.branches[*leaf];
                 let heads = queue.waiting.iter();
-                let heads = heads.filter_map(|(group, order)| Some((*order.first()?, group)));
-                turns.branches[*leaf].heads = heads.map(Reverse).collect();
+                let heads =
+                    heads.filter_map(|(group, order)| Some(branch.head(*order.first()?, group)));
+                branch.heads = heads.chain(overdue(view, queue, now)).map(Reverse).collect();
             }
         }
         for leaf in 0..turns.branches.len() {
@@ -120,11 +153,26 @@ impl<'a> Turns<'a> {
         loop {
             let (_, at) = order.first()?;
             let branch = &self.branches[*at];
-            if let Some(Reverse((key, group))) = branch.heads.peek() {
-                return Some((*at, *key, group));
+            if let Some(Reverse(head)) = branch.heads.peek() {
+                return Some((*at, head.key, head.group));
             }
             order = &branch.parts;
         }
+    }
+
+    /// The place of a job among those of its queue.
+    #[must_use]
+    pub fn turn(&self, leaf: usize, id: JobId, job: &Job) -> Turn {
+        let branch = &self.branches[leaf];
+        let cost = branch.history.as_ref().map_or(0, |history| job.cost(history));
+        let early = branch.heads.iter().any(|Reverse(it)| !it.turn.patient && it.key.job == id);
+        Turn { priority: job.wait_key(id).priority, patient: !early, cost, job: id }
+    }
+
+    /// The first place among the jobs of a queue.
+    #[must_use]
+    pub fn first(&self, leaf: usize) -> Option<Turn> {
+        self.branches[leaf].heads.peek().map(|Reverse(head)| head.turn)
     }
 
     /// What bars a gang of a group from starting: its user has enough, or its queue or one above.
@@ -169,12 +217,13 @@ impl<'a> Turns<'a> {
     /// The first job of a queue has nothing more to start: the next of its group follows.
     pub fn pass(&mut self, leaf: usize) {
         let branch = &mut self.branches[leaf];
-        if let Some(Reverse((key, group))) = branch.heads.pop() {
+        // One that went before its turn is followed by whoever is first.
+        if let Some(Reverse(Head { key, group, .. })) = branch.heads.pop().filter(in_turn) {
             let order = branch.queue.waiting.get(group);
             let after = (Bound::Excluded(key), Bound::Unbounded);
-            if let Some(next) = order.and_then(|order| order.range(after).next()) {
-                branch.heads.push(Reverse((*next, group)));
-            }
+            let next = order.and_then(|order| order.range(after).next());
+            let next = next.map(|next| branch.head(*next, group));
+            branch.heads.extend(next.map(Reverse));
         }
         self.move_up(leaf);
     }
@@ -205,25 +254,26 @@ impl<'a> Turns<'a> {
     }
 
     fn rank(&self, branch: &Branch<'a>) -> Option<Rank> {
-        let own = branch.heads.peek().map(|Reverse((key, _))| *key);
-        let key = own.or_else(|| branch.parts.first().map(|((_, _, key), _)| *key))?;
+        let own = branch.heads.peek().map(|Reverse(head)| (head.key.priority, head.key.job));
+        let first = own.or_else(|| branch.parts.first().map(|((.., first), _)| *first))?;
         let spec = &branch.queue.spec;
         let guaranteed = Held([spec.guaranteed_gpus.min(self.total.gpus()), 0, 0]);
         let guaranteed = dominant(guaranteed, [0; 3], self.total, 1);
         let now = dominant(branch.held, [0; 3], self.total, 1);
         if now < guaranteed {
-            return Some((Tier::Below, (now << RATIO_BITS) / guaranteed, key));
+            return Some((Tier::Below, (now << RATIO_BITS) / guaranteed, first));
         }
         let had = dominant(branch.held, branch.used, self.total, self.window);
         let weight = u128::from(spec.weight.max(1));
-        Some((Tier::Beyond, (had << RATIO_BITS) / weight, key))
+        Some((Tier::Beyond, (had << RATIO_BITS) / weight, first))
     }
 }
 
 impl<'a> Branch<'a> {
-    fn new(queue: &'a Queue, now: Millis, half_life: Millis) -> Self {
+    fn new(queue: &'a Queue, runs: Option<&Vec<Run>>, now: Millis, half_life: Millis) -> Self {
         Self {
             queue,
+            history: history(queue, runs),
             parent: NONE,
             held: queue.held.plus(queue.reserved),
             used: queue.usage_at(now, half_life).used,
@@ -235,8 +285,95 @@ impl<'a> Branch<'a> {
         }
     }
 
+    /// The head of a group that begins with a job.
+    fn head(&self, key: WaitKey, group: &'a Group) -> Head<'a> {
+        let WaitKey { priority, left, job } = key;
+        let cost = match (&self.history, group.level) {
+            (Some(history), Some(level)) => {
+                let Shape { tasks, resources, .. } = &group.shape;
+                learned_cost(history, level, Held::of_gang(*tasks, resources).gpus())
+            }
+            _ => left,
+        };
+        Head { turn: Turn { priority, patient: true, cost, job }, key, group }
+    }
+
     fn user(&self, user: &str) -> UserHeld {
         let known = self.users.get(user).or_else(|| self.queue.users.get(user));
         known.copied().unwrap_or_default()
     }
+}
+
+fn in_turn(Reverse(head): &Reverse<Head<'_>>) -> bool {
+    head.turn.patient
+}
+
+/// What a queue knows of how long its jobs run, those that run now among them.
+fn history(queue: &Queue, runs: Option<&Vec<Run>>) -> Option<History> {
+    let learned = &queue.learned.as_ref()?.history;
+    Some(runs.map_or_else(|| learned.clone(), |runs| learned.with_running(runs.iter().copied())))
+}
+
+/// From which time of running an attempt carried its job on, and to which. Unit: ms.
+type Run = (u64, u64);
+
+/// What runs of queues in which that decides who goes first. All leases are looked at once, and only
+/// where there is such a queue.
+fn running<'a>(view: &View<'a>, now: Millis) -> BTreeMap<&'a str, Vec<Run>> {
+    let learns = |queue: &Queue| queue.waiting.keys().any(|group| group.level.is_some());
+    let queues = view.queues().iter().filter(|(_, queue)| learns(queue));
+    let mut runs: BTreeMap<&str, Vec<Run>> =
+        queues.map(|(name, _)| (&**name, Vec::new())).collect();
+    let leases = (!runs.is_empty()).then(|| view.all_leases());
+    for lease in leases.into_iter().flatten() {
+        let Some(job) = view.live_job(lease.element.job) else { continue };
+        let Some(all) = runs.get_mut(&*job.brief.queue) else { continue };
+        let row = job.position(lease.element).and_then(|at| job.elements.get(&at));
+        if let Some(row) = row.filter(|_| job.brief.check.is_none()) {
+            let before = row.later.ran;
+            all.push((before.0, before.plus(now.minus(lease.granted)).0));
+        }
+    }
+    runs
+}
+
+/// Whether it is room that a job waits for: nothing of it runs, and neither a bound nor a window that
+/// is not open nor a class of hardware that is not there keeps it from starting. One that waits for
+/// something else would keep others from their turn.
+fn waits_for_room(view: &View<'_>, job: &Job, now: Millis) -> bool {
+    let there = |class: &str| view.all_nodes().any(|(_, node)| node.class == class);
+    job.progress.running == 0
+        && job.brief.reservation.is_none()
+        && job.fresh_class().is_none_or(there)
+        && view.bars(job, now).is_empty()
+}
+
+/// Of each priority the oldest job that has waited beyond patience, in each group that it waits
+/// in. One at a time: a burst that makes many overdue does not turn the order into one of age.
+fn overdue<'a>(view: &View<'a>, queue: &'a Queue, now: Millis) -> Vec<Head<'a>> {
+    let mut heads = Vec::new();
+    let Some(learned) = &queue.learned else { return heads };
+    let patience = learned.patience.ms().clamp(HOLD_AFTER.0, PATIENCE_MAX.0);
+    let mut from = Bound::Unbounded;
+    for _ in 0..PRIORITIES_MAX {
+        let mut after = queue.ages.range((from, Bound::Unbounded));
+        let Some((priority, first)) = after.next() else { break };
+        let others = after.take_while(|(other, _)| other == priority).map(|(_, id)| id);
+        let oldest = std::iter::once(first).chain(others).take(OLDEST_MAX);
+        let waited = |job: &Job| now.minus(job.brief.time).minus(job.ran()).0;
+        let late = |id: &&JobId| {
+            view.live_job(**id)
+                .is_some_and(|job| waited(job) > patience && waits_for_room(view, job, now))
+        };
+        if let Some((id, job)) = oldest.filter(late).find_map(|id| Some((id, view.live_job(*id)?)))
+        {
+            let turn = Turn { priority: *priority, patient: false, cost: 0, job: *id };
+            let key = job.wait_key(*id);
+            let groups = job.shapes().into_iter().map(|shape| queue.group(shape, job));
+            let groups = groups.filter_map(|group| queue.waiting.get_key_value(&group));
+            heads.extend(groups.map(|(group, _)| Head { turn, key, group }));
+        }
+        from = Bound::Excluded((*priority, JobId(u64::MAX)));
+    }
+    heads
 }

@@ -158,6 +158,7 @@ impl Sched {
         cause: Option<EndCause>,
     ) {
         self.close_account(step, lease, cause.as_ref());
+        self.learn_run(lease, step.now, cause.is_none());
         self.vacate(lease);
         self.refund(lease, step.now);
         self.leases.remove(&lease.id);

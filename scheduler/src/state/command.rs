@@ -12,7 +12,7 @@ use domain::{
     link::{Report, WantedLease},
     node::Inventory,
     promotion::PolicyDecision,
-    queue::{ClusterConfig, ConfigError, PriorityClasses},
+    queue::{ClusterConfig, ConfigError, Orders, PriorityClasses},
     refusal::RegistryRefusal,
 };
 use registry::ledger::{RegistryCommand, drift::DriftCommand};
@@ -236,8 +236,9 @@ pub enum Command {
         /// The machine.
         hardware: Box<Hardware>,
     },
-    /// As [`Command::ApplyConfig`], which takes all classes of priority away, with some.
-    ApplyClasses(ClassesChange),
+    /// As [`Command::ApplyConfig`], which takes all classes of priority and orders of queues
+    /// away, with some.
+    ApplyFurther(FurtherConfig),
     /// As [`Command::SubmitTied`], with jobs that say what the first form of a specification has
     /// no place for.
     SubmitFurther(Submission),
@@ -257,24 +258,27 @@ pub enum Command {
     },
 }
 
-/// A configuration with its classes of priority.
+/// A configuration with what the first version's form has no place for.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct ClassesChange {
+pub struct FurtherConfig {
     /// The version of the configuration that it takes the place of.
     pub expected: u64,
     /// The configuration.
     pub config: ClusterConfig,
     /// Its classes of priority.
     pub classes: PriorityClasses,
+    /// The queues that are not served by age.
+    pub orders: Orders,
     /// Why, for the record.
     pub why: String,
 }
 
-impl ClassesChange {
-    /// One that takes all classes away: what the log holds of the first version's command, also
+impl FurtherConfig {
+    /// One that takes all of that away: what the log holds of the first version's command, also
     /// where that was made in memory with some.
     pub(super) fn none(expected: u64, config: ClusterConfig, why: String) -> Self {
-        Self { expected, config, classes: PriorityClasses::default(), why }
+        let (classes, orders) = (PriorityClasses::default(), Orders::default());
+        Self { expected, config, classes, orders, why }
     }
 }
 
@@ -283,9 +287,10 @@ impl Command {
     #[must_use]
     pub fn apply_config(expected: u64, mut config: ClusterConfig, why: String) -> Self {
         let classes = std::mem::take(&mut config.priority_classes);
-        match classes.0.is_empty() {
+        let orders = std::mem::take(&mut config.orders);
+        match classes.0.is_empty() && orders.0.is_empty() {
             true => Self::ApplyConfig { expected, config, why },
-            false => Self::ApplyClasses(ClassesChange { expected, config, classes, why }),
+            false => Self::ApplyFurther(FurtherConfig { expected, config, classes, orders, why }),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Changing the configuration: all of it in one step, or nothing.
 
 use super::{
-    command::{ClassesChange, Effect, Refusal, Reply},
+    command::{Effect, FurtherConfig, Refusal, Reply},
     key,
+    order::Learned,
     queue::Queue,
     record::Kind,
     row::ConfigRow,
@@ -13,14 +14,14 @@ use super::{
 use domain::{
     Digest, Millis, limit,
     port::RowRead,
-    queue::{ClusterConfig, ConfigError, changes},
+    queue::{ClusterConfig, ConfigError, Order, Orders, changes},
     version::ClusterVersion,
 };
 use serde_json::json;
 use std::sync::Arc;
 
-/// The version since which there are classes of priority.
-pub(super) const CLASSES: ClusterVersion = ClusterVersion(2);
+/// The version since which there are classes of priority, and orders of queues.
+pub(super) const FURTHER: ClusterVersion = ClusterVersion(2);
 
 impl Sched {
     /// The configuration as a whole.
@@ -32,7 +33,14 @@ impl Sched {
             queues: self.queues.iter().map(queue).collect(),
             acceptance: self.acceptance.clone(),
             priority_classes: self.priority_classes.clone(),
+            orders: self.orders(),
         }
+    }
+
+    fn orders(&self) -> Orders {
+        let learns = |(_, queue): &(&Arc<str>, &Queue)| queue.learned.is_some();
+        let shortest = self.queues.iter().filter(learns);
+        Orders(shortest.map(|(name, _)| (name.to_string(), Order::Shortest)).collect())
     }
 
     /// Whether another configuration may take the place of this one.
@@ -121,15 +129,15 @@ impl Sched {
         step.done()
     }
 
-    /// The same, with classes of priority.
-    pub(super) fn apply_classes<R: RowRead>(
+    /// The same, with what the first version's form has no place for.
+    pub(super) fn apply_further<R: RowRead>(
         &mut self,
         step: &mut Step<'_, R>,
         actor: &str,
-        change: ClassesChange,
+        change: FurtherConfig,
     ) -> Reply {
-        let ClassesChange { expected, config, classes: priority_classes, why } = change;
-        let next = ClusterConfig { priority_classes, ..config };
+        let FurtherConfig { expected, config, classes: priority_classes, orders, why } = change;
+        let next = ClusterConfig { priority_classes, orders, ..config };
         self.apply_config(step, actor, expected, next, why)
     }
 
@@ -147,14 +155,28 @@ impl Sched {
             if !stays {
                 step.rows.remove(key::queue(name));
                 step.rows.remove(key::usage(name));
+                step.rows.remove(key::learned(name));
                 self.touched.remove(name);
             }
             stays
         });
         for (name, spec) in next.queues {
             step.rows.put(key::queue(&name), &spec);
+            let order = next.orders.of(&name);
             let name: Arc<str> = name.into();
             let queue = self.queues.entry(name.clone()).or_default();
+            match (order, &queue.learned) {
+                (Order::Age, None) | (Order::Shortest, Some(_)) => {}
+                (Order::Age, Some(_)) => {
+                    queue.learned = None;
+                    step.rows.remove(key::learned(&name));
+                }
+                (Order::Shortest, None) => {
+                    let learned = Box::<Learned>::default();
+                    step.rows.put(key::learned(&name), &*learned);
+                    queue.learned = Some(learned);
+                }
+            }
             if queue.usage.period != spec.period(step.now) {
                 // The budget counts by other periods from here on.
                 queue.usage.period = spec.period(step.now);

@@ -181,6 +181,7 @@ fn split_off(sched: &Sched, jobs_max: usize) -> (Sched, u64) {
         config: sched.config.clone(),
         queues: BTreeMap::new(),
         touched: BTreeSet::new(),
+        learning: BTreeSet::new(),
         later: sched.later.iter().filter(|(_, id)| chosen.contains(id)).copied().collect(),
         dependents: BTreeMap::new(),
         over: Vec::new(),
@@ -213,6 +214,7 @@ fn split_off(sched: &Sched, jobs_max: usize) -> (Sched, u64) {
         let bare = super::queue::Queue {
             spec: queue.spec.clone(),
             usage: queue.usage,
+            learned: queue.learned.clone(),
             ..Default::default()
         };
         part.queues.insert(name.clone(), bare);
@@ -232,9 +234,9 @@ fn choose(sched: &Sched, jobs_max: usize) -> BTreeSet<JobId> {
     let mut orders: Vec<_> = groups.map(|order| order.iter()).collect();
     while chosen.len() < jobs_max && !orders.is_empty() {
         orders.retain_mut(|order| match order.next() {
-            Some((_, id)) => {
+            Some(key) => {
                 if chosen.len() < jobs_max {
-                    chosen.insert(*id);
+                    chosen.insert(key.job);
                 }
                 true
             }
@@ -290,6 +292,7 @@ fn submitted(id: JobId, brief: &Brief) -> Submitted {
         reservation: brief.reservation.as_deref().map(str::to_owned),
         retain: None,
         hardware_class: brief.hardware_class.as_deref().map(str::to_owned),
+        estimate: brief.estimate(),
     };
     Submitted {
         spec,

@@ -310,7 +310,8 @@ fn what_was_spent_of_a_bound_is_known_after_a_restart() {
     let id = script.submit(bounded(9, &[("signal", 1)]));
     script.plan();
     fail(&mut script, id, EndCause::Signal { rank: 0, signal: 9 });
-    let spent = |script: &Script| script.view().live_job(id).unwrap().elements[&0].spent.clone();
+    let spent =
+        |script: &Script| script.view().live_job(id).unwrap().elements[&0].later.spent.clone();
     assert_eq!(spent(&script), [(RetryOn::Signal, 1)].into());
     assert!(super::Cluster::load(&script.rows) == script.cluster);
 }

@@ -155,11 +155,18 @@ fn order_is_right(sched: &Sched) -> Option<String> {
         waiting += shapes.len();
         let key = job.wait_key(*id);
         let ordered = |shape: Shape| {
-            let group = queue.group(shape, &job.brief.user);
+            let group = queue.group(shape, job);
             queue.waiting.get(&group).is_some_and(|order| order.contains(&key))
         };
         if !shapes.into_iter().all(ordered) {
             return Some(format!("{id} waits and is not in the order"));
+        }
+    }
+    for (name, queue) in &sched.queues {
+        let keys = queue.waiting.values().flatten().filter(|_| queue.learned.is_some());
+        let ages: BTreeSet<_> = keys.map(|key| (key.priority, key.job)).collect();
+        if ages != queue.ages {
+            return Some(format!("queue `{name}` does not know the ages of what waits in it"));
         }
     }
     (ordered != waiting).then(|| "the order holds jobs that do not wait".to_owned())

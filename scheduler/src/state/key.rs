@@ -40,6 +40,8 @@ const FORETOLD: u8 = 0x16;
 const STARTS_HELD: u8 = 0x17;
 /// The newest job of which it was foreseen.
 const NEWEST_FORETOLD: u8 = 0x18;
+/// What queues that serve the shortest first know of their jobs.
+const LEARNED: u8 = 0x19;
 
 /// Whether jobs wait for a policy before training.
 const GATE_TRAINING: u8 = 0x30;
@@ -234,6 +236,14 @@ pub fn acceptance() -> Vec<u8> {
 
 pub fn usage(queue: &str) -> Vec<u8> {
     [&[USAGE], queue.as_bytes()].concat()
+}
+
+pub fn learned(queue: &str) -> Vec<u8> {
+    [&[LEARNED], queue.as_bytes()].concat()
+}
+
+pub fn all_learned() -> (Vec<u8>, Vec<u8>) {
+    all(LEARNED)
 }
 
 pub fn all_usage() -> (Vec<u8>, Vec<u8>) {

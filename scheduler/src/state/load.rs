@@ -124,6 +124,11 @@ impl Sched {
             let queue = self.queues.entry(key::queue_in(key).into()).or_default();
             queue.spec = scratch::decode(key, value);
         });
+        each(rows, key::all_learned(), |key, value| {
+            if let Some(queue) = self.queues.get_mut(key::queue_in(key).as_str()) {
+                queue.learned = Some(Box::new(scratch::decode(key, value)));
+            }
+        });
         each(rows, key::all_usage(), |key, value| {
             if let Some(queue) = self.queues.get_mut(key::queue_in(key).as_str()) {
                 queue.usage = scratch::decode(key, value);

@@ -24,6 +24,7 @@ pub mod keeping;
 mod key;
 mod load;
 mod node;
+pub mod order;
 mod part;
 mod place;
 #[cfg(feature = "planted")]
@@ -86,6 +87,8 @@ mod part_test;
 #[cfg(test)]
 mod preempt_test;
 #[cfg(test)]
+mod promotion_again_test;
+#[cfg(test)]
 mod promotion_data_test;
 #[cfg(test)]
 pub(crate) mod promotion_test;
@@ -111,7 +114,7 @@ mod wanted_test;
 pub use command::Applied;
 pub use touched::{Touched, touched};
 
-use command::{ClassesChange, Command, Entry, Reply, Request, Submission};
+use command::{Command, Entry, FurtherConfig, Reply, Request, Submission};
 use domain::{
     Digest, LogIndex, NodeId, RequestKey,
     link::Report,
@@ -228,6 +231,7 @@ impl Cluster {
         self.sched.move_out_of_drains(&mut step);
         replies::close(&mut step, &mut self.sched.meta);
         self.sched.write_usage(&mut step);
+        self.sched.write_learned(&mut step);
         self.sched.write_account(&mut step);
         std::mem::take(&mut step.events).flush(&mut self.ledger, &mut step.rows, now);
         if self.ledger.unsigned() > 0 {
@@ -309,9 +313,9 @@ impl Cluster {
             Command::Health { node, gpus } => sched.health(step, actor, node, gpus),
             Command::AcceptGpu { node, gpu } => sched.accept_gpu(step, actor, &node, &gpu),
             Command::ApplyConfig { expected, config, why } => {
-                sched.apply_classes(step, actor, ClassesChange::none(expected, config, why))
+                sched.apply_further(step, actor, FurtherConfig::none(expected, config, why))
             }
-            Command::ApplyClasses(change) => sched.apply_classes(step, actor, change),
+            Command::ApplyFurther(change) => sched.apply_further(step, actor, change),
             Command::Wake { until } => sched.wake(step, actor, until),
             Command::Hold { job, held } => sched.hold(step, actor, job, held),
             Command::SetPriority { job, priority: to } => sched.set_priority(step, actor, job, to),

@@ -2,13 +2,15 @@
 
 use super::{
     key,
+    order::Learned,
     row::Brief,
     sched::{Job, Sched, Shape, WaitKey},
     step::Step,
     usage::{Held, Told, UseRow},
 };
-use domain::{Millis, isolation::Isolation, lease::Lease, port::RowRead, queue::QueueSpec};
+use domain::{JobId, Millis, isolation::Isolation, lease::Lease, port::RowRead, queue::QueueSpec};
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -20,6 +22,8 @@ pub struct Group {
     pub shape: Shape,
     /// Whose they are, where the queue bounds what each user has.
     pub user: Option<Arc<str>>,
+    /// How far they have run, where that decides who goes first.
+    pub level: Option<u8>,
 }
 
 /// What one user has in a queue.
@@ -50,6 +54,10 @@ pub struct Queue {
     pub users: BTreeMap<Arc<str>, UserHeld>,
     /// What waits in it, by group, in order.
     pub waiting: BTreeMap<Group, BTreeSet<WaitKey>>,
+    /// What is known of its jobs, where the shortest goes first.
+    pub learned: Option<Box<Learned>>,
+    /// What waits in it by age, where age is not the order.
+    pub ages: BTreeSet<(Reverse<i32>, JobId)>,
 }
 
 /// A bound that keeps a gang from starting.
@@ -125,8 +133,10 @@ impl Queue {
     }
 
     /// The group that a shape of a job waits in.
-    pub(super) fn group(&self, shape: Shape, user: &Arc<str>) -> Group {
-        Group { shape, user: self.spec.bounds_users().then(|| user.clone()) }
+    #[must_use]
+    pub fn group(&self, shape: Shape, job: &Job) -> Group {
+        let user = self.spec.bounds_users().then(|| job.brief.user.clone());
+        Group { shape, user, level: job.level() }
     }
 }
 
@@ -163,6 +173,7 @@ impl Sched {
         let Some((name, queue)) = self.queues.get_key_value(&job.queue) else { return };
         job.queue = name.clone();
         job.least = self.demanded(name);
+        job.order = self.order_of(name);
         if let Some((user, _)) = queue.users.get_key_value(&job.user) {
             job.user = user.clone();
         }
@@ -252,14 +263,16 @@ impl Sched {
                 spec: std::mem::take(&mut queue.spec),
                 above: std::mem::take(&mut queue.above),
                 usage: queue.usage,
+                learned: queue.learned.take(),
                 ..Queue::default()
             };
         }
         let names: Vec<_> = self.queues.keys().cloned().collect();
-        let least: BTreeMap<_, _> =
-            names.into_iter().map(|name| (name.clone(), self.demanded(&name))).collect();
+        let rules = |name: Arc<str>| (name.clone(), (self.demanded(&name), self.order_of(&name)));
+        let rules: BTreeMap<_, _> = names.into_iter().map(rules).collect();
         for job in self.jobs.values_mut() {
-            job.brief.least = least.get(&job.brief.queue).copied().unwrap_or_default();
+            let of = rules.get(&job.brief.queue).copied();
+            (job.brief.least, job.brief.order) = of.unwrap_or_default();
             enlist(&mut self.queues, &job.brief);
         }
         let leases = std::mem::take(&mut self.leases);

@@ -211,9 +211,18 @@ pub struct ElementRow {
     pub not_before: Option<Millis>,
     /// When the newest checkpoint was committed.
     pub newest_at: Option<Millis>,
-    /// Failures of each kind that its job bounds, since cluster version 2.
+    /// What cluster version 2 added.
     #[borsh(serialize_with = "trailing::write", deserialize_with = "trailing::read")]
+    pub later: ElementLater,
+}
+
+/// What is kept of an element since cluster version 2.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ElementLater {
+    /// Failures of each kind that its job bounds.
     pub spent: BTreeMap<RetryOn, u32>,
+    /// Time for which its attempts have run, where its queue serves the shortest first.
+    pub ran: Millis,
 }
 
 impl ElementRow {
@@ -222,7 +231,7 @@ impl ElementRow {
     pub(super) fn count(&mut self, rule: &RetryRule, cause: &EndCause) -> bool {
         let Some(kind) = RetryOn::of(cause) else { return false };
         let Some(most) = rule.max.own.get(&kind) else { return false };
-        let spent = self.spent.entry(kind).or_default();
+        let spent = self.later.spent.entry(kind).or_default();
         *spent = spent.saturating_add(1);
         *spent > *most
     }
@@ -241,7 +250,7 @@ impl Default for ElementRow {
             checkpoints: 0,
             not_before: None,
             newest_at: None,
-            spent: BTreeMap::new(),
+            later: ElementLater::default(),
         }
     }
 }

@@ -93,8 +93,16 @@ pub struct Shape {
     pub topology: Topology,
 }
 
-/// A waiting job's place in the order: priority, then age.
-pub type WaitKey = (Reverse<i32>, JobId);
+/// A waiting job's place in the order of its group: priority, what is left of it, age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WaitKey {
+    /// Higher goes first.
+    pub priority: Reverse<i32>,
+    /// What is left of its estimate, where the shortest goes first; zero else.
+    pub left: u64,
+    /// The job.
+    pub job: JobId,
+}
 
 /// The scheduler's live set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,6 +127,8 @@ pub struct Sched {
     pub queues: BTreeMap<Arc<str>, Queue>,
     /// Queues whose use is to be written at the end of the entry.
     pub touched: BTreeSet<Arc<str>>,
+    /// Queues of which what was learned is to be written at the end of the entry.
+    pub learning: BTreeSet<Arc<str>>,
     /// Jobs with an element that waits until a time, by the first such time.
     pub later: BTreeSet<(Millis, JobId)>,
     /// Jobs that wait for a job to end.
@@ -216,7 +226,8 @@ impl Job {
     /// Its place in the order.
     #[must_use]
     pub fn wait_key(&self, job: JobId) -> WaitKey {
-        (Reverse(self.brief.priority), job)
+        let (priority, left) = (Reverse(self.brief.priority), self.left().unwrap_or_default());
+        WaitKey { priority, left, job }
     }
 
     /// The class that elements which were never placed are bound to.
@@ -373,6 +384,7 @@ impl Sched {
             step.rows.remove(key::live(id));
             if let Some(job) = self.jobs.remove(&id) {
                 step.rows.put_new(key::job(id), &job.progress);
+                self.learn_end(&job, step.now);
                 self.dismiss(&job);
                 self.stop_waiting(id, &job);
                 self.inputs.forget(id);
@@ -391,8 +403,9 @@ impl Sched {
         }
         let Some(queue) = self.queues.get_mut(&job.brief.queue) else { return };
         let key = job.wait_key(id);
+        queue.ages.remove(&(key.priority, id));
         for shape in job.shapes() {
-            let group = queue.group(shape, &job.brief.user);
+            let group = queue.group(shape, job);
             if let Some(order) = queue.waiting.get_mut(&group) {
                 order.remove(&key);
                 if order.is_empty() {
@@ -413,8 +426,11 @@ impl Sched {
         }
         let Some(queue) = self.queues.get_mut(&job.brief.queue) else { return };
         let key = job.wait_key(id);
+        if queue.learned.is_some() {
+            queue.ages.insert((key.priority, id));
+        }
         for shape in job.shapes() {
-            let group = queue.group(shape, &job.brief.user);
+            let group = queue.group(shape, job);
             queue.waiting.entry(group).or_default().insert(key);
         }
     }

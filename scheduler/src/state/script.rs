@@ -78,6 +78,7 @@ pub fn job(tasks: u32, gpus: u32) -> JobSpec {
         topology: Default::default(),
         registered: Default::default(),
         hardware_class: None,
+        estimate: None,
     }
 }
 

@@ -204,6 +204,7 @@ impl Sched {
         let mut job = Job::new(submitted.brief());
         self.intern(&mut job.brief);
         self.enlist(&job.brief);
+        self.learn_arrival(&job.brief);
         step.rows.put_new(key::job_spec(id), &submitted);
         step.rows.put_new(key::live(id), &job.progress);
         let doubtful = !job.brief.after().is_empty();

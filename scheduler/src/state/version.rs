@@ -36,7 +36,7 @@ impl Command {
             Self::RaiseVersion(raise) => raise.to,
             Self::DrainNodes(_) => super::drain::TERMS,
             Self::Hardware { .. } => super::hardware::TOLD,
-            Self::ApplyClasses(_) => super::config::CLASSES,
+            Self::ApplyFurther(_) => super::config::FURTHER,
             Self::Foretell { .. } => super::forecast::FORETELLS,
             Self::RegisterShared { .. } => super::node::SHARES,
             Self::SubmitFurther(_) => super::submission::FURTHER,

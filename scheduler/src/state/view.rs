@@ -156,7 +156,7 @@ impl<'a> View<'a> {
     /// Jobs of which an element may be placed as far as the job goes, in the order of each group.
     pub fn waiting_jobs(&self) -> impl Iterator<Item = JobId> + use<'a> {
         let orders = self.sched.queues.values().flat_map(|queue| queue.waiting.values());
-        orders.flatten().map(|(_, job)| *job)
+        orders.flatten().map(|key| key.job)
     }
 
     /// Jobs that have not ended.

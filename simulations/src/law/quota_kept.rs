@@ -9,7 +9,7 @@ use scheduler::state::{
 /// Looks at the queues of all that an entry granted, as the entry left them.
 pub fn broken(view: &View<'_>, at: LogIndex, entry: &Entry) -> Option<String> {
     let changes = |command: &Command| {
-        matches!(command, Command::ApplyConfig { .. } | Command::ApplyClasses(_))
+        matches!(command, Command::ApplyConfig { .. } | Command::ApplyFurther(_))
     };
     // A change in the same entry may have lowered a bound after the grant.
     if entry.members.iter().any(|request| changes(&request.command)) {

@@ -9,8 +9,8 @@ use scheduler::state::{
 /// Looks at all that an entry granted, as the entry left it.
 pub fn broken(view: &View<'_>, at: LogIndex, entry: &Entry) -> Option<String> {
     let changes = |command: &Command| {
-        use Command::{ApplyClasses, ApplyConfig, Reserve};
-        matches!(command, Reserve(_) | ApplyConfig { .. } | ApplyClasses(_))
+        use Command::{ApplyConfig, ApplyFurther, Reserve};
+        matches!(command, Reserve(_) | ApplyConfig { .. } | ApplyFurther(_))
     };
     // A change in the same entry may have made a window, or a member none, after the grant.
     if entry.members.iter().any(|request| changes(&request.command)) {

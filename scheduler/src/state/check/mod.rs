@@ -164,6 +164,7 @@ fn bundled() -> JobSpec {
         topology: Default::default(),
         registered: Default::default(),
         hardware_class: None,
+        estimate: None,
     }
 }
 

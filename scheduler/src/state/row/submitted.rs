@@ -9,6 +9,7 @@ use domain::{
     interrupt::Interrupt,
     isolation::{Confinement, Isolation},
     job::{Array, JobSpec, OnDisconnect, Restart},
+    queue::Order,
     resource::TaskResources,
     topology::Topology,
     trailing,
@@ -72,7 +73,7 @@ pub struct Brief {
     pub array: Option<Array>,
     /// Where it is to run, if it repeats another job.
     pub pin: Option<Box<Pin>>,
-    /// What it waits for, and when it is tried again, where it says so.
+    /// What it waits for, when it is tried again and how long it runs, where it says so.
     pub waits: Option<Box<Waits>>,
     /// When it was submitted.
     pub time: Millis,
@@ -82,6 +83,8 @@ pub struct Brief {
     pub on_disconnect: OnDisconnect,
     /// The least isolation that its queue demands now.
     pub least: Isolation,
+    /// In which order its queue is served now.
+    pub order: Order,
     /// What it says of being interrupted.
     pub interrupt: Interrupt,
     /// What part of its work is run again elsewhere, where it says so.
@@ -98,18 +101,21 @@ pub struct Brief {
     pub hardware_class: Option<Box<str>>,
 }
 
-/// What few jobs say: what they wait for, and when they are tried again.
+/// What few jobs say: what they wait for, when they are tried again, how long they run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
     /// Jobs that have to end first.
     pub after: Vec<After>,
     /// When it is tried again after a failure of its own.
     pub retry: RetryRule,
+    /// How long an attempt is expected to run.
+    pub estimate: Option<Millis>,
 }
 
 impl Waits {
     fn of(spec: &JobSpec) -> Option<Box<Self>> {
-        let waits = Self { after: spec.after.clone(), retry: spec.retry.clone() };
+        let (after, retry) = (spec.after.clone(), spec.retry.clone());
+        let waits = Self { after, retry, estimate: spec.estimate };
         (waits != Self::default()).then(|| Box::new(waits))
     }
 }
@@ -134,6 +140,7 @@ impl Submitted {
             confinement: self.spec.confinement,
             on_disconnect: self.spec.on_disconnect,
             least: Isolation::None,
+            order: Order::Age,
             interrupt: self.spec.interrupt,
             verify: self.spec.verify,
             check: self.spec.check.clone().map(Box::new),
@@ -177,6 +184,12 @@ impl Brief {
     #[must_use]
     pub fn after(&self) -> &[After] {
         self.waits.as_ref().map_or(&[], |waits| &waits.after)
+    }
+
+    /// How long an attempt is expected to run.
+    #[must_use]
+    pub fn estimate(&self) -> Option<Millis> {
+        self.waits.as_ref()?.estimate
     }
 
     /// Number of elements.

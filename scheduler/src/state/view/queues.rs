@@ -7,6 +7,7 @@ use crate::state::{
 };
 use domain::{
     Bytes, CpuMillis, Millis,
+    queue::Order,
     queue::view::{BudgetView, QueueUserView, QueueView, QueuesView},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -101,6 +102,7 @@ impl View<'_> {
         };
         QueueView {
             name: name.to_owned(),
+            order: if queue.learned.is_some() { Order::Shortest } else { Order::Age },
             gpus_max: queue.spec.gpus_max(),
             held_gpus,
             borrowed_gpus: held_gpus.saturating_sub(queue.spec.guaranteed_gpus),

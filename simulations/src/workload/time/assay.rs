@@ -4,10 +4,7 @@ use super::{
     order::{Fit, Order},
     state::State,
 };
-use scheduler::planner::{
-    history::{History, level, level_end},
-    order::{Patience, Standing, arrange},
-};
+use scheduler::planner::order::{History, Patience, Standing, arrange, level, level_end};
 
 /// What is known of how long jobs take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -61,6 +61,10 @@ pub(super) struct Compute {
     #[serde(rename = "timeLimitMs", default)]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
     time_limit: Option<u64>,
+    /// How long an attempt is expected to run; it ends nothing.
+    #[serde(rename = "estimateMs", default)]
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
+    estimate: Option<u64>,
 }
 
 /// When a job is tried again after a failure of its own.
@@ -145,6 +149,7 @@ impl Compute {
             ("gpuMemoryBytes", self.gpu_memory, 1, EXACT_MAX),
             ("gpuSharePerMille", self.gpu_share.map(u64::from), 1, 999),
             ("timeLimitMs", self.time_limit, 1, EXACT_MAX),
+            ("estimateMs", self.estimate, 1, EXACT_MAX),
         ] {
             shapes::range(field, given, least, most)?;
         }
@@ -172,6 +177,7 @@ impl Compute {
             cpu_millis: self.cpu.unwrap_or(CPU),
             memory_bytes: self.memory.unwrap_or(MEMORY),
             time_limit_ms: self.time_limit.unwrap_or_default(),
+            estimate_ms: self.estimate.unwrap_or_default(),
             ..job
         }
     }

@@ -5,6 +5,8 @@
 //! ends. Where most jobs are short it prefers the youngest, where all are alike it lets them
 //! run as they came; it learns which, so that nothing is set by hand.
 
+use borsh::{BorshDeserialize, BorshSerialize, io};
+
 /// Levels; the last takes all that is longer.
 const LEVELS: usize = 48;
 /// The level below which all jobs are alike. Unit: ms. Source: a minute, some times what a stop and
@@ -19,6 +21,22 @@ pub struct History {
     /// Jobs that went beyond it, whether they ended since or not.
     passed: [u64; LEVELS],
     cost: [u64; LEVELS],
+}
+
+impl BorshSerialize for History {
+    fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        let Self { ended, passed, cost: _ } = self;
+        (ended, passed).serialize(writer)
+    }
+}
+
+impl BorshDeserialize for History {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let (ended, passed) = BorshDeserialize::deserialize_reader(reader)?;
+        let mut history = Self { ended, passed, cost: [0; LEVELS] };
+        history.expect();
+        Ok(history)
+    }
 }
 
 impl Default for History {
@@ -45,11 +63,43 @@ impl History {
         self.expect();
     }
 
+    /// An attempt is over that carried a job on from one time of running to another; the job may
+    /// have ended with it.
+    pub fn ran(&mut self, from_ms: u64, to_ms: u64, ended: bool) {
+        self.pass(from_ms, to_ms);
+        if ended {
+            let at = &mut self.ended[level(to_ms)];
+            *at = at.saturating_add(1);
+        }
+        self.expect();
+    }
+
+    /// The same with what runs now: each from one time of running to another, and on.
+    #[must_use]
+    pub fn with_running(&self, runs: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        let mut all = self.clone();
+        runs.into_iter().for_each(|(from_ms, to_ms)| all.pass(from_ms, to_ms));
+        all.expect();
+        all
+    }
+
+    fn pass(&mut self, from_ms: u64, to_ms: u64) {
+        for passed in &mut self.passed[level(from_ms)..level(to_ms).max(level(from_ms))] {
+            *passed = passed.saturating_add(1);
+        }
+    }
+
     /// Milliseconds of running for each job that ends, if one that ran for `ran_ms` is let run
     /// for as long as that is least.
     #[must_use]
     pub fn cost(&self, ran_ms: u64) -> u64 {
-        self.cost[level(ran_ms)]
+        self.cost_of(level(ran_ms))
+    }
+
+    /// The same for a job in a level.
+    #[must_use]
+    pub fn cost_of(&self, level: usize) -> u64 {
+        self.cost[level.min(LEVELS - 1)]
     }
 
     fn expect(&mut self) {
@@ -97,6 +147,22 @@ mod tests {
             assert!(ran_ms < level_end(level(ran_ms)));
         }
         assert_eq!(level(u64::MAX), LEVELS - 1);
+    }
+
+    #[test]
+    fn what_is_kept_gives_the_same_costs() {
+        let (mut by_run, mut by_level) = (History::default(), History::default());
+        by_run.ran(61_000, 500_000, true);
+        (1..4).for_each(|level| by_level.passed(level));
+        by_level.ended(500_000);
+        assert_eq!(by_run, by_level);
+        assert_eq!(History::default().with_running([(0, 61_000)]).passed, {
+            let mut history = History::default();
+            history.passed(0);
+            history.passed
+        });
+        let bytes = borsh::to_vec(&by_run).unwrap();
+        assert_eq!(borsh::from_slice::<History>(&bytes).unwrap(), by_run);
     }
 
     #[test]
