@@ -240,12 +240,23 @@ fn gpus(node: &str) -> String {
     serde_json::json!({ "gpus": gpus }).to_string()
 }
 
-/// One free address for each server: the usual ports from `first` on, or any.
+/// Ports between those of one cluster and the next, and how many clusters are looked for: all stay
+/// below the ports from which systems take those of connections. One of them could be taken between
+/// now and the start of the server.
+const APART: (u16, u16) = (100, 100);
+
+/// One free address for each server: the usual ports from `first` on, or others.
 fn addresses(first: u16) -> Result<Vec<SocketAddr>, Fault> {
+    let (step, clusters) = APART;
+    // Two that begin at once look at different ones first. The remainder is below `clusters`.
+    let begin = (std::process::id() % u32::from(clusters)) as u16;
     let mut held = Vec::new();
     for (number, _) in (0u16..).zip(SERVERS) {
-        let usual = TcpListener::bind(("127.0.0.1", first + number));
-        let listener = usual.or_else(|_| TcpListener::bind(("127.0.0.1", 0)));
+        let bind = |port: u16| TcpListener::bind(("127.0.0.1", port));
+        let others = (0..clusters).map(|at| step * (1 + (begin + at) % clusters));
+        let all = std::iter::once(0).chain(others);
+        let free = all.map(|away| bind(first + number + away)).find_map(Result::ok);
+        let listener = free.map_or_else(|| bind(0), Ok);
         held.push(listener.map_err(|fault| {
             Fault::internal("ports", format!("no port of 127.0.0.1 is free: {fault}"))
         })?);
