@@ -110,6 +110,8 @@ impl Sched {
         job.elements.insert(0, ready.row);
         step.rows.put_new(key::job_spec(id), &ready.submitted);
         step.rows.put_new(key::live(id), &job.progress);
+        // It reads what the job read that it runs again: that stays until it has ended, too.
+        self.inputs.note(id, &ready.submitted.spec);
         self.jobs.insert(id, job);
         id
     }
